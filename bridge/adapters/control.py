@@ -1,0 +1,103 @@
+"""The control socket: how the ``queue`` commands reach a running daemon.
+
+One JSON object on one line in, one out, over a Unix socket that only the daemon's user and group can open.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import BridgeError, OperationError
+
+log = logging.getLogger("control")
+
+LINE_LIMIT = 1 << 20
+"""Bytes of one request or answer."""
+
+ANSWER_WAIT = 600.0
+"""Seconds that a client waits: a purge of a million messages takes its time."""
+
+Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def socket_path(configured: Path | None, store: Path) -> Path:
+    """Return where the socket is: as configured, else in systemd's runtime directory, else beside the store."""
+    if configured:
+        return configured
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    if runtime:
+        return Path(runtime.split(":")[0]) / "control.sock"
+    return store.with_name(store.name + ".sock")
+
+
+class ControlServer:
+    """Listens, and hands each request to ``handle``."""
+
+    def __init__(self, path: Path, handle: Handle) -> None:
+        self._path = path
+        self._handle = handle
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to listen; raises `OperationError` where the path does not serve."""
+        try:
+            self._path.unlink(missing_ok=True)  # ours: the store's lock says that no other daemon runs
+            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_LIMIT)
+            self._path.chmod(0o660)
+        except OSError as exc:
+            raise OperationError(
+                f"cannot listen on {self._path}: {exc.strerror or exc}; see control.path"
+            ) from exc
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_WAIT):
+                answer = await self._answer(await reader.readline())
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (OSError, TimeoutError, ValueError) as exc:
+            log.warning("a control connection failed: %s", exc)
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            return await self._handle(request)
+        except (ValueError, KeyError, TypeError, BridgeError) as exc:
+            return {"error": f"{exc}"}
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._server:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+
+def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Put ``request`` to the daemon at ``path``; None where none is listening."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_WAIT)
+        try:
+            connection.connect(str(path))
+        except PermissionError as exc:
+            raise OperationError(f"may not open {path}: run this as root or as the bridge's user") from exc
+        except OSError:
+            return None
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                line = stream.readline()
+        except OSError as exc:
+            raise OperationError(f"the daemon at {path} does not answer: {exc}") from exc
+    if not line:
+        raise OperationError(f"the daemon at {path} closed the connection")
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise OperationError(str(answer["error"]))
+    return answer

@@ -1,0 +1,226 @@
+"""One exchange over one TCP connection: connect, write the request once, read the answer.
+
+Few packets, since each costs 40 bytes and more of a metered link:
+
+* ``TCP_QUICKACK`` off before connect lets the handshake's last ACK ride with the request;
+* the request leaves in one write;
+* the connection ends by reset (``SO_LINGER`` 0) once the answer is there and the peer's FIN has come: its
+  acknowledgement, and the closing handshake, are saved. A FIN that meets a socket already closed would
+  cost a second reset, so a moment is spent on waiting for it.
+
+Measured: 466 bytes instead of 622 for a request of 81.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+from bridge.adapters.resolver import Address, Lookup, Resolver
+from bridge.core.exchange import Job, Outcome
+from bridge.core.messages import Traffic
+from bridge.protocol import tcpinfo
+
+FIN_GRACE = 0.03
+"""Seconds to wait for the peer's FIN after a complete answer."""
+
+ANSWER_LIMIT = 65536
+"""Bytes of an answer that are kept."""
+
+_ABORT = struct.pack("ii", 1, 0)
+_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+class TcpCarrier:
+    """Carries jobs over the machine's own network; owned by the event loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver) -> None:
+        self._loop = loop
+        self._resolver = resolver
+
+    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+        """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
+        addresses = self._resolver.cached(job.host, job.port)
+        exchange = _Exchange(self._loop, self._resolver, job, done)
+        if addresses:
+            exchange.connect(addresses)
+        else:
+            self._resolver.lookup(job.host, job.port, exchange.resolved)
+
+
+class _Exchange:
+    """One connection's life. Callbacks move it on; `_finish` ends it, whoever comes first."""
+
+    __slots__ = (
+        "_addresses", "_connected", "_deadline", "_done", "_job", "_last", "_loop", "_received", "_resolver",
+        "_sent", "_sock", "_timer", "_traffic",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        resolver: Resolver,
+        job: Job,
+        done: Callable[[Outcome], None],
+    ) -> None:
+        self._loop = loop
+        self._resolver = resolver
+        self._job = job
+        self._done: Callable[[Outcome], None] | None = done
+        self._sock: socket.socket | None = None
+        self._addresses: list[Address] = []
+        self._sent = 0
+        self._connected = False
+        self._received = b""
+        self._traffic = Traffic()
+        self._last = loop.time()
+        self._deadline = self._last + job.limit
+        self._timer = loop.call_at(self._last + min(job.silence, job.limit), self._check_time)
+
+    def resolved(self, found: Lookup) -> None:
+        if self._done is None:
+            return
+        self._traffic = found.traffic
+        if found.addresses:
+            self.connect(found.addresses)
+        else:
+            self._finish(found.error)
+
+    def connect(self, addresses: tuple[Address, ...]) -> None:
+        self._addresses = list(addresses)
+        self._connect_next()
+
+    def _connect_next(self, error: str | None = None) -> None:
+        if not self._addresses:
+            self._resolver.forget(self._job.host, self._job.port)
+            self._loop.call_soon(self._finish, error)
+            return
+        family, sockaddr = self._addresses.pop(0)
+        try:
+            self._sock = sock = socket.socket(family, _STREAM)
+        except OSError as exc:  # out of file descriptors
+            self._connect_failed(exc.errno or 0)
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        if not self._job.until_close:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        code = sock.connect_ex(sockaddr)
+        if code not in (0, errno.EINPROGRESS):
+            self._connect_failed(code)
+        elif not self._write():
+            self._loop.add_writer(sock.fileno(), self._writable)
+
+    def _connect_failed(self, code: int) -> None:
+        self._drop_socket()
+        where = f"{self._job.host}:{self._job.port}"
+        self._connect_next(f"cannot connect to {where}: {os.strerror(code)}")
+
+    def _writable(self) -> None:
+        sock = self._socket()
+        if not self._connected and (code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            self._loop.remove_writer(sock.fileno())
+            self._connect_failed(code)
+            return
+        self._connected = True
+        if self._write():
+            self._loop.remove_writer(sock.fileno())
+
+    def _write(self) -> bool:
+        """Write what is left; return whether the exchange has gone on to reading, or has ended."""
+        sock, request = self._socket(), self._job.request
+        try:
+            self._sent += sock.send(request[self._sent :] if self._sent else request)
+        except BlockingIOError:
+            return False  # not connected yet, or the socket's buffer is full
+        except OSError as exc:
+            if not self._connected and self._sent == 0:
+                return False  # the connection failed at once: `_writable` learns why
+            self._loop.remove_writer(sock.fileno())
+            self._read_all_that_came(f"the connection broke while writing: {exc.strerror}")
+            return True
+        self._connected = True
+        self._last = self._loop.time()
+        if self._sent < len(request):
+            return False
+        if self._job.until_close:
+            sock.shutdown(socket.SHUT_WR)
+        self._loop.add_reader(sock.fileno(), self._readable)
+        return True
+
+    def _read_all_that_came(self, error: str) -> None:
+        """A peer may answer and close before it has read everything: its word counts."""
+        try:
+            self._received += self._socket().recv(ANSWER_LIMIT)
+        except OSError:
+            self._loop.call_soon(self._finish, error)
+            return
+        self._loop.call_soon(self._finish, None if self._job.complete(self._received) else error)
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket().recv(ANSWER_LIMIT)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._finish(None if self._complete() else f"the connection broke: {exc.strerror}")
+            return
+        if not data:
+            self._finish(None, closed=True)
+            return
+        self._last = self._loop.time()
+        self._received = (self._received + data)[:ANSWER_LIMIT]
+        if self._complete():
+            counts = self._counts()
+            if counts is None or counts.peer_closed:
+                self._finish(None, closed=counts is not None)
+            else:
+                self._timer.cancel()
+                self._timer = self._loop.call_later(FIN_GRACE, self._finish)
+
+    def _complete(self) -> bool:
+        return self._job.complete(self._received)
+
+    def _check_time(self) -> None:
+        now = self._loop.time()
+        due = min(self._last + self._job.silence, self._deadline)
+        if now < due:
+            self._timer = self._loop.call_at(due, self._check_time)
+        elif not self._connected:
+            self._resolver.forget(self._job.host, self._job.port)
+            self._finish(f"cannot connect to {self._job.host}:{self._job.port}: no answer")
+        elif now >= self._deadline:
+            self._finish(f"the exchange took longer than {self._job.limit:g} s")
+        else:
+            self._finish(f"silence for {self._job.silence:g} s")
+
+    def _finish(self, error: str | None = None, *, closed: bool = False) -> None:
+        done = self._done
+        if done is None:
+            return
+        self._done = None
+        self._timer.cancel()
+        self._drop_socket()
+        complete = self._connected and self._job.complete(self._received)
+        done(Outcome(self._connected, self._sent > 0, complete, self._received, closed, error, self._traffic))
+
+    def _counts(self) -> tcpinfo.Counts | None:
+        if self._sock is None:
+            return None
+        return tcpinfo.read(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))
+
+    def _drop_socket(self) -> None:
+        if self._sock is not None:
+            if counts := self._counts():
+                spent = tcpinfo.cost(counts, ipv6=self._sock.family == socket.AF_INET6)
+                self._traffic = self._traffic.plus(spent)
+            fd = self._sock.fileno()
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+            self._sock.close()
+            self._sock = None
+
+    def _socket(self) -> socket.socket:
+        assert self._sock is not None
+        return self._sock

@@ -1,0 +1,40 @@
+"""Blocking calls beside the event loop."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> "asyncio.Future[T]":
+    """Run ``call`` in a daemon thread; the future gets its value or its exception.
+
+    A daemon thread rather than asyncio's executor: a call that hangs in the kernel must not keep the
+    process from ending.
+    """
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(value: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(value)  # type: ignore[arg-type]  # without an error there is a value
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        value: T | None = None
+        error: BaseException | None = None
+        try:
+            value = call()
+        except BaseException as exc:  # noqa: BLE001  # handed to whoever awaits the future
+            error = exc
+        try:
+            loop.call_soon_threadsafe(settle, value, error)
+        except RuntimeError:
+            return  # the loop is closed: the process is ending
+
+    threading.Thread(target=run, name=getattr(call, "__name__", "call"), daemon=True).start()
+    return future

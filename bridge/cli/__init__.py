@@ -1,0 +1,1 @@
+"""The commands of ``hologram-bridge``, one module each; imported only when called."""

@@ -1,0 +1,35 @@
+"""``hologram-bridge check-config``: validates, and prints the effective configuration with secrets masked."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bridge.settings import DEFAULT_PATH, effective, load
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add ``check-config`` to the commands; its ``run(args)`` returns the exit code."""
+    parser = subparsers.add_parser(
+        "check-config",
+        help="validate the configuration and print it",
+        description="Validate the configuration and print what is in effect as JSON, secrets masked.",
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"the HJSON file (without: {DEFAULT_PATH})",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the effective configuration; raises :class:`bridge.errors.ConfigError` for what is wrong."""
+    loaded = load(args.config)
+    for warning in loaded.warnings:
+        print(f"WARNING:config:{warning}", file=sys.stderr)
+    print(json.dumps(effective(loaded.settings), indent=2, ensure_ascii=False))
+    return 0

@@ -1,0 +1,109 @@
+"""``hologram-bridge queue``: the outbox, through the running daemon or on the file itself."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import OperationError
+
+COMMANDS = {
+    "stats": "how much is queued, and what became of what was sent",
+    "list": "the queued messages, oldest first, without their payloads",
+    "retry": "try everything now instead of after its delay",
+    "purge": "drop every queued message; each gets its result",
+}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    from bridge.cli.options import add_config
+
+    parser = subparsers.add_parser("queue", help="look at the outbox and act on it", description=__doc__)
+    commands = parser.add_subparsers(dest="queue_command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        add_config(command)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "list":
+            command.add_argument("--limit", type=_count, default=100, help="messages at most (default: 100)")
+        command.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; return the exit code."""
+    from bridge.adapters.control import ask, socket_path
+    from bridge.settings import load
+
+    settings = load(args.config).settings
+    store = settings.store.path
+    request = {"command": args.queue_command, "limit": getattr(args, "limit", 100)}
+    answer = ask(socket_path(settings.control.path, store), request)
+    if answer is None:
+        answer = _on_file(settings, store, request)
+    if args.json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        _PRINTERS[args.queue_command](answer)
+    return 0
+
+
+def _on_file(settings: Any, store: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Act on the file, as the user who owns it, so that it stays the daemon's."""
+    from bridge.cli.offline import act
+
+    if not store.exists():
+        raise OperationError(f"there is no outbox at {store} yet, and no daemon is running; see store.path")
+    try:
+        owner = store.stat()
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            os.setegid(owner.st_gid)
+            os.seteuid(owner.st_uid)
+    except OSError as exc:
+        raise OperationError(f"cannot use {store}: {exc.strerror}; run this as its owner") from exc
+    return act(settings, store, request)
+
+
+def _print_stats(answer: dict[str, Any]) -> None:
+    queue = answer["queue"]
+    print(f"queued     {queue['messages']} messages, {queue['bytes']} bytes")
+    for channel, depth in queue["by_channel"].items():
+        shown = ", ".join(f"{number} {priority}" for priority, number in depth.items())
+        print(f"  {channel:<8} {shown}")
+    if queue["oldest_age"] is not None:
+        print(f"oldest     {queue['oldest_age']:.0f} s")
+    if queue["paused"]:
+        print("sending is paused (hologram/queue/set resume)")
+    print("results    " + ", ".join(f"{number} {state}" for state, number in answer["results"].items()))
+    for period, traffic in answer["bytes"].items():
+        print(f"{period:<10} {traffic['up']} bytes up, {traffic['down']} bytes down")
+
+
+def _print_list(answer: dict[str, Any]) -> None:
+    for message in answer["messages"]:
+        queued = datetime.fromtimestamp(message["queued_at"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        target = message["to"] or ",".join(message["topics"]) or "-"
+        print(
+            f"{message['id']}  {queued}  {message['channel']:<5} {message['priority']:<6} {message['state']:<9} "
+            f"attempts {message['attempts']}  {message['bytes']} bytes  {target}"
+        )
+    if not answer["messages"]:
+        print("nothing is queued")
+
+
+_PRINTERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "stats": _print_stats,
+    "list": _print_list,
+    "retry": lambda answer: print(answer["description"]),
+    "purge": lambda answer: print(f"purged {answer['purged']} messages"),
+}

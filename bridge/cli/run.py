@@ -1,0 +1,27 @@
+"""``hologram-bridge run``: the daemon."""
+
+import argparse
+import logging
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    from bridge.cli.options import add_config
+
+    parser = subparsers.add_parser(
+        "run", help="run the bridge", description="Run the bridge until it is stopped."
+    )
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the configuration and run; return the exit code."""
+    from bridge import app, logs
+    from bridge.settings import load
+
+    loaded = load(args.config)
+    logs.set_up(loaded.settings.log.level)
+    for warning in loaded.warnings:
+        logging.getLogger("config").warning("%s", warning)
+    return app.run(loaded.settings)

@@ -1,0 +1,198 @@
+"""``hologram-bridge simulate``: the simulated cloud, and what the cloud sends to a device."""
+
+import argparse
+import asyncio
+import math
+import os
+import resource
+import signal
+import socket
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+
+from bridge.errors import OperationError, UsageError
+from bridge.sim.cloud import SimCloud
+from bridge.sim.faults import NAMES, parse_faults
+from bridge.sim.journal import LineWriter, live_line
+
+_CLOUD_EPILOG = f"""\
+faults (every N-th request; the first ordered wins): {", ".join(NAMES)}.
+close, reset, silent, garbage and the codes leave a request unaccepted; late, split and drip accept it.
+example: hologram-bridge simulate cloud --delay 0.3 --fault close:7 --fault late:13"""
+
+_PUSH_TIMEOUT = 5.0  # seconds
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``simulate`` with ``cloud`` and ``push``; each sets ``run(args) -> int``."""
+    parser = subparsers.add_parser("simulate", help="stand-ins for the outside world, to try things with")
+    kinds = parser.add_subparsers(metavar="WHAT", required=True)
+    _add_cloud(kinds)
+    _add_push(kinds)
+
+
+def _add_cloud(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = kinds.add_parser(
+        "cloud",
+        help="the simulated cloud",
+        description="A server that speaks the Hologram cloud socket's protocol and shows what arrives.",
+        epilog=_CLOUD_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=9999, help="port; 0 picks a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--devicekey", default="abcd1234", metavar="K", help="8 characters (default: %(default)s)"
+    )
+    parser.add_argument("--cloud-id", metavar="ID", help="older credentials: 4 characters")
+    parser.add_argument("--cloud-key", metavar="KEY", help="older credentials: 4 characters")
+    parser.add_argument("--device-id", metavar="ID", help="TOTP: the SIM number (ICCID)")
+    parser.add_argument("--private-key", metavar="KEY", help="TOTP: the IMSI")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="before each answer")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="NAME:N", help="may be given often; see below"
+    )
+    parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line a request")
+    parser.add_argument("--quiet", action="store_true", help="no line for each request on the terminal")
+    parser.set_defaults(run=run_cloud)
+
+
+def _add_push(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = kinds.add_parser(
+        "push",
+        help="send a message to a device, as the cloud does",
+        description="Connect to a device's listener, write the text and close: one connection, one message.",
+    )
+    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input as it is")
+    parser.add_argument("--host", default="127.0.0.1", help="the device (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=4010, help="its port (default: %(default)s)")
+    parser.add_argument("--udp", action="store_true", help="one datagram rather than a TCP connection")
+    parser.add_argument(
+        "--count", type=int, default=1, metavar="N", help="send it N times (default: %(default)s)"
+    )
+    parser.set_defaults(run=run_push)
+
+
+def run_cloud(args: argparse.Namespace) -> int:
+    """Run the simulated cloud until SIGTERM or Ctrl-C; returns 0.
+
+    Raises:
+        UsageError: an option is wrong.
+        OperationError: the port or the log file cannot be had.
+
+    """
+    screen = None if args.quiet else LineWriter(sys.stdout)
+    cloud = SimCloud(
+        args.host,
+        _port(args.port, lowest=0),
+        _sized("--devicekey", args.devicekey, 8),
+        delay=_delay(args.delay),
+        faults=parse_faults(args.fault),
+        log=args.log,
+        on_request=None if screen is None else lambda record: screen.write(live_line(record)),
+        cloud_keys=_cloud_keys(args.cloud_id, args.cloud_key),
+        totp=_pair("--device-id", args.device_id, "--private-key", args.private_key),
+    )
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a payload may hold what the terminal cannot show
+    _raise_file_limit()
+    asyncio.run(_serve(cloud))
+    _let_go_of_stdout()
+    return 0
+
+
+def _let_go_of_stdout() -> None:
+    """Flush, and where the reader of a pipe has gone, keep the interpreter from complaining at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def _serve(cloud: SimCloud) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with cloud:
+        print(f"simulated cloud on {cloud.host}:{cloud.port}", flush=True)
+        await stop.wait()
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """Send the message ``count`` times, each on its own; returns 0.
+
+    Raises:
+        UsageError: an option is wrong.
+        OperationError: the device cannot be reached.
+
+    """
+    port = _port(args.port, lowest=1)
+    if args.count < 1:
+        raise UsageError(f"--count: {args.count} is not allowed; a whole number from 1 on")
+    data = sys.stdin.buffer.read() if args.text == "-" else args.text.encode("utf-8", "surrogateescape")
+    send = _push_udp if args.udp else _push_tcp
+    for _ in range(args.count):
+        try:
+            send(args.host, port, data)
+        except OSError as error:
+            raise OperationError(
+                f"cannot send to {args.host}:{port}: {error.strerror or error}; "
+                "is the bridge running, with inbound enabled?"
+            ) from None
+    times = "" if args.count == 1 else f", {args.count} times"
+    print(f"sent {len(data)} bytes to {args.host}:{port} over {'UDP' if args.udp else 'TCP'}{times}")
+    return 0
+
+
+def _push_tcp(host: str, port: int, data: bytes) -> None:
+    with socket.create_connection((host, port), timeout=_PUSH_TIMEOUT) as connection:
+        connection.sendall(data)
+
+
+def _push_udp(host: str, port: int, data: bytes) -> None:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as connection:
+        connection.sendto(data, address)
+
+
+def _port(port: int, *, lowest: int) -> int:
+    if not lowest <= port <= 65535:
+        raise UsageError(f"--port: {port} is not allowed; {lowest} to 65535")
+    return port
+
+
+def _delay(seconds: float) -> float:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise UsageError(f"--delay: {seconds} is not allowed; seconds from 0 on")
+    return seconds
+
+
+def _sized(option: str, value: str, length: int) -> str:
+    if len(value) != length:
+        raise UsageError(f"{option}: a value of {len(value)} characters is not allowed; exactly {length}")
+    return value
+
+
+def _pair(one: str, left: str | None, other: str, right: str | None) -> tuple[str, str] | None:
+    if not left and not right:
+        return None
+    if not left or not right:
+        raise UsageError(f"{one if right else other}: missing; {one} and {other} go together")
+    return left, right
+
+
+def _cloud_keys(cloud_id: str | None, cloud_key: str | None) -> tuple[str, str] | None:
+    pair = _pair("--cloud-id", cloud_id, "--cloud-key", cloud_key)
+    if pair is None:
+        return None
+    return _sized("--cloud-id", pair[0], 4), _sized("--cloud-key", pair[1], 4)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections at once as the system lets this process have."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

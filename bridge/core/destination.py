@@ -1,0 +1,92 @@
+"""A destination's condition: whether messages may start towards it, all of them, one, or none.
+
+::
+
+    condition   may start       leaves it
+    -------------------------------------------------------------------------------------------
+    UP          all slots       no connection -> DOWN; SUSPECTS lanes unanswered in a row -> DOWN;
+                                code 3 -> HELD
+    DOWN        one probe, when any answer -> UP; code 3 -> HELD; a failed probe waits longer
+                the wait is over
+    HELD        one probe every answered without code 3 -> UP; no connection -> DOWN
+                HOLD seconds    (new credentials release it at once)
+
+A single message that the peer never answers must not stop the others, so only different lanes count as
+evidence that the peer itself is down; a failed connection is evidence enough alone.
+"""
+
+from enum import Enum
+
+from bridge.core.retry import Kind, backoff
+
+HOLD = 300.0
+"""Seconds between tries while the credentials are refused."""
+
+SUSPECTS = 3
+"""So many different lanes without an answer, none answered in between, say that the peer is down."""
+
+
+class Condition(Enum):
+    """What is known of a destination."""
+
+    UP = "up"
+    DOWN = "down"
+    HELD = "held"
+
+
+class Destination:
+    """The condition of one destination; owned by the uplink, told the time by it."""
+
+    def __init__(self, slots: int) -> None:
+        """``slots`` is how many messages may be under way at once."""
+        self.slots = slots
+        self.condition = Condition.UP
+        self.failures = 0
+        self.not_before = 0.0
+        self.reason = ""
+        self._unanswered: set[int] = set()
+
+    def may_start(self, mono: float, under_way: int) -> int:
+        """Return how many more messages may start now; ``mono`` is monotonic seconds."""
+        if self.condition is Condition.UP:
+            return max(0, self.slots - under_way)
+        return 1 if under_way == 0 and mono >= self.not_before else 0
+
+    def wakes_at(self) -> float | None:
+        """Return when the next probe may start, in monotonic seconds, or None while all may go."""
+        return None if self.condition is Condition.UP else self.not_before
+
+    def learn(self, kind: Kind, lane_id: int, mono: float, reason: str) -> bool:
+        """Take in how an exchange on ``lane_id`` ended; return whether the condition changed."""
+        before = self.condition
+        if kind in (Kind.ACCEPTED, Kind.REFUSED):
+            self._answered()
+        elif kind is Kind.HELD:
+            self._stop(Condition.HELD, mono + HOLD, reason)
+        elif kind is Kind.UNREACHED:
+            self._fail(mono, reason)
+        else:
+            self._unanswered.add(lane_id)
+            if self.condition is not Condition.UP or len(self._unanswered) >= SUSPECTS:
+                self._fail(mono, reason)
+        return self.condition is not before
+
+    def release(self) -> None:
+        """Let a try start at once: new credentials, a flush, or a link that came back."""
+        self.not_before = 0.0
+        if self.condition is Condition.HELD:
+            self._answered()
+
+    def _answered(self) -> None:
+        self.condition, self.failures, self.reason = Condition.UP, 0, ""
+        self._unanswered.clear()
+
+    def _fail(self, mono: float, reason: str) -> None:
+        if self.condition is Condition.UP or mono >= self.not_before:
+            # Exchanges that were under way together fail together: they are one failure, not many.
+            self.failures += 1
+            self._stop(Condition.DOWN, mono + backoff(self.failures), reason)
+
+    def _stop(self, condition: Condition, not_before: float, reason: str) -> None:
+        self.condition, self.not_before, self.reason = condition, not_before, reason
+        self._unanswered.clear()

@@ -1,0 +1,91 @@
+"""What to do after an exchange: one table of outcomes, and the delay before the next try.
+
+The rules::
+
+    what happened                           verdict
+    ---------------------------------------------------------------------------------------
+    the peer accepted                       delivered
+    a permanent code (2, 4, 5, 7, 8)        rejected: the same bytes can never succeed
+    code 3                                  hold the whole destination, lose nothing
+    no connection                           retry; the destination is down
+    no answer, a garbled one, code 1 or 6   retry; it may have been this message alone
+    the same, and it must not go twice      unconfirmed
+    the attempts of its route ran out       failed
+
+A verdict is a value; the uplink carries it out.
+"""
+
+import random
+from enum import Enum, auto
+from typing import NamedTuple
+
+from bridge.core.messages import State
+
+MAX_DELAY = 300.0
+"""Seconds; the longest delay before a retry."""
+
+
+class Kind(Enum):
+    """What an exchange meant for its message."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()
+    HELD = auto()
+    UNREACHED = auto()
+    UNANSWERED = auto()
+    DOUBTFUL = auto()
+
+
+class Reading(NamedTuple):
+    """An outcome, read by the protocol that was spoken."""
+
+    kind: Kind
+    description: str
+    code: int | None = None
+    answer: bytes | None = None
+
+
+class Verdict(Enum):
+    """What becomes of the message."""
+
+    FINAL = auto()
+    RETRY = auto()
+    HOLD = auto()
+
+
+class Decision(NamedTuple):
+    """What the uplink does with a message after an exchange."""
+
+    verdict: Verdict
+    state: State | None = None
+    """Of a final verdict."""
+
+
+_FINAL = {
+    Kind.ACCEPTED: State.DELIVERED,
+    Kind.REFUSED: State.REJECTED,
+    Kind.DOUBTFUL: State.UNCONFIRMED,
+}
+
+
+def decide(reading: Reading, attempts: int, max_attempts: int | None) -> Decision:
+    """Return what becomes of a message after its ``attempts``-th exchange, counting from 1."""
+    if state := _FINAL.get(reading.kind):
+        return Decision(Verdict.FINAL, state)
+    if reading.kind is Kind.HELD:
+        return Decision(Verdict.HOLD)
+    if max_attempts is not None and attempts >= max_attempts:
+        return Decision(Verdict.FINAL, State.FAILED)
+    return Decision(Verdict.RETRY)
+
+
+def backoff(failures: int, uniform: "random.Random | None" = None) -> float:
+    """Return the seconds to wait after ``failures`` failures: drawn from 0 to min(300, 2^failures).
+
+    The full draw keeps the boxes of a whole fleet from coming back all at once.
+    """
+    ceiling = min(MAX_DELAY, 2.0 ** min(failures, 16))
+    return (uniform or _RANDOM).uniform(0.0, ceiling)
+
+
+_RANDOM = random.SystemRandom()

@@ -1,0 +1,41 @@
+"""Routes: which destination and options a message gets; the first that matches wins."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bridge.core.messages import CLOUD, Endpoint, Priority
+from bridge.core.topics import matcher
+
+
+class Route(NamedTuple):
+    """A destination and the options it brings; what the message itself says beats them."""
+
+    endpoint: Endpoint = CLOUD
+    priority: Priority = Priority.NORMAL
+    lifetime: float | None = None
+    """Seconds until a message on this route expires."""
+    max_attempts: int | None = None
+    """Sends before a message fails; ``None`` is no limit."""
+
+
+DEFAULT = Route()
+
+
+class Router:
+    """Finds the route of a message from its topics."""
+
+    def __init__(self, routes: Sequence[tuple[str, Route]]) -> None:
+        """``routes`` are topic filters with their routes, in the order in which they are tried."""
+        self._routes: list[tuple[Callable[[str], bool], Route]] = [
+            (matcher(pattern), route) for pattern, route in routes
+        ]
+
+    def route(self, topics: Sequence[str]) -> Route:
+        """Return the first route that one of ``topics`` matches; a message without topics has the topic ''."""
+        if not self._routes:
+            return DEFAULT
+        names = topics or ("",)
+        for matches, route in self._routes:
+            if any(matches(name) for name in names):
+                return route
+        return DEFAULT

@@ -1,0 +1,39 @@
+"""Topic rules: the cloud's for what is sent, MQTT's for what routes match."""
+
+import re
+from collections.abc import Callable
+
+from bridge.errors import InvalidCommand
+
+CLOUD_TOPIC_LIMIT = 32
+"""Characters; a cloud topic is shorter than this [Hologram documentation, Embedded TCP API]."""
+
+_CLOUD_TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*", re.ASCII)
+_ALLOWED = (
+    f"a topic is shorter than {CLOUD_TOPIC_LIMIT} characters: letters, digits, hyphen, underscore, "
+    "and slashes between levels that are not empty"
+)
+
+
+def check_cloud_topic(topic: str, field: str = "topic") -> None:
+    """Raise `InvalidCommand` unless the cloud takes ``topic``.
+
+    The cloud's rule: shorter than 32 characters; letters, digits, hyphen, underscore, slash; no spaces
+    [Hologram documentation, Embedded TCP API]. Empty levels are refused as well.
+    """
+    if len(topic) >= CLOUD_TOPIC_LIMIT or not _CLOUD_TOPIC.fullmatch(topic):
+        raise InvalidCommand(field, topic, _ALLOWED)
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return a test for topics that match an MQTT topic filter [MQTT 5.0, section 4.7].
+
+    ``+`` stands for one level, a last ``#`` for the parent and everything below it.
+    """
+    levels = pattern.split("/")
+    rest = levels[-1] == "#"
+    body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels[: -1 if rest else None])
+    if rest:
+        body = f"{body}(?:/.*)?" if body else ".*"
+    test = re.compile(body, re.DOTALL).fullmatch
+    return lambda topic: test(topic) is not None

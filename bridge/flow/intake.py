@@ -1,0 +1,279 @@
+"""Intake: MQTT to outbox. A delivery is acknowledged only when what became of it is durable.
+
+Way of one delivery: read into a command; route it; hand the message to the writer; after the commit
+acknowledge it, tell of it, and wake the uplink. What cannot be read becomes a ``rejected`` result the same
+way, so that an acknowledgement never leaves before the reason is on disk.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from bridge.adapters.mqtt import Delivery
+from bridge.core.messages import (
+    CLOUD_SMS,
+    Channel,
+    Endpoint,
+    Lane,
+    Message,
+    Now,
+    Priority,
+    Reply,
+    Result,
+    State,
+)
+from bridge.core.retry import Kind, Reading
+from bridge.core.routing import Router
+from bridge.core.topics import check_cloud_topic
+from bridge.errors import InvalidCommand
+from bridge.flow.names import Names
+from bridge.flow.results import Results
+from bridge.protocol import commands
+from bridge.protocol.cloud import check_sms_body
+from bridge.store.outbox import Acceptance, Outbox, Verdict
+from bridge.store.receipts import Receipt, digest
+from bridge.store.writer import Writer
+
+log = logging.getLogger("intake")
+
+WAITING_LIMIT = 5000
+"""Deliveries at QoS 0 that may wait for the disk; those are best effort, and memory is not."""
+
+
+class Policy(NamedTuple):
+    """What intake knows of the configuration; replaced whole when that is read again."""
+
+    router: Router
+    default_via: str = "cloud"
+    sms_refusal: str | None = None
+    """Why the cloud cannot send SMS with these credentials, if so."""
+
+
+class Acknowledger(Protocol):
+    """What intake needs of the session."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery."""
+
+
+class Intake:
+    """Takes deliveries of message commands."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        results: Results,
+        names: Names,
+        policy: Policy,
+        clock: Callable[[], Now],
+        *,
+        on_event: Callable[..., None],
+        on_queued: Callable[[Endpoint], None],
+        on_results: Callable[[], None],
+    ) -> None:
+        self.policy = policy
+        self.session_number = 0
+        """Ours for the broker session; receipts of another one mean nothing."""
+        self.lost = 0
+        """Deliveries at QoS 0 that were let go."""
+        self._outbox = outbox
+        self._writer = writer
+        self._results = results
+        self._names = names
+        self._clock = clock
+        self._on_event = on_event
+        self._on_queued = on_queued
+        self._on_results = on_results
+        self._new_id = id_source()
+
+    def received(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Take one delivery; `session` gets its acknowledgement."""
+        if delivery.retain:
+            # The broker's stored copy of an old wish, not a wish of now.
+            log.info(
+                "left out a retained message on %s: publish commands without the retain flag", delivery.topic
+            )
+            session.ack(delivery)
+            return
+        if delivery.qos == 0 and self._writer.waiting >= WAITING_LIMIT:
+            self._let_go(delivery)
+            return
+        topic = self._names.below(delivery.topic)
+        try:
+            message = self._message(topic, delivery)
+        except InvalidCommand as exc:
+            self._reject(topic, delivery, exc, session)
+            return
+        receipt = self._receipt(delivery)
+        self._writer.grow(
+            partial(self._accept, message, receipt), partial(self._accepted, message, delivery, session)
+        )
+
+    def _let_go(self, delivery: Delivery) -> None:
+        self.lost += 1
+        if self.lost & (self.lost - 1) == 0:  # at 1, 2, 4, 8 …: a flood must not flood the log as well
+            log.warning(
+                "the disk does not keep up: %d messages at QoS 0 were let go, the last on %s; publish with QoS 1",
+                self.lost,
+                delivery.topic,
+            )
+
+    def _receipt(self, delivery: Delivery) -> Receipt | None:
+        if delivery.qos == 0:
+            return None
+        properties = delivery.properties
+        extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
+        fingerprint = digest(delivery.topic, delivery.payload, extra)
+        return Receipt(self.session_number, delivery.mid, delivery.dup, fingerprint)
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def _message(self, topic: str, delivery: Delivery) -> Message:
+        command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
+        if isinstance(command, commands.Send):
+            return self._send(command)
+        if isinstance(command, commands.Sms):
+            return self._sms(command)
+        raise InvalidCommand("topic", topic, "it is not a message command")
+
+    def _send(self, command: commands.Send) -> Message:
+        route = self.policy.router.route(command.topics)
+        if route.endpoint.channel is Channel.CLOUD:
+            for name in command.topics:
+                check_cloud_topic(name, command.field)
+        else:
+            for name in command.topics:
+                if "" in name.split("/"):
+                    raise InvalidCommand(command.field, name, "a topic has no empty levels")
+        options = command.options
+        lane = Lane(
+            route.endpoint, command.topics, route.priority if options.priority is None else options.priority
+        )
+        lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]
+        return self._build(lane, command.payload, options, min(lifetimes, default=None), route.max_attempts)
+
+    def _sms(self, command: commands.Sms) -> Message:
+        if (command.via or self.policy.default_via) == "modem":
+            raise InvalidCommand("via", "modem", "no modem is managed here (network.interface); use cloud")
+        if self.policy.sms_refusal:
+            raise InvalidCommand("via", "cloud", self.policy.sms_refusal)
+        check_sms_body(command.body)
+        priority = Priority.NORMAL if command.options.priority is None else command.options.priority
+        lane = Lane(CLOUD_SMS, (command.to,), priority)
+        return self._build(lane, command.body.encode(), command.options, command.options.lifetime, None)
+
+    def _build(
+        self,
+        lane: Lane,
+        payload: bytes,
+        options: commands.Options,
+        lifetime: float | None,
+        max_attempts: int | None,
+    ) -> Message:
+        chosen = options.id is not None
+        name = options.id if options.id is not None else self._new_id()
+        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply)
+
+    # -- storing -----------------------------------------------------------------------------------------
+
+    def _accept(self, message: Message, receipt: Receipt | None) -> tuple[Acceptance, list[Result]]:
+        """Runs inside the transaction."""
+        acceptance = self._outbox.accept(message, receipt)
+        ended: list[Result] = []
+        for queued in acceptance.dropped:
+            reading = Reading(
+                Kind.REFUSED, "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
+            )
+            result = self._results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
+            self._results.record(result, chosen=queued.chosen, reply=queued.reply)
+            ended.append(result)
+        if acceptance.verdict is Verdict.KNOWN and acceptance.result is not None:
+            self._results.repeat(acceptance.result, message.reply)
+        elif acceptance.verdict is Verdict.REFUSED:
+            text = "the outbox is full (store.max_messages, store.max_bytes)"
+            result = self._results.of_message(message, State.DROPPED, text)
+            self._results.record(result, chosen=False, reply=message.reply)
+            ended.append(result)
+        return acceptance, ended
+
+    def _accepted(
+        self,
+        message: Message,
+        delivery: Delivery,
+        session: Acknowledger,
+        value: tuple[Acceptance, list[Result]],
+    ) -> None:
+        """Runs after the commit."""
+        acceptance, ended = value
+        session.ack(delivery)
+        for result in ended:
+            self._results.tell(result)
+        if acceptance.verdict is Verdict.KNOWN:
+            self._on_results()
+        elif acceptance.verdict is Verdict.STORED:
+            lane = message.lane
+            about = {"to": lane.to} if lane.to else {}
+            self._on_event(
+                "message.queued",
+                id=message.id,
+                channel=lane.endpoint.channel.value,
+                **about,
+                topics=lane.topics,
+                priority=lane.priority.label,
+            )
+            self._on_queued(lane.endpoint)
+
+    # -- refusing ----------------------------------------------------------------------------------------
+
+    def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
+        claimed = commands.claimed_id(delivery.payload, delivery.properties)
+        now = self._clock().wall
+        result = Result(
+            claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
+        )
+        log.warning("rejected a message on %s: %s", delivery.topic, error)
+        reply = None if error.field == "response_topic" else _reply(delivery)
+        self._writer.grow(
+            partial(self._refuse, result, bool(claimed), reply, self._receipt(delivery)),
+            partial(self._refused, result, delivery, session),
+        )
+
+    def _refuse(
+        self, result: Result, chosen: bool, reply: Reply | None, receipt: Receipt | None
+    ) -> bool:  # partial
+        if receipt:
+            if self._outbox.receipts.known(receipt):
+                return False
+            self._outbox.receipts.add(receipt)
+        if chosen and not self._outbox.choose(result.id):
+            known = self._outbox.chosen_result(result.id)
+            if known is not None:
+                self._results.repeat(known, reply)
+            return False
+        self._results.record(result, chosen=chosen, reply=reply)
+        return True
+
+    def _refused(
+        self, result: Result, delivery: Delivery, session: Acknowledger, new: bool
+    ) -> None:  # partial
+        session.ack(delivery)
+        if new:
+            self._results.tell(result)
+        else:
+            self._on_results()
+
+
+def _reply(delivery: Delivery) -> Reply | None:
+    topic = delivery.properties.response_topic
+    usable = topic and not any(sign in topic for sign in "+#") and not topic.startswith("$")
+    return Reply(topic, delivery.properties.correlation) if topic and usable else None
+
+
+def id_source() -> Callable[[], str]:
+    """Return a maker of ids that no other run of any bridge makes."""
+    run, numbers = secrets.token_hex(6), count(1)
+    return lambda: f"{run}-{next(numbers):x}"

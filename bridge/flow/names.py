@@ -1,0 +1,23 @@
+"""The names of the topics below the prefix."""
+
+
+class Names:
+    """Full topic names for one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.data_filters = (f"{prefix}/out/#", f"{prefix}/send", f"{prefix}/sms/#")
+        """What carries messages to send. While the disk is full these wait."""
+        self.control_filters = (f"{prefix}/network/set", f"{prefix}/queue/set")
+        """What must work even then: a session of its own, since a stalled one stalls all its topics."""
+        self.result = f"{prefix}/result"
+        self.event = f"{prefix}/event"
+        self.state = f"{prefix}/bridge/state"
+        self.info = f"{prefix}/bridge/info"
+        self.health = f"{prefix}/bridge/health"
+        self.network = f"{prefix}/network/status"
+        self.inbound = f"{prefix}/in"
+
+    def below(self, topic: str) -> str:
+        """Return ``topic`` without the prefix."""
+        return topic[len(self.prefix) + 1 :]

@@ -1,0 +1,194 @@
+"""Reports on their way to the broker: durable ones, events, and retained states.
+
+A durable report stays on disk until the broker has acknowledged it. The publisher reads them in order behind
+a cursor and keeps a window of them under way; paho itself repeats what was under way when a connection
+broke. Events are told as they happen: while the broker is away the newest wait in memory.
+"""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bridge.core.messages import Now
+from bridge.flow.names import Names
+from bridge.protocol.commands import Properties
+from bridge.protocol.reports import event_json
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+log = logging.getLogger("publisher")
+
+EVENTS_KEPT = 1000
+"""Events that wait in memory while the broker is away; older ones go."""
+
+REFUSED_PAUSE = 30.0
+"""Seconds before reports are tried again after the broker refused one."""
+
+
+class Link(Protocol):
+    """What the publisher needs of the MQTT session."""
+
+    connected: bool
+    window: int
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> int | None:
+        """Publish; return the packet id."""
+
+
+class Publisher:
+    """Owns what goes to the broker."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        names: Names,
+        clock: Callable[[], Now],
+        *,
+        call_soon: Callable[[Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._outbox = outbox
+        self._writer = writer
+        self._names = names
+        self._clock = clock
+        self._call_soon = call_soon
+        self._call_later = call_later
+        self._link: Link | None = None
+        self._cursor = 0
+        self._under_way: dict[int, int] = {}
+        """Sequence numbers of reports by packet id."""
+        self._acknowledged: list[int] = []
+        self._events: deque[tuple[str, bytes]] = deque(maxlen=EVENTS_KEPT)
+        self._states: dict[str, bytes] = {}
+        self._pumping = False
+        self._paused = False
+
+    def attach(self, link: Link) -> None:
+        """Use ``link`` from now on."""
+        self._link = link
+
+    # -- durable reports ---------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There are new reports, or there is room for more."""
+        if not self._pumping and not self._paused:
+            self._pumping = True
+            self._call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        link = self._link
+        if link is None or not link.connected:
+            return
+        room = link.window - len(self._under_way)
+        if room <= 0:
+            return
+        for report in self._outbox.reports_after(self._cursor, room):
+            properties = _read_properties(report.properties)
+            mid = link.publish(
+                report.topic, report.payload, qos=1, retain=bool(report.retain), properties=properties
+            )
+            if mid is None:
+                return
+            self._under_way[mid] = report.seq
+            self._cursor = report.seq
+
+    def published(self, mid: int, problem: str | None) -> None:
+        """The broker has the publication ``mid``, or refuses it."""
+        seq = self._under_way.pop(mid, None)
+        if seq is None:
+            return
+        if problem:
+            self._refused(seq, problem)
+            return
+        if not self._acknowledged:
+            self._call_soon(self._forget)
+        self._acknowledged.append(seq)
+        self.wake()
+
+    def _forget(self) -> None:
+        seqs, self._acknowledged = self._acknowledged, []
+        self._writer.settle(lambda: self._outbox.reports_sent(seqs))
+
+    def _refused(self, seq: int, problem: str) -> None:
+        """An access list that refuses our own report is a mistake to mend: keep it and come back.
+
+        A Response Topic is the publisher's choice: if we may not publish there, its result has gone out on
+        our own topic anyway.
+        """
+        report = next(iter(self._outbox.reports_after(seq - 1, 1)), None)
+        if report and report.topic.startswith(self._names.prefix + "/"):
+            log.error("the broker refuses %s: %s; check its access list", report.topic, problem)
+            self._cursor = min(self._cursor, seq - 1)
+            if not self._paused:
+                self._paused = True
+                self._call_later(REFUSED_PAUSE, self._resume)
+        elif report:
+            log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
+            self._writer.settle(lambda: self._outbox.reports_sent([seq]))
+            self.wake()
+
+    def _resume(self) -> None:
+        self._paused = False
+        self.wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the broker has acknowledged everything that was given to it."""
+        return not self._under_way and not self._pumping
+
+    # -- events and states -------------------------------------------------------------------------------
+
+    def event(self, event_type: str, **fields: Any) -> None:
+        """Tell that something happened."""
+        payload = event_json(event_type, self._clock().wall, fields)
+        link = self._link
+        if link is None or not link.connected or link.publish(self._names.event, payload, qos=0) is None:
+            self._events.append((self._names.event, payload))
+
+    def state(self, topic: str, payload: bytes) -> None:
+        """Keep ``payload`` as the retained state of ``topic``."""
+        if self._states.get(topic) != payload:
+            self._states[topic] = payload
+            if self._link and self._link.connected:
+                self._link.publish(topic, payload, qos=1, retain=True)
+
+    def up(self) -> None:
+        """The session stands: tell everything that waits."""
+        link = self._link
+        assert link is not None
+        for topic, payload in self._states.items():
+            link.publish(topic, payload, qos=1, retain=True)
+        while self._events:
+            topic, payload = self._events.popleft()
+            link.publish(topic, payload, qos=0)
+        self.wake()
+
+
+def write_properties(properties: Properties) -> str | None:
+    """Return the properties as a report keeps them."""
+    if properties.correlation is None and not properties.user:
+        return None
+    correlation = None if properties.correlation is None else properties.correlation.hex()
+    return json.dumps([correlation, properties.user])
+
+
+def _read_properties(text: str | None) -> Properties | None:
+    if text is None:
+        return None
+    correlation, user = json.loads(text)
+    return Properties(
+        correlation=None if correlation is None else bytes.fromhex(correlation),
+        user=tuple((key, value) for key, value in user),
+    )

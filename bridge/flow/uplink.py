@@ -1,0 +1,258 @@
+"""Uplink: outbox to the world. Picks the best message of each free lane, sends it, records what became of it.
+
+A message is under way from its first byte until its result is on disk; only then do its lane and its slot go
+free. So at most `slots` messages per destination can be in doubt when the power fails, and a lane's order
+holds even then.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from bridge.core.destination import Condition, Destination
+from bridge.core.exchange import Carrier, Outcome
+from bridge.core.messages import Channel, Endpoint, Now, Queued, Result, State
+from bridge.core.retry import Decision, Kind, Reading, Verdict, backoff, decide
+from bridge.errors import InvalidCommand
+from bridge.flow.results import Results
+from bridge.flow.speakers import Speaker
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+log = logging.getLogger("uplink")
+
+TICK = 1.0
+"""Seconds between looks for what is due: deadlines, retries, probes."""
+
+EXPIRE_BATCH = 200
+"""Messages that expire in one transaction."""
+
+
+class Timer(Protocol):
+    """The event loop's, as far as it is needed."""
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> object:
+        """Call back in the next turn."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> object:
+        """Call back after ``delay`` seconds."""
+
+
+class _Traffic:
+    """One destination and its lanes that are under way."""
+
+    def __init__(self, slots: int) -> None:
+        self.destination = Destination(slots)
+        self.busy: dict[int, Queued] = {}
+
+
+class Uplink:
+    """Owns what is under way; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        results: Results,
+        carriers: Mapping[Channel, Carrier],
+        speakers: Mapping[Channel, Speaker],
+        *,
+        slots: int,
+        clock: Callable[[], Now],
+        timer: Timer,
+        on_condition: Callable[[Endpoint, Destination], None],
+    ) -> None:
+        self.slots = slots
+        self.paused = False
+        self.link_up = True
+        """Whether the network is not known to be down."""
+        self._outbox = outbox
+        self._writer = writer
+        self._results = results
+        self._carriers = carriers
+        self._speakers = speakers
+        self._clock = clock
+        self._timer = timer
+        self._on_condition = on_condition
+        self._traffic: dict[Endpoint, _Traffic] = {}
+        self._scheduled = False
+        self._stopping = False
+        self._next_retry: float | None = None
+
+    def start(self) -> None:
+        """Take up what an earlier run left."""
+        for queued in self._outbox.started():
+            text = "the bridge stopped while it was being sent; it is not sent again"
+            self._end(queued, State.UNCONFIRMED, Reading(Kind.DOUBTFUL, text), queued.attempts + 1)
+        for endpoint in self._outbox.endpoints():
+            self.wake(endpoint)
+        self._next_retry = self._outbox.next_wake()
+        self._timer.call_later(TICK, self._tick)
+
+    def wake(self, endpoint: Endpoint | None = None) -> None:
+        """There is something to send, or one may try again."""
+        if endpoint is not None and endpoint not in self._traffic:
+            self._traffic[endpoint] = _Traffic(self.slots)
+        if not self._scheduled:
+            self._scheduled = True
+            self._timer.call_soon(self._fill)
+
+    @property
+    def conditions(self) -> dict[Endpoint, Destination]:
+        """The condition of each destination."""
+        return {endpoint: traffic.destination for endpoint, traffic in self._traffic.items()}
+
+    @property
+    def under_way(self) -> int:
+        """How many messages are under way."""
+        return sum(len(traffic.busy) for traffic in self._traffic.values())
+
+    def stop(self) -> None:
+        """Begin nothing new; what is under way ends by itself."""
+        self._stopping = True
+
+    def flush(self) -> None:
+        """Try everything now: no lane and no destination waits any longer."""
+        self._writer.settle(self._outbox.wake_all, lambda _: self.release())
+
+    def release(self) -> None:
+        """Let every destination be tried now."""
+        for endpoint, traffic in self._traffic.items():
+            traffic.destination.release()
+            self._on_condition(endpoint, traffic.destination)
+        self.wake()
+
+    # -- choosing ----------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        self._scheduled = False
+        if self._stopping or self.paused or not self.link_up or self._writer.starved:
+            return
+        mono = self._clock().mono
+        for endpoint, traffic in self._traffic.items():
+            free = traffic.destination.may_start(mono, len(traffic.busy))
+            if free > 0:
+                for queued in self._outbox.heads(endpoint, free, traffic.busy):
+                    if queued.seq not in self._outbox.under_way:  # it may be about to expire
+                        self._start(queued, traffic)
+
+    def _start(self, queued: Queued, traffic: _Traffic) -> None:
+        channel = queued.lane.endpoint.channel
+        speaker = self._speakers[channel]
+        traffic.busy[queued.lane_id] = queued
+        self._outbox.under_way.add(queued.seq)
+        try:
+            job = speaker.job(queued)
+        except InvalidCommand as exc:
+            self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
+            return
+        go = partial(self._carriers[channel].start, job, partial(self._ended, queued))
+        if speaker.once:
+            self._writer.settle(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
+        else:
+            go()
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def _ended(self, queued: Queued, outcome: Outcome) -> None:
+        endpoint = queued.lane.endpoint
+        reading = self._speakers[endpoint.channel].read(outcome)
+        attempts = queued.attempts + (reading.kind is not Kind.HELD)
+        self._learn(queued, reading)
+        decision = decide(reading, attempts, queued.max_attempts)
+        if decision.verdict is Verdict.FINAL:
+            assert decision.state is not None
+            self._end(queued, decision.state, reading, attempts, outcome)
+        else:
+            self._defer(queued, reading, decision, attempts, outcome)
+
+    def _learn(self, queued: Queued, reading: Reading) -> None:
+        endpoint = queued.lane.endpoint
+        destination = self._traffic[endpoint].destination
+        before = destination.condition
+        kind = Kind.UNANSWERED if reading.kind is Kind.DOUBTFUL else reading.kind
+        if destination.learn(kind, queued.lane_id, self._clock().mono, reading.description):
+            if before is not Condition.UP and destination.condition is Condition.UP:
+                # Their delays were for a peer that was down.
+                self._writer.settle(partial(self._outbox.wake_endpoint, endpoint), lambda _: self.wake())
+            self._on_condition(endpoint, destination)
+
+    def _defer(
+        self, queued: Queued, reading: Reading, decision: Decision, attempts: int, outcome: Outcome
+    ) -> None:
+        """Where the destination itself waits, its lanes need not."""
+        waits = decision.verdict is Verdict.RETRY and reading.kind is Kind.UNANSWERED
+        delay = backoff(attempts) if waits else 0.0
+        log.info("message %s not delivered (attempt %d): %s", queued.id, attempts, reading.description)
+
+        def operation() -> None:
+            self._outbox.defer(queued, attempts, outcome.traffic, delay)
+            if self._speakers[queued.lane.endpoint.channel].once:
+                self._outbox.mark_started(queued, started=False)
+
+        def done(_: object) -> None:
+            if delay:
+                due = self._clock().mono + delay
+                self._next_retry = due if self._next_retry is None else min(self._next_retry, due)
+                self._timer.call_later(delay, self._retry)
+            self._free(queued)
+
+        self._writer.settle(operation, done)
+
+    def _end(
+        self, queued: Queued, state: State, reading: Reading, attempts: int, outcome: Outcome | None = None
+    ) -> None:
+        traffic = outcome.traffic if outcome else None
+        spent = {"traffic": traffic} if traffic else {}
+        result = self._results.of_queued(queued, state, reading, attempts=attempts, **spent)
+
+        def operation() -> None:
+            self._outbox.remove(queued)
+            if traffic:
+                self._outbox.ledger.spend(traffic)
+            self._results.record(result, chosen=queued.chosen, reply=queued.reply)
+
+        self._writer.settle(operation, lambda _: self._told(queued, result))
+
+    def _told(self, queued: Queued, result: Result) -> None:
+        self._results.tell(result)
+        self._free(queued)
+
+    def _free(self, queued: Queued) -> None:
+        self._outbox.under_way.discard(queued.seq)
+        traffic = self._traffic.get(queued.lane.endpoint)
+        if traffic and traffic.busy.get(queued.lane_id) == queued:
+            del traffic.busy[queued.lane_id]
+        self.wake()
+
+    # -- time --------------------------------------------------------------------------------------------
+
+    def _retry(self) -> None:
+        """A lane's delay is over."""
+        self._writer.settle(self._outbox.wake_due, lambda _: self.wake())
+
+    def _tick(self) -> None:
+        if self._stopping:
+            return
+        self._timer.call_later(TICK, self._tick)
+        mono = self._clock().mono
+        if self._next_retry is not None and self._next_retry <= mono:
+            self._next_retry = self._outbox.next_wake()
+            self._retry()
+        if any(
+            (due := traffic.destination.wakes_at()) is not None and due <= mono
+            for traffic in self._traffic.values()
+        ):
+            self.wake()
+        self.expire()
+
+    def expire(self) -> None:
+        """End what is past its deadline."""
+        due = self._outbox.due(EXPIRE_BATCH)
+        for queued in due:
+            self._outbox.under_way.add(queued.seq)
+            text = "its deadline passed before it could be delivered"
+            self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, text), queued.attempts)
+        if len(due) == EXPIRE_BATCH:
+            self._writer.settle(lambda: None, lambda _: self.expire())

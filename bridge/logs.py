@@ -1,0 +1,40 @@
+"""Logs: one line an event on stderr, ``LEVEL:component:message``; journald's priorities under systemd.
+
+No payload appears above debug level, and no secret at any.
+"""
+
+import logging
+import os
+import sys
+
+_PRIORITIES = {
+    logging.CRITICAL: "<2>",
+    logging.ERROR: "<3>",
+    logging.WARNING: "<4>",
+    logging.INFO: "<6>",
+    logging.DEBUG: "<7>",
+}  # sd-daemon(3)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, *, journald: bool) -> None:
+        super().__init__()
+        self._journald = journald
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}: {self.formatException(record.exc_info)}"
+        line = f"{record.levelname}:{record.name}:{text}".replace("\n", "\\n").replace("\r", "\\r")
+        return _PRIORITIES.get(record.levelno, "<6>") + line if self._journald else line
+
+
+def set_up(level: str) -> None:
+    """Log from ``level`` (``debug``, ``info``, ``warning`` or ``error``) up to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(journald="JOURNAL_STREAM" in os.environ))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # asyncio's own debug lines are about asyncio
+    logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))

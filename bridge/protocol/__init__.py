@@ -1,0 +1,1 @@
+"""Bytes in, values out: the formats of other people's documents."""

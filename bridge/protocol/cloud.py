@@ -1,0 +1,157 @@
+"""The cloud socket's requests and answers: values in, bytes out, and back.
+
+One request per TCP connection: connect, send one request, read the answer [Hologram documentation,
+Embedded TCP API]. The JSON form is an object and two newline characters; the compact forms of SMS and
+TOTP end the same way or in NUL bytes. The answer to JSON is ``[code,0]``, to the compact forms the digits
+of ``code`` and ``0``, such as ``00`` [documentation; hologram-python 0.9].
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bridge.errors import InvalidCommand
+
+BASE64_TOPIC = "base64"
+"""The extra topic of a payload that is not UTF-8: JSON carries text, so those bytes travel as base64."""
+
+SMS_LIMIT = 160
+"""Characters of an SMS by the cloud [Hologram documentation, Embedded TCP API]."""
+
+TOTP_STEP = 30
+"""Seconds that one code is valid [RFC 6238, section 4.1; hologram-python 0.3]."""
+
+_ANSWER = re.compile(rb"\s*(?:\[\s*(\d{1,3})\s*,\s*\d{1,3}\s*\]|(\d)0)\s*")
+_PARTIAL = re.compile(rb"\s*(?:\[\s*(?:\d{1,3}\s*(?:,\s*(?:\d{1,3}\s*)?)?)?|\d?)")
+
+
+class DeviceKey(NamedTuple):
+    """The 8-character device key: ``k`` of the JSON form."""
+
+    key: str
+
+
+class LegacyKey(NamedTuple):
+    """The older cloud id and cloud key, 4 characters each: ``s`` and ``c`` [hologram-python 0.3]."""
+
+    cloud_id: str
+    cloud_key: str
+
+
+class Totp(NamedTuple):
+    """A device id (the SIM's ICCID) and private key (its IMSI) that sign a time [hologram-python 0.3]."""
+
+    device_id: str
+    private_key: str
+
+
+Credentials = DeviceKey | LegacyKey | Totp
+
+
+def encode(credentials: Credentials, topics: Sequence[str], payload: bytes, wall: float) -> bytes:
+    """Return the request that sends ``payload`` under ``topics``.
+
+    ``wall`` is Unix seconds, used by TOTP alone.
+    """
+    if isinstance(credentials, Totp):
+        return _encode_totp(credentials, topics, payload, wall)
+    return _encode_json(credentials, topics, payload)
+
+
+def _encode_json(credentials: DeviceKey | LegacyKey, topics: Sequence[str], payload: bytes) -> bytes:
+    """As compact as JSON gets: short keys, no spaces, text as UTF-8, one topic as a string, no empty list.
+
+    Short and long key names must not be mixed [Hologram documentation, Embedded TCP API].
+    """
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        text = base64.b64encode(payload).decode()
+        if BASE64_TOPIC not in topics:
+            topics = (*topics, BASE64_TOPIC)
+    request: dict[str, object] = (
+        {"k": credentials.key}
+        if isinstance(credentials, DeviceKey)
+        else {"s": credentials.cloud_id, "c": credentials.cloud_key}
+    )
+    request["d"] = text
+    if topics:
+        request["t"] = topics[0] if len(topics) == 1 else list(topics)
+    return _dumps(request).encode() + b"\n\n"
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _encode_totp(credentials: Totp, topics: Sequence[str], payload: bytes, wall: float) -> bytes:
+    r"""``C<device_id> <timestamp> <code> T<topic>\0 B<data>\0 \0`` without the spaces between the parts.
+
+    The form carries bytes as they are, except NUL, which ends a part [hologram-python 0.3].
+    """
+    if b"\0" in payload:
+        payload = base64.b64encode(payload)
+        topics = (*topics, BASE64_TOPIC)
+    timestamp = int(wall)
+    head = f"C{credentials.device_id} {timestamp} {totp_code(credentials.private_key, timestamp)} "
+    parts = b"".join(b"T" + topic.encode() + b"\0" for topic in topics)
+    return head.encode() + parts + b"B" + payload + b"\0\0"
+
+
+def totp_code(private_key: str, timestamp: int) -> int:
+    """Return the HOTP value of RFC 4226 for ``timestamp`` in Unix seconds, modulo 10^6, not padded."""
+    return hotp(private_key.encode("ascii"), timestamp // TOTP_STEP)
+
+
+def hotp(key: bytes, counter: int) -> int:
+    """Return HOTP(key, counter) with 6 digits over SHA-1 [RFC 4226, section 5.3]."""
+    digest = hmac.new(key, counter.to_bytes(8, "big"), hashlib.sha1).digest()
+    start = digest[-1] & 0x0F
+    return (int.from_bytes(digest[start : start + 4], "big") & 0x7FFFFFFF) % 10**6
+
+
+def encode_sms(credentials: DeviceKey | LegacyKey, to: str, body: str) -> bytes:
+    """Return the request that sends one SMS: ``S``, the key, the number, a space, the text, two newlines.
+
+    Key authentication alone can send SMS [Hologram documentation, Embedded TCP API].
+    """
+    key = credentials.key if isinstance(credentials, DeviceKey) else "".join(credentials)
+    return f"S{key}{to} {body}\n\n".encode()
+
+
+def check_sms_body(body: str) -> None:
+    """Raise `InvalidCommand` unless ``body`` fits one SMS request."""
+    if len(body) > SMS_LIMIT:
+        raise InvalidCommand(
+            "body", body, f"a cloud SMS has at most {SMS_LIMIT} characters, this has {len(body)}"
+        )
+    if re.search(r"\n\n|\r\r", body) or body.endswith(("\n", "\r")):
+        raise InvalidCommand("body", body, "two line ends in a row end a cloud SMS; send it via the modem")
+    if not body:
+        raise InvalidCommand("body", body, "an SMS needs a text")
+
+
+class Answer(NamedTuple):
+    """What a client makes of the bytes that came back so far."""
+
+    code: int | None
+    """The cloud's code, once it is there."""
+    garbled: bool
+    """No continuation of these bytes can be an answer."""
+
+
+_MORE = Answer(None, garbled=False)
+_GARBLED = Answer(None, garbled=True)
+_OK = Answer(0, garbled=False)
+
+
+def read_answer(received: bytes) -> Answer:
+    """Return the code in ``received``, however the answer was split; neither set means more is needed."""
+    if received == b"[0,0]":
+        return _OK
+    if match := _ANSWER.fullmatch(received):
+        return Answer(int(match[1] or match[2]), garbled=False)
+    return _MORE if _PARTIAL.fullmatch(received) else _GARBLED

@@ -1,0 +1,272 @@
+"""What users publish, read into values; every mistake names its field.
+
+The topics and payloads are the bridge's own, documented in the README under "Topics".
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from bridge.core.messages import Channel, Priority, Reply
+from bridge.core.units import parse_duration
+from bridge.errors import InvalidCommand
+
+ID_LIMIT = 128
+"""Characters of an id that a producer chooses."""
+
+NETWORK_COMMANDS = ("connect", "disconnect", "reconnect", "reset", "radio_on", "radio_off")
+QUEUE_COMMANDS = ("pause", "resume", "flush", "purge")
+
+
+class Properties(NamedTuple):
+    """The MQTT 5 properties of a delivery that mean something here [MQTT 5.0, section 3.3.2.3]."""
+
+    expiry: int | None = None
+    """Message Expiry Interval, seconds that are left."""
+    response_topic: str | None = None
+    correlation: bytes | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+
+NO_PROPERTIES = Properties()
+
+
+class Options(NamedTuple):
+    """What any command may carry beside its content."""
+
+    id: str | None = None
+    priority: Priority | None = None
+    lifetime: float | None = None
+    reply: Reply | None = None
+
+
+class Send(NamedTuple):
+    """Send bytes under topics."""
+
+    topics: tuple[str, ...]
+    payload: bytes
+    options: Options
+    field: str = "topic"
+    """What the publisher calls a topic, for an error about one."""
+
+
+class Sms(NamedTuple):
+    """Send one SMS."""
+
+    to: str
+    body: str
+    via: str | None
+    options: Options
+
+
+class Control(NamedTuple):
+    """Control the network or the queue."""
+
+    channel: Channel
+    command: str
+    timeout: float | None
+    options: Options
+
+
+Command = Send | Sms | Control
+
+
+def channel_of(topic: str) -> Channel:
+    """Return the channel that a result about ``topic`` (below the prefix) belongs to."""
+    head = topic.split("/", 1)[0]
+    return {"sms": Channel.SMS, "network": Channel.NETWORK, "queue": Channel.QUEUE}.get(head, Channel.CLOUD)
+
+
+def claimed_id(payload: bytes, properties: Properties) -> str | None:
+    """Return the id that a command seems to carry, for the result of one that is otherwise unreadable."""
+    named = dict(properties.user).get("id")
+    if named is None and payload[:1] == b"{":
+        try:
+            found = json.loads(payload).get("id")
+        except (ValueError, RecursionError, AttributeError):
+            return None
+        named = found if isinstance(found, str) else None
+    return named if named and len(named) <= ID_LIMIT and named.isprintable() else None
+
+
+def parse(
+    topic: str, payload: bytes, properties: Properties = NO_PROPERTIES, *, prefix: str = "hologram"
+) -> Command:
+    """Return the command published to ``<prefix>/<topic>``; raises `InvalidCommand`."""
+    reader = _Reader(properties, prefix)
+    head, _, rest = topic.partition("/")
+    if head == "out":
+        return reader.out(rest if "/" in topic else None, payload)
+    if topic == "send":
+        return reader.send(_object(payload, "send"))
+    if head == "sms":
+        return reader.sms(rest if "/" in topic else None, payload)
+    if topic == "network/set":
+        return reader.control(Channel.NETWORK, NETWORK_COMMANDS, payload)
+    if topic == "queue/set":
+        return reader.control(Channel.QUEUE, QUEUE_COMMANDS, payload)
+    raise InvalidCommand("topic", topic, "commands are out, send, sms, network/set and queue/set")
+
+
+def _object(payload: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(payload, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as exc:
+        reason = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise InvalidCommand("payload", _text(payload), f"{what} takes a JSON object ({reason})") from None
+    if not isinstance(value, dict):
+        raise InvalidCommand("payload", _text(payload), f"{what} takes a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _text(payload: bytes) -> str:
+    return payload[:80].decode("utf-8", "backslashreplace")
+
+
+def _keys(given: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for key in given:
+        if key not in allowed:
+            raise InvalidCommand(key, given[key], f"unknown key; the keys are {', '.join(allowed)}")
+
+
+def _string(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidCommand(field, value, "it must be a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidCommand(field, value, "half of a surrogate pair is not a character") from None
+    return value
+
+
+class _Reader:
+    """Reads one command; knows the properties it came with."""
+
+    def __init__(self, properties: Properties, prefix: str) -> None:
+        self._properties = properties
+        self._user = dict(properties.user)
+        self._prefix = prefix
+
+    def out(self, topic: str | None, payload: bytes) -> Send:
+        named = () if topic is None else (topic,)
+        extra = self._topics(self._user["topics"].split(",")) if "topics" in self._user else ()
+        return Send(tuple(dict.fromkeys(named + extra)), payload, self._options({}))
+
+    def send(self, given: dict[str, Any]) -> Send:
+        _keys(given, ("data", "data_base64", "topics", "id", "priority", "expires"))
+        if ("data" in given) == ("data_base64" in given):
+            both = "data" in given
+            raise InvalidCommand("data", "both" if both else None, "give either data or data_base64")
+        if "data" in given:
+            payload = _string(given["data"], "data").encode()
+        else:
+            payload = _base64(given["data_base64"])
+        topics = given.get("topics", self._user["topics"].split(",") if "topics" in self._user else [])
+        if not isinstance(topics, list):
+            raise InvalidCommand("topics", topics, "it must be a list of strings")
+        return Send(self._topics(topics), payload, self._options(given), "topics")
+
+    @staticmethod
+    def _topics(topics: list[Any]) -> tuple[str, ...]:
+        names = (_string(topic, "topics") for topic in topics)
+        return tuple(dict.fromkeys(names))
+
+    def sms(self, digits: str | None, payload: bytes) -> Sms:
+        if digits is None:
+            given = _object(payload, "sms")
+            _keys(given, ("to", "body", "via", "id", "expires"))
+            return self._sms(given.get("to"), given.get("body"), given)
+        try:
+            return self._sms(f"+{digits}", payload.decode(), {})
+        except UnicodeDecodeError:
+            raise InvalidCommand("payload", _text(payload), "an SMS is text in UTF-8") from None
+
+    def _sms(self, to: Any, body: Any, given: dict[str, Any]) -> Sms:
+        via = given.get("via")
+        if via not in (None, "cloud", "modem"):
+            raise InvalidCommand("via", via, "it is cloud or modem")
+        number = _string(to, "to")
+        if not (
+            number[:1] == "+" and 7 <= len(number) - 1 <= 15 and number[1:].isascii() and number[1:].isdigit()
+        ):
+            raise InvalidCommand("to", number, "a number is + and 7 to 15 digits (E.164)")
+        return Sms(number, _string(body, "body"), via, self._options(given))
+
+    def control(self, channel: Channel, allowed: tuple[str, ...], payload: bytes) -> Control:
+        given: dict[str, Any] = {"command": _text(payload).strip()}
+        if payload.lstrip()[:1] == b"{":
+            given = _object(payload, f"{channel}/set")
+            _keys(given, ("command", "timeout", "id") if channel is Channel.NETWORK else ("command", "id"))
+        command = given.get("command")
+        if command not in allowed:
+            raise InvalidCommand("command", command, f"the commands are {', '.join(allowed)}")
+        timeout = given.get("timeout")
+        if timeout is not None and not (
+            isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout <= 3600
+        ):
+            raise InvalidCommand("timeout", timeout, "it is seconds, above 0 and up to 3600")
+        return Control(channel, str(command), timeout, self._options(given))
+
+    def _options(self, given: Mapping[str, Any]) -> Options:
+        """What the JSON says beats the properties; of several deadlines the earliest counts."""
+        chosen = given.get("id", self._user.get("id"))
+        priority = given.get("priority", self._user.get("priority"))
+        deadlines = [
+            _lifetime(value)
+            for value in (given.get("expires"), self._user.get("expires"))
+            if value is not None
+        ]
+        if self._properties.expiry is not None:
+            deadlines.append(float(self._properties.expiry))
+        return Options(
+            None if chosen is None else _id(chosen),
+            None if priority is None else _priority(priority),
+            min(deadlines, default=None),
+            self._reply(),
+        )
+
+    def _reply(self) -> Reply | None:
+        topic = self._properties.response_topic
+        if not topic:
+            return None
+        if topic == self._prefix or topic.startswith(self._prefix + "/"):
+            raise InvalidCommand("response_topic", topic, f"it may not be under {self._prefix}/")
+        if any(sign in topic for sign in "+#\0") or topic.startswith("$"):
+            raise InvalidCommand("response_topic", topic, "it must be a topic that one can publish to")
+        return Reply(topic, self._properties.correlation)
+
+
+def _id(value: Any) -> str:
+    chosen = _string(value, "id")
+    if not 0 < len(chosen) <= ID_LIMIT or not chosen.isprintable():
+        raise InvalidCommand("id", chosen, f"it has 1 to {ID_LIMIT} printable characters")
+    return chosen
+
+
+def _priority(value: Any) -> Priority:
+    try:
+        return Priority.named(value)
+    except (KeyError, TypeError):
+        raise InvalidCommand("priority", value, "it is high, normal or low") from None
+
+
+def _lifetime(value: Any) -> float:
+    try:
+        return parse_duration(value)
+    except (ValueError, TypeError):
+        raise InvalidCommand(
+            "expires", value, 'it is a duration such as "90s", "10m", "1h" or "7d"'
+        ) from None
+
+
+def _base64(value: Any) -> bytes:
+    try:
+        return base64.b64decode(_string(value, "data_base64"), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidCommand("data_base64", value, "it must be base64 with its padding") from None

@@ -1,0 +1,51 @@
+"""What the bridge publishes, written as JSON; the fields are documented in the README under "Topics"."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.core.messages import Channel, Result
+
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def timestamp(wall: float) -> str:
+    """Return ``wall`` (Unix seconds) in ISO 8601, UTC, to the millisecond."""
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def result_json(result: Result) -> bytes:
+    """Return the payload of ``hologram/result``."""
+    fields: dict[str, Any] = {
+        "id": result.id,
+        "channel": result.channel.value,
+        "to": result.to,
+        "topics": result.topics,
+        "state": result.state.value,
+        "code": result.code,
+        "description": result.description,
+        "attempts": result.attempts,
+        "queued_at": timestamp(result.queued_at),
+        "finished_at": timestamp(result.finished_at),
+        "bytes_up": result.traffic.up,
+        "bytes_down": result.traffic.down,
+    }
+    if result.channel in (Channel.TCP, Channel.UDP):
+        fields |= answer_fields(result.answer or b"")
+    return dumps(fields).encode("utf-8", "backslashreplace")
+
+
+def answer_fields(answer: bytes) -> dict[str, str]:
+    """Return ``answer`` where the bytes are text, ``answer_base64`` where they are not."""
+    try:
+        return {"answer": answer.decode()}
+    except UnicodeDecodeError:
+        return {"answer_base64": base64.b64encode(answer).decode()}
+
+
+def event_json(event_type: str, wall: float, fields: dict[str, Any]) -> bytes:
+    """Return the payload of ``hologram/event``."""
+    return dumps({"event_type": event_type, "at": timestamp(wall), **fields}).encode(
+        "utf-8", "backslashreplace"
+    )

@@ -1,0 +1,125 @@
+"""The configuration: HJSON and the environment, checked once, frozen from then on."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_IROTH
+from typing import Any
+
+from pydantic import ValidationError
+
+from bridge.errors import ConfigError
+from bridge.settings.explain import explain, find, is_secret, masked
+from bridge.settings.models import Notify, Route, Settings, Tls
+from bridge.settings.sources import PREFIX, Read, read_environment, read_file
+
+__all__ = ["DEFAULT_PATH", "Loaded", "Notify", "Route", "Settings", "Tls", "effective", "load"]
+
+DEFAULT_PATH = Path("/etc/hologram-bridge/bridge.hjson")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What :func:`load` found: the settings, what to warn of, and the file (None: the environment alone)."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+    path: Path | None
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str] = os.environ, *, default: Path = DEFAULT_PATH
+) -> Loaded:
+    """Read the file at ``path`` (None: at ``default``) and the environment, which wins.
+
+    Raises :class:`bridge.errors.ConfigError` with one line per problem.
+    """
+    environment = read_environment(environ)
+    where = path or default
+    try:
+        file = read_file(where)
+    except FileNotFoundError:
+        if path is not None:
+            raise ConfigError(f"{where}: there is no such file") from None
+        return Loaded(_from_environment(environment, where), (), None)
+    settings, problems = _validate(environment, file)
+    if settings is None or problems:
+        raise ConfigError(_lines(problems))
+    return Loaded(settings, (*_mode_warning(where, file), *_warnings(settings)), where)
+
+
+def effective(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON-able values, in the units of the code, secrets as ``***``."""
+    return masked(settings)
+
+
+def _from_environment(environment: Read, missing: Path) -> Settings:
+    settings, problems = _validate(environment, Read({}))
+    if settings is not None and not problems:
+        return settings
+    if problems.pop("credentials", None) or "credentials" not in environment.values:
+        hint = f"there is no such file; name yours with -c FILE, or set {PREFIX}__CREDENTIALS__DEVICEKEY"
+        problems = {str(missing): hint, **problems}
+    raise ConfigError(_lines(problems))
+
+
+def _validate(environment: Read, file: Read) -> tuple[Settings | None, dict[str, str]]:
+    """Return the settings and what is wrong, by path; what reading found goes before what checking found."""
+    problems = {**file.problems, **environment.problems}
+    try:
+        settings = Settings(trees=(environment.values, file.values))  # type: ignore[call-arg]  # see Settings
+    except ValidationError as error:
+        for path, text in explain(error).items():
+            origin = environment.origins.get(path)
+            problems.setdefault(path, f"{text} (from {origin})" if origin else text)
+        return None, problems
+    return settings, problems
+
+
+def _lines(problems: Mapping[str, str]) -> str:
+    """Return one line per problem, whatever characters the file's keys are made of."""
+    lines = (f"{path}: {text}" for path, text in problems.items())
+    return "\n".join("".join(char if char.isprintable() else "?" for char in line) for line in lines)
+
+
+def _holds_secret(values: Mapping[str, Any], before: tuple[str, ...] = ()) -> bool:
+    for key, value in values.items():
+        loc = (*before, key)
+        place = find(loc)
+        if isinstance(value, dict):
+            if _holds_secret(value, loc):
+                return True
+        elif value and place.field is not None and is_secret(place.field):
+            return True
+    return False
+
+
+def _mode_warning(path: Path, file: Read) -> tuple[str, ...]:
+    if not file.mode & S_IROTH or not _holds_secret(file.values):
+        return ()
+    return (
+        f"{path} holds secrets and everyone on this machine can read it; chmod 640 {shlex.quote(str(path))}",
+    )
+
+
+def _warnings(settings: Settings) -> tuple[str, ...]:
+    found = []
+    if (
+        settings.cloud.auth == "totp"
+        and settings.credentials.devicekey is None
+        and settings.sms.via == "cloud"
+    ):
+        found.append(
+            'sms.via: the cloud takes texts by key only, and cloud.auth is "totp"; '
+            'set credentials.devicekey too, or sms.via: "modem"'
+        )
+    matches = [route.match for route in settings.routes]
+    for index, match in enumerate(matches):
+        earlier = next((n for n in range(index) if matches[n] in (match, "#")), None)
+        if earlier is not None:
+            found.append(
+                f"routes[{index}].match: is never reached, as routes[{earlier}] takes all of it first"
+            )
+    return tuple(found)

@@ -1,0 +1,180 @@
+"""The types of single settings: what each takes, and the words for it.
+
+Each type carries :class:`Allowed` where its bounds alone do not say what is allowed; the texts of
+:mod:`bridge.settings.explain` are made of these, never of the validator's own messages.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+
+from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a setting takes, in words that follow "allowed is"."""
+
+    text: str
+
+
+class Secret:
+    """Marks a setting whose value is never shown."""
+
+
+def _holds(test: Callable[[str], object]) -> AfterValidator:
+    """Accept the strings for which ``test`` holds."""
+
+    def check(value: str) -> str:
+        if not test(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(check)
+
+
+def _matches(pattern: str) -> AfterValidator:
+    return _holds(re.compile(pattern, re.ASCII).fullmatch)
+
+
+def _empty_is_null(value: object) -> object:
+    return None if value == "" else value
+
+
+EMPTY_IS_NULL = BeforeValidator(_empty_is_null)
+"""For a setting that may be null: the empty text is null too, as environment files leave it."""
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether this is a name or an address, without scheme or port."""
+    if ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+        except ValueError:
+            return False
+        return True
+    return len(text) <= 253 and bool(re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text))
+
+
+def _is_topic(text: str) -> bool:
+    """Tell whether this is a topic to build on: no wildcards or empty levels (MQTT 5.0, section 4.7)."""
+    return (
+        text.isprintable()
+        and len(text) <= 200
+        and not text.startswith("$")
+        and not set(text) & {"#", "+"}
+        and all(text.split("/"))
+    )
+
+
+def _is_filter(text: str) -> bool:
+    """Tell whether this is a topic filter: # alone and last, + alone (MQTT 5.0, section 4.7.1)."""
+    levels = text.split("/")
+    return (
+        0 < len(text) <= 1000
+        and text.isprintable()
+        and all("#" not in level for level in levels[:-1])
+        and all(level in ("#", "+") or not set(level) & {"#", "+"} for level in levels)
+    )
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether this is text that UTF-8 can carry, control characters included."""
+    return text != "" and not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
+
+
+def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    if not isinstance(value, str):  # a bare number would be taken for an address
+        raise ValueError
+    return ipaddress.ip_network(value)
+
+
+def _protocol(value: object) -> object:
+    """Accept both ways MQTT versions are named: by number (5, 4) and by document (5, 3.1.1)."""
+    known: dict[object, object] = {"5": 5, "5.0": 5, 4: "3.1.1", "4": "3.1.1"}
+    return value if isinstance(value, bool | list | dict) else known.get(value, value)
+
+
+def _readable(value: str) -> str:
+    """Accept the name of a file that can be read now."""
+    try:
+        with Path(value).open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    return value
+
+
+def _absolute(value: object) -> Path:
+    text = str(value) if isinstance(value, str | Path) else ""
+    if not text.startswith("/") or text.endswith("/") or not text.isprintable():
+        raise ValueError
+    return Path(text)
+
+
+_PRINTABLE = "printable ASCII without spaces"
+
+Flag = Annotated[bool, Field(strict=True), Allowed("true or false")]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Seconds = Annotated[float, Field(strict=True, ge=0.1, le=3600), Allowed("0.1 to 3600 seconds")]
+Duration = Annotated[float, BeforeValidator(parse_duration), Allowed(DURATION_ALLOWED)]
+Size = Annotated[int, BeforeValidator(parse_size), Allowed(SIZE_ALLOWED)]
+Text = Annotated[str, _holds(_is_text), Allowed("text in quotes, not empty")]
+Line = Annotated[
+    str,
+    _holds(lambda text: 0 < len(text) <= 255 and text.isprintable()),
+    Allowed("text in quotes, 1 to 255 characters on one line"),
+]
+SecretLine = Annotated[Line, Secret()]
+Name = Annotated[
+    str,
+    _holds(lambda text: 0 < len(text.strip()) <= 64 and text.isprintable()),
+    Allowed("text in quotes, 1 to 64 characters"),
+]
+Host = Annotated[
+    str,
+    _holds(_is_host),
+    Allowed('a host name or an IP address in quotes, such as "127.0.0.1", without scheme or port'),
+]
+TopicPrefix = Annotated[
+    str,
+    _holds(_is_topic),
+    Allowed(
+        "an MQTT topic of 1 to 200 characters without + and #, no $ or / first, no / last, no empty level"
+    ),
+]
+TopicFilter = Annotated[
+    str,
+    _holds(_is_filter),
+    Allowed('an MQTT topic filter such as "alarms/#": # only as the last level, + only as a whole level'),
+]
+AbsolutePath = Annotated[
+    Path,
+    PlainValidator(_absolute),
+    Allowed("the absolute path of a file, beginning with /"),
+]
+Device = Annotated[str, _matches(r"/[!-~]+"), Allowed('a device path such as "/dev/ttyUSB0"')]
+ReadableFile = Annotated[str, AfterValidator(_readable), Allowed("the path of a file that can be read")]
+Apn = Annotated[str, _matches(r"[A-Za-z0-9.-]{1,100}"), Allowed("1 to 100 letters, digits, dots and hyphens")]
+SimPin = Annotated[str, _matches(r"[0-9]{4,8}"), Secret(), Allowed("4 to 8 digits in quotes")]
+PhoneNumber = Annotated[
+    str, _matches(r"\+[1-9][0-9]{3,14}"), Allowed('a number in E.164 form in quotes, such as "+15551234567"')
+]
+IpNetwork = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    PlainValidator(_network),
+    Allowed('an IP network in quotes with no host bits set, such as "10.176.0.0/16"'),
+]
+DeviceKey = Annotated[str, _matches(r"[!-~]{8}"), Secret(), Allowed(f"8 characters, {_PRINTABLE}")]
+CloudId = Annotated[str, _matches(r"[!-~]{4}"), Allowed(f"4 characters, {_PRINTABLE}")]
+CloudKey = Annotated[str, _matches(r"[!-~]{4}"), Secret(), Allowed(f"4 characters, {_PRINTABLE}")]
+DeviceId = Annotated[str, _matches(r"[!-~]{1,64}"), Allowed(f"1 to 64 characters, {_PRINTABLE}")]
+PrivateKey = Annotated[str, _matches(r"[!-~]{1,64}"), Secret(), Allowed(f"1 to 64 characters, {_PRINTABLE}")]
+NamedProtocol = BeforeValidator(_protocol)

@@ -1,0 +1,328 @@
+"""The configuration as frozen values; every key and default is promised to users."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import InitSettingsSource
+
+from bridge.settings.fields import (
+    EMPTY_IS_NULL,
+    AbsolutePath,
+    Allowed,
+    Apn,
+    CloudId,
+    CloudKey,
+    Device,
+    DeviceId,
+    DeviceKey,
+    Duration,
+    Flag,
+    Host,
+    IpNetwork,
+    Line,
+    Name,
+    NamedProtocol,
+    PhoneNumber,
+    Port,
+    PrivateKey,
+    ReadableFile,
+    Seconds,
+    SecretLine,
+    SimPin,
+    Size,
+    Text,
+    TopicFilter,
+    TopicPrefix,
+)
+
+
+def problem(key: str, text: str) -> PydanticCustomError:
+    """Return a problem that no single key shows: ``key`` is where, ``text`` all that is said."""
+    return PydanticCustomError("bridge", "{text}", {"key": key, "text": text})
+
+
+class Section(BaseModel):
+    """What all sections have in common: they never change, and take no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Credentials(Section):
+    """Who this device is to the cloud: a key, or cloud id and cloud key; TOTP has its own two."""
+
+    devicekey: Annotated[DeviceKey | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+    cloud_id: Annotated[CloudId | None, EMPTY_IS_NULL] = None
+    cloud_key: Annotated[CloudKey | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+    device_id: Annotated[DeviceId | None, EMPTY_IS_NULL] = None
+    private_key: Annotated[PrivateKey | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        for one, other in (("cloud_id", "cloud_key"), ("device_id", "private_key")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                missing = one if getattr(self, one) is None else other
+                raise problem(missing, f"is missing; {one} and {other} belong together, give both or neither")
+        if self.devicekey is not None and self.cloud_id is not None:
+            raise problem("", "give either devicekey, or cloud_id and cloud_key, not both")
+        return self
+
+
+class Cloud(Section):
+    """The cloud socket; ``timeout`` is silence in seconds, ``parallel`` how many exchanges at once."""
+
+    host: Host = "cloudsocket.hologram.io"
+    port: Port = 9999
+    timeout: Annotated[float, Field(strict=True, ge=0.1, le=120), Allowed("0.1 to 120 seconds")] = 5
+    auth: Literal["csrpsk", "totp"] = "csrpsk"
+    parallel: Annotated[int, Field(strict=True, ge=1, le=256)] = 4
+
+
+class Tls(Section):
+    """TLS to the broker; without ``ca`` the system's certificates count."""
+
+    ca: Annotated[ReadableFile | None, EMPTY_IS_NULL] = None
+    cert: Annotated[ReadableFile | None, EMPTY_IS_NULL] = None
+    key: Annotated[ReadableFile | None, EMPTY_IS_NULL] = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            missing = "cert" if self.cert is None else "key"
+            raise problem(missing, "is missing; cert and key belong together, give both or neither")
+        return self
+
+
+class Mqtt(Section):
+    """The broker; ``protocol`` is 5 or "3.1.1" (4 means "3.1.1" too), ``keepalive`` in seconds."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 1883
+    username: Annotated[Line | None, EMPTY_IS_NULL] = None
+    password: Annotated[SecretLine | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+    client_id: Annotated[Line | None, EMPTY_IS_NULL] = None
+    prefix: TopicPrefix = "hologram"
+    protocol: Annotated[Literal[5, "3.1.1"], NamedProtocol] = 5
+    keepalive: Annotated[int, Field(strict=True, ge=1, le=65535), Allowed("1 to 65535 seconds")] = 60
+    tls: Tls | None = None
+
+    @model_validator(mode="after")
+    def _password(self) -> Self:
+        if self.protocol != 5 and self.password is not None and self.username is None:
+            # MQTT 3.1.1, section 3.1.2.9: without the user name flag the password flag must be 0
+            raise problem("username", "is missing; MQTT 3.1.1 takes no password without a username")
+        return self
+
+
+class Inbound(Section):
+    """What may come in; ``timeout`` is silence, ``deadline`` the whole connection, in seconds."""
+
+    enabled: Flag = True
+    host: Host = "0.0.0.0"  # noqa: S104 messages come in on the modem's interface; `allow` says from where
+    port: Port = 4010
+    protocols: Annotated[
+        tuple[Literal["tcp", "udp"], ...], Field(min_length=1), Allowed('a list of "tcp" and "udp"')
+    ] = ("tcp", "udp")
+    timeout: Seconds = 5
+    max_bytes: Size = 65536
+    max_connections: Annotated[int, Field(strict=True, ge=1, le=4096)] = 64
+    deadline: Seconds = 60
+    allow: Annotated[
+        tuple[IpNetwork, ...],
+        Allowed('a list of IP networks in quotes with no host bits set, such as ["10.176.0.0/16"]'),
+    ] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+        IPv4Network("10.176.0.0/16"),
+        IPv4Network("10.254.0.0/16"),
+    )
+
+
+class Sms(Section):
+    """How texts go out."""
+
+    via: Literal["cloud", "modem"] = "cloud"
+    max_segments: Annotated[int, Field(strict=True, ge=1, le=255)] = 4
+    status_reports: Flag = False
+
+
+Interface = Literal[
+    "",
+    "cellular",
+    "cellular-e303",
+    "cellular-ms2131",
+    "cellular-iota",
+    "cellular-nova-u201",
+    "cellular-nova-r410",
+    "cellular-bg96",
+    "cellular-ec21",
+    "wifi",
+]
+
+
+class Network(Section):
+    """The modem or Wi-Fi that the bridge manages; ``poll`` in seconds."""
+
+    interface: Interface = ""
+    device: Annotated[Device | None, EMPTY_IS_NULL] = None
+    apn: Apn = "hologram"
+    autoconnect: Annotated[Flag | Literal["on_demand"], Allowed('true, false or "on_demand"')] = True
+    scope: Literal["system", "hologram"] = "system"
+    poll: Annotated[float, Field(strict=True, ge=1, le=86400), Allowed("1 to 86400 seconds")] = 60
+    sim_pin: Annotated[SimPin | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+    ppp_user: Annotated[Line | None, EMPTY_IS_NULL] = None
+    ppp_password: Annotated[SecretLine | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+
+
+class Store(Section):
+    """The outbox on disk; ``max_bytes`` in bytes, ``max_age`` in seconds once read."""
+
+    path: AbsolutePath = Path("/var/lib/hologram-bridge/outbox.db")
+    max_messages: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] = 1_000_000
+    max_bytes: Size = 512_000_000
+    max_age: Duration = 7 * 86400.0
+    when_full: Literal["reject", "drop_oldest"] = "reject"
+
+
+class Notify(Section):
+    """A person whom Home Assistant can text: ``to`` in E.164 form (ITU-T E.164: at most 15 digits)."""
+
+    name: Name
+    to: PhoneNumber
+
+
+class HomeAssistant(Section):
+    """Discovery for Home Assistant."""
+
+    enabled: Flag = True
+    prefix: TopicPrefix = "homeassistant"
+    notify: Annotated[tuple[Notify, ...], Allowed('a list of { name: "…", to: "+15551234567" }')] = ()
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        names = [each.name for each in self.notify]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise problem(
+                    f"notify[{index}].name", "is given to two entries; each needs a name of its own"
+                )
+        return self
+
+
+class Log(Section):
+    """How much is said."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Control(Section):
+    """The control socket; null: beside the store, or in the runtime directory under systemd."""
+
+    path: Annotated[AbsolutePath | None, EMPTY_IS_NULL] = None
+
+
+class Metrics(Section):
+    """The port that metrics are read from; null: none."""
+
+    port: Port | None = None
+
+
+class Route(Section):
+    """What happens to the topics that ``match``; ``expires`` in seconds once read."""
+
+    match: TopicFilter
+    channel: Literal["cloud", "tcp", "udp"] = "cloud"
+    host: Annotated[Host | None, EMPTY_IS_NULL] = None
+    port: Port | None = None
+    expect: Annotated[Text | None, EMPTY_IS_NULL] = None
+    max_attempts: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    priority: Literal["high", "normal", "low"] | None = None
+    expires: Annotated[Duration | None, EMPTY_IS_NULL] = None
+
+    @model_validator(mode="after")
+    def _destination(self) -> Self:
+        for key in ("host", "port"):
+            given = getattr(self, key) is not None
+            if self.channel == "cloud" and given:
+                raise problem(key, 'belongs to channel "tcp" or "udp"; set the channel, or take it out')
+            if self.channel != "cloud" and not given:
+                raise problem(key, f'is missing; channel "{self.channel}" needs host and port')
+        if self.expect is not None and self.channel != "tcp":
+            raise problem("expect", 'is for channel "tcp" only; no other brings an answer of the destination')
+        return self
+
+
+class Tree(PydanticBaseSettingsSource):
+    """Values that were read from one place, the environment or the file."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 the base class's signature
+        """Return what was read for one field."""
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return all that was read."""
+        return self._values
+
+
+class Settings(BaseSettings):
+    """The whole configuration.
+
+    ``Settings(mqtt={"port": 1884}, …)`` takes its values from the call alone;
+    :func:`bridge.settings.load` is what reads the file and the environment.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    credentials: Credentials = Credentials()
+    cloud: Cloud = Cloud()
+    mqtt: Mqtt = Mqtt()
+    inbound: Inbound = Inbound()
+    sms: Sms = Sms()
+    network: Network = Network()
+    store: Store = Store()
+    home_assistant: HomeAssistant = HomeAssistant()
+    log: Log = Log()
+    control: Control = Control()
+    metrics: Metrics = Metrics()
+    routes: Annotated[tuple[Route, ...], Allowed('a list of routes such as [ { match: "alarms/#" } ]')] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 ours names misspelt variables; that one skips them
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 there is no .env file
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 there is no secrets folder
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the values of the call, or the ``trees`` that were read, the first winning."""
+        assert isinstance(init_settings, InitSettingsSource)
+        trees = init_settings.init_kwargs.get("trees")
+        return tuple(Tree(settings_cls, tree) for tree in trees) if trees else (init_settings,)
+
+    @model_validator(mode="after")
+    def _authentication(self) -> Self:
+        have = self.credentials
+        if self.cloud.auth == "totp":
+            if have.device_id is None and not self.network.interface.startswith("cellular"):
+                raise problem(
+                    "credentials",
+                    'device_id and private_key are missing; cloud.auth "totp" needs both, as only a '
+                    "cellular network.interface can read them from the SIM",
+                )
+        elif have.devicekey is None and have.cloud_id is None:
+            raise problem(
+                "credentials",
+                "no device key is given; put the 8 characters that the Hologram dashboard shows for this "
+                'device into the file as credentials: { devicekey: "…" } (or cloud_id and cloud_key, '
+                "4 characters each), "
+                "or into the environment as HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY",
+            )
+        return self

@@ -1,0 +1,217 @@
+"""Where values come from: one HJSON file and the environment.
+
+HJSON takes text without quotes up to the end of its line, and a key such as 12345678 as a number. Both
+are kept apart here from what was quoted, so that the words for them can say so.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hjson
+
+from bridge.errors import ConfigError
+from bridge.settings.explain import find, is_list, is_nullable, known_keys, model_of, nearest, takes_text
+
+PREFIX = "HOLOGRAM_BRIDGE"
+_MAX_BYTES = 1_000_000
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
+_SWALLOWED = re.compile(r"[,}\]]$|\s(//|#|/\*)")
+_BARE_TEXT = re.compile(r"""[{,\s]*["']?(\w+)["']?\s*:\s*(?=[^\s"'\[{])([^\n]*[,}\]][^\n]*)""")
+
+
+@dataclass
+class Read:
+    """What one place gave: ``values``, words for what is wrong by path, and which variable set which path."""
+
+    values: dict[str, Any]
+    problems: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    mode: int = 0
+
+
+class _Bare(str):
+    """Text that stood without quotes."""
+
+    __slots__ = ()
+
+
+class _Real(float):
+    """A number with a fraction or an exponent; unlike float, one too large for HJSON's own test passes it."""
+
+    __slots__ = ()
+
+    def __int__(self) -> int:
+        return super().__int__() if math.isfinite(self) else 0
+
+
+class _Table(dict[str, Any]):
+    """An object that remembers which keys were given twice."""
+
+    twice: tuple[str, ...] = ()
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) < 300 else _Real(text)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> _Table:
+    table = _Table(pairs)
+    names = [name for name, _ in pairs]
+    table.twice = tuple(name for name in table if names.count(name) > 1)
+    return table
+
+
+class _Decoder(hjson.HjsonDecoder):  # type: ignore[misc]  # hjson ships no types
+    """Marks text that stood without quotes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        scan: Any = self.parse_tfnns  # type: ignore[has-type]  # hjson ships no types
+
+        def bare(context: object, text: str, start: int) -> tuple[Any, int]:
+            value, end = scan(context, text, start)
+            return (_Bare(value) if isinstance(value, str) else value), end
+
+        self.parse_tfnns = bare
+        # the scanner has taken the functions as they were, so it is made anew
+        self.scan_once, self.scan_object_once = hjson.decoder.make_scanner(self)
+
+
+def _decode(text: str) -> Any:
+    """Return the value of HJSON ``text``; raises ValueError with a line for a person."""
+    try:
+        return hjson.loads(text, cls=_Decoder, object_pairs_hook=_table, parse_int=_whole, parse_float=_Real)
+    except hjson.HjsonDecodeError as error:
+        # a line end inside quotes is found only behind it
+        line = error.lineno - error.msg.startswith("Invalid control")
+        raise ValueError(_syntax(text, line, error.msg)) from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except (IndexError, ValueError, OverflowError):  # hjson runs over the end of an open comment or text
+        raise ValueError("is not HJSON: a comment, text or bracket is left open") from None
+
+
+def _syntax(text: str, line: int, reason: str) -> str:
+    bare = next(_bare_lines(text), None)
+    if bare is not None and bare[0] <= line:
+        number, key = bare
+        return (
+            f"line {number} is not HJSON: the value of '{key}' has no quotes, so it takes in the rest "
+            "of its line; put it in quotes"
+        )
+    if "eof" in reason:
+        return f"line {line} is not HJSON: the text ends before a closing bracket or quote"
+    return f"line {line} is not HJSON: look there for a missing quote, colon or bracket"
+
+
+def _bare_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and key of each line whose bare text takes in a comma or a bracket."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for match in _BARE_TEXT.finditer(line):
+            if line.lstrip().startswith(("#", "//")):
+                continue
+            value = re.split(r"[,}\]]", match[2], maxsplit=1)[0].strip()
+            if value not in ("", "true", "false", "null") and not _NUMBER.fullmatch(value):
+                yield number, match[1]
+
+
+def _pitfalls(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Yield what HJSON took otherwise than it was meant: by path, the words for it."""
+    if isinstance(value, _Table):
+        for name in value.twice:
+            yield f"{path}.{name}".lstrip("."), "is given twice; keep one of the two"
+        for name, item in value.items():
+            yield from _pitfalls(item, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _pitfalls(item, f"{path}[{index}]")
+    elif isinstance(value, _Bare) and _SWALLOWED.search(value):
+        yield path, 'the value has no quotes, so it took in the rest of its line; put it in quotes: "…"'
+
+
+def read_file(path: Path) -> Read:
+    """Read the file at ``path``; raises FileNotFoundError, and ConfigError for all else that is wrong."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, IsADirectoryError):
+            raise ConfigError(f"{path}: is a directory; name the HJSON file in it") from None
+        raise ConfigError(f"{path}: cannot be read ({reason})") from None
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{path}: is larger than {_MAX_BYTES} bytes; that is no configuration")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    if not text.strip():
+        raise ConfigError(f"{path}: is empty; it must hold at least the credentials")
+    try:
+        values = _decode(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: is not an object; the whole must stand in {{ … }}")
+    return Read(values, dict(_pitfalls(values, "")), mode=mode)
+
+
+def _value(text: str, path: str) -> Any:
+    """Return what a variable's text means for the key at ``path``; raises ValueError."""
+    place = find(tuple(path.split(".")))
+    assert place.field is not None
+    if is_nullable(place.field) and text.strip().lower() in ("", "null"):
+        return None
+    if place.model is not None or is_list(place.field) or model_of(place.field.annotation):
+        return _decode(text)
+    if takes_text(place.field):
+        return text
+    word = text.strip()
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    if _NUMBER.fullmatch(word):
+        return _Real(word) if set(word) & set(".eE") else int(word)
+    return text
+
+
+def read_environment(environ: Mapping[str, str]) -> Read:
+    """Read all variables that begin with the prefix; each that names no key is a problem."""
+    names = {f"{PREFIX}__{path.upper().replace('.', '__')}": path for path in known_keys()}
+    read = Read({})
+    ours = [name for name in environ if name.upper().startswith(f"{PREFIX}_")]
+    for name in sorted(ours, key=lambda each: (each.count("__"), each)):  # a section before the keys in it
+        path = names.get(name.upper())
+        if path is None:
+            hint = nearest(name.upper(), list(names))
+            read.problems[name] = (
+                f"unknown name in the environment;{hint} allowed is {PREFIX}__SECTION__KEY "
+                f"with the keys of the file, as in {PREFIX}__MQTT__HOST"
+            )
+            continue
+        read.origins[path] = name
+        try:
+            value = _value(environ[name], path)
+        except ValueError as error:
+            read.problems[path] = f"{error} (from {name})"
+            continue
+        read.problems.update(_pitfalls(value, path))
+        _set(read.values, path.split("."), value)
+    return read
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        inner = tree.get(key)
+        if not isinstance(inner, dict):
+            inner = tree[key] = {}
+        tree = inner
+    tree[keys[-1]] = value

@@ -1,0 +1,1 @@
+"""Peers to try the bridge with: the simulated cloud."""

@@ -1,0 +1,1 @@
+"""The durable outbox: SQLite on the bridge's own disk."""

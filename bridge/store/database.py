@@ -1,0 +1,179 @@
+"""The SQLite file: opened durably, locked, migrated; its errors translated into ours.
+
+WAL with ``synchronous=FULL``: the only setting of SQLite's that keeps a committed transaction through a
+power cut in WAL mode [SQLite documentation, PRAGMA synchronous]. ``locking_mode=EXCLUSIVE`` keeps the
+WAL's index in memory, so that a full disk cannot get between us and our own index, and
+``auto_vacuum=INCREMENTAL`` lets a full disk be given back what was deleted.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Collection, Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
+
+_FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC"}
+_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+
+Row = tuple[Any, ...]
+
+
+def load_queries(text: str) -> dict[str, str]:
+    """Return the statements of an SQL file by the names in its ``-- name:`` headings."""
+    found: dict[str, str] = {}
+    for block in text.split("-- name: ")[1:]:
+        name, _, body = block.partition("\n")
+        statement = body.split(";", 1)[0]
+        found[name.strip()] = statement.strip()
+    return found
+
+
+def _sql(name: str) -> str:
+    return resources.files("bridge.store").joinpath(name).read_text()
+
+
+MIGRATIONS = ("schema.sql",)
+"""SQL files, the n-th of which brings a store of version n to version n + 1."""
+
+
+def translate(error: sqlite3.Error) -> StoreError:
+    """Return our name for what SQLite says."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name in _FULL:
+        return StoreFull(f"no room for the outbox: {error}")
+    if name.split("_", 2)[:2] == ["SQLITE", "CORRUPT"] or name in _DAMAGED:
+        return StoreDamaged(f"the outbox is damaged: {error}")
+    return StoreError(f"the outbox failed: {error} ({name or 'no code'})")
+
+
+class Lock:
+    """One process at a time on one store: an advisory lock on a file beside it, gone with its process."""
+
+    def __init__(self, store: Path) -> None:
+        path = store.with_name(store.name + ".lock")
+        try:
+            store.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise StoreError(
+                f"cannot use {path}: {exc.strerror}; check store.path and who owns its folder"
+            ) from exc
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(self._fd)
+            raise StoreInUse(f"another hologram-bridge is running on {store}") from exc
+
+    def release(self) -> None:
+        """Let others have the store."""
+        os.close(self._fd)
+
+
+class Database:
+    """One connection, one thread; `execute` takes the names of queries.sql."""
+
+    def __init__(self, path: Path, *, check: bool = False) -> None:
+        """Open or create ``path``; ``check`` reads all of it first.
+
+        Raises `StoreDamaged` for a file that is not readable as a database, `StoreError` for one that
+        cannot be opened or was written by a newer version.
+        """
+        self.path = path
+        self._queries = load_queries(_sql("queries.sql"))
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+            # A message may be private: only the bridge's own user and group read it.
+            path.chmod(0o640)
+            self._prepare(check)
+        except sqlite3.Error as exc:
+            raise translate(exc) from exc
+        except OSError as exc:
+            raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
+        self._run = self._connection.execute
+
+    def _prepare(self, check: bool) -> None:
+        run = self._connection.execute
+        run("PRAGMA auto_vacuum = INCREMENTAL")
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run("PRAGMA journal_size_limit = 4194304")
+        run("PRAGMA cache_size = -2000")
+        if check:
+            problem = run("PRAGMA quick_check(1)").fetchone()[0]
+            if problem != "ok":
+                raise StoreDamaged(f"the outbox is damaged: {problem}")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"{self.path} was written by a newer version (schema {version}, this one knows "
+                f"{len(MIGRATIONS)}); install that version again"
+            )
+        for step in range(version, len(MIGRATIONS)):
+            script = f"BEGIN IMMEDIATE;\n{_sql(MIGRATIONS[step])}\nPRAGMA user_version = {step + 1};\nCOMMIT;"
+            self._connection.executescript(script)
+
+    def execute(self, query: str, parameters: Iterable[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """Run the statement called ``query``; errors are SQLite's own, for `translate`."""
+        return self._run(self._queries[query], parameters)  # type: ignore[arg-type]  # a dict is fine too
+
+    def execute_except(self, query: str, key: str, busy: Collection[int], limit: int) -> sqlite3.Cursor:
+        """Run ``query`` with its ``{busy}`` list filled by placeholders, one for each of ``busy``."""
+        statement = self._queries[query].format(busy=",".join("?" * len(busy)))
+        return self._run(statement, (key, *busy, limit))
+
+    def execute_many(self, query: str, parameters: Iterable[Row]) -> None:
+        """Run the statement called ``query`` once for each row of ``parameters``."""
+        self._connection.executemany(self._queries[query], parameters)
+
+    def begin(self) -> None:
+        """Open a write transaction."""
+        self._run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make the transaction durable: when this returns it survives a power cut."""
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        """Give the transaction up, if SQLite has not done so itself."""
+        if self._connection.in_transaction:
+            self._run("ROLLBACK")
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of the columns of ``table``."""
+        return [row[1] for row in self._run(f"PRAGMA table_info({table})")]
+
+    def insert_row(self, table: str, columns: list[str], row: Row) -> int:
+        """Insert a recovered row unless its place is taken or it breaks a rule; return how many went in."""
+        marks = ", ".join("?" * len(columns))
+        statement = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our names
+        return self._run(statement, row).rowcount
+
+    def rebuild(self) -> None:
+        """Make lanes and sums agree with the messages that are there."""
+        for query in (
+            "rebuild_orphans",
+            "rebuild_heads",
+            "rebuild_empty",
+            "rebuild_depth_clear",
+            "rebuild_depth",
+        ):
+            self.execute(query)
+
+    def give_back(self, pages: int = 2000) -> None:
+        """Return up to ``pages`` deleted pages and the log to the file system."""
+        self._run(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close the file; what was committed is safe without this too."""
+        self._connection.close()
+
+
+def boot_id() -> str:
+    """Return the kernel's name for this boot [proc(5)]."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

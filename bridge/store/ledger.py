@@ -1,0 +1,78 @@
+"""Figures kept beside the messages: depth, results by state, bytes by day.
+
+They are added up in memory during a transaction and written once at its end.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+from bridge.core.messages import Channel, Priority, Traffic
+from bridge.store.database import Database
+
+Depth = dict[tuple[Channel, Priority], tuple[int, int]]
+"""Messages and payload bytes by channel and priority."""
+
+
+def utc_day(wall: float) -> str:
+    """Return the UTC date of ``wall`` (Unix seconds) as ``YYYY-MM-DD``."""
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d")
+
+
+class Ledger:
+    """The figures as of the last commit, and what the open transaction adds to them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.depth: Depth = {
+            (Channel(channel), Priority(priority)): (messages, size)
+            for channel, priority, messages, size in database.execute("depth_all")
+        }
+        rows = database.execute("meta_get_like", ("count:*",))
+        self.counts: Counter[str] = Counter({key.partition(":")[2]: value for key, value in rows})
+        self.messages = sum(messages for messages, _ in self.depth.values())
+        self.bytes = sum(size for _, size in self.depth.values())
+        self._moved: dict[tuple[Channel, Priority], list[int]] = {}
+        self._counted: Counter[str] = Counter()
+        self._traffic = Traffic()
+
+    def move(self, channel: Channel, priority: Priority, messages: int, size: int) -> None:
+        """Add ``messages`` and ``size`` bytes (negative: take away) within the transaction."""
+        moved = self._moved.setdefault((channel, priority), [0, 0])
+        moved[0] += messages
+        moved[1] += size
+        self.messages += messages
+        self.bytes += size
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Count something that happened, for ever."""
+        self._counted[name] += number
+
+    def spend(self, traffic: Traffic) -> None:
+        """Add what the IP layer carried."""
+        self._traffic = self._traffic.plus(traffic)
+
+    def flush(self, wall: float) -> None:
+        """Write the transaction's sums; ``wall`` says on which day the bytes were spent."""
+        for key, (messages, size) in self._moved.items():
+            before = self.depth.get(key, (0, 0))
+            self.depth[key] = (before[0] + messages, before[1] + size)
+            self._database.execute("depth_set", (key[0].value, int(key[1]), *self.depth[key]))
+        for name, number in self._counted.items():
+            self.counts[name] += number
+            self._database.execute("meta_set", (f"count:{name}", self.counts[name]))
+        if self._traffic != (0, 0):
+            self._database.execute("usage_add", (utc_day(wall), *self._traffic))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._moved.clear()
+        self._counted.clear()
+        self._traffic = Traffic()
+
+    def spent(self, wall: float) -> tuple[Traffic, Traffic]:
+        """Return the bytes of the UTC day of ``wall``, and of its month."""
+        day = utc_day(wall)
+        return (
+            Traffic(*self._database.execute("usage_since", (day,)).fetchone()),
+            Traffic(*self._database.execute("usage_since", (day[:8] + "01",)).fetchone()),
+        )

@@ -1,0 +1,379 @@
+"""The outbox: every message between its acceptance and its result.
+
+All methods run in the event loop's thread; those that write run inside the writer's transaction.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from bridge.core.messages import (
+    CLOUD,
+    Channel,
+    Endpoint,
+    Lane,
+    Message,
+    Now,
+    Priority,
+    Queued,
+    Reply,
+    State,
+    Traffic,
+)
+from bridge.store.clock import Times
+from bridge.store.database import Database
+from bridge.store.ledger import Ledger
+from bridge.store.receipts import Receipt, Receipts
+
+CHOSEN_FOR = 24 * 3600.0
+"""Seconds for which an id that a producer chose is remembered, from its first receipt on."""
+
+
+class Limits(NamedTuple):
+    """How much the outbox takes."""
+
+    max_messages: int = 1_000_000
+    max_bytes: int = 512_000_000
+    max_age: float | None = 7 * 86400.0
+    drop_oldest: bool = False
+
+
+class Verdict(Enum):
+    """What became of a message at the door."""
+
+    STORED = auto()
+    REDELIVERED = auto()
+    """The broker sent again what is already here: nothing to do but acknowledge."""
+    KNOWN = auto()
+    """Its chosen id was received before."""
+    REFUSED = auto()
+    """The outbox is full."""
+
+
+class Acceptance(NamedTuple):
+    """The verdict, and what goes with it."""
+
+    verdict: Verdict
+    result: bytes | None = None
+    """The final result of a known id, if it is there already."""
+    dropped: tuple[Queued, ...] = ()
+    """Messages that had to make room."""
+
+
+class Report(NamedTuple):
+    """A durable publication."""
+
+    seq: int
+    topic: str
+    payload: bytes
+    properties: str | None
+    retain: bool
+
+
+class Outbox:
+    """Messages, lanes and reports in SQLite."""
+
+    def __init__(self, database: Database, boot: str, clock: Callable[[], Now], limits: Limits) -> None:
+        self._database = database
+        self.limits = limits
+        database.begin()
+        self.times = Times(database, boot, clock)
+        if self.times.new_boot:
+            database.execute("lane_wake_all")  # not_before counts from a boot that is over
+        database.commit()
+        self.ledger = Ledger(database)
+        self.receipts = Receipts(database)
+        self._next_seq = self._number("message_last") + 1
+        self._next_report = self._number("report_last") + 1
+        self.under_way: set[int] = set()
+        """seqs of messages that are being sent: they can neither be dropped, purged nor expire."""
+
+    def _number(self, query: str) -> int:
+        return self._database.execute(query).fetchone()[0] or 0
+
+    # -- the transaction ---------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write the sums of the transaction."""
+        self.receipts.flush()
+        self.ledger.flush(self.times.now().wall)
+
+    def reset(self) -> None:
+        """Forget what a rolled-back transaction had added in memory; numbers already drawn stay unused."""
+        self.receipts.reset()
+        self.ledger = Ledger(self._database)
+
+    # -- in ----------------------------------------------------------------------------------------------
+
+    def accept(self, message: Message, receipt: Receipt | None = None) -> Acceptance:
+        """Take ``message`` in, unless it is here already or there is no room."""
+        if receipt and self.receipts.known(receipt):
+            return Acceptance(Verdict.REDELIVERED)
+        if message.chosen and not self.choose(message.id):
+            if receipt:
+                self.receipts.add(receipt)
+            return Acceptance(Verdict.KNOWN, self.chosen_result(message.id))
+        if receipt:
+            self.receipts.add(receipt)
+        fits, dropped = self._make_room(message)
+        if fits:
+            self._insert(message)
+            return Acceptance(Verdict.STORED, dropped=dropped)
+        if message.chosen:  # nothing was taken: the producer may try again under the same id
+            self._database.execute("chosen_forget", (message.id,))
+        return Acceptance(Verdict.REFUSED, dropped=dropped)
+
+    def choose(self, message_id: str) -> bool:
+        """Note an id that a producer chose; False when it was received before."""
+        now = self.times.now()
+        cursor = self._database.execute("chosen_add", (message_id, self.times.boot, now.wall))
+        return cursor.rowcount == 1
+
+    def chosen_result(self, message_id: str) -> bytes | None:
+        """Return the final result of a chosen id, if it is there."""
+        row = self._database.execute("chosen_result", (message_id,)).fetchone()
+        return row[0] if row else None
+
+    def finish_chosen(self, message_id: str, result: bytes) -> None:
+        """Keep the final result of a chosen id for those who ask again."""
+        self._database.execute("chosen_finish", (result, message_id))
+
+    def _insert(self, message: Message) -> None:
+        run, lane, now = self._database.execute, message.lane, self.times.now()
+        seq = self._next_seq
+        self._next_seq += 1
+        key = (_endpoint_key(lane.endpoint), _names_key(lane.names), int(lane.priority))
+        row = run("lane_find", key).fetchone()
+        lane_id = row[0] if row else run("lane_add", (*key, seq)).lastrowid
+        deadline = None if message.lifetime is None else now.wall + message.lifetime
+        reply = message.reply or (None, None)
+        run(
+            "message_add",
+            (seq, message.id, message.chosen, lane_id, message.payload, self.times.boot, now.wall, now.mono,
+             deadline, message.max_attempts, *reply),
+        )  # fmt: skip
+        self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(message.payload))
+
+    def _make_room(self, message: Message) -> tuple[bool, tuple[Queued, ...]]:
+        """Return whether ``message`` fits, and what was dropped to that end."""
+        limits, ledger, size = self.limits, self.ledger, len(message.payload)
+        dropped: list[Queued] = []
+        if size > limits.max_bytes:
+            return False, ()  # dropping everything else would not make it fit
+        while ledger.messages >= limits.max_messages or ledger.bytes + size > limits.max_bytes:
+            victim = self._lowest(message.lane.priority) if limits.drop_oldest else None
+            if victim is None:
+                return False, tuple(dropped)
+            self.remove(victim)
+            dropped.append(victim)
+        return True, tuple(dropped)
+
+    def _lowest(self, at_most: Priority) -> Queued | None:
+        """Return the oldest message of the lowest priority that is not above ``at_most``."""
+        for head, _ in self._database.execute("lane_lowest", (len(self.under_way) + 1,)).fetchall():
+            if head not in self.under_way:
+                queued = self.get(head)
+                return queued if queued and queued.lane.priority >= at_most else None
+        return None
+
+    # -- out ---------------------------------------------------------------------------------------------
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the destinations that messages wait for."""
+        return [_endpoint(row[0]) for row in self._database.execute("lane_endpoints")]
+
+    def heads(self, endpoint: Endpoint, limit: int, busy: Collection[int]) -> list[Queued]:
+        """Return the oldest message of each ready lane of ``endpoint`` that is not ``busy``, best first."""
+        key = _endpoint_key(endpoint)
+        rows = self._database.execute_except("lane_heads", key, busy, limit).fetchall()
+        return [_queued(row, endpoint) for row in rows]
+
+    def mark_started(self, queued: Queued, *, started: bool) -> None:
+        """Set or clear the durable mark that bytes of ``queued`` may be under way."""
+        self._database.execute("message_start", (started, queued.seq))
+
+    def started(self) -> list[Queued]:
+        """Return the messages that carry the mark: when the bridge starts, it died while sending them."""
+        rows = self._database.execute("message_started").fetchall()
+        return [queued for (seq,) in rows if (queued := self.get(seq))]
+
+    def next_wake(self) -> float | None:
+        """Return the monotonic time at which the next waiting lane may go."""
+        value: float | None = self._database.execute("lane_next_wake").fetchone()[0]
+        return value
+
+    def wake_due(self) -> None:
+        """Let lanes go whose delay is over."""
+        self._database.execute("lane_wake_due", (self.times.now().mono,))
+
+    def wake_all(self) -> None:
+        """Let all waiting lanes go."""
+        self._database.execute("lane_wake_all")
+
+    def wake_endpoint(self, endpoint: Endpoint) -> None:
+        """Let the waiting lanes of one destination go."""
+        self._database.execute("lane_wake_endpoint", (_endpoint_key(endpoint),))
+
+    def defer(self, queued: Queued, attempts: int, traffic: Traffic, delay: float) -> None:
+        """Keep ``queued`` for later: its lane waits ``delay`` seconds."""
+        self._database.execute("message_defer", (attempts, *traffic, queued.seq))
+        if delay > 0:
+            self._database.execute("lane_defer", (self.times.now().mono + delay, queued.lane_id))
+        self.ledger.spend(traffic)
+
+    def remove(self, queued: Queued) -> None:
+        """Take ``queued`` out; its result is the caller's to record in the same transaction."""
+        run = self._database.execute
+        run("message_drop", (queued.seq,))
+        if run("lane_advance", (queued.seq, queued.lane_id)).rowcount == 0:
+            run("lane_drop", (queued.lane_id,))
+        lane = queued.lane
+        self.ledger.move(lane.endpoint.channel, lane.priority, -1, -len(queued.payload))
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def get(self, seq: int) -> Queued | None:
+        """Return the message numbered ``seq``."""
+        row = self._database.execute("message_full", (seq,)).fetchone()
+        return _queued(row, _endpoint(row[-1])) if row else None
+
+    def due(self, limit: int) -> list[Queued]:
+        """Return up to ``limit`` messages whose deadline, or the outbox's own, has passed."""
+        judged: dict[str, Any] = self.times.judge()
+        rows = self._database.execute(
+            "message_due", {**judged, "limit": limit + len(self.under_way)}
+        ).fetchall()
+        seqs = [seq for (seq,) in rows] + list(self._over_age(limit))
+        found = (self.get(seq) for seq in dict.fromkeys(seqs) if seq not in self.under_way)
+        return [queued for queued in found if queued][:limit]
+
+    def _over_age(self, limit: int) -> Iterator[int]:
+        if self.limits.max_age is None:
+            return
+        for seq, boot, queued_at in self._database.execute("message_head", (limit,)).fetchall():
+            age = self.times.age(boot, queued_at)
+            if age is None or age < self.limits.max_age:
+                return  # the rest is younger
+            yield seq
+
+    def next_deadline(self) -> float | None:
+        """Return the wall time of the earliest deadline."""
+        value: float | None = self._database.execute("message_next_deadline").fetchone()[0]
+        return value
+
+    def oldest_age(self) -> float | None:
+        """Return the seconds that the oldest message has waited."""
+        row = self._database.execute("message_oldest").fetchone()
+        return self.times.age(row[2], row[0]) if row else None
+
+    def last_seq(self) -> int:
+        """Return the number of the newest message ever accepted."""
+        return self._next_seq - 1
+
+    def page(self, after: int, upto: int, limit: int) -> list[Queued]:
+        """Return up to ``limit`` messages with numbers above ``after``, up to ``upto``."""
+        rows = self._database.execute("message_seqs", (after, upto, limit)).fetchall()
+        return [queued for (seq,) in rows if (queued := self.get(seq))]
+
+    def listing(self, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return what ``queue list`` shows of up to ``limit`` messages, payloads left out."""
+        mono = self.times.now().mono
+        return [
+            _listed(row, mono, under_way=row[0] in self.under_way)
+            for row in self._database.execute("message_list", (after, limit))
+        ]
+
+    # -- reports -----------------------------------------------------------------------------------------
+
+    def report(
+        self, topic: str, payload: bytes, properties: str | None = None, *, retain: bool = False
+    ) -> None:
+        """Keep a publication until the broker has acknowledged it."""
+        self._database.execute("report_add", (self._next_report, topic, payload, properties, retain))
+        self._next_report += 1
+
+    def reports_after(self, seq: int, limit: int) -> list[Report]:
+        """Return up to ``limit`` publications that come after ``seq``."""
+        return [Report(*row) for row in self._database.execute("report_after", (seq, limit))]
+
+    def reports_sent(self, seqs: list[int]) -> None:
+        """Forget publications that the broker has."""
+        self._database.execute_many("report_drop", [(seq,) for seq in seqs])
+
+    # -- housekeeping ------------------------------------------------------------------------------------
+
+    def sweep(self) -> float:
+        """Notice steps of the clock and forget ids that are old enough; return the step in seconds."""
+        step = self.times.check()
+        self._database.execute("chosen_expire", {**self.times.judge(), "age": CHOSEN_FOR})
+        return step
+
+    def meta(self, key: str) -> Any:
+        """Return a value kept under ``key``, or None."""
+        row = self._database.execute("meta_get", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: str | float | None) -> None:
+        """Keep ``value`` under ``key``."""
+        self._database.execute("meta_set", (key, value))
+
+    def count(self, state: State) -> None:
+        """Count a result."""
+        self.ledger.count(state.value)
+
+
+def _endpoint_key(endpoint: Endpoint) -> str:
+    """The cloud is one word, so that its rows stay small; others are JSON."""
+    return "cloud" if endpoint == CLOUD else json.dumps(endpoint)
+
+
+def _endpoint(key: str) -> Endpoint:
+    if key == "cloud":
+        return CLOUD
+    channel, host, port, expect = json.loads(key)
+    return Endpoint(Channel(channel), host, port, expect)
+
+
+def _names_key(names: tuple[str, ...]) -> str:
+    return json.dumps(names, ensure_ascii=False) if names else ""
+
+
+def _names(key: str) -> tuple[str, ...]:
+    return tuple(json.loads(key)) if key else ()
+
+
+def _queued(row: tuple[Any, ...], endpoint: Endpoint) -> Queued:
+    lane_id, names, priority, seq, id_, chosen, payload, queued_at, attempts, limit, up, down, reply, data = (
+        row[:14]
+    )
+    return Queued(
+        seq,
+        id_,
+        lane_id,
+        Lane(endpoint, _names(names), Priority(priority)),
+        payload,
+        bool(chosen),
+        queued_at,
+        attempts,
+        limit,
+        Traffic(up, down),
+        Reply(reply, data) if reply else None,
+    )
+
+
+def _listed(row: tuple[Any, ...], mono: float, *, under_way: bool) -> dict[str, Any]:
+    _seq, id_, endpoint, names, priority, size, queued_at, attempts, deadline, not_before = row
+    lane = Lane(_endpoint(endpoint), _names(names), Priority(priority))
+    return {
+        "id": id_,
+        "channel": lane.endpoint.channel.value,
+        "to": lane.to,
+        "topics": list(lane.topics),
+        "priority": lane.priority.label,
+        "bytes": size,
+        "queued_at": queued_at,
+        "deadline": deadline,
+        "attempts": attempts,
+        "state": "under way" if under_way else "waiting" if not_before > mono else "queued",
+    }

@@ -1,0 +1,145 @@
+-- Every statement of the outbox, by name.
+
+-- name: lane_find
+SELECT id FROM lane WHERE endpoint = ? AND names = ? AND priority = ?;
+-- name: lane_add
+INSERT INTO lane (endpoint, names, priority, head) VALUES (?, ?, ?, ?);
+-- name: lane_advance
+UPDATE lane SET not_before = CASE head WHEN ? THEN 0 ELSE not_before END,
+                head = (SELECT min(seq) FROM message WHERE lane = lane.id)
+WHERE id = ? AND EXISTS (SELECT 1 FROM message WHERE lane = lane.id);
+-- name: lane_drop
+DELETE FROM lane WHERE id = ? AND NOT EXISTS (SELECT 1 FROM message WHERE lane = lane.id);
+-- name: lane_defer
+UPDATE lane SET not_before = ? WHERE id = ?;
+-- name: lane_wake_due
+UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
+-- name: lane_wake_all
+UPDATE lane SET not_before = 0 WHERE not_before > 0;
+-- name: lane_wake_endpoint
+UPDATE lane SET not_before = 0 WHERE not_before > 0 AND endpoint = ?;
+-- name: lane_next_wake
+SELECT min(not_before) FROM lane WHERE not_before > 0;
+-- name: lane_endpoints
+SELECT DISTINCT endpoint FROM lane;
+-- name: lane_heads
+SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_at, m.attempts,
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation
+FROM lane JOIN message m ON m.seq = lane.head
+WHERE lane.endpoint = ? AND lane.not_before = 0 AND lane.id NOT IN ({busy})
+ORDER BY lane.priority, lane.head LIMIT ?;
+-- name: lane_lowest
+SELECT head, id FROM lane ORDER BY priority DESC, head LIMIT ?;
+-- name: lane_count
+SELECT count(*) FROM lane;
+
+-- name: message_add
+INSERT INTO message (seq, id, chosen, lane, payload, boot, queued_at, queued_mono, deadline, max_attempts,
+                     reply_topic, correlation)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- name: message_defer
+UPDATE message SET attempts = ?, bytes_up = bytes_up + ?, bytes_down = bytes_down + ? WHERE seq = ?;
+-- name: message_start
+UPDATE message SET started = ? WHERE seq = ?;
+-- name: message_started
+SELECT seq FROM message WHERE started = 1;
+-- name: message_drop
+DELETE FROM message WHERE seq = ?;
+-- name: message_full
+SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_at, m.attempts,
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, lane.endpoint
+FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
+-- name: message_seqs
+SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+-- name: message_last
+SELECT max(seq) FROM message;
+-- name: message_oldest
+SELECT queued_at, queued_mono, boot FROM message ORDER BY seq LIMIT 1;
+-- name: message_head
+SELECT seq, boot, queued_at FROM message ORDER BY seq LIMIT ?;
+-- name: message_due
+SELECT seq FROM message WHERE deadline IS NOT NULL AND deadline <= max(:now, :earlier_now)
+AND CASE boot WHEN :boot THEN deadline <= :now ELSE deadline <= :earlier_now END
+ORDER BY deadline LIMIT :limit;
+-- name: message_next_deadline
+SELECT min(deadline) FROM message WHERE deadline IS NOT NULL;
+-- name: message_shift
+UPDATE message SET queued_at = queued_at + :step, deadline = deadline + :step WHERE boot = :boot;
+-- name: message_list
+SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_at, m.attempts,
+       m.deadline, lane.not_before
+FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq > ? ORDER BY m.seq LIMIT ?;
+-- name: depth_all
+SELECT channel, priority, messages, bytes FROM depth;
+-- name: depth_set
+INSERT INTO depth (channel, priority, messages, bytes) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET messages = excluded.messages, bytes = excluded.bytes;
+
+-- name: report_add
+INSERT INTO report (seq, topic, payload, properties, retain) VALUES (?, ?, ?, ?, ?);
+-- name: report_after
+SELECT seq, topic, payload, properties, retain FROM report WHERE seq > ? ORDER BY seq LIMIT ?;
+-- name: report_drop
+DELETE FROM report WHERE seq = ?;
+-- name: report_last
+SELECT max(seq) FROM report;
+-- name: report_count
+SELECT count(*) FROM report;
+
+-- name: chosen_add
+INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
+-- name: chosen_result
+SELECT result FROM chosen WHERE id = ?;
+-- name: chosen_finish
+UPDATE chosen SET result = ? WHERE id = ?;
+-- name: chosen_forget
+DELETE FROM chosen WHERE id = ?;
+-- name: chosen_expire
+DELETE FROM chosen WHERE result IS NOT NULL AND
+CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END;
+-- name: chosen_shift
+UPDATE chosen SET received_at = received_at + :step WHERE boot = :boot;
+
+-- name: receipt_set
+INSERT INTO receipt (slot, session, mid, digest) VALUES (?, ?, ?, ?);
+-- name: receipt_trim
+DELETE FROM receipt WHERE slot < ?;
+-- name: receipt_all
+SELECT slot, session, mid, digest FROM receipt ORDER BY slot;
+
+-- name: usage_add
+INSERT INTO usage (day, bytes_up, bytes_down) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up, bytes_down = bytes_down + excluded.bytes_down;
+-- name: usage_since
+SELECT coalesce(sum(bytes_up), 0), coalesce(sum(bytes_down), 0) FROM usage WHERE day >= ?;
+
+-- name: meta_get
+SELECT value FROM meta WHERE key = ?;
+-- name: meta_set
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value;
+-- name: meta_get_like
+SELECT key, value FROM meta WHERE key GLOB ?;
+
+-- name: boot_find
+SELECT id, lead FROM boot WHERE boot_id = ?;
+-- name: boot_add
+INSERT INTO boot (boot_id, lead) VALUES (?, ?);
+-- name: boot_set
+UPDATE boot SET lead = ? WHERE id = ?;
+
+-- After a recovery. Messages whose lane was lost get one of their own, with their topics unknown: none.
+-- name: rebuild_orphans
+INSERT OR IGNORE INTO lane (id, endpoint, names, priority, head)
+SELECT lane, 'cloud', '["recovered_' || lane || '"]', 1, min(seq) FROM message
+WHERE lane NOT IN (SELECT id FROM lane) GROUP BY lane;
+-- name: rebuild_heads
+UPDATE lane SET not_before = 0, head = coalesce((SELECT min(seq) FROM message WHERE lane = lane.id), 0);
+-- name: rebuild_empty
+DELETE FROM lane WHERE head = 0;
+-- name: rebuild_depth_clear
+DELETE FROM depth;
+-- name: rebuild_depth
+INSERT INTO depth (channel, priority, messages, bytes)
+SELECT CASE endpoint WHEN 'cloud' THEN 'cloud' ELSE json_extract(endpoint, '$[0]') END AS channel, priority,
+       count(*), sum(length(payload))
+FROM message JOIN lane ON lane.id = message.lane GROUP BY channel, priority;

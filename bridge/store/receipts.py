@@ -1,0 +1,73 @@
+"""Receipts: recognising what the broker sends again because our acknowledgement did not reach it.
+
+A redelivery carries the DUP flag, the packet id of the first delivery and the same content [MQTT 5.0,
+section 4.4]. Packet ids are used again soon, so a receipt counts only within the same broker session and
+among the last Receive Maximum of them: the broker cannot have more unacknowledged. In doubt a message is
+kept.
+"""
+
+from collections import deque
+from hashlib import blake2b
+from typing import NamedTuple
+
+from bridge.core.messages import RECEIVE_MAXIMUM
+from bridge.store.database import Database
+
+
+class Receipt(NamedTuple):
+    """One delivery as the broker made it."""
+
+    session: int
+    """Our number for the broker session: one more each time the broker had lost it."""
+    mid: int
+    dup: bool
+    digest: bytes
+
+
+def digest(topic: str, payload: bytes, extra: bytes = b"") -> bytes:
+    """Return a fingerprint of a delivery's content."""
+    state = blake2b(topic.encode("utf-8", "surrogatepass"), digest_size=12)
+    state.update(b"\0" + extra + b"\0")
+    state.update(payload)
+    return state.digest()
+
+
+class Receipts:
+    """The last deliveries, in memory and, with their messages' transaction, on disk."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ring: deque[tuple[int, int, bytes]] = deque(maxlen=RECEIVE_MAXIMUM)
+        self._slot = 0
+        self._added: list[tuple[int, int, bytes]] = []
+        self._load()
+
+    def _load(self) -> None:
+        rows = self._database.execute("receipt_all").fetchall()
+        self._ring.clear()
+        self._ring.extend((session, mid, fingerprint) for _slot, session, mid, fingerprint in rows)
+        self._slot = rows[-1][0] + 1 if rows else 0
+
+    def known(self, receipt: Receipt) -> bool:
+        """Whether this delivery is a repetition of one that is already stored."""
+        return receipt.dup and (receipt.session, receipt.mid, receipt.digest) in self._ring
+
+    def add(self, receipt: Receipt) -> None:
+        """Note a delivery; durable with the transaction."""
+        entry = (receipt.session, receipt.mid, receipt.digest)
+        self._ring.append(entry)
+        self._added.append(entry)
+
+    def flush(self) -> None:
+        """Write the newest receipts; older ones than the ring holds need not touch the disk."""
+        for session, mid, fingerprint in self._added[-RECEIVE_MAXIMUM:]:
+            self._database.execute("receipt_set", (self._slot, session, mid, fingerprint))
+            self._slot += 1
+        if self._added:
+            self._database.execute("receipt_trim", (self._slot - RECEIVE_MAXIMUM,))
+        self._added.clear()
+
+    def reset(self) -> None:
+        """Go back to what is on disk."""
+        self._added.clear()
+        self._load()

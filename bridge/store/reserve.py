@@ -1,0 +1,39 @@
+"""A file that holds disk space back, since even deleting from a database needs some."""
+
+import os
+from pathlib import Path
+
+SIZE = 4 * 1024 * 1024
+"""Bytes held back: the size to which the log is kept, which deletions go through."""
+
+
+class Reserve:
+    """The reserve beside a store."""
+
+    def __init__(self, store: Path, size: int = SIZE) -> None:
+        self._path = store.with_name(store.name + ".reserve")
+        self._size = size
+
+    def hold(self) -> bool:
+        """Take the space if as much again stays free for messages; return whether it is held."""
+        if self.held:
+            return True
+        disk = os.statvfs(self._path.parent)
+        if disk.f_bavail * disk.f_frsize < 2 * self._size:
+            return False
+        try:
+            with self._path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self._size)
+        except OSError:
+            self.release()
+            return False
+        return True
+
+    @property
+    def held(self) -> bool:
+        """Whether the space is held."""
+        return self._path.exists()
+
+    def release(self) -> None:
+        """Give the space to the database."""
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""Group commit: what comes within one turn of the event loop becomes one transaction.
+
+Two kinds of operations::
+
+    settle   makes the store smaller or keeps its size: a result, a retry, an acknowledged report
+    grow     makes it larger: a new message, an inbound one
+
+An operation is a callable that writes through the outbox; it may be run again after a rolled-back
+transaction, so it changes nothing but the store. Its ``done`` is called with its value after the commit,
+which is when an acknowledgement may leave the house.
+
+On a full disk growing operations wait in memory (the broker keeps what it is not acknowledged), the reserve
+is released, and settling goes on; when there is room again the waiting ones run.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from bridge.errors import StoreFull
+from bridge.store.database import Database, translate
+from bridge.store.reserve import Reserve
+
+Operation = Callable[[], Any]
+Done = Callable[[Any], None]
+
+CHECK_EVERY = 2.0
+"""Seconds between looks for room while the disk is full."""
+
+
+class Volatile(Protocol):
+    """What the outbox keeps in memory beside the transaction."""
+
+    def flush(self) -> None:
+        """Write what was added up during the transaction."""
+
+    def reset(self) -> None:
+        """Forget it: the transaction was rolled back."""
+
+
+class _Pending(NamedTuple):
+    operation: Operation
+    done: Done | None
+
+
+class Writer:
+    """Owns the transaction; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        volatile: Volatile,
+        reserve: Reserve,
+        *,
+        call_soon: Callable[[Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
+        on_full: Callable[[bool], None],
+    ) -> None:
+        """``on_full`` is told when room has run out (True) and when it is back (False)."""
+        self._database = database
+        self._volatile = volatile
+        self._reserve = reserve
+        self._call_soon = call_soon
+        self._call_later = call_later
+        self._on_full = on_full
+        self._settling: list[_Pending] = []
+        self._growing: list[_Pending] = []
+        self._scheduled = False
+        self.full = False
+        self.starved = False
+        """Not even settling has room: nothing more may be sent, since its end could not be recorded."""
+        reserve.hold()
+
+    def settle(self, operation: Operation, done: Done | None = None) -> None:
+        """Run ``operation`` in the next transaction, full disk or not."""
+        self._settling.append(_Pending(operation, done))
+        self._schedule()
+
+    def grow(self, operation: Operation, done: Done | None = None) -> None:
+        """Run ``operation`` in the next transaction that has room for it."""
+        self._growing.append(_Pending(operation, done))
+        if not self.full:
+            self._schedule()
+
+    @property
+    def waiting(self) -> int:
+        """How many operations are not durable yet."""
+        return len(self._settling) + len(self._growing)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self.commit)
+
+    def commit(self) -> None:
+        """Run everything that waits in one transaction; then tell who asked."""
+        self._scheduled = False
+        settling, self._settling = self._settling, []
+        growing: list[_Pending] = []
+        if not self.full:
+            growing, self._growing = self._growing, []
+        if not settling and not growing:
+            return
+        try:
+            values = self._transact(settling + growing)
+        except StoreFull:
+            self._settling = settling + self._settling
+            self._growing = growing + self._growing
+            self._ran_full()
+            return
+        self.starved = False
+        for pending, value in zip(settling + growing, values, strict=True):
+            if pending.done:
+                pending.done(value)
+
+    def _transact(self, batch: list[_Pending]) -> list[Any]:
+        database = self._database
+        try:
+            database.begin()
+            values = [pending.operation() for pending in batch]
+            self._volatile.flush()
+            database.commit()
+        except sqlite3.Error as exc:
+            self._give_up()
+            raise translate(exc) from exc
+        except BaseException:
+            self._give_up()
+            raise
+        return values
+
+    def _give_up(self) -> None:
+        self._database.rollback()
+        self._volatile.reset()
+
+    def _ran_full(self) -> None:
+        """Release the reserve and go on with what settles; from then on look for room."""
+        if self.full:
+            # The reserve is spent as well: nothing can be recorded until somebody makes room.
+            self.starved = True
+            self._call_later(CHECK_EVERY, self._retry_settling)
+            return
+        self.full = True
+        self._reserve.release()
+        self._on_full(True)
+        self._schedule()
+        self._call_later(CHECK_EVERY, self._look_for_room)
+
+    def _retry_settling(self) -> None:
+        if self._settling:
+            self._schedule()
+
+    def _look_for_room(self) -> None:
+        try:
+            self._database.give_back()
+        except sqlite3.Error as exc:
+            if not isinstance(translate(exc), StoreFull):
+                raise translate(exc) from exc
+        if self._reserve.hold():
+            self.full = self.starved = False
+            self._on_full(False)
+            self._schedule()
+        else:
+            self._call_later(CHECK_EVERY, self._look_for_room)
