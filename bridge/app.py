@@ -2,39 +2,49 @@
 
 ::
 
-    session (data) ──> Intake ──> Writer/Outbox ──> Uplink ──> TcpCarrier ──> the cloud
-    session (control) ──> Controls ─┘     │
-    session (data) <── Publisher <────────┘ results, events, states
+    Session (data) ────> Intake ───> Writer/Outbox ───> Uplink ───> carriers ───> the cloud, Direct IP
+    Session (control) ─> Controls ──────┤  ▲
+    Session (data) <──── Publisher <────┘  └── Downlink <── Listener <─── the cloud's inbound messages
 
-One event loop in one thread owns all of it; a blocking call (a name to resolve, a broker to connect to) gets a
-thread of its own. A failure in any part stops the process, in reverse order, with exit code 1.
+One event loop in one thread owns all of it; a blocking call (a name to resolve, a broker to connect to) gets
+a thread of its own. A failure in any part stops the process, in reverse order, with exit code 1.
 """
 
 import asyncio
-import json
 import logging
 import signal
+from collections.abc import Callable
 from typing import Any
 
-from bridge import __version__
+from bridge import __version__, logs
 from bridge.adapters.control import ControlServer, socket_path
-from bridge.adapters.mqtt import Delivery, Session
+from bridge.adapters.listener import Listener
+from bridge.adapters.metrics import MetricsServer
+from bridge.adapters.mqtt import Session
 from bridge.adapters.resolver import Resolver
 from bridge.adapters.tcp import TcpCarrier
-from bridge.compose import access, broker, info, limits, policy
-from bridge.core.destination import Condition, Destination
+from bridge.adapters.udp import UdpCarrier
+from bridge.compose import access, broker, inbound_limits, info, limits, policy
+from bridge.core.delivery import Delivery
+from bridge.core.destination import Destination
+from bridge.core.exchange import Carrier
 from bridge.core.messages import Channel, Endpoint
-from bridge.errors import ConfigError, StoreDamaged
+from bridge.errors import BridgeError, ConfigError, StoreDamaged
 from bridge.flow.controls import Controls
+from bridge.flow.downlink import Downlink
 from bridge.flow.health import Health
 from bridge.flow.intake import Intake
+from bridge.flow.monitor import Monitor
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher
 from bridge.flow.results import Results
-from bridge.flow.speakers import CloudSpeaker, SmsSpeaker
+from bridge.flow.speakers import CloudSpeaker, DatagramSpeaker, DirectSpeaker, SmsSpeaker, Speaker
 from bridge.flow.uplink import Uplink
+from bridge.protocol import metrics
+from bridge.protocol.network import unmanaged
 from bridge.protocol.reports import dumps
-from bridge.settings import Settings
+from bridge.reload import compare
+from bridge.settings import Loaded, Settings
 from bridge.store.clock import read_clock
 from bridge.store.database import Lock, boot_id
 from bridge.store.files import mark_suspect, open_store
@@ -44,32 +54,23 @@ from bridge.store.writer import Writer
 
 log = logging.getLogger("bridge")
 
-HEALTH_EVERY = 60.0
 STOP_WAIT = 8.0
 """Seconds for what is under way to end when the bridge is stopped."""
 
-SWEEP_EVERY = 30.0
-"""Seconds between looks at the clock and at old ids."""
-
-UNMANAGED: dict[str, Any] = {
-    "state": "unmanaged",
-    "code": 1,
-    "code_name": "CLOUD_CONNECTED",
-    "interface": "",
-    **dict.fromkeys(
-        ("modem", "device", "local_ip", "remote_ip", "operator", "technology", "registration"),
-    ),
-    "signal": {"rssi_dbm": None, "percent": None, "ber": None},
-    **dict.fromkeys(("imei", "imsi", "iccid", "since", "error")),
-}
-"""Network status where nothing is managed: the machine's own network is taken to work."""
+BROKER_WAIT = 2.0
+"""Seconds for the broker to acknowledge the last reports."""
 
 
 class Bridge:
     """The daemon."""
 
-    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
-        """Open the store and build the parts; raises `StoreError` or `ConfigError`."""
+    def __init__(
+        self, settings: Settings, loop: asyncio.AbstractEventLoop, reread: Callable[[], Loaded] | None = None
+    ) -> None:
+        """Open the store and build the parts; raises `StoreError` or `ConfigError`.
+
+        ``reread`` reads the configuration again for a reload.
+        """
         if settings.network.interface:
             raise ConfigError(
                 f'network.interface: "{settings.network.interface}" is not allowed; this version manages no '
@@ -77,66 +78,160 @@ class Bridge:
             )
         self._settings = settings
         self._loop = loop
+        self._reread = reread
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._path = settings.store.path
+        self._names = Names(settings.mqtt.prefix)
         self._lock = Lock(self._path)
         self._database = open_store(self._path)
-        self._names = Names(settings.mqtt.prefix)
-        self._build()
-
-    def _build(self) -> None:
-        settings, loop, clock, names = self._settings, self._loop, read_clock, self._names
-        self._outbox = outbox = Outbox(self._database, boot_id(), clock, limits(settings))
-        self._writer = writer = Writer(
-            self._database, outbox, Reserve(self._path),
-            call_soon=loop.call_soon, call_later=loop.call_later, on_full=self._store_full,
-        )  # fmt: skip
-        self._publisher = publisher = Publisher(
-            outbox, writer, names, clock, call_soon=loop.call_soon, call_later=loop.call_later
+        self._outbox = Outbox(self._database, boot_id(), read_clock, limits(settings))
+        self._writer = Writer(
+            self._database,
+            self._outbox,
+            Reserve(self._path),
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+            on_full=self._store_full,
         )
-        self._results = results = Results(outbox, publisher, names, clock)
+        self._publisher = Publisher(
+            self._outbox,
+            self._writer,
+            self._names,
+            read_clock,
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+        )
+        self._results = Results(self._outbox, self._publisher, self._names, read_clock)
         self._access = access(settings)
-        carrier = TcpCarrier(loop, Resolver(loop))
-        self._uplink = uplink = Uplink(
-            outbox, writer, results,
-            {Channel.CLOUD: carrier, Channel.SMS: carrier},
-            {
-                Channel.CLOUD: CloudSpeaker(lambda: self._access, clock),
-                Channel.SMS: SmsSpeaker(lambda: self._access),
-            },
-            slots=settings.cloud.parallel, clock=clock, timer=loop, on_condition=self._condition_changed,
-        )  # fmt: skip
-        self._health = Health(outbox, writer, uplink, clock)
-        self._intake = Intake(
-            outbox, writer, results, names, policy(settings), clock,
-            on_event=publisher.event, on_queued=uplink.wake, on_results=publisher.wake,
-        )  # fmt: skip
-        self._intake.session_number = outbox.meta("session") or 0
-        self._controls = Controls(
-            outbox, writer, results, uplink, names, clock,
-            on_results=publisher.wake, on_change=self._publish_health,
-        )  # fmt: skip
+        self._uplink = self._build_uplink()
+        self._health = Health(self._outbox, self._writer, self._uplink, read_clock)
+        self._monitor = Monitor(
+            self._outbox,
+            self._writer,
+            self._publisher,
+            self._health,
+            self._names,
+            read_clock,
+            call_later=loop.call_later,
+        )
+        self._build_flow()
         self._build_sessions()
         self._control = ControlServer(socket_path(settings.control.path, self._path), self._asked)
+        self._metrics = self._build_metrics()
+
+    def _build_uplink(self) -> Uplink:
+        resolver = Resolver(self._loop)
+        stream, datagram = TcpCarrier(self._loop, resolver), UdpCarrier(self._loop, resolver)
+        carriers: dict[Channel, Carrier] = {
+            Channel.CLOUD: stream,
+            Channel.SMS: stream,
+            Channel.TCP: stream,
+            Channel.UDP: datagram,
+        }
+        speakers: dict[Channel, Speaker] = {
+            Channel.CLOUD: CloudSpeaker(lambda: self._access, read_clock),
+            Channel.SMS: SmsSpeaker(lambda: self._access),
+            Channel.TCP: DirectSpeaker(lambda: self._access.timeout),
+            Channel.UDP: DatagramSpeaker(lambda: self._access.timeout),
+        }
+        return Uplink(
+            self._outbox,
+            self._writer,
+            self._results,
+            carriers,
+            speakers,
+            slots=self._settings.cloud.parallel,
+            clock=read_clock,
+            timer=self._loop,
+            on_condition=self._condition_changed,
+        )
+
+    def _build_flow(self) -> None:
+        publisher = self._publisher
+        self._intake = Intake(
+            self._outbox,
+            self._writer,
+            self._results,
+            self._names,
+            policy(self._settings),
+            read_clock,
+            session_number=lambda: self._monitor.session_number,
+            on_event=publisher.event,
+            on_queued=self._uplink.wake,
+            on_results=publisher.wake,
+        )
+        self._controls = Controls(
+            self._outbox,
+            self._writer,
+            self._results,
+            self._uplink,
+            self._names,
+            read_clock,
+            on_results=publisher.wake,
+            on_change=self._monitor.publish_health,
+        )
+        self._listener = self._build_listener() if self._settings.inbound.enabled else None
+
+    def _build_listener(self) -> Listener:
+        publisher, inbound = self._publisher, self._settings.inbound
+        downlink = Downlink(
+            self._outbox,
+            self._writer,
+            self._names,
+            read_clock,
+            call_later=self._loop.call_later,
+            on_event=publisher.event,
+            on_reports=publisher.wake,
+        )
+        listener = Listener(
+            self._loop,
+            inbound.host,
+            inbound.port,
+            inbound.protocols,
+            inbound_limits(self._settings),
+            downlink,
+            on_problem=lambda text: self._monitor.problem("inbound", text),
+        )
+        self._health.inbound = listener.figures
+        return listener
 
     def _build_sessions(self) -> None:
-        names = self._names
-        stale = [
-            topic
-            for topic in json.loads(self._outbox.meta("filters") or "[]")
-            if topic not in names.data_filters
-        ]
         where = broker(self._settings)
         self._session = Session(
-            self._loop, where, _DataHandler(self),
-            subscriptions=names.data_filters, stale=stale, will=(names.state, b"offline"),
-        )  # fmt: skip
+            self._loop,
+            where,
+            _DataHandler(self._monitor, self._publisher, self._data_received),
+            subscriptions=self._names.data_filters,
+            stale=self._monitor.stale_filters(),
+            will=(self._names.state, b"offline"),
+        )
         self._control_session = Session(
-            self._loop, where._replace(client_id=where.client_id + "-control"), _ControlHandler(self),
-            subscriptions=names.control_filters,
-        )  # fmt: skip
+            self._loop,
+            where._replace(client_id=where.client_id + "-control"),
+            _ControlHandler(self._control_received),
+            subscriptions=self._names.control_filters,
+        )
         self._publisher.attach(self._session)
+
+    def _build_metrics(self) -> MetricsServer | None:
+        port = self._settings.metrics.port
+        if port is None:
+            return None
+        return MetricsServer(port, lambda: metrics.render(self._health.figures()), metrics.CONTENT_TYPE)
+
+    def _data_received(self, delivery: Delivery) -> None:
+        self._intake.received(delivery, self._session)
+
+    def _control_received(self, delivery: Delivery) -> None:
+        self._controls.received(delivery, self._control_session)
+
+    def _condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
+        self._monitor.condition_changed(endpoint, destination)
+
+    def _store_full(self, full: bool) -> None:
+        self._monitor.store_full(full, str(self._path))
+        self._uplink.wake()
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -145,13 +240,16 @@ class Bridge:
         self._loop.set_exception_handler(self._failed)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self.reload)
         await self._control.start()
-        self._publisher.state(self._names.network, dumps(UNMANAGED).encode())
-        self._publisher.state(self._names.info, self._info())
-        self._publish_health()
+        if self._metrics:
+            await self._metrics.start()
+        self._publisher.state(self._names.network, dumps(unmanaged()).encode())
+        self._publish_info()
         self._uplink.start()
-        self._sweep()
-        self._every(HEALTH_EVERY, self._publish_health)
+        if self._listener:
+            self._listener.start()
+        self._monitor.start()
         tasks = [self._loop.create_task(session.run()) for session in (self._session, self._control_session)]
         for task in tasks:
             task.add_done_callback(self._task_ended)
@@ -161,9 +259,14 @@ class Bridge:
         return 1 if self._failure else 0
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        """In reverse: nothing new, let what is under way end, say goodbye, close."""
         log.info("stopping")
         self._control.close()
+        if self._metrics:
+            self._metrics.close()
         self._uplink.stop()
+        if self._listener:
+            self._listener.stop()
         if not self._failure:
             await self._settle()
         for session in (self._session, self._control_session):
@@ -178,19 +281,20 @@ class Bridge:
         self._lock.release()
 
     async def _settle(self) -> None:
-        """Let what is under way end, tell of it, and say goodbye."""
         await self._until(
-            lambda: self._uplink.under_way == 0, min(STOP_WAIT, self._settings.cloud.timeout + 1)
+            lambda: self._uplink.under_way == 0 and (self._listener is None or self._listener.idle),
+            min(STOP_WAIT, self._settings.cloud.timeout + 1),
         )
         self._writer.commit()
+        if self._listener:
+            self._listener.close()
         self._publisher.wake()
-        await self._until(lambda: self._publisher.idle, 2.0)
+        await self._until(lambda: self._publisher.idle, BROKER_WAIT)
         self._writer.commit()
         if self._session.connected:
             self._publisher.state(self._names.state, b"offline")
-            await asyncio.sleep(0.05)  # lets the loop write; the broker has it before our DISCONNECT
 
-    async def _until(self, condition: Any, seconds: float) -> None:
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = self._loop.time() + seconds
         while not condition() and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
@@ -212,89 +316,39 @@ class Bridge:
             log.critical("stopping because of a failure: %s", error, exc_info=error)
         self._stop.set()
 
-    def _every(self, seconds: float, call: Any) -> None:
-        def again() -> None:
-            call()
-            self._loop.call_later(seconds, again)
+    # -- the configuration, again ------------------------------------------------------------------------
 
-        self._loop.call_later(seconds, again)
+    def reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing, and says why."""
+        if self._reread is None:
+            return
+        try:
+            loaded = self._reread()
+            new = loaded.settings
+            ready = access(new), policy(new), limits(new), inbound_limits(new)
+        except BridgeError as exc:
+            for line in str(exc).splitlines():
+                log.error("the configuration is not reloaded: %s", line)
+            self._monitor.problem("config", f"not reloaded: {exc}")
+            return
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        changes = compare(self._settings, new)
+        self._access, self._intake.policy, self._outbox.limits, inbound = ready
+        logs.set_up(new.log.level)
+        self._uplink.set_slots(new.cloud.parallel)
+        if self._listener:
+            self._listener.set_limits(inbound)
+        self._settings = new
+        log.info("configuration reloaded; changed: %s", ", ".join(changes.applied) or "nothing")
+        if changes.waiting:
+            log.warning("these wait for a restart: %s", ", ".join(changes.waiting))
+        self._uplink.release()
+        self._publish_info()
+        self._monitor.publish_health()
 
-    def _sweep(self) -> None:
-        def swept(step: float) -> None:
-            if step:
-                log.warning("the clock stepped by %.0f s; queued messages keep their age", step)
-            self._loop.call_later(SWEEP_EVERY, self._sweep)
-
-        self._writer.settle(self._outbox.sweep, swept)
-
-    # -- what the parts tell -----------------------------------------------------------------------------
-
-    def online(self, *, session_present: bool) -> None:
-        """The broker has us."""
-        number = self._intake.session_number
-        if not session_present:
-            if number:
-                log.warning(
-                    "the broker lost our session: what it had not handed over is gone; see its persistence settings"
-                )
-                self._health.sessions_lost += 1
-                self._health.error(
-                    "mqtt", "the broker lost the session and what it had queued for the bridge"
-                )
-            self._intake.session_number = number + 1
-        log.info("connected to the broker, session %s", "resumed" if session_present else "new")
-        self._writer.settle(self._remember_session)
-        self._publisher.state(self._names.state, b"online")
-        self._publisher.up()
-        self._publish_health()
-
-    def _remember_session(self) -> None:
-        self._outbox.set_meta("session", self._intake.session_number)
-        self._outbox.set_meta("filters", json.dumps(list(self._names.data_filters)))
-
-    def offline(self, reason: str) -> None:
-        """The broker is gone, or refuses us."""
-        log.warning("%s", reason)
-        self._health.error("mqtt", reason)
-
-    def message(self, delivery: Delivery) -> None:
-        """A message command came."""
-        self._intake.received(delivery, self._session)
-
-    def control(self, delivery: Delivery) -> None:
-        """A control command came."""
-        self._controls.received(delivery, self._control_session)
-
-    def published(self, mid: int, problem: str | None) -> None:
-        """The broker answered a publication."""
-        self._publisher.published(mid, problem)
-
-    def _store_full(self, full: bool) -> None:  # the writer's callback
-        if full:
-            log.error("the disk is full: no message is taken until there is room; sending goes on")
-            self._health.error("store", "the disk is full")
-        else:
-            log.warning("there is room on the disk again: messages are taken")
-        self._publisher.event("store.full" if full else "store.recovered", path=str(self._path))
-        self._publish_health()
-        self._uplink.wake()
-
-    def _condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
-        where = "the cloud" if not endpoint.host else f"{endpoint.host}:{endpoint.port}"
-        if destination.condition is Condition.UP:
-            log.info("%s answers", where)
-        else:
-            log.warning("%s: %s", where, destination.reason)
-            self._health.error("uplink", f"{where}: {destination.reason}")
-        if destination.condition is Condition.HELD:
-            self._publisher.event("cloud.auth_failed", description=destination.reason)
-        self._publish_health()
-
-    def _publish_health(self) -> None:
-        self._publisher.state(self._names.health, self._health.payload())
-
-    def _info(self) -> bytes:
-        return dumps(info(self._settings)).encode()
+    def _publish_info(self) -> None:
+        self._publisher.state(self._names.info, dumps(info(self._settings)).encode())
 
     # -- the control socket ------------------------------------------------------------------------------
 
@@ -305,7 +359,7 @@ class Bridge:
         if command == "list":
             return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
         if command == "retry":
-            self._controls.flush()
+            self._uplink.flush()
             return {"description": "everything is tried now"}
         if command == "purge":
             purged: asyncio.Future[int] = self._loop.create_future()
@@ -315,29 +369,25 @@ class Bridge:
 
 
 class _DataHandler:
-    """The session that carries messages."""
+    """The session that carries messages and reports."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+    def __init__(self, monitor: Monitor, publisher: Publisher, receive: Callable[[Delivery], None]) -> None:
+        self._monitor = monitor
+        self.mqtt_received = receive
+        self.mqtt_published = publisher.published
 
     def mqtt_up(self, *, session_present: bool) -> None:
-        self._bridge.online(session_present=session_present)
+        self._monitor.online(session_present=session_present)
 
     def mqtt_down(self, reason: str) -> None:
-        self._bridge.offline(reason)
-
-    def mqtt_received(self, delivery: Delivery) -> None:
-        self._bridge.message(delivery)
-
-    def mqtt_published(self, mid: int, problem: str | None) -> None:
-        self._bridge.published(mid, problem)
+        self._monitor.offline(reason)
 
 
 class _ControlHandler:
     """The session that carries commands about the bridge itself."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+    def __init__(self, receive: Callable[[Delivery], None]) -> None:
+        self.mqtt_received = receive
 
     def mqtt_up(self, *, session_present: bool) -> None:
         log.debug("control session %s", "resumed" if session_present else "new")
@@ -345,17 +395,14 @@ class _ControlHandler:
     def mqtt_down(self, reason: str) -> None:
         log.debug("control session: %s", reason)
 
-    def mqtt_received(self, delivery: Delivery) -> None:
-        self._bridge.control(delivery)
-
-    def mqtt_published(self, mid: int, problem: str | None) -> None:
+    def mqtt_published(self, _mid: int, _problem: str | None) -> None:
         """Nothing is published here."""
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, reread: Callable[[], Loaded] | None = None) -> int:
     """Run the daemon until it is told to stop; return the exit code."""
 
     async def main() -> int:
-        return await Bridge(settings, asyncio.get_running_loop()).run()
+        return await Bridge(settings, asyncio.get_running_loop(), reread).run()
 
     return asyncio.run(main())

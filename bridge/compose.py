@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 from bridge import __version__
+from bridge.adapters.listener import Limits as InboundLimits
 from bridge.adapters.mqtt import Broker, tls_context
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
 from bridge.core.routing import Route, Router
@@ -15,7 +16,7 @@ from bridge.settings import Route as RouteSetting
 from bridge.settings import Settings, effective
 from bridge.store.outbox import Limits
 
-CAPABILITIES = ("cloud", "sms", "queue", "expiry", "priority", "idempotent_ids")
+CAPABILITIES = ("cloud", "sms", "inbound", "tcp", "udp", "queue", "expiry", "priority", "idempotent_ids")
 """What this version can do, for those who read ``hologram/bridge/info``."""
 
 
@@ -80,6 +81,14 @@ def broker(settings: Settings) -> Broker:
         password=mqtt.password,
         keepalive=mqtt.keepalive,
         tls=tls,
+    )
+
+
+def inbound_limits(settings: Settings) -> InboundLimits:
+    """Return what may come in."""
+    inbound = settings.inbound
+    return InboundLimits(
+        inbound.timeout, inbound.max_bytes, inbound.max_connections, inbound.deadline, inbound.allow
     )
 
 

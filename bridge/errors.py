@@ -47,6 +47,8 @@ class InvalidCommand(BridgeError):
             shown = shown[:77] + "…"
         super().__init__(f"{field}: {shown} is not allowed; {allowed}")
         self.field = field
+        self.reason = f"{field}: {allowed}"
+        """The same without the value, for the log: it may be part of a payload."""
 
 
 class StoreError(BridgeError):

@@ -26,7 +26,7 @@ Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def socket_path(configured: Path | None, store: Path) -> Path:
-    """Return where the socket is: as configured, else in systemd's runtime directory, else beside the store."""
+    """Return where the socket is: as configured, in systemd's runtime directory, or beside the store."""
     if configured:
         return configured
     runtime = os.environ.get("RUNTIME_DIRECTORY")

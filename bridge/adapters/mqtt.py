@@ -10,7 +10,6 @@ connection than the one it is meant for.
 import asyncio
 import logging
 import random
-import select
 import socket
 import ssl
 from collections.abc import Sequence
@@ -24,9 +23,10 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from bridge.adapters.lean import BufferedSocket, LeanClient, install
 from bridge.adapters.threads import in_thread
+from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
 from bridge.core.messages import RECEIVE_MAXIMUM
-from bridge.protocol.commands import NO_PROPERTIES, Properties
 
 log = logging.getLogger("mqtt")
 
@@ -55,19 +55,6 @@ class Broker(NamedTuple):
     password: str | None = None
     keepalive: int = 60
     tls: ssl.SSLContext | None = None
-
-
-class Delivery(NamedTuple):
-    """One message from the broker; `Session.ack` takes it back."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    dup: bool
-    mid: int
-    epoch: int
-    properties: Properties
 
 
 class Handler(Protocol):
@@ -100,6 +87,7 @@ class Session:
         will: tuple[str, bytes] | None = None,
     ) -> None:
         """``stale`` are filters of an earlier configuration that the session may still hold."""
+        install()
         self._loop = loop
         self._broker = broker
         self._handler = handler
@@ -107,19 +95,20 @@ class Session:
         self._stale = list(stale)
         self._client = self._new_client(will)
         self._inbox: list[paho.MQTTMessage] = []
+        self._published: list[tuple[int, str | None]] = []
         self._epoch = 0
         self._closed = asyncio.Event()
         self._reason = ""
-        self._sock: Any = None
-        self._poll = select.poll()
+        self._sock: BufferedSocket | None = None
         self._writing = False
+        self._flushing = False
         self._stopping = False
         self.connected = False
         self.window = PUBLISH_WINDOW
 
-    def _new_client(self, will: tuple[str, bytes] | None) -> paho.Client:
+    def _new_client(self, will: tuple[str, bytes] | None) -> LeanClient:
         version5 = self._broker.version5
-        client = paho.Client(
+        client = LeanClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._broker.client_id,
             protocol=paho.MQTTv5 if version5 else paho.MQTTv311,
@@ -130,7 +119,6 @@ class Session:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
-        client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_socket_close = self._on_socket_close
         if self._broker.username is not None:
@@ -193,13 +181,12 @@ class Session:
         return f"no broker at {where}: {reason}"
 
     def _attach(self) -> None:
-        self._sock = self._client.socket()
-        if self._sock is None:
+        sock: Any = self._client.socket()
+        if sock is None:
             self._closed.set()
             return
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._poll = select.poll()
-        self._poll.register(self._sock.fileno(), select.POLLIN)
+        self._sock = sock
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.add_reader(self._sock.fileno(), self._readable)
         self._flush()
 
@@ -216,7 +203,7 @@ class Session:
             self._loop.remove_writer(sock.fileno())
 
     def _on_socket_close(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
-        """paho closes sockets inside its calls: the loop must forget the number before it is used again."""
+        """Paho closes sockets inside its calls: the loop must forget the number before it is used again."""
         if sock is self._sock:
             self._unwatch(sock)
 
@@ -289,8 +276,7 @@ class Session:
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
     ) -> None:
-        problem = str(reason) if reason.is_failure else None
-        self._loop.call_soon(self._handler.mqtt_published, mid, problem)
+        self._published.append((mid, str(reason) if reason.is_failure else None))
 
     # -- moving bytes ------------------------------------------------------------------------------------
 
@@ -300,6 +286,9 @@ class Session:
         except (ValueError, IndexError, MQTTException) as exc:  # a packet that is no MQTT
             self._reason = f"the broker sent what is not MQTT: {exc}"
             self._closed.set()
+        published, self._published = self._published, []
+        for mid, problem in published:
+            self._handler.mqtt_published(mid, problem)
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             delivery = self._delivery(message)
@@ -309,11 +298,20 @@ class Session:
 
     def _read_burst(self) -> None:
         client, sock = self._client, self._sock
+        # Only here can a PUBACK be read. Left set, paho would build a reason and properties for each QoS 0
+        # publication as well, which costs more than publishing it.
+        client.on_publish = self._on_publish
+        try:
+            self._read_packets(client, sock)
+        finally:
+            client.on_publish = None
+
+    def _read_packets(self, client: paho.Client, sock: Any) -> None:
         for _ in range(READ_BURST):
             if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS or sock.fileno() < 0:
                 self._closed.set()
                 return
-            if not self._poll.poll(0) and not (hasattr(sock, "pending") and sock.pending()):
+            if not sock.pending():
                 return
 
     def _delivery(self, message: paho.MQTTMessage) -> Delivery | None:
@@ -336,17 +334,26 @@ class Session:
 
     def _flush(self) -> None:
         """Write what paho has queued; what the socket does not take now waits for it to be writable."""
+        self._flushing = False
         sock = self._sock
         if sock is None or sock.fileno() < 0:
             return
-        if self._client.want_write():
-            self._client.loop_write()
-        wanted = self._client.want_write() and sock.fileno() >= 0
-        if wanted and not self._writing:
+        try:
+            if self._client.want_write():
+                self._client.loop_write()
+            blocked = not sock.flush()
+        except OSError as exc:
+            self._reason = f"the connection to the broker broke: {exc.strerror or exc}"
+            self._closed.set()
+            return
+        if sock.fileno() < 0:
+            return
+        blocked = blocked or self._client.want_write()
+        if blocked and not self._writing:
             self._loop.add_writer(sock.fileno(), self._flush)
-        elif self._writing and not wanted and sock.fileno() >= 0:
+        elif self._writing and not blocked:
             self._loop.remove_writer(sock.fileno())
-        self._writing = wanted
+        self._writing = blocked
 
     # -- for the owner -----------------------------------------------------------------------------------
 
@@ -374,6 +381,13 @@ class Session:
             log.debug("publish on %s: %s", topic, info.rc)
         return info.mid
 
+    def publish_event(self, topic: str, payload: bytes) -> bool:
+        """Publish at QoS 0; False where it cannot go now."""
+        if not self.connected or not self._client.publish_event(topic.encode(), payload):
+            return False
+        self._want_flush()
+        return True
+
     def _publish_properties(self, given: Properties | None) -> PahoProperties | None:
         if given is None or not self._broker.version5:
             return None
@@ -385,7 +399,8 @@ class Session:
         return properties
 
     def _want_flush(self) -> None:
-        if not self._writing and self._client.want_write():
+        if not self._writing and not self._flushing:
+            self._flushing = True
             self._loop.call_soon(self._flush)
 
     def disconnect(self) -> None:
@@ -397,9 +412,12 @@ class Session:
         self._closed.set()
 
 
+_KNOWN = {"MessageExpiryInterval", "ResponseTopic", "CorrelationData", "UserProperty"}
+
+
 def _properties(found: PahoProperties | None) -> Properties:
     given = vars(found) if found is not None else {}
-    if len(given) <= 4:  # paho's own four attributes alone: the message has none
+    if not given.keys() & _KNOWN:
         return NO_PROPERTIES
     return Properties(
         given.get("MessageExpiryInterval"),

@@ -12,6 +12,7 @@ Measured: 466 bytes instead of 622 for a request of 81.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -54,8 +55,20 @@ class _Exchange:
     """One connection's life. Callbacks move it on; `_finish` ends it, whoever comes first."""
 
     __slots__ = (
-        "_addresses", "_connected", "_deadline", "_done", "_job", "_last", "_loop", "_received", "_resolver",
-        "_sent", "_sock", "_timer", "_traffic",
+        "_addresses",
+        "_connected",
+        "_deadline",
+        "_done",
+        "_job",
+        "_last",
+        "_last_counts",
+        "_loop",
+        "_received",
+        "_resolver",
+        "_sent",
+        "_sock",
+        "_timer",
+        "_traffic",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +87,7 @@ class _Exchange:
         self._sent = 0
         self._connected = False
         self._received = b""
+        self._last_counts: tcpinfo.Counts | None = None
         self._traffic = Traffic()
         self._last = loop.time()
         self._deadline = self._last + job.limit
@@ -145,7 +159,8 @@ class _Exchange:
         if self._sent < len(request):
             return False
         if self._job.until_close:
-            sock.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the peer may have reset us already: the reader learns it
+                sock.shutdown(socket.SHUT_WR)
         self._loop.add_reader(sock.fileno(), self._readable)
         return True
 
@@ -174,6 +189,7 @@ class _Exchange:
         if self._complete():
             counts = self._counts()
             if counts is None or counts.peer_closed:
+                self._last_counts = counts
                 self._finish(None, closed=counts is not None)
             else:
                 self._timer.cancel()
@@ -202,7 +218,8 @@ class _Exchange:
         self._done = None
         self._timer.cancel()
         self._drop_socket()
-        complete = self._connected and self._job.complete(self._received)
+        complete = closed if self._job.until_close else self._job.complete(self._received)
+        complete = complete and self._connected
         done(Outcome(self._connected, self._sent > 0, complete, self._received, closed, error, self._traffic))
 
     def _counts(self) -> tcpinfo.Counts | None:
@@ -212,7 +229,7 @@ class _Exchange:
 
     def _drop_socket(self) -> None:
         if self._sock is not None:
-            if counts := self._counts():
+            if counts := self._last_counts or self._counts():
                 spent = tcpinfo.cost(counts, ipv6=self._sock.family == socket.AF_INET6)
                 self._traffic = self._traffic.plus(spent)
             fd = self._sock.fileno()

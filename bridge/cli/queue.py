@@ -94,8 +94,8 @@ def _print_list(answer: dict[str, Any]) -> None:
         queued = datetime.fromtimestamp(message["queued_at"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         target = message["to"] or ",".join(message["topics"]) or "-"
         print(
-            f"{message['id']}  {queued}  {message['channel']:<5} {message['priority']:<6} {message['state']:<9} "
-            f"attempts {message['attempts']}  {message['bytes']} bytes  {target}"
+            f"{message['id']}  {queued}  {message['channel']:<5} {message['priority']:<6} "
+            f"{message['state']:<9} attempts {message['attempts']}  {message['bytes']} bytes  {target}"
         )
     if not answer["messages"]:
         print("nothing is queued")

@@ -24,4 +24,4 @@ def run(args: argparse.Namespace) -> int:
     logs.set_up(loaded.settings.log.level)
     for warning in loaded.warnings:
         logging.getLogger("config").warning("%s", warning)
-    return app.run(loaded.settings)
+    return app.run(loaded.settings, lambda: load(args.config))

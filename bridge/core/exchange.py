@@ -19,7 +19,7 @@ class Job(NamedTuple):
     limit: float
     """Seconds that the exchange may take in all."""
     until_close: bool = False
-    """The peer's close is its answer: the write side is closed after the request so that it can see the end."""
+    """The peer's close is its answer: our side is closed after the request, so that it sees the end."""
 
 
 class Outcome(NamedTuple):

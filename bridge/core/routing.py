@@ -31,7 +31,7 @@ class Router:
         ]
 
     def route(self, topics: Sequence[str]) -> Route:
-        """Return the first route that one of ``topics`` matches; a message without topics has the topic ''."""
+        """Return the first route that one of ``topics`` matches; without topics the topic is ''."""
         if not self._routes:
             return DEFAULT
         names = topics or ("",)

@@ -34,6 +34,6 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     rest = levels[-1] == "#"
     body = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels[: -1 if rest else None])
     if rest:
-        body = f"{body}(?:/.*)?" if body else ".*"
+        body = f"{body}(?:/.*)?" if len(levels) > 1 else ".*"
     test = re.compile(body, re.DOTALL).fullmatch
     return lambda topic: test(topic) is not None

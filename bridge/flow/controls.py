@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bridge.adapters.mqtt import Delivery
+from bridge.core.delivery import Delivery
 from bridge.core.messages import Channel, Now, Queued, Reply, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import InvalidCommand
@@ -67,7 +67,7 @@ class Controls:
             if not isinstance(command, commands.Control):
                 raise InvalidCommand("topic", topic, "it is not a control command")
         except InvalidCommand as exc:
-            log.warning("rejected a command on %s: %s", delivery.topic, exc)
+            log.warning("rejected a command on %s: %s", delivery.topic, exc.reason)
             claimed = commands.claimed_id(delivery.payload, delivery.properties)
             result = self._result(
                 claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(exc), queued_at

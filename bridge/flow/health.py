@@ -25,6 +25,8 @@ class Health:
         self._started = clock().mono
         self._last_error: dict[str, str] | None = None
         self.sessions_lost = 0
+        self.inbound: Callable[[], dict[str, Any]] = dict
+        """Gives the listener's figures; nothing where nothing listens."""
 
     def error(self, component: str, text: str) -> None:
         """Note something that a person may have to look at."""
@@ -42,6 +44,7 @@ class Health:
             "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
             "bytes": {"today": _traffic(today), "month": _traffic(month)},
             "destinations": self._destinations(),
+            "inbound": self.inbound(),
             "sessions_lost": self.sessions_lost,
             "last_error": self._last_error,
             "uptime": round(now.mono - self._started, 1),

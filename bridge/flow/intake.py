@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from bridge.adapters.mqtt import Delivery
+from bridge.core.delivery import Delivery
 from bridge.core.messages import (
     CLOUD_SMS,
     Channel,
@@ -71,13 +71,12 @@ class Intake:
         policy: Policy,
         clock: Callable[[], Now],
         *,
+        session_number: Callable[[], int],
         on_event: Callable[..., None],
         on_queued: Callable[[Endpoint], None],
         on_results: Callable[[], None],
     ) -> None:
         self.policy = policy
-        self.session_number = 0
-        """Ours for the broker session; receipts of another one mean nothing."""
         self.lost = 0
         """Deliveries at QoS 0 that were let go."""
         self._outbox = outbox
@@ -85,6 +84,7 @@ class Intake:
         self._results = results
         self._names = names
         self._clock = clock
+        self._session_number = session_number
         self._on_event = on_event
         self._on_queued = on_queued
         self._on_results = on_results
@@ -117,7 +117,7 @@ class Intake:
         self.lost += 1
         if self.lost & (self.lost - 1) == 0:  # at 1, 2, 4, 8 …: a flood must not flood the log as well
             log.warning(
-                "the disk does not keep up: %d messages at QoS 0 were let go, the last on %s; publish with QoS 1",
+                "the disk does not keep up: %d messages at QoS 0 were let go, last on %s; publish with QoS 1",
                 self.lost,
                 delivery.topic,
             )
@@ -128,7 +128,7 @@ class Intake:
         properties = delivery.properties
         extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
         fingerprint = digest(delivery.topic, delivery.payload, extra)
-        return Receipt(self.session_number, delivery.mid, delivery.dup, fingerprint)
+        return Receipt(self._session_number(), delivery.mid, delivery.dup, fingerprint)
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Intake:
         result = Result(
             claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
         )
-        log.warning("rejected a message on %s: %s", delivery.topic, error)
+        log.warning("rejected a message on %s: %s", delivery.topic, error.reason)
         reply = None if error.field == "response_topic" else _reply(delivery)
         self._writer.grow(
             partial(self._refuse, result, bool(claimed), reply, self._receipt(delivery)),

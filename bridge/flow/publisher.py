@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from bridge.core.delivery import Properties
 from bridge.core.messages import Now
 from bridge.flow.names import Names
-from bridge.protocol.commands import Properties
 from bridge.protocol.reports import event_json
 from bridge.store.outbox import Outbox
 from bridge.store.writer import Writer
@@ -44,6 +44,9 @@ class Link(Protocol):
     ) -> int | None:
         """Publish; return the packet id."""
 
+    def publish_event(self, topic: str, payload: bytes) -> bool:
+        """Publish at QoS 0; False where it cannot go now."""
+
 
 class Publisher:
     """Owns what goes to the broker."""
@@ -69,7 +72,7 @@ class Publisher:
         self._under_way: dict[int, int] = {}
         """Sequence numbers of reports by packet id."""
         self._acknowledged: list[int] = []
-        self._events: deque[tuple[str, bytes]] = deque(maxlen=EVENTS_KEPT)
+        self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._states: dict[str, bytes] = {}
         self._pumping = False
         self._paused = False
@@ -154,8 +157,8 @@ class Publisher:
         """Tell that something happened."""
         payload = event_json(event_type, self._clock().wall, fields)
         link = self._link
-        if link is None or not link.connected or link.publish(self._names.event, payload, qos=0) is None:
-            self._events.append((self._names.event, payload))
+        if link is None or not link.publish_event(self._names.event, payload):
+            self._events.append(payload)
 
     def state(self, topic: str, payload: bytes) -> None:
         """Keep ``payload`` as the retained state of ``topic``."""
@@ -170,9 +173,8 @@ class Publisher:
         assert link is not None
         for topic, payload in self._states.items():
             link.publish(topic, payload, qos=1, retain=True)
-        while self._events:
-            topic, payload = self._events.popleft()
-            link.publish(topic, payload, qos=0)
+        while self._events and link.publish_event(self._names.event, self._events[0]):
+            self._events.popleft()
         self.wake()
 
 

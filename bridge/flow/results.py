@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from bridge.core.delivery import Properties
 from bridge.core.messages import Message, Now, Queued, Reply, Result, State, Traffic
 from bridge.core.retry import Reading
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher, write_properties
-from bridge.protocol.commands import Properties
 from bridge.protocol.reports import result_json
 from bridge.store.outbox import Outbox
+
+NOTHING = Traffic()
 
 _EVENTS = {
     State.DELIVERED: "message.sent",
@@ -31,7 +33,7 @@ class Results:
         self._clock = clock
 
     def of_queued(
-        self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = Traffic()
+        self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
     ) -> Result:
         """Return the result of a message from the outbox; ``traffic`` is its last exchange's."""
         return Result(

@@ -86,6 +86,74 @@ class SmsSpeaker:
         return reading._replace(kind=Kind.DOUBTFUL) if reading.kind is Kind.UNANSWERED else reading
 
 
+class DirectSpeaker:
+    """Direct IP over TCP: the payload as it is; an expected answer, or the peer's close, is the receipt."""
+
+    once = False
+
+    def __init__(self, timeout: Callable[[], float]) -> None:
+        """``timeout`` returns the silence allowed, in seconds."""
+        self._timeout = timeout
+
+    def job(self, queued: Queued) -> Job:
+        """Return the exchange with the peer of the route."""
+        endpoint, silence = queued.lane.endpoint, self._timeout()
+        limit = TOTAL_FACTOR * silence
+        if endpoint.expect is None:
+            return Job(
+                endpoint.host,
+                endpoint.port,
+                queued.payload,
+                lambda _: False,
+                silence,
+                limit,
+                until_close=True,
+            )
+        expected = endpoint.expect.encode()
+        return Job(endpoint.host, endpoint.port, queued.payload, lambda got: expected in got, silence, limit)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sort what the peer did; what it said goes into the result either way."""
+        if not outcome.connected:
+            return Reading(Kind.UNREACHED, outcome.error or "no connection")
+        if outcome.complete:
+            return Reading(Kind.ACCEPTED, "the peer took it", answer=outcome.answer)
+        text = outcome.error or "the peer closed the connection without the expected answer"
+        return Reading(Kind.UNANSWERED, text, answer=outcome.answer)
+
+
+MAX_DATAGRAM = 65507
+"""Bytes of payload that a UDP datagram holds over IPv4 [RFC 768, RFC 791: 65535 less 28 of headers]."""
+
+
+class DatagramSpeaker:
+    """Direct IP over UDP: the payload is the datagram."""
+
+    once = False
+
+    def __init__(self, timeout: Callable[[], float]) -> None:
+        """``timeout`` returns the seconds allowed for resolving the peer's name."""
+        self._timeout = timeout
+
+    def job(self, queued: Queued) -> Job:
+        """Return the sending of one datagram."""
+        size = len(queued.payload)
+        if size > MAX_DATAGRAM:
+            raise InvalidCommand(
+                "payload", f"{size} bytes", f"a UDP datagram holds at most {MAX_DATAGRAM}; use channel tcp"
+            )
+        endpoint, silence = queued.lane.endpoint, self._timeout()
+        return Job(endpoint.host, endpoint.port, queued.payload, lambda _: True, silence, silence)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sent is all that can be known."""
+        if outcome.written:
+            return Reading(Kind.ACCEPTED, "sent")
+        if outcome.connected:  # the datagram itself is at fault
+            return Reading(Kind.REFUSED, outcome.error or "it cannot be sent")
+        return Reading(Kind.UNREACHED, outcome.error or "it could not be sent")
+
+
 TOTP_CANNOT = "TOTP credentials cannot send SMS by the cloud; use a device key, or the modem"
 
 

@@ -108,6 +108,12 @@ class Uplink:
         """How many messages are under way."""
         return sum(len(traffic.busy) for traffic in self._traffic.values())
 
+    def set_slots(self, slots: int) -> None:
+        """Let ``slots`` messages per destination be under way from now on."""
+        self.slots = slots
+        for traffic in self._traffic.values():
+            traffic.destination.slots = slots
+
     def stop(self) -> None:
         """Begin nothing new; what is under way ends by itself."""
         self._stopping = True

@@ -94,7 +94,7 @@ def _encode_totp(credentials: Totp, topics: Sequence[str], payload: bytes, wall:
     """
     if b"\0" in payload:
         payload = base64.b64encode(payload)
-        topics = (*topics, BASE64_TOPIC)
+        topics = (*(topic for topic in topics if topic != BASE64_TOPIC), BASE64_TOPIC)
     timestamp = int(wall)
     head = f"C{credentials.device_id} {timestamp} {totp_code(credentials.private_key, timestamp)} "
     parts = b"".join(b"T" + topic.encode() + b"\0" for topic in topics)

@@ -6,9 +6,11 @@ The topics and payloads are the bridge's own, documented in the README under "To
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
+from bridge.core.delivery import NO_PROPERTIES, Properties
 from bridge.core.messages import Channel, Priority, Reply
 from bridge.core.units import parse_duration
 from bridge.errors import InvalidCommand
@@ -16,21 +18,10 @@ from bridge.errors import InvalidCommand
 ID_LIMIT = 128
 """Characters of an id that a producer chooses."""
 
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
 NETWORK_COMMANDS = ("connect", "disconnect", "reconnect", "reset", "radio_on", "radio_off")
 QUEUE_COMMANDS = ("pause", "resume", "flush", "purge")
-
-
-class Properties(NamedTuple):
-    """The MQTT 5 properties of a delivery that mean something here [MQTT 5.0, section 3.3.2.3]."""
-
-    expiry: int | None = None
-    """Message Expiry Interval, seconds that are left."""
-    response_topic: str | None = None
-    correlation: bytes | None = None
-    user: tuple[tuple[str, str], ...] = ()
-
-
-NO_PROPERTIES = Properties()
 
 
 class Options(NamedTuple):
@@ -132,7 +123,10 @@ def _text(payload: bytes) -> str:
 def _keys(given: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
     for key in given:
         if key not in allowed:
-            raise InvalidCommand(key, given[key], f"unknown key; the keys are {', '.join(allowed)}")
+            field = (
+                key if key.isprintable() and len(key) <= 40 else "payload"
+            )  # it goes into a line of the log
+            raise InvalidCommand(field, given[key], f"unknown key; the keys are {', '.join(allowed)}")
 
 
 def _string(value: Any, field: str) -> str:
@@ -192,10 +186,8 @@ class _Reader:
         if via not in (None, "cloud", "modem"):
             raise InvalidCommand("via", via, "it is cloud or modem")
         number = _string(to, "to")
-        if not (
-            number[:1] == "+" and 7 <= len(number) - 1 <= 15 and number[1:].isascii() and number[1:].isdigit()
-        ):
-            raise InvalidCommand("to", number, "a number is + and 7 to 15 digits (E.164)")
+        if not _E164.fullmatch(number):
+            raise InvalidCommand("to", number, "a number is + and 7 to 15 digits, the first not 0 (E.164)")
         return Sms(number, _string(body, "body"), via, self._options(given))
 
     def control(self, channel: Channel, allowed: tuple[str, ...], payload: bytes) -> Control:

@@ -6,6 +6,7 @@ All methods run in the event loop's thread; those that write run inside the writ
 import json
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bridge.core.messages import (
@@ -323,11 +324,13 @@ class Outbox:
         self.ledger.count(state.value)
 
 
+@lru_cache(maxsize=64)
 def _endpoint_key(endpoint: Endpoint) -> str:
     """The cloud is one word, so that its rows stay small; others are JSON."""
     return "cloud" if endpoint == CLOUD else json.dumps(endpoint)
 
 
+@lru_cache(maxsize=64)
 def _endpoint(key: str) -> Endpoint:
     if key == "cloud":
         return CLOUD
@@ -335,10 +338,12 @@ def _endpoint(key: str) -> Endpoint:
     return Endpoint(Channel(channel), host, port, expect)
 
 
+@lru_cache(maxsize=512)
 def _names_key(names: tuple[str, ...]) -> str:
     return json.dumps(names, ensure_ascii=False) if names else ""
 
 
+@lru_cache(maxsize=512)
 def _names(key: str) -> tuple[str, ...]:
     return tuple(json.loads(key)) if key else ()
 

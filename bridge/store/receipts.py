@@ -60,11 +60,14 @@ class Receipts:
 
     def flush(self) -> None:
         """Write the newest receipts; older ones than the ring holds need not touch the disk."""
-        for session, mid, fingerprint in self._added[-RECEIVE_MAXIMUM:]:
-            self._database.execute("receipt_set", (self._slot, session, mid, fingerprint))
-            self._slot += 1
-        if self._added:
-            self._database.execute("receipt_trim", (self._slot - RECEIVE_MAXIMUM,))
+        added = self._added[-RECEIVE_MAXIMUM:]
+        if not added:
+            return
+        self._database.execute_many(
+            "receipt_set", [(self._slot + place, *entry) for place, entry in enumerate(added)]
+        )
+        self._slot += len(added)
+        self._database.execute("receipt_trim", (self._slot - RECEIVE_MAXIMUM,))
         self._added.clear()
 
     def reset(self) -> None:

@@ -14,6 +14,7 @@ is released, and settling goes on; when there is room again the waiting ones run
 """
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +24,10 @@ from bridge.store.reserve import Reserve
 
 Operation = Callable[[], Any]
 Done = Callable[[Any], None]
+
+PACE = 0.002
+"""Seconds between transactions under load: a lone message is committed at once, a stream shares more of
+each sync. Far below what an exchange takes."""
 
 CHECK_EVERY = 2.0
 """Seconds between looks for room while the disk is full."""
@@ -66,6 +71,7 @@ class Writer:
         self._settling: list[_Pending] = []
         self._growing: list[_Pending] = []
         self._scheduled = False
+        self._committed = 0.0
         self.full = False
         self.starved = False
         """Not even settling has room: nothing more may be sent, since its end could not be recorded."""
@@ -88,9 +94,14 @@ class Writer:
         return len(self._settling) + len(self._growing)
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
+        if self._scheduled:
+            return
+        self._scheduled = True
+        since = time.monotonic() - self._committed
+        if since >= PACE:
             self._call_soon(self.commit)
+        else:
+            self._call_later(PACE - since, self.commit)
 
     def commit(self) -> None:
         """Run everything that waits in one transaction; then tell who asked."""
@@ -120,6 +131,7 @@ class Writer:
             values = [pending.operation() for pending in batch]
             self._volatile.flush()
             database.commit()
+            self._committed = time.monotonic()
         except sqlite3.Error as exc:
             self._give_up()
             raise translate(exc) from exc

@@ -1,0 +1,78 @@
+"""What the demo does by itself: a small traffic in a cycle, as values with times."""
+
+import math
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+CYCLE = 40.0
+"""Seconds after which everything comes again."""
+
+OUTAGE_AT = 14.0
+OUTAGE = 8.0
+"""Seconds: when in each cycle the simulated cloud goes, and for how long."""
+
+EVERY = 3.0
+"""Seconds between sensor readings."""
+
+_SENSORS = ("kitchen", "cellar", "attic", "boiler")
+
+
+class Publish(NamedTuple):
+    """Publish ``payload`` on ``topic``, which is below the bridge's prefix; ``note`` is for the viewer."""
+
+    topic: str
+    payload: str
+    note: str = ""
+
+
+class CloudDown(NamedTuple):
+    """Stop the simulated cloud; it is back after ``seconds``."""
+
+    seconds: float
+
+
+class CloudUp(NamedTuple):
+    """Start the simulated cloud again."""
+
+
+Step = Publish | CloudDown | CloudUp
+
+
+class Due(NamedTuple):
+    """A step and when it is due, in seconds from the start of the traffic."""
+
+    at: float
+    step: Step
+
+
+def story() -> Iterator[Due]:
+    """Yield the steps in order of time, for ever."""
+    for cycle in count():
+        start = cycle * CYCLE
+        for due in sorted(_cycle(cycle), key=lambda due: due.at):
+            yield due._replace(at=start + due.at)
+
+
+def _cycle(cycle: int) -> Iterator[Due]:
+    for tick in range(math.ceil(CYCLE / EVERY)):
+        number = cycle * 100 + tick * 2
+        yield Due(tick * EVERY, _reading(number, _SENSORS[tick % 4]))
+        yield Due(tick * EVERY + 0.4, _reading(number + 1, _SENSORS[(tick + 1) % 4]))
+    yield Due(
+        4.0,
+        Publish(
+            "out/kitchen sink", "21.5", "a topic with a space: the cloud would not take it, so it is refused"
+        ),
+    )
+    yield Due(6.5, Publish("sms/15551234567", f"Cellar: water at {12 + cycle % 9} cm"))
+    yield Due(10.0, Publish("out/door", "open"))
+    yield Due(OUTAGE_AT, CloudDown(OUTAGE))
+    yield Due(OUTAGE_AT + OUTAGE, CloudUp())
+
+
+def _reading(number: int, sensor: str) -> Publish:
+    if sensor == "boiler":
+        return Publish("out/boiler/pressure", f'{{"bar":{1.6 + 0.2 * math.sin(number):.2f}}}')
+    celsius = {"kitchen": 21.0, "cellar": 12.0, "attic": 25.0}[sensor] + 2 * math.sin(number)
+    return Publish(f"out/sensors/{sensor}", f'{{"temp":{celsius:.1f}}}')

@@ -1,0 +1,294 @@
+"""The stage: what is started, the loop that feeds the view, and the end of it all.
+
+One thread owns everything; paho's own thread does nothing but put what comes into a queue.
+"""
+
+import json
+import os
+import queue
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from bridge.demo import tries
+from bridge.demo.board import Board, Line
+from bridge.demo.children import Child, find_mosquitto, free_port, wait_for_port
+from bridge.demo.script import CloudDown, CloudUp, Publish, Step, story
+from bridge.demo.stop import Stop
+from bridge.errors import OperationError
+
+PREFIX = "hologram"
+DEVICEKEY = "demo1234"
+CLOUD_DELAY = 0.3
+"""Seconds that the simulated cloud takes for each answer, as over LTE."""
+
+_TURN = 0.05
+"""Seconds that a turn of the loop waits for something to happen."""
+
+_BURST = 500
+"""Messages that are taken before the view is drawn again."""
+
+_START_WAIT = 15.0
+"""Seconds until the bridge must be online."""
+
+Heard = queue.SimpleQueue[tuple[str, bytes]]
+
+
+class View(Protocol):
+    """What shows the board."""
+
+    def show(self, lines: list[Line], now: float, cloud_back_at: float | None) -> None:
+        """Take what happened; called many times a second, with Unix seconds."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the terminal as it was."""
+
+
+class Stage:
+    """The children, by the order in which they start; a simulated modem will be one more of them."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        mosquitto = find_mosquitto(environment)
+        self.broker_port, cloud_port = free_port(), free_port()
+        self.cloud_log = folder / "cloud.jsonl"
+        python = [sys.executable, "-m", "bridge"]
+        clean = _environment(environment)
+        self.broker = Child(
+            "the broker (mosquitto)",
+            [mosquitto, "-c", str(_broker_file(folder, self.broker_port))],
+            folder / "mosquitto.log",
+        )
+        self.cloud = Child(
+            "the simulated cloud",
+            [*python, "simulate", "cloud", "--quiet", "--port", str(cloud_port), "--devicekey", DEVICEKEY,
+             "--delay", str(CLOUD_DELAY), "--log", str(self.cloud_log)],
+            folder / "cloud.log",
+            clean,
+        )  # fmt: skip
+        self.bridge = Child(
+            "the bridge",
+            [*python, "run", "-c", str(_bridge_file(folder, self.broker_port, cloud_port))],
+            folder / "bridge.log",
+            clean,
+        )
+        self.children = [self.broker, self.cloud, self.bridge]
+
+    def start(self) -> None:
+        """Start them; raises `OperationError` where one does not come up."""
+        self.broker.start()
+        wait_for_port(self.broker, self.broker_port)
+        for child in self.children[1:]:
+            child.start()
+
+    def check(self) -> None:
+        """Raise `OperationError` if one has ended by itself."""
+        for child in self.children:
+            child.check()
+
+    def stop(self) -> None:
+        """End them, the last one first."""
+        for child in reversed(self.children):
+            child.stop()
+
+
+@contextmanager
+def stage(environment: Mapping[str, str]) -> Iterator[Stage]:
+    """Give a stage whose files and processes are gone when the block ends."""
+    folder = Path(tempfile.mkdtemp(prefix="hologram-demo-"))
+    try:
+        built = Stage(folder, environment)
+        try:
+            built.start()
+            yield built
+        finally:
+            built.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Performance:
+    """Plays the script on a stage and feeds the board and the view."""
+
+    def __init__(self, on: Stage, board: Board, view: View, stop: Stop) -> None:
+        self._stage = on
+        self._board = board
+        self._view = view
+        self._stop = stop
+        self._heard: Heard = queue.SimpleQueue()
+        self._client = _client(self._heard)
+        self._script = story()
+        self._next = next(self._script)
+        self._opened = time.monotonic()
+        self._started: float | None = None
+        self._cloud_back_at: float | None = None
+        self._log_read = 0
+
+    def run(self, seconds: float | None) -> None:
+        """Play until stopped, or for ``seconds``; raises `OperationError` when a child ends by itself."""
+        self._connect()
+        end = None if seconds is None else time.monotonic() + seconds
+        try:
+            while not self._stop.wanted and (end is None or time.monotonic() < end):
+                lines = [*self._play(), *self._listen(), *self._arrivals()]
+                self._view.show(lines, time.time(), self._cloud_back_at)
+                self._stage.check()
+        finally:
+            self._client.disconnect()
+            self._client.loop_stop()
+
+    def _connect(self) -> None:
+        try:
+            self._client.connect("127.0.0.1", self._stage.broker_port)
+        except OSError as error:
+            self._stage.check()
+            raise OperationError(
+                f"cannot reach the broker that was started: {error.strerror or error}"
+            ) from None
+        self._client.loop_start()
+
+    # -- one turn ----------------------------------------------------------------------------------------
+
+    def _play(self) -> list[Line]:
+        """Do the steps that are due; the traffic starts when the bridge is there."""
+        now = time.monotonic()
+        if self._started is None:
+            if not self._board.online:
+                self._overdue(now)
+                return []
+            self._started = now
+        lines = []
+        while self._started + self._next.at <= now:
+            lines += self._do(self._next.step)
+            self._next = next(self._script)
+        return lines
+
+    def _overdue(self, now: float) -> None:
+        if now - self._opened > _START_WAIT:
+            raise OperationError(f"the bridge is not online after {_START_WAIT:.0f} s")
+
+    def _do(self, step: Step) -> list[Line]:
+        now = time.time()
+        if isinstance(step, Publish):
+            self._client.publish(f"{PREFIX}/{step.topic}", step.payload, qos=1)
+            return [Line(now, "demo", step.note)] if step.note else []
+        if isinstance(step, CloudDown):
+            self._stage.cloud.stop()
+            self._cloud_back_at = now + step.seconds
+            text = (
+                f"the simulated cloud is down for {step.seconds:.0f} s: messages wait on disk, none is lost"
+            )
+            return [Line(now, "demo", text)]
+        assert isinstance(step, CloudUp)
+        self._stage.cloud.start()
+        self._cloud_back_at = None
+        text = "the simulated cloud is back; the bridge notices at its next probe and sends what waits"
+        return [Line(now, "demo", text)]
+
+    def _listen(self) -> list[Line]:
+        """Take what MQTT brought, waiting a moment for the first."""
+        lines: list[Line] = []
+        try:
+            topic, payload = self._heard.get(timeout=_TURN)
+            for _ in range(_BURST):
+                lines += self._board.heard(topic, payload, time.time())
+                topic, payload = self._heard.get_nowait()
+            lines += self._board.heard(topic, payload, time.time())
+        except queue.Empty:
+            pass
+        return lines
+
+    def _arrivals(self) -> list[Line]:
+        """Take the lines that are new in the simulated cloud's log, whole ones only."""
+        path = self._stage.cloud_log
+        if not path.exists() or path.stat().st_size == self._log_read:
+            return []
+        with path.open("rb") as log:
+            log.seek(self._log_read)
+            new = log.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._log_read += len(whole)
+        return [line for each in whole.decode().splitlines() for line in self._board.arrival(each)]
+
+
+def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
+    """Build the stage and play on it; ``view_of`` makes the view from the broker's port."""
+    with stage(os.environ) as built, view_of(built.broker_port) as view:
+        Performance(built, board, view, stop).run(seconds)
+
+
+def try_lines(port: int) -> list[tries.Try]:
+    """Return the lines to try."""
+    return tries.lines(port, PREFIX)
+
+
+def _client(heard: Heard) -> paho.Client:
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="hologram-demo", protocol=paho.MQTTv5)
+
+    def connected(client: paho.Client, *_: Any) -> None:
+        # At QoS 0 all comes in the order in which it happened; at QoS 1 a burst would be held back.
+        client.subscribe(f"{PREFIX}/#", 0)
+
+    def message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        heard.put((message.topic, bytes(message.payload)))
+
+    client.on_connect = connected
+    client.on_message = message
+    return client
+
+
+def _environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return ``given`` without what would configure the bridge otherwise than its file says."""
+    meant_for_others = (
+        "RUNTIME_DIRECTORY",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "JOURNAL_STREAM",
+    )
+    return {
+        name: value
+        for name, value in given.items()
+        if not name.upper().startswith("HOLOGRAM_BRIDGE") and name not in meant_for_others
+    }
+
+
+def _broker_file(folder: Path, port: int) -> Path:
+    """Write the broker's configuration: loopback only, nothing on disk, room for a viewer's floods."""
+    path = folder / "mosquitto.conf"
+    path.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n"
+    )
+    return path
+
+
+def _bridge_file(folder: Path, broker_port: int, cloud_port: int) -> Path:
+    """Write the bridge's configuration; JSON is HJSON too."""
+    path = folder / "bridge.hjson"
+    settings = {
+        "credentials": {"devicekey": DEVICEKEY},
+        "cloud": {"host": "127.0.0.1", "port": cloud_port},
+        "mqtt": {
+            "host": "127.0.0.1",
+            "port": broker_port,
+            "client_id": "hologram-bridge-demo",
+            "prefix": PREFIX,
+        },
+        "inbound": {"host": "127.0.0.1", "port": free_port()},
+        "store": {"path": str(folder / "outbox.db")},
+        "control": {"path": str(folder / "control.sock")},
+        "home_assistant": {"enabled": False},
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(settings, indent=2))
+    return path

@@ -1,0 +1,23 @@
+"""The lines that a viewer can try in another terminal."""
+
+from typing import NamedTuple
+
+
+class Try(NamedTuple):
+    """A word for it, and the line as the shell takes it."""
+
+    what: str
+    line: str
+
+
+def lines(port: int, prefix: str = "hologram") -> list[Try]:
+    """Return the lines for the broker on ``port``; each has room on a terminal 80 wide."""
+    publish = f"mosquitto_pub -p {port} -q 1 -t {prefix}"
+    return [
+        Try("send", f"{publish}/out/test -m 'hello from here'"),
+        Try("burst", f"seq 20 | {publish}/out/count -l"),
+        Try("SMS", f"{publish}/sms/15551234567 -m 'Hello'"),
+        Try("pause", f"{publish}/queue/set -m pause"),
+        Try("resume", f"{publish}/queue/set -m resume"),
+        Try("watch", f"mosquitto_sub -p {port} -v -t '{prefix}/#'"),
+    ]

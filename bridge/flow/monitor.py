@@ -1,0 +1,138 @@
+"""Monitor: what the parts tell becomes log lines, events, and the retained health.
+
+Also keeps our number for the broker session, since a lost session is the one thing that the broker tells
+nobody.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bridge.core.destination import Condition, Destination
+from bridge.core.messages import Endpoint, Now
+from bridge.flow.health import Health
+from bridge.flow.names import Names
+from bridge.flow.publisher import Publisher
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+log = logging.getLogger("bridge")
+
+HEALTH_EVERY = 60.0
+"""Seconds between publications of the health without a change."""
+
+SWEEP_EVERY = 30.0
+"""Seconds between looks at the clock and at old ids."""
+
+
+class Monitor:
+    """Watches over the parts; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        publisher: Publisher,
+        health: Health,
+        names: Names,
+        clock: Callable[[], Now],
+        *,
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._outbox = outbox
+        self._writer = writer
+        self._publisher = publisher
+        self._health = health
+        self._names = names
+        self._clock = clock
+        self._call_later = call_later
+        self.session_number: int = outbox.meta("session") or 0
+        """Ours for the broker session; 0 before the first."""
+
+    def start(self) -> None:
+        """Begin the regular looks."""
+        self._sweep()
+        self._beat()
+
+    # -- the broker --------------------------------------------------------------------------------------
+
+    def stale_filters(self) -> list[str]:
+        """Return subscriptions of an earlier configuration that the session may still hold."""
+        remembered: Sequence[str] = json.loads(self._outbox.meta("filters") or "[]")
+        return [topic for topic in remembered if topic not in self._names.data_filters]
+
+    def online(self, *, session_present: bool) -> None:
+        """The broker has us."""
+        if not session_present:
+            if self.session_number:
+                text = "the broker lost our session and all it had for us: see its persistence settings"
+                log.warning("%s", text)
+                self._health.sessions_lost += 1
+                self._health.error("mqtt", text)
+            self.session_number += 1
+        log.info("connected to the broker, session %s", "resumed" if session_present else "new")
+        self._writer.settle(self._remember_session)
+        self._publisher.state(self._names.state, b"online")
+        self._publisher.up()
+        self.publish_health()
+
+    def _remember_session(self) -> None:
+        self._outbox.set_meta("session", self.session_number)
+        self._outbox.set_meta("filters", json.dumps(self._names.data_filters))
+
+    def offline(self, reason: str) -> None:
+        """The broker is gone, or refuses us."""
+        log.warning("%s", reason)
+        self._health.error("mqtt", reason)
+
+    # -- the disk and the destinations -------------------------------------------------------------------
+
+    def store_full(self, full: bool, path: str) -> None:
+        """Room on the disk has run out, or is back."""
+        if full:
+            log.error("the disk is full: no message is taken until there is room; sending goes on")
+            self._health.error("store", "the disk is full")
+        else:
+            log.warning("there is room on the disk again: messages are taken")
+        self._publisher.event("store.full" if full else "store.recovered", path=path)
+        self.publish_health()
+
+    def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
+        """A destination answers again, is down, or refuses our credentials."""
+        where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
+        if destination.condition is Condition.UP:
+            log.info("%s answers", where)
+        else:
+            log.warning("%s: %s", where, destination.reason)
+            self._health.error("uplink", f"{where}: {destination.reason}")
+        if destination.condition is Condition.HELD:
+            self._publisher.event("cloud.auth_failed", description=destination.reason)
+        self.publish_health()
+
+    def problem(self, component: str, text: str) -> None:
+        """Something that a person may have to look at."""
+        self._health.error(component, text)
+        self.publish_health()
+
+    # -- health and time ---------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        """Return the health's figures as they are now."""
+        return self._health.figures()
+
+    def publish_health(self) -> None:
+        """Publish the health as it is now."""
+        self._publisher.state(self._names.health, self._health.payload())
+
+    def _beat(self) -> None:
+        self.publish_health()
+        self._call_later(HEALTH_EVERY, self._beat)
+
+    def _sweep(self) -> None:
+        def swept(step: float) -> None:
+            if step:
+                log.warning("the clock stepped by %.0f s; queued messages keep their age", step)
+            self._call_later(SWEEP_EVERY, self._sweep)
+
+        self._writer.settle(self._outbox.sweep, swept)
