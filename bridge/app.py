@@ -13,6 +13,7 @@ a thread of its own. A failure in any part stops the process, in reverse order, 
 import asyncio
 import logging
 import signal
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,7 @@ from bridge.protocol.reports import dumps
 from bridge.reload import compare
 from bridge.settings import Loaded, Settings
 from bridge.store.clock import read_clock
-from bridge.store.database import Lock, boot_id
+from bridge.store.database import Lock, boot_id, translate
 from bridge.store.files import mark_suspect, open_store
 from bridge.store.outbox import Outbox
 from bridge.store.reserve import Reserve
@@ -309,6 +310,8 @@ class Bridge:
             self._fail(task.exception() or RuntimeError("a session ended by itself"))
 
     def _fail(self, error: BaseException) -> None:
+        if isinstance(error, sqlite3.Error):
+            error = translate(error)
         if isinstance(error, StoreDamaged):
             mark_suspect(self._path)
         if self._failure is None:

@@ -281,6 +281,8 @@ class Session:
     # -- moving bytes ------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        if self._sock is None:
+            return
         try:
             self._read_burst()
         except (ValueError, IndexError, MQTTException) as exc:  # a packet that is no MQTT
@@ -313,6 +315,8 @@ class Session:
                 return
             if not sock.pending():
                 return
+        # What was read ahead makes no socket readable: come back for it, after the others had their turn.
+        self._loop.call_soon(self._readable)
 
     def _delivery(self, message: paho.MQTTMessage) -> Delivery | None:
         try:

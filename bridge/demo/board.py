@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 ROWS = 300
 """Messages that are remembered."""
 
-_FORGET_AFTER = 30.0
+_FORGET_AFTER = 120.0
 """Seconds in which the bridge tells of a command, or its payload is not looked for any longer."""
+
+_COMMANDS = 200_000
+"""Commands that wait for the bridge to tell of them: a flood must not shift the payloads."""
 
 _TEXT_LIMIT = 200
 
@@ -81,11 +84,11 @@ class Board:
         self.health: Health | None = None
         self.taken = 0
         self.counts: dict[str, int] = {}
-        self.open: set[str] = set()
+        self.open: dict[str, Row] = {}
         self.rows: dict[str, Row] = {}
         self.arrivals: deque[Arrival] = deque(maxlen=ROWS)
         self.arrived = 0
-        self._commands: deque[_Command] = deque(maxlen=ROWS)
+        self._commands: deque[_Command] = deque(maxlen=_COMMANDS)
         self._day = ""
         self._spent = (0, 0)
         self._in = 0
@@ -153,7 +156,7 @@ class Board:
         if kind == "message.queued":
             row = Row(shown(event["id"]), _to(event), "", _unix(event["at"]))
             row = row._replace(text=self._payload(row.to, now))
-            self.open.add(row.id)
+            self.open[row.id] = row
             self._keep(row)
             return [Line(now, "queued", f"{row.to} {row.text}".rstrip() + f" ({row.id})")]
         if kind.startswith(("message.", "sms.")):
@@ -164,7 +167,7 @@ class Board:
     def _result(self, result: dict[str, Any], now: float) -> list[Line]:
         queued_at, finished_at = _unix(result["queued_at"]), _unix(result["finished_at"])
         name = shown(result["id"])
-        known = self.rows.get(name)
+        known = self.open.pop(name, None) or self.rows.get(name)
         state, reason = shown(result["state"]), shown(result["description"])
         row = Row(
             name,
@@ -181,7 +184,6 @@ class Board:
         if known is None or known.state == "queued":  # a result can be told again
             self._count(state)
             self._spend(str(result["finished_at"]), row.up, row.down)
-        self.open.discard(row.id)
         self._keep(row)
         return [Line(now, state, _told(row))]
 
@@ -200,17 +202,16 @@ class Board:
         text = ", ".join([health.state, *reasons])
         return [Line(now, "health", shown(f"{text}; {told['queue']['messages']} queued"))]
 
-    def _info(self, info: dict[str, Any], _now: float) -> list[Line]:
-        self.version = shown(info["version"])
-        return []
+    def _info(self, info: dict[str, Any], now: float) -> list[Line]:
+        before, self.version = self.version, shown(info["version"])
+        return [] if before else [Line(now, "bridge", f"version {self.version}")]
 
     def _state(self, state: str, now: float) -> list[Line]:
         online = state == "online"
         if online == self.online:  # its retained copy, and then the bridge itself
             return []
         self.online = online
-        version = f", version {self.version}" if self.version else ""
-        return [Line(now, "bridge", shown(state) + version)]
+        return [Line(now, "bridge", shown(state))]
 
     # -- figures -----------------------------------------------------------------------------------------
 
@@ -260,12 +261,18 @@ class Board:
         self._spent = (self._spent[0] + up, self._spent[1] + down)
 
     def _payload(self, to: str, now: float) -> str:
-        """Return the payload of the oldest command to the same place that the bridge has not told of."""
-        for command in self._commands:
-            if command.to == to and now - command.at < _FORGET_AFTER:
-                self._commands.remove(command)
-                return command.text
-        return ""
+        """Return the payload of the oldest command to the same place that the bridge has not told of.
+
+        It tells of them in their order, so what stands before that one was rejected.
+        """
+        commands = self._commands
+        while commands and now - commands[0].at > _FORGET_AFTER:
+            commands.popleft()
+        if all(command.to != to for command in commands):
+            return ""
+        while (command := commands.popleft()).to != to:
+            pass
+        return command.text
 
 
 def shown(value: object) -> str:

@@ -21,6 +21,9 @@ REFRESH = 0.2
 _SIDE_BY_SIDE = 150
 """Columns from which the cloud's view stands beside the messages."""
 
+_ID = 16
+"""Columns of an id; of a longer one the end tells more."""
+
 _HEADER = 3
 _NOTE_STAYS = 12.0
 """Seconds after which a note has been read."""
@@ -157,7 +160,7 @@ class LiveView:
         table = _table()
         table.add_column("time", width=8, style="dim")
         if wide:
-            table.add_column("id", width=15, style="dim")
+            table.add_column("id", width=_ID, style="dim")
         table.add_column("to", ratio=5, no_wrap=True)
         table.add_column("message", ratio=5, no_wrap=True)
         table.add_column("life", width=25)
@@ -209,7 +212,7 @@ def _newest(items: Collection[_Item], room: int) -> list[_Item]:
 def _cells(row: Row, now: float, *, wide: bool) -> list[Text]:
     cells = [Text(clock(row.queued_at))]
     if wide:
-        cells.append(Text(row.id))
+        cells.append(Text(row.id if len(row.id) <= _ID else "…" + row.id[1 - _ID :]))
     colour = _COLOURS.get(row.state, "red")
     text = Text(row.text) if not row.reason else Text(row.reason, style=colour)
     cells += [Text(row.to), text, _life(row, now), Text(str(row.attempts or ""))]

@@ -99,7 +99,7 @@ class Intake:
             )
             session.ack(delivery)
             return
-        if delivery.qos == 0 and self._writer.waiting >= WAITING_LIMIT:
+        if delivery.qos == 0 and (self._writer.full or self._writer.waiting >= WAITING_LIMIT):
             self._let_go(delivery)
             return
         topic = self._names.below(delivery.topic)
@@ -174,6 +174,9 @@ class Intake:
         lifetime: float | None,
         max_attempts: int | None,
     ) -> Message:
+        limit = self._outbox.limits.max_bytes
+        if len(payload) > limit:
+            raise InvalidCommand("payload", f"{len(payload)} bytes", f"at most {limit} fit (store.max_bytes)")
         chosen = options.id is not None
         name = options.id if options.id is not None else self._new_id()
         return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply)

@@ -49,6 +49,7 @@ class Monitor:
         self._call_later = call_later
         self.session_number: int = outbox.meta("session") or 0
         """Ours for the broker session; 0 before the first."""
+        self._offline_for = ""
 
     def start(self) -> None:
         """Begin the regular looks."""
@@ -71,6 +72,7 @@ class Monitor:
                 self._health.sessions_lost += 1
                 self._health.error("mqtt", text)
             self.session_number += 1
+        self._offline_for = ""
         log.info("connected to the broker, session %s", "resumed" if session_present else "new")
         self._writer.settle(self._remember_session)
         self._publisher.state(self._names.state, b"online")
@@ -82,7 +84,11 @@ class Monitor:
         self._outbox.set_meta("filters", json.dumps(self._names.data_filters))
 
     def offline(self, reason: str) -> None:
-        """The broker is gone, or refuses us."""
+        """The broker is gone, or refuses us; said once, however often it is tried again."""
+        if reason == self._offline_for:
+            log.debug("%s", reason)
+            return
+        self._offline_for = reason
         log.warning("%s", reason)
         self._health.error("mqtt", reason)
 

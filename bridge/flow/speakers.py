@@ -118,7 +118,11 @@ class DirectSpeaker:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
         if outcome.complete:
             return Reading(Kind.ACCEPTED, "the peer took it", answer=outcome.answer)
-        text = outcome.error or "the peer closed the connection without the expected answer"
+        text = "the peer closed the connection without the expected answer"
+        if outcome.error:
+            text = (
+                f"neither the expected answer nor, where none is expected, the peer's close: {outcome.error}"
+            )
         return Reading(Kind.UNANSWERED, text, answer=outcome.answer)
 
 

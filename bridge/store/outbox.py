@@ -250,7 +250,8 @@ class Outbox:
         return [queued for queued in found if queued][:limit]
 
     def _over_age(self, limit: int) -> Iterator[int]:
-        if self.limits.max_age is None:
+        oldest = self.oldest_age() if self.limits.max_age is not None else None
+        if oldest is None or self.limits.max_age is None or oldest < self.limits.max_age:
             return
         for seq, boot, queued_at in self._database.execute("message_head", (limit,)).fetchall():
             age = self.times.age(boot, queued_at)
