@@ -24,6 +24,7 @@ from bridge.adapters.metrics import MetricsServer
 from bridge.adapters.mqtt import Session
 from bridge.adapters.resolver import Resolver
 from bridge.adapters.tcp import TcpCarrier
+from bridge.adapters.threads import Worker
 from bridge.adapters.udp import UdpCarrier
 from bridge.compose import access, broker, inbound_limits, info, limits, policy
 from bridge.core.delivery import Delivery
@@ -94,6 +95,7 @@ class Bridge:
             call_soon=loop.call_soon,
             call_later=loop.call_later,
             on_full=self._store_full,
+            aside=Worker(loop, "commit").run,
         )
         self._publisher = Publisher(
             self._outbox,
@@ -286,12 +288,12 @@ class Bridge:
             lambda: self._uplink.under_way == 0 and (self._listener is None or self._listener.idle),
             min(STOP_WAIT, self._settings.cloud.timeout + 1),
         )
-        self._writer.commit()
+        await self._until(lambda: self._writer.idle, STOP_WAIT)
         if self._listener:
             self._listener.close()
         self._publisher.wake()
         await self._until(lambda: self._publisher.idle, BROKER_WAIT)
-        self._writer.commit()
+        await self._until(lambda: self._writer.idle, STOP_WAIT)
         if self._session.connected:
             self._publisher.state(self._names.state, b"offline")
 

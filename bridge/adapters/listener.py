@@ -13,7 +13,8 @@ dead process leaves open, and only a durable message takes it off. A peer that r
 finished its message: what came before it is dropped and counted, since nobody can tell how much is missing.
 
 Everything is bounded. Connections beyond `Limits.max_connections` wait in the listen backlog, as do all
-while the disk is full or too much waits for it; datagrams that come then are dropped and counted.
+while the disk is full or too much waits for it; datagrams that come then are dropped and counted. Both come
+in at a pace that no cellular link reaches, so that a flood leaves the processor to what goes out.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bridge.adapters.threads import in_thread
-from bridge.core.gate import Gate, Network, Seldom, neighbourhood, plain_address
+from bridge.core.gate import Gate, Network, Pace, Seldom, neighbourhood, plain_address
 from bridge.core.messages import Traffic
 from bridge.protocol import tcpinfo
 
@@ -40,6 +41,13 @@ BACKLOG = 1024
 
 BURST = 16
 """Connections or datagrams taken in one turn of the loop, so that a flood leaves turns to everybody else."""
+
+TCP_PACE = (1000, 1000)
+UDP_PACE = (500, 1000)
+"""Connections and datagrams a second in the long run, and at once; the rest waits in the kernel."""
+
+PAUSE = 0.01
+"""Seconds of rest at least once the pace is reached: a flood is taken in bunches, not one by one."""
 
 READ = 65536
 """Bytes read in one go; a datagram is never larger."""
@@ -56,6 +64,8 @@ MAX_RETRY = 15.0
 COUNTED = ("received", "empty", "refused", "too_large", "broken", "cut", "dropped")
 """What is counted: whole messages, and each way not to become one. ``dropped`` is UDP under overload."""
 
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("@9I")  # the ninth is SK_MEMINFO_DROPS
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FINISH_ON_CLOSE = struct.pack("ii", 0, 0)
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -211,6 +221,7 @@ class Listener:
             "listening": [port.name for port in self._ports if port.listening],
             "open": len(self._tcp.open),
             **{name: self.counts[name] for name in COUNTED},
+            "dropped": self.counts["dropped"] + self._udp.overflowed,
             "problem": self.problem,
         }
 
@@ -271,14 +282,27 @@ class _Datagrams:
     def __init__(self, owner: Listener) -> None:
         self._owner = owner
         self._sock: socket.socket | None = None
+        self._pace = Pace(*UDP_PACE)
 
     @property
     def listening(self) -> bool:
         return self._sock is not None
 
+    @property
+    def overflowed(self) -> int:
+        """How many datagrams the kernel had no room for [linux/include/uapi/linux/sock_diag.h]."""
+        if self._sock is None:
+            return 0
+        found = self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(found)[-1]) if len(found) == _MEMINFO.size else 0
+
     def listen(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._owner.loop.add_reader(sock.fileno(), self._readable)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._sock is not None:
+            self._owner.loop.add_reader(self._sock.fileno(), self._readable)
 
     def close(self) -> None:
         if self._sock is not None:
@@ -288,7 +312,12 @@ class _Datagrams:
 
     def _readable(self) -> None:
         assert self._sock is not None
+        loop = self._owner.loop
         for _ in range(BURST):
+            if wait := self._pace.take(loop.time()):
+                loop.remove_reader(self._sock.fileno())
+                loop.call_later(max(PAUSE, wait), self._watch)
+                return
             try:
                 data, address = self._sock.recvfrom(READ)
             except BlockingIOError:
@@ -328,6 +357,7 @@ class _Connections:
         self._sock: socket.socket | None = None
         self._accepting = False
         self._rest_until = 0.0
+        self._pace = Pace(*TCP_PACE)
 
     @property
     def listening(self) -> bool:
@@ -368,22 +398,26 @@ class _Connections:
             if listener is None or not self._may_accept():
                 self._pause()
                 return
+            if wait := self._pace.take(self.owner.loop.time()):
+                self._rest(max(PAUSE, wait))
+                return
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
                 return
             except OSError as exc:
                 if exc.errno in _EXHAUSTED:
-                    self._rest(exc)
+                    log.warning("cannot take a connection: %s; trying again in a second", exc.strerror)
+                    self._rest(1.0)
                     return
                 continue  # that one connection failed before it was ours [accept(2), Linux]
             self._take(sock, address)
 
-    def _rest(self, error: OSError) -> None:
+    def _rest(self, seconds: float) -> None:
         """Leave the others in the backlog for a moment."""
-        log.warning("cannot take a connection: %s; trying again in a second", error.strerror)
-        self._rest_until = self.owner.loop.time() + 1.0
+        self._rest_until = self.owner.loop.time() + seconds
         self._pause()
+        self.owner.loop.call_later(seconds, self.resume)
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
         if not self.owner.admits(address[0], "tcp"):

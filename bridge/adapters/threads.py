@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -38,3 +39,32 @@ def in_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> "asynci
 
     threading.Thread(target=run, name=getattr(call, "__name__", "call"), daemon=True).start()
     return future
+
+
+class Worker:
+    """One daemon thread that runs calls one after the other."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        self._loop = loop
+        self._queue: SimpleQueue[tuple[Callable[[], None], Callable[[BaseException | None], None]]] = (
+            SimpleQueue()
+        )
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def run(self, call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Run ``call`` in the thread, then ``done`` in the loop with its exception, if it raised one."""
+        self._queue.put((call, done))
+
+    def _work(self) -> None:
+        """Ends with the process."""
+        while True:
+            call, done = self._queue.get()
+            error: BaseException | None = None
+            try:
+                call()
+            except BaseException as exc:  # noqa: BLE001  # handed to whoever asked
+                error = exc
+            try:
+                self._loop.call_soon_threadsafe(done, error)
+            except RuntimeError:
+                return  # the loop is closed: the process is ending

@@ -1,4 +1,4 @@
-"""Who may come in, and how seldom a refusal is worth a line in the log."""
+"""Who may come in, how fast, and how seldom a refusal is worth a line in the log."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -40,6 +40,25 @@ def neighbourhood(host: str) -> str:
     return str(
         ip_network(f"{str(address).partition('%')[0]}/{16 if address.version == 4 else 64}", strict=False)
     )
+
+
+class Pace:
+    """A token bucket: ``burst`` at once, ``rate`` a second in the long run."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = 0.0
+
+    def take(self, mono: float) -> float:
+        """Take one and return 0, or return the seconds until there is one; ``mono`` is monotonic seconds."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, mono - self._at) * self._rate)
+        self._at = mono
+        if self._tokens < 1.0:
+            return (1.0 - self._tokens) / self._rate
+        self._tokens -= 1.0
+        return 0.0
 
 
 class Seldom:

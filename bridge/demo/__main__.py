@@ -20,7 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="MOSQUITTO in the environment names another broker program.",
     )
     parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
-    parser.add_argument("--seconds", type=_seconds, metavar="N", help="end by itself after N seconds")
+    parser.add_argument(
+        "--seconds", type=_seconds, metavar="N", help="end by itself after N seconds of traffic"
+    )
     return parser
 
 

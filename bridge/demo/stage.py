@@ -36,8 +36,8 @@ _TURN = 0.05
 _BURST = 500
 """Messages that are taken before the view is drawn again."""
 
-_START_WAIT = 15.0
-"""Seconds until the bridge must be online."""
+_START_WAIT = 30.0
+"""Seconds until the bridge must be online; a small Raspberry Pi takes its time."""
 
 Heard = queue.SimpleQueue[tuple[str, bytes]]
 
@@ -60,7 +60,7 @@ class Stage:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         mosquitto = find_mosquitto(environment)
-        self.broker_port, cloud_port = free_port(), free_port()
+        self.broker_port, self.cloud_port = free_port(), free_port()
         self.cloud_log = folder / "cloud.jsonl"
         python = [sys.executable, "-m", "bridge"]
         clean = _environment(environment)
@@ -71,14 +71,14 @@ class Stage:
         )
         self.cloud = Child(
             "the simulated cloud",
-            [*python, "simulate", "cloud", "--quiet", "--port", str(cloud_port), "--devicekey", DEVICEKEY,
-             "--delay", str(CLOUD_DELAY), "--log", str(self.cloud_log)],
+            [*python, "simulate", "cloud", "--quiet", "--devicekey", DEVICEKEY,
+             "--port", str(self.cloud_port), "--delay", str(CLOUD_DELAY), "--log", str(self.cloud_log)],
             folder / "cloud.log",
             clean,
         )  # fmt: skip
         self.bridge = Child(
             "the bridge",
-            [*python, "run", "-c", str(_bridge_file(folder, self.broker_port, cloud_port))],
+            [*python, "run", "-c", str(_bridge_file(folder, self.broker_port, self.cloud_port))],
             folder / "bridge.log",
             clean,
         )
@@ -90,6 +90,8 @@ class Stage:
         wait_for_port(self.broker, self.broker_port)
         for child in self.children[1:]:
             child.start()
+        # Under load the bridge can be there first, and its first message would seem to fail.
+        wait_for_port(self.cloud, self.cloud_port)
 
     def check(self) -> None:
         """Raise `OperationError` if one has ended by itself."""
@@ -135,17 +137,21 @@ class Performance:
         self._log_read = 0
 
     def run(self, seconds: float | None) -> None:
-        """Play until stopped, or for ``seconds``; raises `OperationError` when a child ends by itself."""
+        """Play until stopped, or for ``seconds`` of traffic; raises `OperationError` when a child ends by itself."""
         self._connect()
-        end = None if seconds is None else time.monotonic() + seconds
         try:
-            while not self._stop.wanted and (end is None or time.monotonic() < end):
+            while not self._stop.wanted and not self._over(seconds):
                 lines = [*self._play(), *self._listen(), *self._arrivals()]
                 self._view.show(lines, time.time(), self._cloud_back_at)
                 self._stage.check()
         finally:
             self._client.disconnect()
             self._client.loop_stop()
+
+    def _over(self, seconds: float | None) -> bool:
+        if seconds is None or self._started is None:
+            return False
+        return time.monotonic() - self._started >= seconds
 
     def _connect(self) -> None:
         try:

@@ -74,7 +74,10 @@ class Lock:
 
 
 class Database:
-    """One connection, one thread; `execute` takes the names of queries.sql."""
+    """One connection, used by the event loop's thread; `execute` takes the names of queries.sql.
+
+    Only `commit` may run in another thread. SQLite serializes what the loop reads meanwhile.
+    """
 
     def __init__(self, path: Path, *, check: bool = False) -> None:
         """Open or create ``path``; ``check`` reads all of it first.
@@ -85,7 +88,9 @@ class Database:
         self.path = path
         self._queries = load_queries(_sql("queries.sql"))
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, cached_statements=256, check_same_thread=False
+            )
             # A message may be private: only the bridge's own user and group read it.
             path.chmod(0o640)
             self._prepare(check)

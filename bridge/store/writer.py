@@ -43,9 +43,30 @@ class Volatile(Protocol):
         """Forget it: the transaction was rolled back."""
 
 
+Aside = Callable[[Callable[[], None], Callable[[BaseException | None], None]], None]
+"""Runs the first call, in another thread perhaps, and then the second, in the loop, with its exception."""
+
+
+def _at_once(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+    try:
+        call()
+    except sqlite3.Error as exc:
+        done(exc)
+    else:
+        done(None)
+
+
 class _Pending(NamedTuple):
     operation: Operation
     done: Done | None
+
+
+class _Batch(NamedTuple):
+    """The operations of one transaction, and what they returned."""
+
+    settling: list[_Pending]
+    growing: list[_Pending]
+    values: list[Any]
 
 
 class Writer:
@@ -60,8 +81,14 @@ class Writer:
         call_soon: Callable[[Callable[[], None]], object],
         call_later: Callable[[float, Callable[[], None]], object],
         on_full: Callable[[bool], None],
+        aside: Aside | None = None,
     ) -> None:
-        """``on_full`` is told when room has run out (True) and when it is back (False)."""
+        """``on_full`` is told when room has run out (True) and when it is back (False).
+
+        ``aside`` runs the commit beside the event loop, which waits for the disk otherwise: 10 to 50 ms for
+        each sync of an SD card.
+        """
+        self._aside = aside or _at_once
         self._database = database
         self._volatile = volatile
         self._reserve = reserve
@@ -71,6 +98,7 @@ class Writer:
         self._settling: list[_Pending] = []
         self._growing: list[_Pending] = []
         self._scheduled = False
+        self._committing = False
         self._committed = 0.0
         self.full = False
         self.starved = False
@@ -93,52 +121,65 @@ class Writer:
         """How many operations are not durable yet."""
         return len(self._settling) + len(self._growing)
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything is durable that there is room for."""
+        return not self._settling and not self._committing and (self.full or not self._growing)
+
     def _schedule(self) -> None:
-        if self._scheduled:
+        if self._scheduled or self._committing:
             return
         self._scheduled = True
         since = time.monotonic() - self._committed
         if since >= PACE:
-            self._call_soon(self.commit)
+            self._call_soon(self._commit)
         else:
-            self._call_later(PACE - since, self.commit)
+            self._call_later(PACE - since, self._commit)
 
-    def commit(self) -> None:
+    def _commit(self) -> None:
         """Run everything that waits in one transaction; then tell who asked."""
         self._scheduled = False
-        settling, self._settling = self._settling, []
-        growing: list[_Pending] = []
-        if not self.full:
-            growing, self._growing = self._growing, []
-        if not settling and not growing:
+        batch = _Batch(self._settling, [] if self.full else self._growing, [])
+        if not batch.settling and not batch.growing:
             return
+        self._settling, self._growing = [], self._growing if self.full else []
+        self._committing = True
         try:
-            values = self._transact(settling + growing)
-        except StoreFull:
-            self._settling = settling + self._settling
-            self._growing = growing + self._growing
-            self._ran_full()
-            return
-        self.starved = False
-        for pending, value in zip(settling + growing, values, strict=True):
-            if pending.done:
-                pending.done(value)
-
-    def _transact(self, batch: list[_Pending]) -> list[Any]:
-        database = self._database
-        try:
-            database.begin()
-            values = [pending.operation() for pending in batch]
+            self._database.begin()
+            batch.values.extend(pending.operation() for pending in batch.settling + batch.growing)
             self._volatile.flush()
-            database.commit()
-            self._committed = time.monotonic()
         except sqlite3.Error as exc:
-            self._give_up()
-            raise translate(exc) from exc
+            self._ended(batch, exc)
         except BaseException:
             self._give_up()
             raise
-        return values
+        else:
+            self._aside(self._database.commit, lambda error: self._ended(batch, error))
+
+    def _ended(self, batch: "_Batch", error: BaseException | None) -> None:
+        """The transaction is durable, or it failed."""
+        self._committing = False
+        self._committed = time.monotonic()
+        if error is not None:
+            self._failed(batch, error)
+            return
+        self.starved = False
+        for pending, value in zip(batch.settling + batch.growing, batch.values, strict=True):
+            if pending.done:
+                pending.done(value)
+        if self._settling or (self._growing and not self.full):
+            self._schedule()
+
+    def _failed(self, batch: "_Batch", error: BaseException) -> None:
+        self._give_up()
+        if not isinstance(error, sqlite3.Error):
+            raise error
+        ours = translate(error)
+        if not isinstance(ours, StoreFull):
+            raise ours from error
+        self._settling = batch.settling + self._settling
+        self._growing = batch.growing + self._growing
+        self._ran_full()
 
     def _give_up(self) -> None:
         self._database.rollback()
@@ -162,6 +203,9 @@ class Writer:
             self._schedule()
 
     def _look_for_room(self) -> None:
+        if self._committing:
+            self._call_later(PACE, self._look_for_room)
+            return
         try:
             self._database.give_back()
         except sqlite3.Error as exc:
