@@ -69,7 +69,7 @@ class ControlServer:
         try:
             request = json.loads(line)
             return await self._handle(request)
-        except (ValueError, KeyError, TypeError, BridgeError) as exc:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, BridgeError) as exc:
             return {"error": f"{exc}"}
 
     def close(self) -> None:

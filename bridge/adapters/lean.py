@@ -6,6 +6,7 @@ time. Both changes lean on names that paho does not promise (``_create_socket``,
 looked up): where a later paho no longer has them it simply runs as slowly as it did before.
 """
 
+import socket
 import ssl
 import sys
 from typing import Any
@@ -33,6 +34,9 @@ class BufferedSocket:
         """Return up to ``size`` bytes, from memory where there are some."""
         if not self._ahead:
             self._ahead = memoryview(self._sock.recv(READ_SIZE))
+            # Acknowledge at once: a broker without set_tcp_nodelay (Mosquitto's default) holds its next
+            # packet back until we do, and Linux would wait 40 ms with it. Has to be said again each time.
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         return bytes(data)
 

@@ -65,22 +65,27 @@ class Resolver:
 
     def _resolve(self, host: str, port: int) -> None:
         try:
-            addresses, error = _getaddrinfo(host, port), None
+            addresses = _getaddrinfo(host, port)
+            found = Lookup(addresses, None, _cost(host, addresses))
         except (OSError, UnicodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            addresses, error = (), f"cannot resolve {host}: {reason}"
+            answered = isinstance(exc, socket.gaierror) and exc.errno in (
+                socket.EAI_NONAME,
+                socket.EAI_NODATA,
+            )
+            spent = lookup_cost(host, 0) if answered else Traffic()
+            found = Lookup((), f"cannot resolve {host}: {reason}", spent)
         try:
-            self._loop.call_soon_threadsafe(self._resolved, host, port, addresses, error)
+            self._loop.call_soon_threadsafe(self._resolved, host, port, found)
         except RuntimeError:
             return  # the loop is closed: the process is ending, nobody waits any more
 
-    def _resolved(self, host: str, port: int, addresses: tuple[Address, ...], error: str | None) -> None:
-        if addresses:
-            self._cache[host, port] = (self._loop.time() + MAX_AGE, addresses)
-        traffic = _cost(host, addresses)
+    def _resolved(self, host: str, port: int, found: Lookup) -> None:
+        if found.addresses:
+            self._cache[host, port] = (self._loop.time() + MAX_AGE, found.addresses)
         for done in self._waiting.pop((host, port), []):
-            done(Lookup(addresses, error, traffic))
-            traffic = Traffic()  # the look-up is paid for once
+            done(found)
+            found = found._replace(traffic=Traffic())  # the look-up is paid for once
 
 
 def _cost(host: str, addresses: tuple[Address, ...]) -> Traffic:

@@ -55,21 +55,25 @@ class _Exchange:
     """One connection's life. Callbacks move it on; `_finish` ends it, whoever comes first."""
 
     __slots__ = (
+        "_acked",
         "_addresses",
         "_connected",
         "_deadline",
         "_done",
+        "_fin",
         "_job",
         "_last",
         "_last_counts",
         "_loop",
+        "_reading",
         "_received",
         "_resolver",
         "_sent",
         "_sock",
         "_timer",
         "_traffic",
-    )  # fmt: skip
+        "_whole",
+    )
 
     def __init__(
         self,
@@ -87,6 +91,10 @@ class _Exchange:
         self._sent = 0
         self._connected = False
         self._received = b""
+        self._reading = False
+        self._whole = False
+        self._acked = 0
+        self._fin = False
         self._last_counts: tcpinfo.Counts | None = None
         self._traffic = Traffic()
         self._last = loop.time()
@@ -138,7 +146,7 @@ class _Exchange:
             self._connect_failed(code)
             return
         self._connected = True
-        if self._write():
+        if self._write() and sock.fileno() >= 0:
             self._loop.remove_writer(sock.fileno())
 
     def _write(self) -> bool:
@@ -150,18 +158,21 @@ class _Exchange:
             return False  # not connected yet, or the socket's buffer is full
         except OSError as exc:
             if not self._connected and self._sent == 0:
-                return False  # the connection failed at once: `_writable` learns why
+                self._connect_failed(exc.errno or 0)
+                return True
             self._loop.remove_writer(sock.fileno())
             self._read_all_that_came(f"the connection broke while writing: {exc.strerror}")
             return True
         self._connected = True
         self._last = self._loop.time()
+        if not self._reading:  # before everything is written: a peer may answer early
+            self._reading = True
+            self._loop.add_reader(sock.fileno(), self._readable)
         if self._sent < len(request):
             return False
         if self._job.until_close:
             with contextlib.suppress(OSError):  # the peer may have reset us already: the reader learns it
                 sock.shutdown(socket.SHUT_WR)
-        self._loop.add_reader(sock.fileno(), self._readable)
         return True
 
     def _read_all_that_came(self, error: str) -> None:
@@ -185,8 +196,11 @@ class _Exchange:
             self._finish(None, closed=True)
             return
         self._last = self._loop.time()
+        if self._whole:
+            return  # in the grace for the FIN; the answer was given
         self._received = (self._received + data)[:ANSWER_LIMIT]
         if self._complete():
+            self._whole = True
             counts = self._counts()
             if counts is None or counts.peer_closed:
                 self._last_counts = counts
@@ -200,6 +214,10 @@ class _Exchange:
 
     def _check_time(self) -> None:
         now = self._loop.time()
+        counts = self._counts()
+        if counts and counts.bytes_acked > self._acked:
+            # A slow link takes its time over what the kernel holds: an acknowledgement is a sign of life.
+            self._acked, self._last = counts.bytes_acked, now
         due = min(self._last + self._job.silence, self._deadline)
         if now < due:
             self._timer = self._loop.call_at(due, self._check_time)
@@ -216,6 +234,7 @@ class _Exchange:
         if done is None:
             return
         self._done = None
+        self._fin = closed
         self._timer.cancel()
         self._drop_socket()
         complete = closed if self._job.until_close else self._job.complete(self._received)
@@ -230,7 +249,8 @@ class _Exchange:
     def _drop_socket(self) -> None:
         if self._sock is not None:
             if counts := self._last_counts or self._counts():
-                spent = tcpinfo.cost(counts, ipv6=self._sock.family == socket.AF_INET6)
+                ipv6 = self._sock.family == socket.AF_INET6
+                spent = tcpinfo.cost(counts, ipv6=ipv6, connected=self._connected, fin=self._fin)
                 self._traffic = self._traffic.plus(spent)
             fd = self._sock.fileno()
             self._loop.remove_reader(fd)

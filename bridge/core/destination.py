@@ -8,7 +8,7 @@
                                 code 3 -> HELD
     DOWN        one probe, when any answer -> UP; code 3 -> HELD; a failed probe waits longer
                 the wait is over
-    HELD        one probe every answered without code 3 -> UP; no connection -> DOWN
+    HELD        one probe every accepted or rejected -> UP; any other failure -> DOWN
                 HOLD seconds    (new credentials release it at once)
 
 A single message that the peer never answers must not stop the others, so only different lanes count as

@@ -137,7 +137,7 @@ class Performance:
         self._log_read = 0
 
     def run(self, seconds: float | None) -> None:
-        """Play until stopped, or for ``seconds`` of traffic; raises `OperationError` when a child ends by itself."""
+        """Play until stopped, or for ``seconds`` of traffic; raises `OperationError` when a child ends."""
         self._connect()
         try:
             while not self._stop.wanted and not self._over(seconds):

@@ -68,7 +68,7 @@ class Controls:
                 raise InvalidCommand("topic", topic, "it is not a control command")
         except InvalidCommand as exc:
             log.warning("rejected a command on %s: %s", delivery.topic, exc.reason)
-            claimed = commands.claimed_id(delivery.payload, delivery.properties)
+            claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
             result = self._result(
                 claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(exc), queued_at
             )

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from bridge.adapters.listener import Received
 from bridge.core.delivery import Properties
+from bridge.core.inbound import Received
 from bridge.core.messages import Now, Traffic
 from bridge.flow.intake import id_source
 from bridge.flow.names import Names

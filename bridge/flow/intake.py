@@ -233,7 +233,7 @@ class Intake:
     # -- refusing ----------------------------------------------------------------------------------------
 
     def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
-        claimed = commands.claimed_id(delivery.payload, delivery.properties)
+        claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
         now = self._clock().wall
         result = Result(
             claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now

@@ -64,16 +64,22 @@ class Control(NamedTuple):
 Command = Send | Sms | Control
 
 
+_JSON_TOPICS = ("send", "sms", "network/set", "queue/set")
+
+
 def channel_of(topic: str) -> Channel:
     """Return the channel that a result about ``topic`` (below the prefix) belongs to."""
     head = topic.split("/", 1)[0]
     return {"sms": Channel.SMS, "network": Channel.NETWORK, "queue": Channel.QUEUE}.get(head, Channel.CLOUD)
 
 
-def claimed_id(payload: bytes, properties: Properties) -> str | None:
-    """Return the id that a command seems to carry, for the result of one that is otherwise unreadable."""
+def claimed_id(topic: str, payload: bytes, properties: Properties) -> str | None:
+    """Return the id that a command seems to carry, for the result of one that is otherwise unreadable.
+
+    The payload of ``out`` and of ``sms/<digits>`` is the user's own, whatever it looks like.
+    """
     named = dict(properties.user).get("id")
-    if named is None and payload[:1] == b"{":
+    if named is None and topic in _JSON_TOPICS and payload.lstrip()[:1] == b"{":
         try:
             found = json.loads(payload).get("id")
         except (ValueError, RecursionError, AttributeError):

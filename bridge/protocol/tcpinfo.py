@@ -15,10 +15,10 @@ SIZE = 232
 """Bytes to ask getsockopt for: up to and including ``tcpi_bytes_retrans`` and what follows it."""
 
 _STATE = struct.Struct("@B4xB")  # tcpi_state, tcpi_options
-_COUNTS = struct.Struct("@128xQII")  # bytes_received, segs_out, segs_in
+_COUNTS = struct.Struct("@120xQQII")  # bytes_acked, bytes_received, segs_out, segs_in
 _SENT = struct.Struct("@200xQ")  # bytes_sent, retransmissions included
 _TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
-_PEER_CLOSED = 8  # TCP_CLOSE_WAIT
+_CLOSE, _CLOSE_WAIT = 7, 8  # TCP states
 
 IPV4, IPV6, TCP, UDP = 20, 40, 20, 8
 """Header bytes without options [RFC 791, 8200, 9293, 768]."""
@@ -36,10 +36,14 @@ class Counts(NamedTuple):
     segments_out: int
     segments_in: int
     bytes_sent: int
+    bytes_acked: int
     bytes_received: int
+    """The peer's FIN counts as one of them in Linux."""
     timestamps: bool
     peer_closed: bool
-    """The peer's FIN has arrived; it counts as one byte of ``bytes_received`` in Linux."""
+    """The peer's FIN has come, ours has not gone."""
+    over: bool
+    """Both sides have ended, or one was reset: closing sends nothing more."""
 
 
 def read(raw: bytes) -> Counts | None:
@@ -47,29 +51,27 @@ def read(raw: bytes) -> Counts | None:
     if len(raw) < _SENT.size:
         return None
     state, options = _STATE.unpack_from(raw)
-    received, out, incoming = _COUNTS.unpack_from(raw)
-    closed = state == _PEER_CLOSED
-    return Counts(
-        out, incoming, _SENT.unpack_from(raw)[0], received - closed, bool(options & _TIMESTAMPS), closed
-    )
+    acked, received, out, incoming = _COUNTS.unpack_from(raw)
+    sent: int = _SENT.unpack_from(raw)[0]
+    stamped = bool(options & _TIMESTAMPS)
+    return Counts(out, incoming, sent, acked, received, stamped, state == _CLOSE_WAIT, state == _CLOSE)
 
 
-def cost(counts: Counts, *, ipv6: bool) -> Traffic:
+def cost(counts: Counts, *, ipv6: bool, connected: bool, fin: bool) -> Traffic:
     """Return the bytes of IP packets of a connection that we end with a reset right after ``counts``.
 
-    Our reset is one more segment. Where the peer's FIN has not come yet it is on its way, and is answered
-    by a second reset, which carries no options. A capture beside it confirms the sums.
+    The reset is one more segment, unless the connection is over. ``fin`` says that the peer's FIN came, which
+    is a byte of Linux's count and none on the wire. A capture beside it confirms the sums.
     """
     plain = (IPV6 if ipv6 else IPV4) + TCP
-    if not counts.segments_in:  # nobody answered: only SYNs went out
-        return Traffic(counts.segments_out * (plain + SYN_OPTIONS), 0)
+    if not connected:  # SYNs went out; what came back, if anything, were resets
+        return Traffic(counts.segments_out * (plain + SYN_OPTIONS), counts.segments_in * plain)
     segment = plain + (TIMESTAMP_OPTION if counts.timestamps else 0)
     syn_extra = SYN_OPTIONS - TIMESTAMP_OPTION if counts.timestamps else SYN_OPTIONS - 8
-    up = (counts.segments_out + 1) * segment + syn_extra + counts.bytes_sent
-    down = counts.segments_in * segment + syn_extra + counts.bytes_received
-    if counts.peer_closed:
-        return Traffic(up, down)
-    return Traffic(up + plain, down + segment)
+    segments_out = counts.segments_out + (not counts.over)
+    up = segments_out * segment + syn_extra + counts.bytes_sent
+    down = counts.segments_in * segment + syn_extra + counts.bytes_received - fin
+    return Traffic(up, down)
 
 
 def lookup_cost(host: str, addresses: int) -> Traffic:

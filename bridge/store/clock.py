@@ -6,6 +6,9 @@ from collections.abc import Callable
 from bridge.core.messages import Now
 from bridge.store.database import Database
 
+PLAUSIBLE = 1_672_531_200.0
+"""Unix seconds of 2023-01-01: a clock before this has not been set [older than the first release]."""
+
 STEP = 2.0
 """Seconds of difference between the clocks that count as a step; less is drift or a slewing NTP client."""
 
@@ -41,8 +44,16 @@ class Times:
         self.check()
 
     def now(self) -> Now:
-        """Return the time as it stands."""
-        return self._clock()
+        """Return the time in which this boot's rows are written.
+
+        Until `check` has noticed a step it does not show: all rows of this boot agree, and move together.
+        """
+        mono = self._clock().mono
+        return Now(mono + self._lead, mono)
+
+    def wall(self) -> float:
+        """Return the wall clock as it stands, in Unix seconds."""
+        return self._clock().wall
 
     def check(self) -> float:
         """Notice a step of the clock and move this boot's rows along; return its seconds, 0 without one.
@@ -52,6 +63,9 @@ class Times:
         now = self._clock()
         step = now.offset - self._lead
         if abs(step) > STEP:
+            if step < 0:
+                self._seen = min(self._seen, now.wall)  # it had been ahead: what it saw then was not yet
+                self._database.execute("meta_set", ("last_wall", self._seen))
             values = {"step": step, "boot": self.boot}
             self._database.execute("message_shift", values)
             self._database.execute("chosen_shift", values)
@@ -59,8 +73,11 @@ class Times:
             self._lead = now.offset
         else:
             step = 0.0
-        if self._frozen is None and now.wall >= self._seen:
+        if self._frozen is None and now.wall >= max(self._seen, PLAUSIBLE):
             self._frozen = now.offset
+            values = {"now": now.wall, "boot": self.boot, "plausible": PLAUSIBLE}
+            self._database.execute("message_adopt", values)
+            self._database.execute("chosen_adopt", values)
         if now.wall > self._seen + 60 and self._frozen is not None:
             self._seen = now.wall
             self._database.execute("meta_set", ("last_wall", now.wall))

@@ -21,6 +21,9 @@ _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 Row = tuple[Any, ...]
 
+GIVE_BACK_PAGES, GIVE_BACK_STEPS = 200, 10
+"""Pages given back to the file system at once, and how often in one go."""
+
 
 def load_queries(text: str) -> dict[str, str]:
     """Return the statements of an SQL file by the names in its ``-- name:`` headings."""
@@ -87,18 +90,26 @@ class Database:
         """
         self.path = path
         self._queries = load_queries(_sql("queries.sql"))
+        self._connection = self._connect(path)
         try:
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, cached_statements=256, check_same_thread=False
-            )
             # A message may be private: only the bridge's own user and group read it.
             path.chmod(0o640)
             self._prepare(check)
+        except BaseException as exc:
+            self._connection.close()  # a damaged file must not stay locked: the sqlite3 tool is to read it
+            if isinstance(exc, sqlite3.Error):
+                raise translate(exc) from exc
+            if isinstance(exc, OSError):
+                raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
+            raise
+        self._run = self._connection.execute
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(path, isolation_level=None, cached_statements=256, check_same_thread=False)
         except sqlite3.Error as exc:
             raise translate(exc) from exc
-        except OSError as exc:
-            raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
-        self._run = self._connection.execute
 
     def _prepare(self, check: bool) -> None:
         run = self._connection.execute
@@ -162,6 +173,7 @@ class Database:
         """Make lanes and sums agree with the messages that are there."""
         for query in (
             "rebuild_orphans",
+            "rebuild_adopt",
             "rebuild_heads",
             "rebuild_empty",
             "rebuild_depth_clear",
@@ -169,9 +181,33 @@ class Database:
         ):
             self.execute(query)
 
-    def give_back(self, pages: int = 2000) -> None:
-        """Return up to ``pages`` deleted pages and the log to the file system."""
-        self._run(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    def savepoint(self) -> None:
+        """Mark a place within the transaction to come back to."""
+        self._run("SAVEPOINT here")
+
+    def rollback_to_savepoint(self) -> None:
+        """Undo what came after the mark, and take the mark away."""
+        self._run("ROLLBACK TO here")
+        self._run("RELEASE here")
+
+    def release(self) -> None:
+        """Take the mark away and keep what came after it."""
+        self._run("RELEASE here")
+
+    def give_back(self) -> None:
+        """Return deleted pages and the log to the file system, as far as that goes in a moment.
+
+        In small steps with the log emptied between them, since moving pages needs room in it first.
+        """
+        self._truncate_log()
+        for _ in range(GIVE_BACK_STEPS):
+            if not self._run("PRAGMA freelist_count").fetchone()[0]:
+                return
+            # Not `execute`, which steps a statement without rows once: that would free a single page.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+            self._truncate_log()
+
+    def _truncate_log(self) -> None:
         self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

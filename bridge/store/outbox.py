@@ -98,7 +98,7 @@ class Outbox:
     def flush(self) -> None:
         """Write the sums of the transaction."""
         self.receipts.flush()
-        self.ledger.flush(self.times.now().wall)
+        self.ledger.flush(self.times.wall())
 
     def reset(self) -> None:
         """Forget what a rolled-back transaction had added in memory; numbers already drawn stay unused."""
@@ -157,25 +157,54 @@ class Outbox:
         self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(message.payload))
 
     def _make_room(self, message: Message) -> tuple[bool, tuple[Queued, ...]]:
-        """Return whether ``message`` fits, and what was dropped to that end."""
+        """Return whether ``message`` fits, and what was dropped to that end; nothing is dropped in vain."""
         limits, ledger, size = self.limits, self.ledger, len(message.payload)
-        dropped: list[Queued] = []
         if size > limits.max_bytes:
-            return False, ()  # dropping everything else would not make it fit
+            return False, ()
+        dropped: list[Queued] = []
         while ledger.messages >= limits.max_messages or ledger.bytes + size > limits.max_bytes:
             victim = self._lowest(message.lane.priority) if limits.drop_oldest else None
             if victim is None:
-                return False, tuple(dropped)
+                self._put_back(dropped)
+                return False, ()
+            if not dropped:
+                self._database.savepoint()
             self.remove(victim)
             dropped.append(victim)
+        if dropped:
+            self._database.release()
         return True, tuple(dropped)
 
+    def _put_back(self, dropped: list[Queued]) -> None:
+        if dropped:
+            self._database.rollback_to_savepoint()
+        for queued in dropped:
+            lane = queued.lane
+            self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(queued.payload))
+
     def _lowest(self, at_most: Priority) -> Queued | None:
-        """Return the oldest message of the lowest priority that is not above ``at_most``."""
-        for head, _ in self._database.execute("lane_lowest", (len(self.under_way) + 1,)).fetchall():
-            if head not in self.under_way:
-                queued = self.get(head)
-                return queued if queued and queued.lane.priority >= at_most else None
+        """Return the oldest message of the lowest priority, at most ``at_most``, that is not under way.
+
+        Only the head of a lane can be being sent, so among one lane more than there are messages under way
+        there is one that is free.
+        """
+        found: tuple[int, int] | None = None  # priority, seq
+        for priority, lane_id, head in self._database.execute(
+            "lane_lowest", (len(self.under_way) + 1,)
+        ).fetchall():
+            if priority < at_most or (found and priority < found[0]):
+                break
+            seq = head if head not in self.under_way else self._next_free(lane_id, head)
+            if seq is not None and (found is None or seq < found[1]):
+                found = (priority, seq)
+        return self.get(found[1]) if found else None
+
+    def _next_free(self, lane_id: int, after: int) -> int | None:
+        for (seq,) in self._database.execute(
+            "lane_rest", (lane_id, after, len(self.under_way) + 1)
+        ).fetchall():
+            if seq not in self.under_way:
+                return int(seq)
         return None
 
     # -- out ---------------------------------------------------------------------------------------------

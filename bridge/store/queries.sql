@@ -29,7 +29,9 @@ FROM lane JOIN message m ON m.seq = lane.head
 WHERE lane.endpoint = ? AND lane.not_before = 0 AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
 -- name: lane_lowest
-SELECT head, id FROM lane ORDER BY priority DESC, head LIMIT ?;
+SELECT priority, id, head FROM lane ORDER BY priority DESC, head LIMIT ?;
+-- name: lane_rest
+SELECT seq FROM message WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?;
 -- name: lane_count
 SELECT count(*) FROM lane;
 
@@ -65,6 +67,12 @@ ORDER BY deadline LIMIT :limit;
 SELECT min(deadline) FROM message WHERE deadline IS NOT NULL;
 -- name: message_shift
 UPDATE message SET queued_at = queued_at + :step, deadline = deadline + :step WHERE boot = :boot;
+-- A boot that never had the time left times that mean nothing: their age begins when the time is known.
+-- name: message_adopt
+UPDATE message SET deadline = deadline - queued_at + :now, queued_at = :now
+WHERE boot <> :boot AND queued_at < :plausible;
+-- name: chosen_adopt
+UPDATE chosen SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
 -- name: message_list
 SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_at, m.attempts,
        m.deadline, lane.not_before
@@ -127,11 +135,14 @@ INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
 UPDATE boot SET lead = ? WHERE id = ?;
 
--- After a recovery. Messages whose lane was lost get one of their own, with their topics unknown: none.
+-- After a recovery. Messages whose lane was lost go to the cloud under the topic "recovered".
 -- name: rebuild_orphans
-INSERT OR IGNORE INTO lane (id, endpoint, names, priority, head)
-SELECT lane, 'cloud', '["recovered_' || lane || '"]', 1, min(seq) FROM message
-WHERE lane NOT IN (SELECT id FROM lane) GROUP BY lane;
+INSERT OR IGNORE INTO lane (endpoint, names, priority, head)
+SELECT 'cloud', '["recovered"]', 1, min(seq) FROM message
+WHERE lane NOT IN (SELECT id FROM lane) HAVING count(*) > 0;
+-- name: rebuild_adopt
+UPDATE message SET lane = (SELECT id FROM lane WHERE endpoint = 'cloud' AND names = '["recovered"]' AND priority = 1)
+WHERE lane NOT IN (SELECT id FROM lane);
 -- name: rebuild_heads
 UPDATE lane SET not_before = 0, head = coalesce((SELECT min(seq) FROM message WHERE lane = lane.id), 0);
 -- name: rebuild_empty

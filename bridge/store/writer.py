@@ -151,6 +151,7 @@ class Writer:
         except sqlite3.Error as exc:
             self._ended(batch, exc)
         except BaseException:
+            self._committing = False
             self._give_up()
             raise
         else:

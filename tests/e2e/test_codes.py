@@ -66,7 +66,7 @@ def test_a_passing_code_is_retried_until_it_is_accepted(
 def test_code_3_holds_and_a_reload_with_a_new_key_delivers(
     bridge: BridgeProcess, cloud: Cloud, client: Client
 ) -> None:
-    """Refused credentials lose nothing: an event, the health, and delivery after a reload with the right key."""
+    """Refused credentials lose nothing: an event, the health, delivery after a reload with the right key."""
     cloud.start("--devicekey", "rightkey")
     bridge.configure(credentials={"devicekey": "wrongkey"})
     bridge.start()

@@ -16,7 +16,10 @@ def test_the_older_cloud_id_and_key_send_messages_and_sms(
     assert client.wait_result("one")["state"] == "delivered"
     client.publish("hologram/sms/15551234567", "text", user={"id": "two"})
     assert client.wait_result("two")["state"] == "delivered"
-    assert [(each.payload, each.to) for each in cloud.accepted] == [(b"hello", None), (b"text", "+15551234567")]
+    assert [(each.payload, each.to) for each in cloud.accepted] == [
+        (b"hello", None),
+        (b"text", "+15551234567"),
+    ]
 
 
 def test_totp_sends_bytes_as_they_are_and_no_sms(bridge: BridgeProcess, cloud: Cloud, client: Client) -> None:

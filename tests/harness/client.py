@@ -137,6 +137,23 @@ class Client:
         found = self.json(f"{prefix}/event")
         return found if event_type is None else [each for each in found if each["event_type"] == event_type]
 
+    def wait_last(self, topic: str, timeout: float = 10.0) -> Received:
+        """Wait until something has come on ``topic``; return the newest."""
+        self.wait_for(lambda: self.last(topic), timeout, what=f"something on {topic}")
+        newest = self.last(topic)
+        assert newest is not None
+        return newest
+
+    def wait_health(self, state: str, timeout: float = 10.0) -> Any:
+        """Wait until the bridge's health says ``state``, such as ``ok``; return the health."""
+        self.wait_for(lambda: self.health().get("state") == state, timeout, what=f"health says {state}")
+        return self.health()
+
+    def wait_results(self, number: int, timeout: float = 10.0) -> list[dict[str, Any]]:
+        """Wait until ``number`` results have come; return all that did."""
+        self.wait_for(lambda: len(self.results()) >= number, timeout, what=f"{number} results")
+        return self.results()
+
     def state(self, topic: str) -> Any:
         """Return the newest JSON on ``topic``, an empty object where nothing came."""
         newest = self.last(topic)

@@ -1,0 +1,117 @@
+"""What an exchange is said to have cost, beside a capture of what the IP layer carried."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from bridge.protocol.cloud import DeviceKey, encode
+from tests.adapters.capture import capturing
+from tests.adapters.peer import Script, carry_one, job, peer, read_request
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a capture needs root"),
+]
+
+REQUEST = encode(DeviceKey("abcd1234"), ("sensors/kitchen",), b'{"temperature":21.5,"seq":499}', 0.0)
+FORMERLY = 658
+"""Bytes that the official SDK takes for the same payload and topic [Hologram users; measured]."""
+
+
+def answers(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"[0,0]")
+
+
+def answers_and_stays(connection: socket.socket) -> None:
+    answers(connection)
+    threading.Event().wait(0.2)
+
+
+def answers_with_its_close(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    connection.sendall(b"[0,0]")
+
+
+def says_nothing(connection: socket.socket) -> None:
+    read_request(connection)
+
+
+def answers_in_pieces(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in b"[0,0]":
+        connection.sendall(bytes([byte]))
+
+
+def resets(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def stays_silent(connection: socket.socket) -> None:
+    read_request(connection)
+    threading.Event().wait(0.5)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answers,
+        answers_and_stays,
+        answers_with_its_close,
+        says_nothing,
+        answers_in_pieces,
+        resets,
+        stays_silent,
+    ],
+    ids=lambda script: script.__name__,
+)
+def test_the_figure_is_what_was_carried(script: Script) -> None:
+    """However the exchange ends, the bytes counted are those that a capture shows, header by header."""
+    with peer(script) as server, capturing(server.port) as capture:
+        outcome, _ = carry_one(job(server.port, REQUEST))
+    assert outcome.written
+    assert outcome.traffic == capture.traffic, capture.packets
+
+
+def test_a_request_of_several_segments_is_counted() -> None:
+    """A payload that takes more than one segment is counted header by header as well."""
+    with peer(answers) as server, capturing(server.port) as capture:
+        outcome, _ = carry_one(job(server.port, b"x" * 100_000 + b"\n\n"))
+    assert len([packet for packet in capture.packets if packet.length > 1000]) > 1
+    assert outcome.traffic == capture.traffic, capture.packets
+
+
+def test_a_close_by_both_sides_is_counted() -> None:
+    """With `until_close` the ordinary closing handshake is part of the figure."""
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection, b"never")
+        connection.sendall(b"thanks")
+
+    with peer(script) as server, capturing(server.port) as capture:
+        outcome, _ = carry_one(job(server.port, b"raw bytes", complete=lambda _: False, until_close=True))
+    assert outcome.closed
+    assert outcome.traffic == capture.traffic, capture.packets
+
+
+def test_a_refused_connection_is_counted() -> None:
+    """The SYN that was refused, and its refusal, are bytes too."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with capturing(port) as capture:
+            outcome, _ = carry_one(job(port))
+    assert not outcome.connected
+    assert outcome.traffic == capture.traffic, capture.packets
+
+
+def test_a_message_costs_little() -> None:
+    """A message with its answer takes at most 72 % of what the official SDK takes for it."""
+    with peer(answers_with_its_close) as server, capturing(server.port) as capture:
+        carry_one(job(server.port, REQUEST))
+    assert sum(capture.traffic) <= 0.72 * FORMERLY, capture.packets

@@ -1,0 +1,58 @@
+"""Fixtures: a keeper of processes, a broker, a cloud, a bridge between them, and a client that listens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto
+
+_KEEPER = pytest.StashKey[Keeper]()
+
+
+@pytest.fixture
+def keeper(request: pytest.FixtureRequest) -> Iterator[Keeper]:
+    """Ends what the test starts."""
+    keeper = Keeper()
+    request.node.stash[_KEEPER] = keeper
+    yield keeper
+    keeper.close()
+
+
+@pytest.fixture
+def mosquitto(keeper: Keeper, tmp_path: Path) -> Mosquitto:
+    """A broker with Debian's stock settings that runs."""
+    broker = Mosquitto(keeper, tmp_path / "mosquitto")
+    broker.start()
+    return broker
+
+
+@pytest.fixture
+def cloud(keeper: Keeper, tmp_path: Path) -> Cloud:
+    """A simulated cloud that is down until it is started."""
+    return Cloud(keeper, tmp_path / "cloud")
+
+
+@pytest.fixture
+def bridge(keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, cloud: Cloud) -> BridgeProcess:
+    """A bridge between the two, not started yet."""
+    return BridgeProcess(keeper, tmp_path / "bridge", mosquitto, cloud.port)
+
+
+@pytest.fixture
+def client(keeper: Keeper, mosquitto: Mosquitto) -> Client:
+    """A client that hears everything the bridge says."""
+    client = Client(mosquitto.port, "hologram/#", "reply/#").connect()
+    keeper.finally_(client.close)
+    return client
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Show what the processes said when a test fails."""
+    report = yield
+    keeper = item.stash.get(_KEEPER, None)
+    if report.failed and keeper:
+        report.sections += keeper.tails()
+    return report

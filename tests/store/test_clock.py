@@ -1,0 +1,192 @@
+"""Deadlines and ages on a box whose clock jumps, or is not there at boot."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.store.clock import STEP
+from bridge.store.outbox import CHOSEN_FOR, Limits, Verdict
+from tests.store.box import DAY, NOON, Box, Clock, message
+
+YEARS = 20 * 365 * DAY
+
+
+def new_box(tmp_path: Path, wall: float = NOON, **limits: float) -> Box:
+    return Box(tmp_path / "o.db", clock=Clock(wall), limits=Limits(**limits))  # type: ignore[arg-type]  # by name
+
+
+def test_a_deadline_passes_when_its_time_is_over(box: Box) -> None:
+    """A message is due from its deadline on, not before, and the earliest comes first."""
+    box.put(message("later", lifetime=60.0))
+    box.put(message("soon", topic="u", lifetime=30.0))
+    box.put(message("never", topic="v"))
+    box.clock.pass_(29.9)
+    assert box.due() == []
+    box.clock.pass_(0.1)
+    assert box.due() == ["soon"]
+    box.clock.pass_(30.0)
+    assert box.due() == ["soon", "later"]
+
+
+def test_what_is_under_way_does_not_expire(box: Box) -> None:
+    """A message whose exchange runs is left to end by its answer."""
+    box.put(message("1", lifetime=1.0))
+    box.outbox.under_way.add(box.all()[0].seq)
+    box.clock.pass_(10.0)
+    assert box.due() == []
+
+
+@pytest.mark.parametrize("step", [YEARS, -YEARS, 3600.0, -3600.0, STEP + 0.1])
+def test_a_step_of_the_clock_changes_no_lifetime(box: Box, step: float) -> None:
+    """Years forward or back: what was queued in this boot keeps exactly the seconds it had left."""
+    box.put(message("1", lifetime=60.0))
+    box.clock.pass_(10.0)
+    box.clock.step(step)
+    assert box.due() == []
+    assert box.sweep() == pytest.approx(step)
+    box.clock.pass_(49.0)
+    assert box.due() == []
+    assert box.outbox.oldest_age() == pytest.approx(59.0)
+    box.clock.pass_(1.5)
+    assert box.due() == ["1"]
+
+
+def test_drift_is_no_step(box: Box) -> None:
+    """A slewing clock is followed in silence."""
+    box.put(message("1", lifetime=60.0))
+    box.clock.step(1.5)
+    assert box.sweep() == 0.0
+
+
+def test_jumping_forth_and_back_ends_where_it_began(box: Box) -> None:
+    """Times are moved along each time, so that they are right again in the end."""
+    box.put(message("1", lifetime=60.0))
+    for step in (YEARS, -YEARS, -3600.0, 3600.0):
+        box.clock.step(step)
+        box.sweep()
+    assert box.all()[0].queued_at == pytest.approx(NOON)
+    box.clock.pass_(61.0)
+    assert box.due() == ["1"]
+
+
+@pytest.mark.parametrize("step", [YEARS, -YEARS])
+def test_a_message_taken_between_a_step_and_its_notice_is_not_moved_twice(box: Box, step: float) -> None:
+    """What comes in after the step already has the new time: the next sweep leaves it as it is."""
+    box.clock.step(step)
+    box.put(message("1", lifetime=60.0))
+    box.sweep()
+    assert box.all()[0].queued_at == pytest.approx(NOON + step)
+    box.clock.pass_(59.0)
+    assert box.due() == []
+    box.clock.pass_(2.0)
+    assert box.due() == ["1"]
+
+
+def test_an_id_chosen_between_a_step_and_its_notice_is_kept_its_day(box: Box) -> None:
+    """The 24 hours of a chosen id count from its receipt, whatever the clock does then."""
+    box.clock.step(-YEARS)
+    box.put(message("7", chosen=True))
+    with box:
+        box.outbox.finish_chosen("7", b"{}")
+    box.sweep()
+    box.clock.pass_(CHOSEN_FOR - 60)
+    box.sweep()
+    assert box.put(message("7", chosen=True)).verdict is Verdict.KNOWN
+    box.clock.pass_(120)
+    box.sweep()
+    assert box.put(message("7", chosen=True)).verdict is Verdict.STORED
+
+
+def test_a_box_without_a_clock_learns_the_time(tmp_path: Path) -> None:
+    """From 1970 to now: messages queued before the time was known keep their lifetimes and get their date."""
+    box = new_box(tmp_path, wall=30.0)
+    box.put(message("1", lifetime=60.0))
+    box.clock.pass_(10.0)
+    box.clock.step(NOON)
+    box.sweep()
+    assert box.due() == []
+    assert box.all()[0].queued_at == pytest.approx(NOON + 30.0)
+    box.clock.pass_(51.0)
+    assert box.due() == ["1"]
+
+
+def test_earlier_messages_do_not_age_until_the_time_is_known(tmp_path: Path) -> None:
+    """After a reboot into 1970 nothing expires; once the time is there what is over is over."""
+    box = new_box(tmp_path)
+    box.put(message("short", lifetime=60.0))
+    box.put(message("long", topic="u", lifetime=DAY))
+    box.sweep()
+    box.reopen(boot="boot-2", clock=Clock(30.0, 5.0))
+    box.clock.pass_(3600.0)
+    box.sweep()
+    assert box.due() == []
+    assert box.outbox.oldest_age() is None
+    box.clock.step(NOON + 7200.0 - box.clock.wall)
+    box.sweep()
+    assert box.due() == ["short"]
+    assert box.outbox.oldest_age() == pytest.approx(7200.0)
+
+
+def test_a_wrong_clock_after_the_right_one_does_not_expire_earlier_messages(tmp_path: Path) -> None:
+    """Earlier boots' messages are judged by the first time that was plausible, not by later jumps."""
+    box = new_box(tmp_path)
+    box.put(message("1", lifetime=DAY))
+    box.sweep()
+    box.reopen(boot="boot-2", clock=Clock(NOON + 60, 5.0))
+    box.sweep()
+    box.clock.step(YEARS)
+    box.sweep()
+    assert box.due() == []
+    box.clock.pass_(DAY)
+    assert box.due() == ["1"]
+
+
+def test_messages_of_two_boots_each_keep_their_own_time(tmp_path: Path) -> None:
+    """In one outbox rows of this boot follow the monotonic clock, earlier ones their wall times."""
+    box = new_box(tmp_path)
+    box.put(message("before", lifetime=600.0))
+    box.sweep()
+    box.reopen(boot="boot-2", clock=Clock(NOON + 300, 5.0))
+    box.put(message("after", topic="u", lifetime=600.0))
+    box.clock.pass_(301.0)
+    assert box.due() == ["before"]
+    box.clock.pass_(300.0)
+    assert box.due() == ["before", "after"]
+
+
+def test_a_message_queued_without_a_clock_outlives_the_next_boot(tmp_path: Path) -> None:
+    """A box that lost its power before it learnt the time does not take its messages for decades old."""
+    box = new_box(tmp_path, wall=30.0, max_age=7 * DAY)
+    box.put(message("1", lifetime=DAY))
+    box.clock.pass_(60.0)
+    box.sweep()
+    box.reopen(boot="boot-2", clock=Clock(NOON, 5.0))
+    box.sweep()
+    assert box.due() == []
+
+
+def test_too_old_is_due_without_a_deadline(tmp_path: Path) -> None:
+    """`max_age` ends what has no deadline of its own, across boots."""
+    box = new_box(tmp_path, max_age=7 * DAY)
+    box.put(message("1"))
+    box.clock.pass_(6 * DAY)
+    box.put(message("2"))
+    box.sweep()
+    box.reopen(boot="boot-2", clock=Clock(box.clock.wall + 2 * DAY, 5.0))
+    box.sweep()
+    assert box.due() == ["1"]
+
+
+def test_a_clock_that_was_years_ahead_does_not_stop_ageing_for_years(tmp_path: Path) -> None:
+    """One boot with a wrong year must not make the next, right one seem to be without a clock for ever."""
+    box = new_box(tmp_path)
+    box.put(message("1", lifetime=DAY))
+    box.clock.step(YEARS)
+    box.clock.pass_(100.0)
+    box.sweep()
+    box.clock.step(-YEARS)
+    box.clock.pass_(100.0)
+    box.sweep()
+    box.reopen(boot="boot-2", clock=Clock(NOON + 2 * DAY, 5.0))
+    box.sweep()
+    assert box.due() == ["1"]

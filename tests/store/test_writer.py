@@ -1,0 +1,255 @@
+"""Group commit, and a disk that is full."""
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import StoreFull
+from bridge.store.outbox import Verdict
+from bridge.store.reserve import Reserve
+from bridge.store.writer import CHECK_EVERY, Writer
+from tests.store.box import Box, message
+
+
+class Turns:
+    """An event loop's turns, taken by hand, and its timers, which fire when told."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], object]] = []
+        self.later: list[Callable[[], object]] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.soon.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> None:
+        """A pause between transactions is over at once; a look for room waits for `tick`."""
+        (self.soon if delay < CHECK_EVERY else self.later).append(callback)
+
+    def turn(self) -> None:
+        """Run what was asked for until nothing is left for now."""
+        while self.soon:
+            soon, self.soon = self.soon, []
+            for callback in soon:
+                callback()
+
+    def tick(self) -> None:
+        later, self.later = self.later, []
+        for callback in later:
+            callback()
+        self.turn()
+
+
+class Rig:
+    """A box with a writer on it."""
+
+    def __init__(self, path: Path, *, reserve: int = 4096) -> None:
+        self.box = Box(path)
+        self.turns = Turns()
+        self.told: list[bool] = []
+        self.reserve = Reserve(path, reserve)
+        self.writer = Writer(
+            self.box.database,
+            self.box.outbox,
+            self.reserve,
+            call_soon=self.turns.call_soon,
+            call_later=self.turns.call_later,
+            on_full=self.told.append,
+        )
+
+    def put(self, name: str, done: list[str], payload: bytes = b"x") -> None:
+        item = message(name, payload=payload)
+        self.writer.grow(lambda: self.box.outbox.accept(item), lambda _: done.append(name))
+
+    def seen_from_outside(self) -> list[str]:
+        """Return the ids that another reader of the files would find: what is committed, nothing else."""
+        copies = self.box.path.with_name("copy.db")
+        for suffix in ("", "-wal"):
+            source = Path(f"{self.box.path}{suffix}")
+            if source.exists():
+                Path(f"{copies}{suffix}").write_bytes(source.read_bytes())
+        connection = sqlite3.connect(copies)
+        found = [row[0] for row in connection.execute("SELECT id FROM message ORDER BY seq")]
+        connection.close()
+        return found
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    found = Rig(tmp_path / "outbox.db")
+    yield found
+    found.box.database.close()
+
+
+def test_one_turn_is_one_transaction(rig: Rig) -> None:
+    """Whatever comes within a turn is committed together, and nothing of it before."""
+    done: list[str] = []
+    for name in ("1", "2", "3"):
+        rig.put(name, done)
+    assert (len(rig.turns.soon), rig.writer.waiting) == (1, 3)
+    assert done == []
+    rig.turns.turn()
+    assert (done, rig.writer.waiting) == (["1", "2", "3"], 0)
+
+
+def test_it_is_told_only_when_it_is_durable(rig: Rig) -> None:
+    """When the callback runs, a reader of the files already finds the message."""
+    found: list[list[str]] = []
+    rig.writer.grow(
+        lambda: rig.box.outbox.accept(message("1")), lambda _: found.append(rig.seen_from_outside())
+    )
+    rig.turns.turn()
+    assert found == [["1"]]
+
+
+def test_the_value_of_an_operation_reaches_its_callback(rig: Rig) -> None:
+    """What an operation returns is given back, settling operations first."""
+    values: list[object] = []
+    rig.writer.grow(lambda: "grown", values.append)
+    rig.writer.settle(lambda: "settled", values.append)
+    rig.turns.turn()
+    assert values == ["settled", "grown"]
+
+
+def test_an_operation_that_raises_takes_its_transaction_with_it(rig: Rig) -> None:
+    """A failure undoes the whole transaction, on disk and in memory, tells nobody, and is not hidden."""
+    done: list[str] = []
+    rig.put("1", done)
+    rig.turns.turn()
+    rig.put("2", done)
+    rig.writer.settle(lambda: 1 / 0, lambda _: done.append("never"))
+    with pytest.raises(ZeroDivisionError):
+        rig.turns.turn()
+    assert (done, rig.box.ids(), rig.seen_from_outside()) == (["1"], ["1"], ["1"])
+    assert rig.box.outbox.ledger.messages == 1
+
+
+def test_operations_added_by_a_callback_run_in_the_next_turn(rig: Rig) -> None:
+    """A callback may ask for more."""
+    done: list[str] = []
+    rig.writer.settle(lambda: None, lambda _: rig.put("1", done))
+    rig.turns.turn()
+    assert done == ["1"]
+
+
+def limit_pages(rig: Rig, more: int) -> None:
+    """Let the file grow by ``more`` pages and then say SQLITE_FULL, as a full disk does."""
+    run = rig.box.database._run
+    pages = run("PRAGMA page_count").fetchone()[0]
+    run(f"PRAGMA max_page_count = {pages + more}").fetchone()
+
+
+def fill(rig: Rig, done: list[str]) -> None:
+    """Put messages until there is no room."""
+    for number in range(1000):
+        rig.put(f"fill-{number}", done, b"x" * 3000)
+        rig.turns.turn()
+        if rig.writer.full:
+            return
+    raise AssertionError("it never was full")
+
+
+def test_a_full_disk_stops_intake_and_loses_nothing(rig: Rig) -> None:
+    """Messages wait in memory unacknowledged, settling goes on, and it is said once."""
+    done: list[str] = []
+    limit_pages(rig, 40)
+    fill(rig, done)
+    assert rig.told == [True]
+    assert (rig.seen_from_outside(), rig.writer.waiting) == (done, 1)
+    assert not rig.reserve.held
+    victim = rig.box.all()[0]
+    rig.writer.settle(lambda: rig.box.outbox.remove(victim), lambda _: done.append("settled"))
+    rig.put("late", done)
+    rig.turns.turn()
+    assert done[-1] == "settled"
+    assert victim.id not in rig.box.ids()
+    assert "late" not in done
+
+
+def test_intake_goes_on_when_there_is_room(rig: Rig) -> None:
+    """Once there is room again what waited is stored in its order, and that is said."""
+    done: list[str] = []
+    limit_pages(rig, 40)
+    fill(rig, done)
+    rig.put("late", done)
+    waiting = f"fill-{len(done)}"
+    limit_pages(rig, 10_000)
+    rig.turns.tick()
+    assert rig.told == [True, False]
+    assert done[-2:] == [waiting, "late"]
+    assert rig.reserve.held
+    assert (rig.box.ids(), rig.writer.starved) == (done, False)
+
+
+def test_settling_that_finds_no_room_waits_and_starves(rig: Rig) -> None:
+    """Where even results have no room nothing more may be sent, until there is room again."""
+    done: list[str] = []
+    limit_pages(rig, 40)
+    fill(rig, done)
+    rig.writer.settle(lambda: rig.box.outbox.report("r", b"x" * 100_000), lambda _: done.append("report"))
+    rig.turns.turn()
+    assert rig.writer.starved
+    assert "report" not in done
+    limit_pages(rig, 10_000)
+    rig.turns.tick()
+    rig.turns.turn()
+    assert not rig.writer.starved
+    assert "report" in done
+    assert rig.box.outbox.reports_after(0, 9)[0].payload == b"x" * 100_000
+
+
+def test_a_refused_message_is_not_stored_twice_after_room_is_back(rig: Rig) -> None:
+    """An operation that runs again after a rollback leaves one message and one lane."""
+    done: list[str] = []
+    limit_pages(rig, 40)
+    fill(rig, done)
+    limit_pages(rig, 10_000)
+    rig.turns.tick()
+    assert len(rig.box.ids()) == len(set(rig.box.ids())) == len(done)
+    assert rig.box.put(message("7", chosen=True)).verdict is Verdict.STORED
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system of its own needs root")
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    """On a file system without room the outbox stops, drains with the help of its reserve, and goes on."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", place], check=True)
+    try:
+        rig = Rig(place / "outbox.db", reserve=4 * 1024 * 1024)
+        assert rig.reserve.held
+        done: list[str] = []
+        for number in range(2000):
+            rig.put(str(number), done, b"x" * 20_000)
+            rig.turns.turn()
+            if rig.writer.full:
+                break
+        assert rig.told == [True]
+        stored = rig.box.all()
+        assert [queued.id for queued in stored] == done
+        for queued in stored:  # sending goes on, one transaction each
+            rig.writer.settle(lambda victim=queued: rig.box.outbox.remove(victim))  # type: ignore[misc]  # default
+            rig.turns.turn()
+            assert not rig.writer.starved
+        assert rig.box.ids() == []
+        for _ in range(10):  # what was deleted is given back some megabytes at a time
+            rig.turns.tick()
+        assert rig.told == [True, False]
+        assert rig.box.ids() == [str(len(stored))]
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_no_room_has_a_name_of_ours(box: Box) -> None:
+    """Outside the writer, too, a full disk is `StoreFull`."""
+    from bridge.store.database import translate
+
+    run = box.database._run
+    run(f"PRAGMA max_page_count = {run('PRAGMA page_count').fetchone()[0]}").fetchone()
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        box.put(message(payload=b"x" * 100_000))
+    assert isinstance(translate(caught.value), StoreFull)

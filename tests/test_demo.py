@@ -1,0 +1,408 @@
+"""The demo, as users start it: real processes, a real terminal, and nothing left behind."""
+
+import contextlib
+import fcntl
+import json
+import os
+import queue
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.demo.board import Board, shown
+from bridge.demo.children import find_mosquitto
+from bridge.errors import OperationError
+
+DEMO = [sys.executable, "-m", "bridge.demo"]
+NAMES = ("broker", "cloud", "bridge")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Plain:
+    """A demo that prints lines; what it said so far is in ``lines``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._new: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._new.put(line.rstrip("\n"))
+
+    def until(self, pattern: str, seconds: float = 40.0) -> str:
+        """Return the first line from here on that matches; fail after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._new.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                pytest.fail(f"no line matches {pattern!r}:\n" + "\n".join(self.lines))
+            self.lines.append(line)
+            if re.search(pattern, line):
+                return line
+
+    def end(self, seconds: float = 40.0) -> tuple[int, str]:
+        """Wait for the end; return the exit code and what stderr got."""
+        code = self.process.wait(seconds)
+        self._reader.join(seconds)
+        while not self._new.empty():
+            self.lines.append(self._new.get())
+        assert self.process.stderr is not None
+        return code, self.process.stderr.read()
+
+
+@contextlib.contextmanager
+def plain(folder: Path, *options: str, **environment: str) -> Iterator[Plain]:
+    """Run ``--plain`` with its temporary files in ``folder``; it is ended with the block if need be."""
+    process = subprocess.Popen(
+        [*DEMO, "--plain", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(folder)} | environment,
+    )
+    demo = Plain(process)
+    try:
+        yield demo
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        demo.end()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+
+
+def children_of(parent: int) -> dict[str, int]:
+    """Return the pids of what ``parent`` started, by name [proc(5), stat: the fourth field is the parent]."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                command = (folder / "cmdline").read_bytes()
+                name = (
+                    "broker" if b"mosquitto" in command else "cloud" if b"simulate" in command else "bridge"
+                )
+                found[name] = int(folder.name)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process has this pid and is more than a zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def gone(pids: dict[str, int], folder: Path) -> bool:
+    """Whether nothing is left of a demo: no process, no file."""
+    return not any(alive(pid) for pid in pids.values()) and not list(folder.iterdir())
+
+
+def test_plain_lines_tell_a_messages_whole_life_and_nothing_stays_behind(tmp_path: Path) -> None:
+    """Command, queued, seen by the cloud, delivered; after N seconds it ends by itself, with exit code 0."""
+    with plain(tmp_path, "--seconds", "8", HOLOGRAM_BRIDGE__MQTT__PORT="1", HOLOGRAM_BRIDGE__NO="x") as demo:
+        demo.until(r" in +hologram/out/sensors/kitchen")
+        pids = children_of(demo.process.pid)
+        assert sorted(pids) == sorted(NAMES)
+        identity = demo.until(r" queued +sensors/kitchen ").rpartition("(")[2]
+        demo.until(r" cloud +json sensors/kitchen .*accepted, code 0")
+        told = demo.until(r" delivered +sensors/kitchen ")
+        assert identity in told
+        assert re.search(r'\{"temp":[\d.]+\}; 1 attempt, \d\.\d\d s, \d+ B up, \d+ B down', told)
+        demo.until(r" rejected +topic: 'kitchen sink' is not allowed")
+        demo.until(r" cloud +sms \+15551234567 Cellar: .*accepted")
+        demo.until(r" delivered +\+15551234567 Cellar: ")
+        code, errors = demo.end()
+    assert (code, errors) == (0, "")
+    assert demo.lines[-1].startswith("ended after ")
+    assert gone(pids, tmp_path)
+
+
+def test_the_first_message_is_seen_within_three_seconds(tmp_path: Path) -> None:
+    """On a machine that starts Python in 0.2 s; on a slower or busier one in proportion."""
+    before = time.monotonic()
+    subprocess.run([sys.executable, "-m", "bridge", "--version"], check=True, capture_output=True)
+    started = time.monotonic()
+    with plain(tmp_path) as demo:
+        demo.until(r" queued +sensors/kitchen ", 60)
+        assert time.monotonic() - started < max(3.0, 15 * (started - before))
+
+
+def test_the_printed_lines_work_as_printed(tmp_path: Path) -> None:
+    """Each line to try, given to a shell, leads to a line that says what became of it."""
+    with plain(tmp_path) as demo:
+        demo.until(r" bridge +online")
+        tries = dict(re.findall(r"^  (\w+) +(.*mosquitto_.*)$", "\n".join(demo.lines), re.MULTILINE))
+        for name, outcome in {
+            "send": r" delivered +test hello from here; 1 attempt",
+            "burst": r" delivered +count 20; 1 attempt",
+            "SMS": r" delivered +\+15551234567 Hello; 1 attempt",
+            "pause": r" done +queue: sending is paused",
+            "resume": r" done +queue: sending goes on",
+        }.items():
+            subprocess.run(["sh", "-c", tries[name]], check=True, timeout=10)
+            demo.until(outcome)
+        watch = subprocess.run(
+            ["sh", "-c", tries["watch"] + " -C 3 -W 10"],
+            check=True,
+            timeout=15,
+            capture_output=True,
+            text=True,
+        )
+        assert "hologram/bridge/state online" in watch.stdout
+        pids = children_of(demo.process.pid)
+        demo.process.terminate()
+        assert demo.end() == (0, "")
+    assert gone(pids, tmp_path)
+
+
+def test_while_the_cloud_is_down_messages_wait_and_then_go(tmp_path: Path) -> None:
+    """The outage is announced; what is queued in it is delivered after it, none is lost."""
+    with plain(tmp_path) as demo:
+        demo.until(r" demo +the simulated cloud is down for 8 s", 60)
+        waiting = demo.until(r" queued ").rpartition("(")[2]
+        demo.until(r" health +degraded, cloud is down; \d+ queued")
+        demo.until(r" demo +the simulated cloud is back")
+        demo.until(rf" delivered .*\({re.escape(waiting)}", 60)
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.end()[0] == 0
+
+
+class Screen:
+    """A demo in a terminal of 80x24; ``text`` is what it drew, without colours."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *DEMO],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"TMPDIR": str(folder), "TERM": "xterm-256color"} | environment,
+        )
+        os.close(slave)
+        self.raw = b""
+
+    @property
+    def text(self) -> str:
+        return _ESCAPES.sub("", self.raw.decode(errors="replace"))
+
+    def read(self) -> bool:
+        """Take what is drawn within a second; return whether the terminal is still open."""
+        if select.select([self.master], [], [], 1.0)[0]:
+            try:
+                self.raw += os.read(self.master, 65536)
+            except OSError:  # EIO: nobody holds the other end
+                return False
+        return True
+
+    def until(self, *parts: str, seconds: float = 40.0) -> None:
+        """Wait until all parts were drawn."""
+        deadline = time.monotonic() + seconds
+        while missing := [part for part in parts if part not in self.text]:
+            assert time.monotonic() < deadline, f"{missing} not in {self.text[-4000:]}"
+            assert self.read(), f"it ended without {missing}: {self.text[-4000:]}"
+
+    def end(self) -> int:
+        """Read to the end; return the exit code."""
+        deadline = time.monotonic() + 20
+        while self.read():
+            assert time.monotonic() < deadline, "it does not end"
+        return self.process.wait(10)
+
+
+@contextlib.contextmanager
+def screen(folder: Path, **environment: str) -> Iterator[Screen]:
+    """Run the demo in a terminal; it is ended with the block if need be."""
+    shown_on = Screen(folder, **environment)
+    try:
+        yield shown_on
+    finally:
+        if shown_on.process.poll() is None:
+            shown_on.process.terminate()
+            shown_on.end()
+        os.close(shown_on.master)
+
+
+def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    """On 80x24 all parts are drawn; Ctrl-C leaves the terminal as it was, exit code 0, no traceback."""
+    with screen(tmp_path) as live:
+        live.until(
+            "hologram-bridge", "● up", "● online", "what became of each message", "queued → delivered 0.",
+            "what arrived at the simulated cloud", "accepted", "today", "mem ",
+            "hologram/out/test -m 'hello from here'", "seq 20 | mosquitto_pub", "-m pause", "-m resume",
+            "-v -t 'hologram/#'",
+        )  # fmt: skip
+        live.until("rejected 1", "rejected: topic: 'kitchen sink' is not allowed")
+        pids = children_of(live.process.pid)
+        assert sorted(pids) == sorted(NAMES)
+        os.write(live.master, b"\x03")
+        assert live.end() == 0
+    assert b"\x1b[?1049h" in live.raw  # the other screen was taken
+    assert b"\x1b[?1049l" in live.raw.partition(b"\x1b[?1049h")[2]  # and given back
+    assert "Traceback" not in live.text
+    assert re.search(r"ended after \d+ s: \d+ in, .*1 rejected", live.text)
+    assert gone(pids, tmp_path)
+
+
+def test_without_rich_it_says_what_to_do(tmp_path: Path) -> None:
+    """A missing package is one line that names the step that brings it."""
+    folder, temporary = tmp_path / "path", tmp_path / "tmp"
+    folder.mkdir()
+    temporary.mkdir()
+    (folder / "rich.py").write_text("raise ModuleNotFoundError(\"No module named 'rich'\", name='rich')\n")
+    with screen(temporary, PYTHONPATH=str(folder)) as live:
+        assert live.end() == 1
+    assert live.text.strip() == "hologram-bridge demo: rich is missing; run: make setup (or use --plain)"
+
+
+def test_a_missing_broker_is_one_clear_line(tmp_path: Path) -> None:
+    """Where mosquitto cannot be found the demo says so and what to do, and starts nothing."""
+    with plain(tmp_path, MOSQUITTO="/nowhere/mosquitto") as demo:
+        code, errors = demo.end()
+    assert code == 1
+    assert errors.count("\n") == 1
+    assert "MOSQUITTO: /nowhere/mosquitto is no program; run: make setup" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mosquitto_is_looked_for_where_debian_keeps_it(tmp_path: Path) -> None:
+    """It is found outside the path of ordinary users, and missed with a word where it is not installed."""
+    program = tmp_path / "mosquitto"
+    program.touch(mode=0o755)
+    assert find_mosquitto({"PATH": "/nowhere"}, sbin=str(tmp_path)) == str(program)
+    with pytest.raises(OperationError, match="mosquitto is not installed; run: make setup"):
+        find_mosquitto({"PATH": "/nowhere"}, sbin="/nowhere")
+
+
+def test_a_broker_that_does_not_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    """Its exit code and output are shown, and the demo fails."""
+    broker = tmp_path / "broker"
+    broker.write_text("#!/bin/sh\necho no way today\nexit 3\n")
+    broker.chmod(0o755)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with plain(temporary, MOSQUITTO=str(broker)) as demo:
+        code, errors = demo.end()
+    assert code == 1
+    assert errors == (
+        "hologram-bridge demo: the broker (mosquitto) ended by itself (exit code 3); its last lines:\n"
+        "  no way today\n"
+    )
+    assert gone({}, temporary)
+
+
+@pytest.mark.parametrize(
+    ("victim", "name"), [("bridge", "the bridge"), ("cloud", "the simulated cloud"), ("broker", "the broker")]
+)
+def test_a_child_that_dies_is_named_and_ends_the_demo(tmp_path: Path, victim: str, name: str) -> None:
+    """The demo says who died and how, ends the others, and fails."""
+    with plain(tmp_path) as demo:
+        demo.until(r" delivered ")
+        pids = children_of(demo.process.pid)
+        os.kill(pids[victim], signal.SIGKILL)
+        code, errors = demo.end()
+    assert code == 1
+    assert errors.startswith(f"hologram-bridge demo: {name}")
+    assert "ended by itself (signal SIGKILL); its last lines:\n  " in errors
+    assert gone(pids, tmp_path)
+
+
+def test_a_reader_that_has_enough_ends_the_demo_quietly(tmp_path: Path) -> None:
+    """`make demo | head -3` is no error."""
+    pipe = f"{sys.executable} -m bridge.demo --plain | head -3"
+    done = subprocess.run(
+        ["sh", "-c", pipe],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_wrong_seconds_are_a_usage_error(value: str) -> None:
+    """The option names its value and what is allowed, exit code 2."""
+    done = subprocess.run(
+        [*DEMO, f"--seconds={value}"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert f"argument --seconds: '{value}' is not allowed; seconds greater than 0" in done.stderr
+
+
+@pytest.mark.parametrize("topic", ["result", "event", "bridge/health", "bridge/info", "send", "sms"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"", b"\x00\xff", b"{", b"[]", b"5", b"null", b"{}", b'"text"', b"[" * 100_000,
+        b'{"id":[],"event_type":5,"state":{},"queued_at":"then","finished_at":1,"topics":3,"bytes":1}',
+        b'{"event_type":"message.queued","id":{},"at":"2024-01-01T00:00:00Z","topics":[1],"channel":[]}',
+        b'{"state":"ok","memory":1e999,"uptime":1,"at":1,"bytes":{"today":{"up":1,"down":1}}}',
+    ],
+)  # fmt: skip
+def test_what_a_viewer_publishes_on_our_own_topics_does_not_stop_the_view(topic: str, payload: bytes) -> None:
+    """Anything may come on any topic of the private broker; all figures can still be shown."""
+    board = Board()
+    for line in board.heard(f"hologram/{topic}", payload, 1000.0):
+        assert line.text.isprintable()
+    assert (board.summary(), board.spent(), board.memory(), board.condition()) == (
+        f"{board.taken} in, 0 queued", (0, 0), 0, "offline",
+    )  # fmt: skip
+
+
+def test_a_result_that_is_told_again_counts_once() -> None:
+    """Counters and bytes follow messages, not reports."""
+    board = Board()
+    event = {"event_type": "message.queued", "id": "a", "at": "2024-01-01T00:00:00.000Z", "channel": "cloud"}
+    result = {
+        "id": "a", "channel": "cloud", "to": None, "topics": ["t"], "state": "delivered", "code": 0,
+        "description": "", "attempts": 1, "queued_at": "2024-01-01T00:00:00.000Z",
+        "finished_at": "2024-01-01T00:00:01.500Z", "bytes_up": 10, "bytes_down": 20,
+    }  # fmt: skip
+    board.heard("hologram/out/t", b"payload", 0.0)
+    board.heard("hologram/event", json.dumps(event | {"topics": ["t"]}).encode(), 0.0)
+    assert set(board.open) == {"a"}
+    for _ in range(2):
+        board.heard("hologram/result", json.dumps(result).encode(), 0.0)
+    assert (board.counts, board.spent(), board.open) == ({"delivered": 1}, (10, 20), {})
+    assert (board.rows["a"].text, board.rows["a"].took) == ("payload", 1.5)
+
+
+def test_payloads_stay_with_their_messages_when_one_is_rejected() -> None:
+    """A command that the bridge tells nothing of does not lend its payload to the next on its topic."""
+    board = Board()
+    for topic, payload in [("t", b"1"), ("bad one", b"2"), ("u", b"3"), ("t", b"4"), ("t", b"5")]:
+        board.heard(f"hologram/out/{topic}", payload, 0.0)
+    event = {"event_type": "message.queued", "at": "2024-01-01T00:00:00.000Z", "channel": "cloud"}
+    for name, topic in [("a", "t"), ("b", "u"), ("c", "t"), ("d", "other"), ("e", "t")]:
+        told = json.dumps(event | {"id": name, "topics": [topic]}).encode()
+        board.heard("hologram/event", told, 0.0)
+    assert [row.text for row in board.rows.values()] == ["1", "3", "4", "", "5"]
+
+
+def test_payloads_cannot_drive_the_terminal() -> None:
+    """Control characters are shown, not sent."""
+    assert shown(b"\x1b[2J\x07bell\n") == "\\x1b[2J\\x07bell\\n"
+    assert len(shown("x" * 10_000)) == 201
