@@ -280,6 +280,7 @@ class Bridge:
         for task in tasks:
             task.cancel()  # it may be waiting for a broker that does not answer
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._writer.close()
         self._database.close()
         self._lock.release()
 

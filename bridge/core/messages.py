@@ -158,6 +158,9 @@ class Queued(NamedTuple):
     max_attempts: int | None
     traffic: Traffic
     reply: Reply | None
+    boot: int = 0
+    """The boot whose clock its times follow."""
+    deadline: float | None = None
 
 
 class Result(NamedTuple):

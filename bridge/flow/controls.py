@@ -72,7 +72,8 @@ class Controls:
             result = self._result(
                 claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(exc), queued_at
             )
-            self._finish(result, None, chosen=False, done=lambda: session.ack(delivery))
+            reply = commands.claimed_reply(delivery.properties, self._names.prefix)
+            self._finish(result, reply, chosen=False, done=lambda: session.ack(delivery))
             return
         self._carry_out(command, queued_at, lambda: session.ack(delivery))
 

@@ -69,6 +69,7 @@ class Downlink:
         self._writer.grow(
             partial(self._store, message, properties),
             partial(self._stored, message_id, message, durable),
+            size=len(message.data),
         )
 
     def _store(self, message: Received, properties: str | None) -> None:

@@ -110,7 +110,9 @@ class Intake:
             return
         receipt = self._receipt(delivery)
         self._writer.grow(
-            partial(self._accept, message, receipt), partial(self._accepted, message, delivery, session)
+            partial(self._accept, message, receipt),
+            partial(self._accepted, message, delivery, session),
+            size=len(message.payload),
         )
 
     def _let_go(self, delivery: Delivery) -> None:
@@ -143,12 +145,12 @@ class Intake:
     def _send(self, command: commands.Send) -> Message:
         route = self.policy.router.route(command.topics)
         if route.endpoint.channel is Channel.CLOUD:
-            for name in command.topics:
-                check_cloud_topic(name, command.field)
+            for place, name in enumerate(command.topics):
+                check_cloud_topic(name, command.field(place))
         else:
-            for name in command.topics:
+            for place, name in enumerate(command.topics):
                 if "" in name.split("/"):
-                    raise InvalidCommand(command.field, name, "a topic has no empty levels")
+                    raise InvalidCommand(command.field(place), name, "a topic has no empty levels")
         options = command.options
         lane = Lane(
             route.endpoint, command.topics, route.priority if options.priority is None else options.priority
@@ -239,7 +241,7 @@ class Intake:
             claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
         )
         log.warning("rejected a message on %s: %s", delivery.topic, error.reason)
-        reply = None if error.field == "response_topic" else _reply(delivery)
+        reply = commands.claimed_reply(delivery.properties, self._names.prefix)
         self._writer.grow(
             partial(self._refuse, result, bool(claimed), reply, self._receipt(delivery)),
             partial(self._refused, result, delivery, session),
@@ -268,12 +270,6 @@ class Intake:
             self._results.tell(result)
         else:
             self._on_results()
-
-
-def _reply(delivery: Delivery) -> Reply | None:
-    topic = delivery.properties.response_topic
-    usable = topic and not any(sign in topic for sign in "+#") and not topic.startswith("$")
-    return Reply(topic, delivery.properties.correlation) if topic and usable else None
 
 
 def id_source() -> Callable[[], str]:

@@ -136,12 +136,20 @@ class Uplink:
         if self._stopping or self.paused or not self.link_up or self._writer.starved:
             return
         mono = self._clock().mono
+        overdue = False
         for endpoint, traffic in self._traffic.items():
             free = traffic.destination.may_start(mono, len(traffic.busy))
-            if free > 0:
-                for queued in self._outbox.heads(endpoint, free, traffic.busy):
-                    if queued.seq not in self._outbox.under_way:  # it may be about to expire
-                        self._start(queued, traffic)
+            if free <= 0:
+                continue
+            for queued in self._outbox.heads(endpoint, free, traffic.busy):
+                if queued.seq in self._outbox.under_way:
+                    continue  # it is being purged, or expires
+                if self._outbox.overdue(queued):
+                    overdue = True
+                else:
+                    self._start(queued, traffic)
+        if overdue:
+            self.expire()
 
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
         channel = queued.lane.endpoint.channel

@@ -39,8 +39,12 @@ class Send(NamedTuple):
     topics: tuple[str, ...]
     payload: bytes
     options: Options
-    field: str = "topic"
-    """What the publisher calls a topic, for an error about one."""
+    in_topic: bool = False
+    """The first of `topics` stood in the MQTT topic; the others were listed."""
+
+    def field(self, place: int) -> str:
+        """Return what the publisher calls the topic at ``place``, for an error about it."""
+        return "topic" if self.in_topic and place == 0 else "topics"
 
 
 class Sms(NamedTuple):
@@ -65,6 +69,26 @@ Command = Send | Sms | Control
 
 
 _JSON_TOPICS = ("send", "sms", "network/set", "queue/set")
+
+
+def read_reply(properties: Properties, prefix: str) -> Reply | None:
+    """Return where a publisher wants its answer; raises `InvalidCommand` for a topic that does not serve."""
+    topic = properties.response_topic
+    if not topic:
+        return None
+    if topic == prefix or topic.startswith(prefix + "/"):
+        raise InvalidCommand("response_topic", topic, f"it may not be under {prefix}/")
+    if any(sign in topic for sign in "+#\0") or topic.startswith("$"):
+        raise InvalidCommand("response_topic", topic, "it must be a topic that one can publish to")
+    return Reply(topic, properties.correlation)
+
+
+def claimed_reply(properties: Properties, prefix: str) -> Reply | None:
+    """Return the same for a command that is rejected anyway: None for a topic that does not serve."""
+    try:
+        return read_reply(properties, prefix)
+    except InvalidCommand:
+        return None
 
 
 def channel_of(topic: str) -> Channel:
@@ -156,7 +180,7 @@ class _Reader:
     def out(self, topic: str | None, payload: bytes) -> Send:
         named = () if topic is None else (topic,)
         extra = self._topics(self._user["topics"].split(",")) if "topics" in self._user else ()
-        return Send(tuple(dict.fromkeys(named + extra)), payload, self._options({}))
+        return Send(tuple(dict.fromkeys(named + extra)), payload, self._options({}), in_topic=bool(named))
 
     def send(self, given: dict[str, Any]) -> Send:
         _keys(given, ("data", "data_base64", "topics", "id", "priority", "expires"))
@@ -170,7 +194,7 @@ class _Reader:
         topics = given.get("topics", self._user["topics"].split(",") if "topics" in self._user else [])
         if not isinstance(topics, list):
             raise InvalidCommand("topics", topics, "it must be a list of strings")
-        return Send(self._topics(topics), payload, self._options(given), "topics")
+        return Send(self._topics(topics), payload, self._options(given))
 
     @staticmethod
     def _topics(topics: list[Any]) -> tuple[str, ...]:
@@ -230,14 +254,7 @@ class _Reader:
         )
 
     def _reply(self) -> Reply | None:
-        topic = self._properties.response_topic
-        if not topic:
-            return None
-        if topic == self._prefix or topic.startswith(self._prefix + "/"):
-            raise InvalidCommand("response_topic", topic, f"it may not be under {self._prefix}/")
-        if any(sign in topic for sign in "+#\0") or topic.startswith("$"):
-            raise InvalidCommand("response_topic", topic, "it must be a topic that one can publish to")
-        return Reply(topic, self._properties.correlation)
+        return read_reply(self._properties, self._prefix)
 
 
 def _id(value: Any) -> str:

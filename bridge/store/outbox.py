@@ -219,6 +219,14 @@ class Outbox:
         rows = self._database.execute_except("lane_heads", key, busy, limit).fetchall()
         return [_queued(row, endpoint) for row in rows]
 
+    def overdue(self, queued: Queued) -> bool:
+        """Whether the deadline of ``queued`` has passed."""
+        if queued.deadline is None:
+            return False
+        judged = self.times.judge()
+        now = judged["now"] if queued.boot == self.times.boot else judged["earlier_now"]
+        return queued.deadline <= now
+
     def mark_started(self, queued: Queued, *, started: bool) -> None:
         """Set or clear the durable mark that bytes of ``queued`` may be under way."""
         self._database.execute("message_start", (started, queued.seq))
@@ -379,9 +387,8 @@ def _names(key: str) -> tuple[str, ...]:
 
 
 def _queued(row: tuple[Any, ...], endpoint: Endpoint) -> Queued:
-    lane_id, names, priority, seq, id_, chosen, payload, queued_at, attempts, limit, up, down, reply, data = (
-        row[:14]
-    )
+    lane_id, names, priority, seq, id_, chosen, payload, queued_at, attempts, limit = row[:10]
+    up, down, reply, correlation, boot, deadline = row[10:16]
     return Queued(
         seq,
         id_,
@@ -393,7 +400,9 @@ def _queued(row: tuple[Any, ...], endpoint: Endpoint) -> Queued:
         attempts,
         limit,
         Traffic(up, down),
-        Reply(reply, data) if reply else None,
+        Reply(reply, correlation) if reply else None,
+        boot,
+        deadline,
     )
 
 

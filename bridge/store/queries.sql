@@ -24,7 +24,7 @@ SELECT min(not_before) FROM lane WHERE not_before > 0;
 SELECT DISTINCT endpoint FROM lane;
 -- name: lane_heads
 SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_at, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline
 FROM lane JOIN message m ON m.seq = lane.head
 WHERE lane.endpoint = ? AND lane.not_before = 0 AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
@@ -49,7 +49,7 @@ SELECT seq FROM message WHERE started = 1;
 DELETE FROM message WHERE seq = ?;
 -- name: message_full
 SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_at, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, lane.endpoint
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline, lane.endpoint
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
 SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;

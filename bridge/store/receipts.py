@@ -1,17 +1,20 @@
 """Receipts: recognising what the broker sends again because our acknowledgement did not reach it.
 
 A redelivery carries the DUP flag, the packet id of the first delivery and the same content [MQTT 5.0,
-section 4.4]. Packet ids are used again soon, so a receipt counts only within the same broker session and
-among the last Receive Maximum of them: the broker cannot have more unacknowledged. In doubt a message is
-kept.
+section 4.4]. Packet ids are used again after 65,535 messages (Mosquitto counts them up), so a receipt counts
+only within the same broker session and among the last of them. Receive Maximum should bound how many can be
+unacknowledged, but Mosquitto 2.0.11 lets more under way once it has a queue (3,021 were seen where 128 were
+asked for), so more are kept. In doubt a message is kept.
 """
 
 from collections import deque
 from hashlib import blake2b
 from typing import NamedTuple
 
-from bridge.core.messages import RECEIVE_MAXIMUM
 from bridge.store.database import Database
+
+KEPT = 4096
+"""Receipts kept: more than a broker was seen to repeat, far fewer than there are packet ids."""
 
 
 class Receipt(NamedTuple):
@@ -37,7 +40,7 @@ class Receipts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._ring: deque[tuple[int, int, bytes]] = deque(maxlen=RECEIVE_MAXIMUM)
+        self._ring: deque[tuple[int, int, bytes]] = deque(maxlen=KEPT)
         self._slot = 0
         self._added: list[tuple[int, int, bytes]] = []
         self._load()
@@ -60,14 +63,14 @@ class Receipts:
 
     def flush(self) -> None:
         """Write the newest receipts; older ones than the ring holds need not touch the disk."""
-        added = self._added[-RECEIVE_MAXIMUM:]
+        added = self._added[-KEPT:]
         if not added:
             return
         self._database.execute_many(
             "receipt_set", [(self._slot + place, *entry) for place, entry in enumerate(added)]
         )
         self._slot += len(added)
-        self._database.execute("receipt_trim", (self._slot - RECEIVE_MAXIMUM,))
+        self._database.execute("receipt_trim", (self._slot - KEPT,))
         self._added.clear()
 
     def reset(self) -> None:

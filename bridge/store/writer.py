@@ -29,6 +29,9 @@ PACE = 0.002
 """Seconds between transactions under load: a lone message is committed at once, a stream shares more of
 each sync. Far below what an exchange takes."""
 
+GROWTH = 1_000_000
+"""Payload bytes that one transaction stores, if there is more than one message in it."""
+
 CHECK_EVERY = 2.0
 """Seconds between looks for room while the disk is full."""
 
@@ -59,6 +62,7 @@ def _at_once(call: Callable[[], None], done: Callable[[BaseException | None], No
 class _Pending(NamedTuple):
     operation: Operation
     done: Done | None
+    size: int = 0
 
 
 class _Batch(NamedTuple):
@@ -99,6 +103,7 @@ class Writer:
         self._growing: list[_Pending] = []
         self._scheduled = False
         self._committing = False
+        self._closed = False
         self._committed = 0.0
         self.full = False
         self.starved = False
@@ -110,11 +115,15 @@ class Writer:
         self._settling.append(_Pending(operation, done))
         self._schedule()
 
-    def grow(self, operation: Operation, done: Done | None = None) -> None:
-        """Run ``operation`` in the next transaction that has room for it."""
-        self._growing.append(_Pending(operation, done))
+    def grow(self, operation: Operation, done: Done | None = None, *, size: int = 0) -> None:
+        """Run ``operation``, which stores ``size`` bytes, in the next transaction that has room for it."""
+        self._growing.append(_Pending(operation, done, size))
         if not self.full:
             self._schedule()
+
+    def close(self) -> None:
+        """Write nothing more: the database is about to be closed."""
+        self._closed = True
 
     @property
     def waiting(self) -> int:
@@ -139,10 +148,10 @@ class Writer:
     def _commit(self) -> None:
         """Run everything that waits in one transaction; then tell who asked."""
         self._scheduled = False
-        batch = _Batch(self._settling, [] if self.full else self._growing, [])
-        if not batch.settling and not batch.growing:
+        batch = _Batch(self._settling, [] if self.full else self._take_growing(), [])
+        self._settling = []
+        if self._closed or (not batch.settling and not batch.growing):
             return
-        self._settling, self._growing = [], self._growing if self.full else []
         self._committing = True
         try:
             self._database.begin()
@@ -156,6 +165,16 @@ class Writer:
             raise
         else:
             self._aside(self._database.commit, lambda error: self._ended(batch, error))
+
+    def _take_growing(self) -> list[_Pending]:
+        """Return what one transaction takes: a larger one may need more room in the log than is left."""
+        taken, size = 0, 0
+        for pending in self._growing:
+            if taken and size + pending.size > GROWTH:
+                break
+            taken, size = taken + 1, size + pending.size
+        growing, self._growing = self._growing[:taken], self._growing[taken:]
+        return growing
 
     def _ended(self, batch: "_Batch", error: BaseException | None) -> None:
         """The transaction is durable, or it failed."""
@@ -204,6 +223,8 @@ class Writer:
             self._schedule()
 
     def _look_for_room(self) -> None:
+        if self._closed:
+            return
         if self._committing:
             self._call_later(PACE, self._look_for_room)
             return

@@ -1,6 +1,7 @@
 """An MQTT client for tests: keeps what comes by topic, and publishes with any property."""
 
 import json
+import secrets
 import threading
 import time
 from collections import defaultdict
@@ -68,7 +69,8 @@ class Client:
         self._ready = threading.Event()
         self._paho = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=client_id,
+            # A name of its own: paho does not keep one that the broker gives, and would lose its session.
+            client_id=client_id or f"test-{secrets.token_hex(6)}",
             protocol=paho.MQTTv5 if version5 else paho.MQTTv311,
         )
         self._paho.on_connect = self._on_connect

@@ -60,25 +60,25 @@ GOOD = [
         Properties(response_topic="me/reply", correlation=b"\0\xff"),
         Send((), b"x", Options(reply=Reply("me/reply", b"\0\xff"))),
     ),
-    ("send", as_json({"data": "é"}), Properties(), Send((), "é".encode(), NONE, "topics")),
+    ("send", as_json({"data": "é"}), Properties(), Send((), "é".encode(), NONE)),
     (
         "send",
         as_json({"data_base64": "/wA=", "topics": ["a", "b", "a"], "id": "é1", "priority": "high"}),
         Properties(),
-        Send(("a", "b"), b"\xff\0", Options("é1", Priority.HIGH), "topics"),
+        Send(("a", "b"), b"\xff\0", Options("é1", Priority.HIGH)),
     ),
-    ("send", as_json({"data": "x", "id": "1"}), user(id="2"), Send((), b"x", Options("1"), "topics")),
+    ("send", as_json({"data": "x", "id": "1"}), user(id="2"), Send((), b"x", Options("1"))),
     (
         "send",
         as_json({"data": "x", "expires": "1h"}),
         Properties(5, user=(("expires", "2m"),)),
-        Send((), b"x", Options(lifetime=5.0), "topics"),
+        Send((), b"x", Options(lifetime=5.0)),
     ),
     (
         "send",
         as_json({"data": "x", "expires": "0.5s"}),
         Properties(5),
-        Send((), b"x", Options(lifetime=0.5), "topics"),
+        Send((), b"x", Options(lifetime=0.5)),
     ),
     (
         "sms",
@@ -106,7 +106,20 @@ GOOD = [
 @pytest.mark.parametrize(("topic", "payload", "properties", "expected"), GOOD)
 def test_good_commands(topic: str, payload: bytes, properties: Properties, expected: object) -> None:
     """Each documented form is read as documented; the message's own word beats its properties."""
-    assert parse(topic, payload, properties) == expected
+    command = parse(topic, payload, properties)
+    if isinstance(command, Send):
+        command = command._replace(in_topic=False)
+    assert command == expected
+
+
+def test_a_topic_is_called_what_its_publisher_calls_it() -> None:
+    """The one in the MQTT topic is the topic; those in a list are the topics."""
+    both = parse("out/a", b"", user(topics="b,c"))
+    assert isinstance(both, Send)
+    assert [both.field(place) for place in range(3)] == ["topic", "topics", "topics"]
+    listed = parse("send", as_json({"data": "x", "topics": ["a"]}))
+    assert isinstance(listed, Send)
+    assert listed.field(0) == "topics"
 
 
 def test_every_control_command_is_known() -> None:

@@ -7,7 +7,6 @@ import pytest
 from bridge.core.messages import (
     CLOUD,
     CLOUD_SMS,
-    RECEIVE_MAXIMUM,
     Channel,
     Endpoint,
     Lane,
@@ -17,7 +16,7 @@ from bridge.core.messages import (
     Traffic,
 )
 from bridge.store.outbox import CHOSEN_FOR, Limits, Verdict
-from bridge.store.receipts import Receipt, digest
+from bridge.store.receipts import KEPT, Receipt, digest
 from tests.store.box import DAY, NOON, Box, message
 
 SCADA = Endpoint(Channel.TCP, "scada.example.net", 5020, "OK")
@@ -203,9 +202,9 @@ def test_in_doubt_a_message_is_kept(box: Box, again: Receipt) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_receipts_older_than_receive_maximum_do_not_count(box: Box, restart: bool) -> None:
-    """The broker cannot have more unacknowledged, and packet ids recycle: older ones mean nothing."""
-    for mid in range(1, RECEIVE_MAXIMUM + 2):
+def test_receipts_older_than_the_ring_do_not_count(box: Box, restart: bool) -> None:
+    """No broker has more unacknowledged, and packet ids recycle: older ones mean nothing."""
+    for mid in range(1, KEPT + 2):
         box.put(message(), receipt(mid))
     if restart:
         box.reopen()
@@ -216,12 +215,12 @@ def test_receipts_older_than_receive_maximum_do_not_count(box: Box, restart: boo
 def test_many_receipts_in_one_transaction_are_kept_as_one_by_one(box: Box) -> None:
     """A burst larger than the ring leaves its newest entries on disk."""
     with box:
-        for mid in range(1, 3 * RECEIVE_MAXIMUM):
+        for mid in range(1, 3 * KEPT):
             box.outbox.accept(message(), receipt(mid))
     box.reopen()
-    newest = 3 * RECEIVE_MAXIMUM - 1
+    newest = 3 * KEPT - 1
     assert box.put(message(), receipt(newest, dup=True)).verdict is Verdict.REDELIVERED
-    oldest = newest - RECEIVE_MAXIMUM + 1
+    oldest = newest - KEPT + 1
     assert box.put(message(), receipt(oldest, dup=True)).verdict is Verdict.REDELIVERED
     assert box.put(message(), receipt(oldest - 1, dup=True)).verdict is Verdict.STORED
 
