@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness import BridgeProcess, Client, Cloud
 from tests.sim.command import cloud_process
 from tests.sim.harness import eventually
 
@@ -122,3 +123,27 @@ def test_answers_in_pieces_and_every_code_are_read(sdk: Path, tmp_path: Path) ->
         results = call(sdk, cloud.port, *[("sendMessage", {"message": str(n)}) for n in range(27)])
     codes = {15: 2, 17: 3, 19: 4, 21: 5, 23: 6, 25: 7, 27: 8}
     assert [code for code, _words in results] == [codes.get(n, 0) for n in range(1, 28)]
+
+
+def test_the_bridge_and_the_sdk_are_read_alike(
+    sdk: Path, tmp_path: Path, bridge: BridgeProcess, client: Client, cloud: Cloud
+) -> None:
+    """The same messages and the same SMS, once by the SDK and once by the bridge, are one to the cloud."""
+    messages = [("plain", ["a"]), ('{"q":"\\"é\\n\\n"}', ["a/b", "c"])]
+    cloud.start()
+    bridge.start()
+    call(
+        sdk,
+        cloud.port,
+        *(("sendMessage", {"message": text, "topics": topics}) for text, topics in messages),
+        ("sendSMS", {"destination_number": "+15551234567", "message": "Hello, línea!"}),
+    )
+    eventually(lambda: len(cloud.arrived) == 3)
+    for text, topics in messages:
+        client.send({"data": text, "topics": topics, "id": text})
+        client.wait_result(text)
+    client.publish("hologram/sms/15551234567", "Hello, línea!", user={"id": "sms"})
+    client.wait_result("sms")
+    eventually(lambda: len(cloud.arrived) == 6)
+    seen = [(each.payload, each.topics, each.to, each.code) for each in cloud.arrived]
+    assert seen[:3] == seen[3:]
