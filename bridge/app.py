@@ -148,6 +148,7 @@ class Bridge:
             clock=read_clock,
             timer=self._loop,
             on_condition=self._condition_changed,
+            on_event=self._publisher.event,
         )
 
     def _build_flow(self) -> None:
@@ -247,7 +248,7 @@ class Bridge:
         await self._control.start()
         if self._metrics:
             await self._metrics.start()
-        self._publisher.state(self._names.network, dumps(unmanaged()).encode())
+        self._publish_network()
         self._publish_info()
         self._uplink.start()
         if self._listener:
@@ -321,6 +322,11 @@ class Bridge:
             self._failure = error
             log.critical("stopping because of a failure: %s", error, exc_info=error)
         self._stop.set()
+
+    def _publish_network(self) -> None:
+        """Regularly, as promised, though nothing changes where nothing is managed."""
+        self._publisher.state(self._names.network, dumps(unmanaged()).encode(), again=True)
+        self._loop.call_later(self._settings.network.poll, self._publish_network)
 
     # -- the configuration, again ------------------------------------------------------------------------
 

@@ -145,9 +145,15 @@ class _Exchange:
             self._loop.remove_writer(sock.fileno())
             self._connect_failed(code)
             return
-        self._connected = True
+        self._stands()
         if self._write() and sock.fileno() >= 0:
             self._loop.remove_writer(sock.fileno())
+
+    def _stands(self) -> None:
+        if not self._connected:
+            self._connected = True
+            if self._job.on_connected:
+                self._job.on_connected()
 
     def _write(self) -> bool:
         """Write what is left; return whether the exchange has gone on to reading, or has ended."""
@@ -163,7 +169,7 @@ class _Exchange:
             self._loop.remove_writer(sock.fileno())
             self._read_all_that_came(f"the connection broke while writing: {exc.strerror}")
             return True
-        self._connected = True
+        self._stands()
         self._last = self._loop.time()
         if not self._reading:  # before everything is written: a peer may answer early
             self._reading = True

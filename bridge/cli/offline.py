@@ -64,6 +64,7 @@ class _Offline:
         self.uplink = Uplink(
             self.outbox, self.writer, self.results, {}, {},
             slots=0, clock=read_clock, timer=loop, on_condition=lambda *_: None,
+            on_event=lambda *_, **__: None,
         )  # fmt: skip
         self.uplink.paused = bool(self.outbox.meta(PAUSED))
 

@@ -20,6 +20,8 @@ class Job(NamedTuple):
     """Seconds that the exchange may take in all."""
     until_close: bool = False
     """The peer's close is its answer: our side is closed after the request, so that it sees the end."""
+    on_connected: Callable[[], None] | None = None
+    """Told when the connection stands."""
 
 
 class Outcome(NamedTuple):

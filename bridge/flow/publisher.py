@@ -160,9 +160,9 @@ class Publisher:
         if link is None or not link.publish_event(self._names.event, payload):
             self._events.append(payload)
 
-    def state(self, topic: str, payload: bytes) -> None:
-        """Keep ``payload`` as the retained state of ``topic``."""
-        if self._states.get(topic) != payload:
+    def state(self, topic: str, payload: bytes, *, again: bool = False) -> None:
+        """Keep ``payload`` as the retained state of ``topic``; publish an unchanged one only if ``again``."""
+        if again or self._states.get(topic) != payload:
             self._states[topic] = payload
             if self._link and self._link.connected:
                 self._link.publish(topic, payload, qos=1, retain=True)

@@ -62,6 +62,7 @@ class Uplink:
         clock: Callable[[], Now],
         timer: Timer,
         on_condition: Callable[[Endpoint, Destination], None],
+        on_event: Callable[..., None],
     ) -> None:
         self.slots = slots
         self.paused = False
@@ -75,6 +76,7 @@ class Uplink:
         self._clock = clock
         self._timer = timer
         self._on_condition = on_condition
+        self._on_event = on_event
         self._traffic: dict[Endpoint, _Traffic] = {}
         self._scheduled = False
         self._stopping = False
@@ -161,16 +163,25 @@ class Uplink:
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
+        if channel is not Channel.UDP:
+            job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._carriers[channel].start, job, partial(self._ended, queued))
         if speaker.once:
             self._writer.settle(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
         else:
             go()
 
+    def _on_socket(self, event_type: str, queued: Queued) -> None:
+        endpoint = queued.lane.endpoint
+        about = {"to": f"{endpoint.host}:{endpoint.port}"} if endpoint.host else {}
+        self._on_event(event_type, channel=endpoint.channel.value, **about, id=queued.id)
+
     # -- ending ------------------------------------------------------------------------------------------
 
     def _ended(self, queued: Queued, outcome: Outcome) -> None:
         endpoint = queued.lane.endpoint
+        if outcome.connected and endpoint.channel is not Channel.UDP:
+            self._on_socket("socket.closed", queued)
         reading = self._speakers[endpoint.channel].read(outcome)
         attempts = queued.attempts + (reading.kind is not Kind.HELD)
         self._learn(queued, reading)
