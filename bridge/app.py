@@ -209,6 +209,7 @@ class Bridge:
             subscriptions=self._names.data_filters,
             stale=self._monitor.stale_filters(),
             will=(self._names.state, b"offline"),
+            crowded=self._writer.crowded,
         )
         self._control_session = Session(
             self._loop,
@@ -273,6 +274,8 @@ class Bridge:
             self._listener.stop()
         if not self._failure:
             await self._settle()
+        if self._session.connected:  # our DISCONNECT takes the will back
+            self._publisher.state(self._names.state, b"offline")
         for session in (self._session, self._control_session):
             session.disconnect()
         for task in tasks:
@@ -296,8 +299,6 @@ class Bridge:
         self._publisher.wake()
         await self._until(lambda: self._publisher.idle, BROKER_WAIT)
         await self._until(lambda: self._writer.idle, STOP_WAIT)
-        if self._session.connected:
-            self._publisher.state(self._names.state, b"offline")
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = self._loop.time() + seconds
@@ -375,7 +376,8 @@ class Bridge:
             return {"description": "everything is tried now"}
         if command == "purge":
             purged: asyncio.Future[int] = self._loop.create_future()
-            self._controls.purge(purged.set_result)
+            # Who asked may have gone by the time it is done.
+            self._controls.purge(lambda number: None if purged.done() else purged.set_result(number))
             return {"purged": await purged}
         return {"error": f"unknown command {command!r}"}
 

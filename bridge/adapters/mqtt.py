@@ -12,7 +12,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import paho.mqtt.client as paho
@@ -33,6 +33,9 @@ log = logging.getLogger("mqtt")
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF  # [MQTT 5.0, section 3.1.2.11.2]
 PUBLISH_WINDOW = 64
 """Our unacknowledged publications at most, if the broker's own Receive Maximum is not smaller."""
+
+PACKET_LIMIT = 32_000_000
+"""Bytes of one packet from the broker, which drops what is larger; far above what we accept."""
 
 CONNACK_WAIT = 10.0
 """Seconds from CONNECT to CONNACK before the connection is given up."""
@@ -85,8 +88,13 @@ class Session:
         subscriptions: Sequence[str],
         stale: Sequence[str] = (),
         will: tuple[str, bytes] | None = None,
+        crowded: Callable[[Callable[[], None]], bool] = lambda _: False,
     ) -> None:
-        """``stale`` are filters of an earlier configuration that the session may still hold."""
+        """``stale`` are filters of an earlier configuration that the session may still hold.
+
+        ``crowded`` says that too much came already; it calls back what it is given when there is room again.
+        """
+        self._crowded = crowded
         install()
         self._loop = loop
         self._broker = broker
@@ -102,6 +110,7 @@ class Session:
         self._sock: BufferedSocket | None = None
         self._writing = False
         self._flushing = False
+        self._paused = False
         self._stopping = False
         self.connected = False
         self.window = PUBLISH_WINDOW
@@ -167,6 +176,7 @@ class Session:
             properties = PahoProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
             properties.SessionExpiryInterval = SESSION_NEVER_EXPIRES
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
+            properties.MaximumPacketSize = PACKET_LIMIT
             self._client.connect(
                 broker.host, broker.port, broker.keepalive, clean_start=False, properties=properties
             )
@@ -186,6 +196,7 @@ class Session:
             self._closed.set()
             return
         self._sock = sock
+        self._paused = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.add_reader(self._sock.fileno(), self._readable)
         self._flush()
@@ -281,7 +292,7 @@ class Session:
     # -- moving bytes ------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        if self._sock is None:
+        if self._sock is None or self._paused:
             return
         try:
             self._read_burst()
@@ -297,6 +308,16 @@ class Session:
             if delivery is not None:
                 self._handler.mqtt_received(delivery)
         self._flush()
+        if inbox and self._sock is not None and self._sock.fileno() >= 0 and self._crowded(self._resume):
+            self._loop.remove_reader(self._sock.fileno())
+            self._paused = True
+
+    def _resume(self) -> None:
+        """Read on, if it is still the connection that was paused."""
+        if self._paused and self._sock is not None and self._sock.fileno() >= 0:
+            self._paused = False
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._readable()  # what was read ahead makes no socket readable
 
     def _read_burst(self) -> None:
         client, sock = self._client, self._sock
@@ -437,6 +458,8 @@ def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLCon
     Raises OSError or ssl.SSLError for files that do not serve.
     """
     context = ssl.create_default_context(cafile=ca)
+    # Python 3.13 began to refuse authorities without some extensions, which those made at home lack.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cert:
         context.load_cert_chain(cert, key)
     return context

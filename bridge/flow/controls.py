@@ -133,6 +133,8 @@ class Controls:
         self._purge_from(0, self._outbox.last_seq(), 0, done)
 
     def _purge_from(self, after: int, upto: int, number: int, done: Callable[[int], None]) -> None:
+        if self._writer.busy(partial(self._purge_from, after, upto, number, done)):
+            return
         page = self._outbox.page(after, upto, PURGE_BATCH)
         if not page:
             self._on_change()

@@ -39,6 +39,9 @@ from bridge.store.writer import Writer
 
 log = logging.getLogger("intake")
 
+MESSAGE_LIMIT = 8_000_000
+"""Payload bytes of one message: several copies of it are in memory while it is sent, and the box is small."""
+
 WAITING_LIMIT = 5000
 """Deliveries at QoS 0 that may wait for the disk; those are best effort, and memory is not."""
 
@@ -176,9 +179,9 @@ class Intake:
         lifetime: float | None,
         max_attempts: int | None,
     ) -> Message:
-        limit = self._outbox.limits.max_bytes
+        limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
         if len(payload) > limit:
-            raise InvalidCommand("payload", f"{len(payload)} bytes", f"at most {limit} fit (store.max_bytes)")
+            raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
         chosen = options.id is not None
         name = options.id if options.id is not None else self._new_id()
         return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply)
@@ -198,6 +201,8 @@ class Intake:
             ended.append(result)
         if acceptance.verdict is Verdict.KNOWN and acceptance.result is not None:
             self._results.repeat(acceptance.result, message.reply)
+        elif acceptance.verdict is Verdict.KNOWN and message.reply:
+            self._outbox.ask_again(message.id, message.reply)
         elif acceptance.verdict is Verdict.REFUSED:
             text = "the outbox is full (store.max_messages, store.max_bytes)"
             result = self._results.of_message(message, State.DROPPED, text)

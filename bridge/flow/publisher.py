@@ -15,10 +15,13 @@ from bridge.core.delivery import Properties
 from bridge.core.messages import Now
 from bridge.flow.names import Names
 from bridge.protocol.reports import event_json
-from bridge.store.outbox import Outbox
+from bridge.store.outbox import Outbox, Report
 from bridge.store.writer import Writer
 
 log = logging.getLogger("publisher")
+
+HELD_TRIES = 8
+"""Refused reports that are tried again at a time."""
 
 EVENTS_KEPT = 1000
 """Events that wait in memory while the broker is away; older ones go."""
@@ -75,7 +78,8 @@ class Publisher:
         self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._states: dict[str, bytes] = {}
         self._pumping = False
-        self._paused = False
+        self._held: dict[int, None] = {}
+        """Sequence numbers of reports that the broker refused."""
 
     def attach(self, link: Link) -> None:
         """Use ``link`` from now on."""
@@ -85,7 +89,7 @@ class Publisher:
 
     def wake(self) -> None:
         """There are new reports, or there is room for more."""
-        if not self._pumping and not self._paused:
+        if not self._pumping:
             self._pumping = True
             self._call_soon(self._pump)
 
@@ -95,30 +99,38 @@ class Publisher:
         if link is None or not link.connected:
             return
         room = link.window - len(self._under_way)
-        if room <= 0:
+        if room <= 0 or self._writer.busy(self.wake):
             return
+        self._tell_events()
         for report in self._outbox.reports_after(self._cursor, room):
+            if not self._publish(report):
+                return
+            self._cursor = report.seq
+
+    def _publish(self, report: Report) -> bool:
+        link = self._link
+        mid = None
+        if link is not None:
             properties = _read_properties(report.properties)
             mid = link.publish(
                 report.topic, report.payload, qos=1, retain=bool(report.retain), properties=properties
             )
-            if mid is None:
-                return
+        if mid is not None:
             self._under_way[mid] = report.seq
-            self._cursor = report.seq
+        return mid is not None
 
     def published(self, mid: int, problem: str | None) -> None:
         """The broker has the publication ``mid``, or refuses it."""
         seq = self._under_way.pop(mid, None)
         if seq is None:
             return
+        self.wake()
         if problem:
             self._refused(seq, problem)
             return
         if not self._acknowledged:
             self._call_soon(self._forget)
         self._acknowledged.append(seq)
-        self.wake()
 
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
@@ -131,20 +143,27 @@ class Publisher:
         our own topic anyway.
         """
         report = next(iter(self._outbox.reports_after(seq - 1, 1)), None)
-        if report and report.topic.startswith(self._names.prefix + "/"):
+        if report is None or report.seq != seq:
+            return
+        if report.topic.startswith(self._names.prefix + "/"):
             log.error("the broker refuses %s: %s; check its access list", report.topic, problem)
-            self._cursor = min(self._cursor, seq - 1)
-            if not self._paused:
-                self._paused = True
-                self._call_later(REFUSED_PAUSE, self._resume)
-        elif report:
+            if not self._held:
+                self._call_later(REFUSED_PAUSE, self._retry_held)
+            self._held[seq] = None
+        else:
             log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
             self._writer.settle(lambda: self._outbox.reports_sent([seq]))
-            self.wake()
 
-    def _resume(self) -> None:
-        self._paused = False
-        self.wake()
+    def _retry_held(self) -> None:
+        """Try some of the refused ones again; the others and all that is new go on meanwhile."""
+        tried = list(self._held)[:HELD_TRIES]
+        for seq in tried:
+            del self._held[seq]
+            for report in self._outbox.reports_after(seq - 1, 1):
+                if report.seq != seq or not self._publish(report):
+                    self._held[seq] = None
+        if self._held:
+            self._call_later(REFUSED_PAUSE, self._retry_held)
 
     @property
     def idle(self) -> bool:
@@ -173,9 +192,13 @@ class Publisher:
         assert link is not None
         for topic, payload in self._states.items():
             link.publish(topic, payload, qos=1, retain=True)
-        while self._events and link.publish_event(self._names.event, self._events[0]):
-            self._events.popleft()
+        self._tell_events()
         self.wake()
+
+    def _tell_events(self) -> None:
+        link = self._link
+        while self._events and link and link.publish_event(self._names.event, self._events[0]):
+            self._events.popleft()
 
 
 def write_properties(properties: Properties) -> str | None:

@@ -189,5 +189,6 @@ def read_cloud(outcome: Outcome) -> Reading:
 
 def _no_answer(outcome: Outcome, *, garbled: bool) -> str:
     if garbled:
-        return f"the cloud's answer makes no sense: {outcome.answer[:40]!r}"
+        # Not shown: a peer that echoes would have our key in every log.
+        return f"the cloud's answer makes no sense ({len(outcome.answer)} bytes)"
     return outcome.error or "the cloud closed the connection without a clear answer"

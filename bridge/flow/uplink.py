@@ -85,6 +85,7 @@ class Uplink:
     def start(self) -> None:
         """Take up what an earlier run left."""
         for queued in self._outbox.started():
+            self._outbox.under_way.add(queued.seq)
             text = "the bridge stopped while it was being sent; it is not sent again"
             self._end(queued, State.UNCONFIRMED, Reading(Kind.DOUBTFUL, text), queued.attempts + 1)
         for endpoint in self._outbox.endpoints():
@@ -136,6 +137,8 @@ class Uplink:
     def _fill(self) -> None:
         self._scheduled = False
         if self._stopping or self.paused or not self.link_up or self._writer.starved:
+            return
+        if self._writer.busy(self.wake):
             return
         mono = self._clock().mono
         overdue = False
@@ -233,10 +236,12 @@ class Uplink:
         result = self._results.of_queued(queued, state, reading, attempts=attempts, **spent)
 
         def operation() -> None:
+            # Who repeats an id meanwhile may ask for the result elsewhere.
+            reply = self._outbox.reply_of(queued) if queued.chosen else queued.reply
             self._outbox.remove(queued)
             if traffic:
                 self._outbox.ledger.spend(traffic)
-            self._results.record(result, chosen=queued.chosen, reply=queued.reply)
+            self._results.record(result, chosen=queued.chosen, reply=reply)
 
         self._writer.settle(operation, lambda _: self._told(queued, result))
 
@@ -255,7 +260,8 @@ class Uplink:
 
     def _retry(self) -> None:
         """A lane's delay is over."""
-        self._writer.settle(self._outbox.wake_due, lambda _: self.wake())
+        if not self._writer.starved:
+            self._writer.settle(self._outbox.wake_due, lambda _: self.wake())
 
     def _tick(self) -> None:
         if self._stopping:
@@ -274,6 +280,8 @@ class Uplink:
 
     def expire(self) -> None:
         """End what is past its deadline."""
+        if self._writer.starved or self._writer.busy(self.expire):
+            return
         due = self._outbox.due(EXPIRE_BATCH)
         for queued in due:
             self._outbox.under_way.add(queued.seq)

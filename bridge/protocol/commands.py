@@ -153,10 +153,12 @@ def _text(payload: bytes) -> str:
 def _keys(given: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
     for key in given:
         if key not in allowed:
-            field = (
-                key if key.isprintable() and len(key) <= 40 else "payload"
-            )  # it goes into a line of the log
-            raise InvalidCommand(field, given[key], f"unknown key; the keys are {', '.join(allowed)}")
+            field = key if key.isprintable() and len(key) <= 40 else "payload"
+            error = InvalidCommand(field, given[key], f"unknown key; the keys are {', '.join(allowed)}")
+            error.reason = (
+                f"payload: unknown key; the keys are {', '.join(allowed)}"  # a key may be private too
+            )
+            raise error
 
 
 def _string(value: Any, field: str) -> str:

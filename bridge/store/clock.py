@@ -31,17 +31,23 @@ class Times:
         self._database = database
         self._clock = clock
         now = clock()
-        row = database.execute("boot_find", (boot,)).fetchone()
-        self.new_boot = row is None
-        if row is None:
+        self._name = boot
+        self.new_boot = database.execute("boot_find", (boot,)).fetchone() is None
+        if self.new_boot:
             database.execute("boot_add", (boot, now.offset))
-            row = database.execute("boot_find", (boot,)).fetchone()
-        self.boot: int = row[0]
-        self._lead: float = row[1]
-        seen = database.execute("meta_get", ("last_wall",)).fetchone()
-        self._seen: float = seen[0] if seen else 0.0
-        self._frozen: float | None = None
+        self.boot: int
+        self._lead: float
+        self._seen: float
+        self._frozen: float | None
+        self.reset()
         self.check()
+
+    def reset(self) -> None:
+        """Go back to what is on disk: the transaction that noticed a step may have been rolled back."""
+        self.boot, self._lead = self._database.execute("boot_find", (self._name,)).fetchone()
+        seen = self._database.execute("meta_get", ("last_wall",)).fetchone()
+        self._seen = seen[0] if seen else 0.0
+        self._frozen = None
 
     def now(self) -> Now:
         """Return the time in which this boot's rows are written.

@@ -9,6 +9,7 @@ WAL's index in memory, so that a full disk cannot get between us and our own ind
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Collection, Iterable
 from importlib import resources
 from pathlib import Path
@@ -79,7 +80,9 @@ class Lock:
 class Database:
     """One connection, used by the event loop's thread; `execute` takes the names of queries.sql.
 
-    Only `commit` may run in another thread. SQLite serializes what the loop reads meanwhile.
+    Only `commit` may run in another thread. A lock goes around each use: SQLite keeps the last error per
+    connection, and Python asks for it after the call, so a read beside a failing COMMIT could make it look
+    like a success.
     """
 
     def __init__(self, path: Path, *, check: bool = False) -> None:
@@ -102,7 +105,7 @@ class Database:
             if isinstance(exc, OSError):
                 raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
             raise
-        self._run = self._connection.execute
+        self._lock = threading.Lock()
 
     @staticmethod
     def _connect(path: Path) -> sqlite3.Connection:
@@ -133,9 +136,13 @@ class Database:
             script = f"BEGIN IMMEDIATE;\n{_sql(MIGRATIONS[step])}\nPRAGMA user_version = {step + 1};\nCOMMIT;"
             self._connection.executescript(script)
 
+    def _run(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        with self._lock:
+            return self._connection.execute(statement, parameters)
+
     def execute(self, query: str, parameters: Iterable[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         """Run the statement called ``query``; errors are SQLite's own, for `translate`."""
-        return self._run(self._queries[query], parameters)  # type: ignore[arg-type]  # a dict is fine too
+        return self._run(self._queries[query], parameters)
 
     def execute_except(self, query: str, key: str, busy: Collection[int], limit: int) -> sqlite3.Cursor:
         """Run ``query`` with its ``{busy}`` list filled by placeholders, one for each of ``busy``."""
@@ -144,7 +151,8 @@ class Database:
 
     def execute_many(self, query: str, parameters: Iterable[Row]) -> None:
         """Run the statement called ``query`` once for each row of ``parameters``."""
-        self._connection.executemany(self._queries[query], parameters)
+        with self._lock:
+            self._connection.executemany(self._queries[query], parameters)
 
     def begin(self) -> None:
         """Open a write transaction."""
@@ -204,7 +212,8 @@ class Database:
             if not self._run("PRAGMA freelist_count").fetchone()[0]:
                 return
             # Not `execute`, which steps a statement without rows once: that would free a single page.
-            self._connection.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+            with self._lock:
+                self._connection.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
             self._truncate_log()
 
     def _truncate_log(self) -> None:

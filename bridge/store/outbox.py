@@ -82,6 +82,8 @@ class Outbox:
         self.times = Times(database, boot, clock)
         if self.times.new_boot:
             database.execute("lane_wake_all")  # not_before counts from a boot that is over
+        # A command that a stop interrupted ended in nothing: its id must not keep it from being done again.
+        database.execute("chosen_orphans")
         database.commit()
         self.ledger = Ledger(database)
         self.receipts = Receipts(database)
@@ -103,6 +105,7 @@ class Outbox:
     def reset(self) -> None:
         """Forget what a rolled-back transaction had added in memory; numbers already drawn stay unused."""
         self.receipts.reset()
+        self.times.reset()
         self.ledger = Ledger(self._database)
 
     # -- in ----------------------------------------------------------------------------------------------
@@ -135,6 +138,15 @@ class Outbox:
         """Return the final result of a chosen id, if it is there."""
         row = self._database.execute("chosen_result", (message_id,)).fetchone()
         return row[0] if row else None
+
+    def ask_again(self, message_id: str, reply: Reply) -> None:
+        """Have the result of a queued message go to who asked for it last."""
+        self._database.execute("message_reply", (*reply, message_id))
+
+    def reply_of(self, queued: Queued) -> Reply | None:
+        """Return where the result of ``queued`` goes, as it stands now."""
+        row = self._database.execute("message_get_reply", (queued.seq,)).fetchone()
+        return Reply(*row) if row and row[0] else None
 
     def finish_chosen(self, message_id: str, result: bytes) -> None:
         """Keep the final result of a chosen id for those who ask again."""

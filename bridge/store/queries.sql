@@ -41,6 +41,10 @@ INSERT INTO message (seq, id, chosen, lane, payload, boot, queued_at, queued_mon
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: message_defer
 UPDATE message SET attempts = ?, bytes_up = bytes_up + ?, bytes_down = bytes_down + ? WHERE seq = ?;
+-- name: message_reply
+UPDATE message SET reply_topic = ?, correlation = ? WHERE chosen = 1 AND id = ?;
+-- name: message_get_reply
+SELECT reply_topic, correlation FROM message WHERE seq = ?;
 -- name: message_start
 UPDATE message SET started = ? WHERE seq = ?;
 -- name: message_started
@@ -100,6 +104,8 @@ INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHI
 SELECT result FROM chosen WHERE id = ?;
 -- name: chosen_finish
 UPDATE chosen SET result = ? WHERE id = ?;
+-- name: chosen_orphans
+DELETE FROM chosen WHERE result IS NULL AND id NOT IN (SELECT id FROM message WHERE chosen = 1);
 -- name: chosen_forget
 DELETE FROM chosen WHERE id = ?;
 -- name: chosen_expire

@@ -50,6 +50,7 @@ CREATE TABLE message (
     correlation  BLOB
 );
 CREATE INDEX message_lane ON message (lane, seq);
+CREATE INDEX message_chosen ON message (id) WHERE chosen = 1;
 CREATE INDEX message_started ON message (seq) WHERE started = 1;
 CREATE INDEX message_deadline ON message (deadline) WHERE deadline IS NOT NULL;
 

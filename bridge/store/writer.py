@@ -32,6 +32,10 @@ each sync. Far below what an exchange takes."""
 GROWTH = 1_000_000
 """Payload bytes that one transaction stores, if there is more than one message in it."""
 
+CROWD = 256
+"""Waiting operations at which whoever brings them should pause. Mosquitto lets far more messages under way
+than Receive Maximum allows, and memory is what the box has least of."""
+
 CHECK_EVERY = 2.0
 """Seconds between looks for room while the disk is full."""
 
@@ -103,6 +107,8 @@ class Writer:
         self._growing: list[_Pending] = []
         self._scheduled = False
         self._committing = False
+        self._again: dict[Callable[[], None], None] = {}
+        self._retrying = False
         self._closed = False
         self._committed = 0.0
         self.full = False
@@ -121,6 +127,26 @@ class Writer:
         if not self.full:
             self._schedule()
 
+    def busy(self, again: Callable[[], None]) -> bool:
+        """Whether a commit is under way; ``again`` is then called after it.
+
+        What the transaction holds shows in reads before it is durable, and is gone if it fails: whoever acts
+        on what he reads waits for its end.
+        """
+        if self._committing:
+            self._again[again] = None
+        return self._committing
+
+    def crowded(self, again: Callable[[], None]) -> bool:
+        """Whether more comes in than the disk takes; ``again`` is then called after the next commit.
+
+        Not on a full disk: that may last for days, and the broker stops by itself without acknowledgements.
+        """
+        if self.full or len(self._growing) < CROWD:
+            return False
+        self._again[again] = None
+        return True
+
     def close(self) -> None:
         """Write nothing more: the database is about to be closed."""
         self._closed = True
@@ -136,8 +162,8 @@ class Writer:
         return not self._settling and not self._committing and (self.full or not self._growing)
 
     def _schedule(self) -> None:
-        if self._scheduled or self._committing:
-            return
+        if self._scheduled or self._committing or self.starved:
+            return  # while starved the timer alone tries, so that failures do not pile up
         self._scheduled = True
         since = time.monotonic() - self._committed
         if since >= PACE:
@@ -180,6 +206,9 @@ class Writer:
         """The transaction is durable, or it failed."""
         self._committing = False
         self._committed = time.monotonic()
+        again, self._again = self._again, {}
+        for callback in again:
+            self._call_soon(callback)
         if error is not None:
             self._failed(batch, error)
             return
@@ -210,7 +239,9 @@ class Writer:
         if self.full:
             # The reserve is spent as well: nothing can be recorded until somebody makes room.
             self.starved = True
-            self._call_later(CHECK_EVERY, self._retry_settling)
+            if not self._retrying:
+                self._retrying = True
+                self._call_later(CHECK_EVERY, self._retry_settling)
             return
         self.full = True
         self._reserve.release()
@@ -219,8 +250,10 @@ class Writer:
         self._call_later(CHECK_EVERY, self._look_for_room)
 
     def _retry_settling(self) -> None:
-        if self._settling:
-            self._schedule()
+        self._retrying = False
+        if self._settling and not self._committing and not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._commit)
 
     def _look_for_room(self) -> None:
         if self._closed:
