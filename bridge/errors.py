@@ -7,6 +7,12 @@
     ├── UsageError       the command line's (exit 2)
     ├── OperationError   a thing asked for could not be done; says what to do (exit 1)
     ├── InvalidCommand   a publisher's: names the field, becomes a ``rejected`` result
+    ├── ModemError       the modem's
+    │   ├── ModemGone    its port is not there, or broke
+    │   ├── ModemSilent  it did not answer in time
+    │   ├── AtRefused    it answered with an error: ``final`` is its line, ``code`` the number in it
+    │   └── BadPdu       it handed over a text message that cannot be read
+    ├── LinkError        pppd's or Wi-Fi's: the connection did not come up
     └── StoreError       the disk's
         ├── StoreFull    no room is left; what is queued is safe
         ├── StoreDamaged the database cannot be read
@@ -49,6 +55,45 @@ class InvalidCommand(BridgeError):
         self.field = field
         self.reason = f"{field}: {allowed}"
         """The same without the value, for the log: it may be part of a payload."""
+
+
+class ModemError(BridgeError):
+    """The modem cannot do what it was asked for."""
+
+
+class ModemGone(ModemError):
+    """The modem's port is not there, or broke while it was used."""
+
+
+class ModemSilent(ModemError):
+    """The modem did not answer in time."""
+
+
+class AtRefused(ModemError):
+    """The modem answered with an error.
+
+    ``kind`` is ``CME``, ``CMS`` or the whole word (``ERROR``, ``NO CARRIER``, ``SEND FAIL``…); ``code`` the
+    number where one was given; ``final`` the line itself.
+    """
+
+    def __init__(self, command: str, final: str, kind: str, code: int | None = None) -> None:
+        super().__init__(f"the modem refused {command}: {final}")
+        self.command = command
+        self.final = final
+        self.kind = kind
+        self.code = code
+
+
+class BadPdu(ModemError):
+    """A PDU of a text message is not what its standard says."""
+
+
+class LinkError(BridgeError):
+    """A connection did not come up; the text says why, ``status`` is the status code where it is known."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class StoreError(BridgeError):

@@ -1,0 +1,99 @@
+"""What is known of a modem and its SIM: values that travel between modem, network manager and reports.
+
+An unknown field is None, never invented.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Sim(StrEnum):
+    """The state of the SIM as ``AT+CPIN?`` tells it [3GPP TS 27.007, section 8.3]."""
+
+    UNKNOWN = "unknown"
+    BUSY = "busy"
+    READY = "ready"
+    PIN = "pin"
+    PUK = "puk"
+    ABSENT = "absent"
+    FAILED = "failed"
+
+
+class Registration(StrEnum):
+    """The ``stat`` of ``+CREG``, ``+CGREG``, ``+CEREG`` [3GPP TS 27.007, sections 7.2, 10.1.20, 10.1.22]."""
+
+    NONE = "not_registered"
+    HOME = "home"
+    SEARCHING = "searching"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+    ROAMING = "roaming"
+
+    @property
+    def registered(self) -> bool:
+        """Whether the modem is in a network."""
+        return self in (Registration.HOME, Registration.ROAMING)
+
+
+class Signal(NamedTuple):
+    """The radio signal: dBm, percent of the scale, bit error class 0 to 7 [3GPP TS 27.007, section 8.5]."""
+
+    rssi_dbm: int | None = None
+    percent: int | None = None
+    ber: int | None = None
+
+
+class Identity(NamedTuple):
+    """Who the modem and its SIM are."""
+
+    model: str | None = None
+    firmware: str | None = None
+    imei: str | None = None
+    imsi: str | None = None
+    iccid: str | None = None
+
+
+class Facts(NamedTuple):
+    """All that a modem has told so far; replaced whole at each change."""
+
+    sim: Sim = Sim.UNKNOWN
+    registration: Registration = Registration.UNKNOWN
+    operator: str | None = None
+    technology: str | None = None
+    """As users know it: ``2G``, ``3G``, ``LTE``, ``LTE-M`` or ``NB-IoT``."""
+    signal: Signal = Signal()
+    identity: Identity = Identity()
+
+
+class Wifi(NamedTuple):
+    """A Wi-Fi connection; signal in dBm, over the samples since it stands."""
+
+    ssid: str | None = None
+    ap: str | None = None
+    avg_signal_dbm: int | None = None
+    max_signal_dbm: int | None = None
+
+
+class Place(NamedTuple):
+    """Where a modem is attached, and which it is; ports are paths."""
+
+    interface: str
+    """Its name in ``network.interface``."""
+    at: str
+    dial: str
+    """The port that dials; the same as `at` where the modem has only one that serves."""
+    usb: str | None = None
+    """Its folder in sysfs, for switching the USB port."""
+
+    @property
+    def single(self) -> bool:
+        """Whether one port does both, so that nobody can ask the modem anything while it is dialled."""
+        return self.at == self.dial
+
+
+class Link(NamedTuple):
+    """An interface that carries IP."""
+
+    interface: str
+    local_ip: str | None = None
+    remote_ip: str | None = None

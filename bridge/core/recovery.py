@@ -1,0 +1,241 @@
+"""Getting a modem back without a hand: a ladder of ever stronger means, climbed on evidence only.
+
+The rules:
+
+* A port that is gone is waited for, however long, and never reset: it was pulled, or it is restarting.
+* A SIM that wants a person (PIN, PUK) is waited for: no reset helps there.
+* A modem that does not answer climbs the ladder at once, one that answers but has no network, or whose link
+  does not come up, after some patience; the mildest means first. A reset is worth a try on a silent modem
+  too: many hear what they do not answer. A network that denies gets long patience: it may mean it, but many
+  modems do not ask again by themselves.
+* A rung has its time; while that runs, nothing else is done. What came of it is told by the next step.
+* After the last rung comes a pause, longer after each round, then the ladder begins again.
+* As soon as all is well the ladder is back at its foot.
+
+The ladder is a value: `Ladder.next` returns the next ladder beside the step. Times are of any clock that only
+runs forward, in seconds.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from bridge.core.modem import Registration, Sim
+
+
+class Rung(StrEnum):
+    """What can be done."""
+
+    PROBE = "probe"
+    SOFT_RESET = "soft_reset"
+    RESET = "reset"
+    REOPEN = "reopen"
+    POWER = "usb_power"
+
+
+class Trouble(StrEnum):
+    """What is wrong, as far as the evidence goes."""
+
+    NONE = "none"
+    GONE = "gone"
+    SIM = "sim"
+    DENIED = "denied"
+    SILENT = "silent"
+    NO_NETWORK = "no_network"
+    NO_LINK = "no_link"
+
+
+class Evidence(NamedTuple):
+    """What is known when the question is what to do."""
+
+    port: bool
+    """The modem's port is there."""
+    answers: bool | None = None
+    """It answered when it was last asked; None: not asked."""
+    sim: Sim = Sim.UNKNOWN
+    registration: Registration = Registration.UNKNOWN
+    link_failures: int = 0
+    """How often in a row the link did not come up although the modem was in a network."""
+
+
+class Outcome(NamedTuple):
+    """What came of a rung."""
+
+    rung: Rung
+    worked: bool
+
+
+class Step(NamedTuple):
+    """What to do now."""
+
+    rung: Rung | None
+    """None: nothing but to look again."""
+    until: float
+    """When to look again at the latest; a rung has until then to work."""
+    trouble: Trouble
+    ended: Outcome | None = None
+    """The rung before this step, if one was under way."""
+
+
+LADDER = (Rung.PROBE, Rung.SOFT_RESET, Rung.RESET, Rung.REOPEN, Rung.POWER)
+"""The rungs from the mildest on; what has just answered need not be probed."""
+
+ALL_RUNGS = frozenset(Rung)
+
+
+class Limits(NamedTuple):
+    """How patient to be, in seconds."""
+
+    look: float = 2.0
+    """Between two looks while something is waited for."""
+    no_network: float = 180.0
+    """Without a network, before anything is done: a search through all bands takes minutes."""
+    denied: float = 900.0
+    """The same where the network denies."""
+    link_failures: int = 3
+    """Failures of the link in a row before anything is done."""
+    probe: float = 10.0
+    soft_reset: float = 90.0
+    reset: float = 120.0
+    reopen: float = 30.0
+    power: float = 120.0
+    answer: float = 30.0
+    """Instead of any that is longer, for a modem that is only to answer again."""
+    first_pause: float = 60.0
+    longest_pause: float = 3600.0
+
+    def patience(self, trouble: Trouble) -> float:
+        """Return how long a trouble may last before anything is done."""
+        return {Trouble.NO_NETWORK: self.no_network, Trouble.DENIED: self.denied}.get(trouble, 0.0)
+
+    def time_for(self, rung: Rung, trouble: Trouble) -> float:
+        """Return how long a rung may take to work."""
+        seconds = {
+            Rung.PROBE: self.probe,
+            Rung.SOFT_RESET: self.soft_reset,
+            Rung.RESET: self.reset,
+            Rung.REOPEN: self.reopen,
+            Rung.POWER: self.power,
+        }[rung]
+        return min(seconds, self.answer) if trouble is Trouble.SILENT else seconds
+
+    def pause(self, rounds: int) -> float:
+        """Return the pause after so many whole rounds."""
+        return min(self.longest_pause, self.first_pause * 2.0 ** min(rounds, 32))
+
+
+_WAIT_ONLY = (Trouble.GONE, Trouble.SIM)
+
+
+def diagnose(evidence: Evidence, limits: Limits) -> Trouble:
+    """Return what is wrong."""
+    if not evidence.port:
+        return Trouble.GONE
+    if evidence.answers is False:
+        return Trouble.SILENT
+    if evidence.sim in (Sim.PIN, Sim.PUK):
+        return Trouble.SIM
+    if not evidence.registration.registered:
+        return Trouble.DENIED if evidence.registration is Registration.DENIED else Trouble.NO_NETWORK
+    return Trouble.NO_LINK if evidence.link_failures >= limits.link_failures else Trouble.NONE
+
+
+class Ladder(NamedTuple):
+    """Where on the ladder a modem is."""
+
+    limits: Limits = Limits()
+    available: frozenset[Rung] = ALL_RUNGS
+    """The rungs that can be climbed here; USB power needs root."""
+    trouble: Trouble = Trouble.NONE
+    since: float = 0.0
+    """When that trouble began."""
+    tried: frozenset[Rung] = frozenset()
+    """The rungs of this round."""
+    rung: Rung | None = None
+    """The rung under way."""
+    until: float = 0.0
+    """When the rung under way, or the pause, is over."""
+    failures: int = 0
+    """The link's failures when the rung was begun."""
+    rounds: int = 0
+
+    def next(self, evidence: Evidence, now: float) -> tuple["Ladder", Step]:
+        """Return the ladder from now on, and what to do; not to be asked while a rung is carried out."""
+        trouble = diagnose(evidence, self.limits)
+        if trouble is Trouble.NONE:
+            return _well(self, now)
+        ladder, ended = _turn(self, trouble, now)
+        if trouble in _WAIT_ONLY:
+            return _wait(ladder, now, ended)
+        if _under_way(ladder, evidence, now):
+            look = now + self.limits.look
+            until = min(ladder.until, look) if ladder.until > now else look
+            return ladder, Step(None, until, trouble, ended)
+        return _climb(ladder, evidence, now, ended)
+
+    def gave_up(self, now: float) -> "Ladder":
+        """Return the ladder after a rung that could not be climbed, such as power without a switch."""
+        return self if self.rung is None else self._replace(until=now, failures=-1)
+
+
+def _well(ladder: Ladder, now: float) -> tuple[Ladder, Step]:
+    ended = None if ladder.rung is None else Outcome(ladder.rung, worked=True)
+    foot = Ladder(ladder.limits, ladder.available)
+    return foot, Step(None, now + ladder.limits.look, Trouble.NONE, ended)
+
+
+def _turn(ladder: Ladder, trouble: Trouble, now: float) -> tuple[Ladder, Outcome | None]:
+    """Take another trouble in: one that is behind us begins a new round with new patience."""
+    if trouble is ladder.trouble:
+        return ladder, None
+    turned = ladder._replace(trouble=trouble, since=now)
+    if ladder.trouble is Trouble.SILENT and trouble is not Trouble.GONE:
+        ended = None if ladder.rung is None else Outcome(ladder.rung, worked=True)
+        return turned._replace(tried=frozenset(), rung=None, until=now), ended
+    if ladder.trouble in _WAIT_ONLY and ladder.rung is None:
+        return turned._replace(tried=frozenset(), until=now), None
+    return turned, None
+
+
+def _wait(ladder: Ladder, now: float, ended: Outcome | None) -> tuple[Ladder, Step]:
+    """Only wait. A rung under way keeps its time: a port that goes at a reset is on its way back."""
+    if ladder.rung is not None and ladder.until <= now:
+        ended = Outcome(ladder.rung, worked=False)
+        ladder = ladder._replace(rung=None)
+    return ladder, Step(None, now + ladder.limits.look, ladder.trouble, ended)
+
+
+def _under_way(ladder: Ladder, evidence: Evidence, now: float) -> bool:
+    """Tell whether a rung, or the pause, is still to be waited for."""
+    if ladder.rung is Rung.PROBE and evidence.answers is not None:
+        return False
+    if ladder.until > now:
+        return True
+    # What was done for the link shows when it is tried again.
+    failed_again = evidence.link_failures > ladder.failures
+    return ladder.rung is not None and ladder.trouble is Trouble.NO_LINK and not failed_again
+
+
+def _climb(ladder: Ladder, evidence: Evidence, now: float, ended: Outcome | None) -> tuple[Ladder, Step]:
+    limits, trouble = ladder.limits, ladder.trouble
+    if ladder.rung is not None:
+        ended = Outcome(ladder.rung, worked=ladder.rung is Rung.PROBE and trouble is not Trouble.SILENT)
+    calm = ladder._replace(rung=None)
+    patience = ladder.since + limits.patience(trouble)
+    if not ladder.tried and now < patience:
+        return calm, Step(None, min(patience, now + limits.look), trouble, ended)
+    rung = _next_rung(ladder, evidence)
+    if rung is None:
+        until = now + limits.pause(ladder.rounds)
+        rested = calm._replace(tried=frozenset(), until=until, rounds=ladder.rounds + 1)
+        return rested, Step(None, min(until, now + limits.look), trouble, ended)
+    until = now + limits.time_for(rung, trouble)
+    tried = ladder.tried | {rung}
+    climbing = calm._replace(rung=rung, until=until, tried=tried, failures=evidence.link_failures)
+    return climbing, Step(rung, until, trouble, ended)
+
+
+def _next_rung(ladder: Ladder, evidence: Evidence) -> Rung | None:
+    """Return the mildest means that is left."""
+    known = {Rung.PROBE} if evidence.answers else set()
+    left = (rung for rung in LADDER if rung in ladder.available and rung not in ladder.tried | known)
+    return next(left, None)
