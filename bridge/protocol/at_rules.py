@@ -1,0 +1,151 @@
+"""What a line from a modem is: a final result, information for the command in flight, or unsolicited.
+
+The rules, first match wins. A line is looked at once, beside the command that waits for its answer.
+
+1. A final result [ITU-T V.250, section 5.7; 3GPP TS 27.007, section 9.2; 3GPP TS 27.005, section 3.2.5]: one
+   of those that the command names as success, or an error. Call progress (``NO CARRIER``, ``BUSY``…) is final
+   for what dials only; for all else it is news of a call that ended.
+2. The command's own text is its echo.
+3. A line of the command's own name (``+CSQ: …`` for ``AT+CSQ``) is information, unless that name is also an
+   unsolicited code. Then the command's form and the line's fields decide: see `_is_own_code_unsolicited`.
+4. A line of another name is unsolicited if its name is in `CODES` or starts with ``+UU`` (u-blox).
+5. What is left is information.
+
+Without a command in flight, a known or a prefixed line is unsolicited, anything else is noise.
+"""
+
+import re
+from enum import Enum, auto
+from typing import NamedTuple
+
+from bridge.errors import AtRefused
+
+_CODES = """
++CREG +CGREG +CEREG +C5GREG +CRING +CLIP +COLP +CDIP +CNAP +CCWA +CSSI +CSSU +CUSD +CTZV +CTZE +CTZEU +CTZDST
++CIEV +CGEV +CPIN +CFUN +CSCON +CEDRXP +CNEC_EMM +CNEC_ESM +CIREGU +CALV +CR +CDEV
++CMTI +CMT +CBMI +CBM +CDSI +CDS
++UMWI +UREG +UCALLSTAT +PACSP0 +PACSP1 +PBREADY +UFOTASTAT
++QIURC +QIOPEN +QIND +QUSIM +QSSLURC +QSSLOPEN +QGPSURC +QPING +QNTP +QSIMSTAT +QNWLOCK +QHTTPURC
+^RSSI ^MODE ^BOOT ^SIMST ^SRVST ^STIN ^DSFLOWRPT ^NDISSTAT ^HCSQ ^THERM ^RFSWITCH ^EARST ^CEND ^CONN ^ORIG
+^RESET ^CSNR ^LWURC
+"""
+# In this order: 3GPP TS 27.007; 3GPP TS 27.005; u-blox beside +UU… (SARA-U2 and SARA-R4 AT commands manuals);
+# Quectel (BG96 and EC21 AT commands manuals); Huawei (E303 and MS2131 AT commands)
+
+CODES = frozenset(_CODES.split())
+"""Names of unsolicited result codes."""
+
+_WORDS = """
+RING|NO CARRIER|RDY|APP RDY|SMS DONE|SMS READY|PB DONE|CALL READY|POWERED DOWN|NORMAL POWER DOWN
+|UNDER_VOLTAGE POWER DOWN|OVER_VOLTAGE POWER DOWN
+"""
+WORDS = frozenset(word.strip() for word in _WORDS.split("|"))
+"""Unsolicited lines without a name, in capitals."""
+
+TWO_LINES = frozenset(("+CMT", "+CDS", "+CBM"))
+"""Codes whose PDU stands on the line after them [3GPP TS 27.005, sections 3.4.1 and 4.1]."""
+
+ERRORS = frozenset(("ERROR", "ABORTED", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS"))
+"""Error finals without a number; the last two are Huawei's."""
+
+PROGRESS = frozenset(
+    ("NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE", "NO DIAL TONE", "VOICE", "DELAYED", "BLACKLISTED")
+)
+"""Finals of a dial that failed [ITU-T V.250, section 5.7]."""
+
+_ERROR = re.compile(r"\+(CME|CMS) ERROR: ?(.*)", re.ASCII)
+_NAME = re.compile(r"([+^$%#*][A-Z0-9_]+) ?:", re.ASCII | re.IGNORECASE)
+_COMMAND_NAME = re.compile(r"([+^$%#*&][A-Z0-9_]+)(=\?|\?|=)?", re.ASCII | re.IGNORECASE)
+_REGISTRATION = re.compile(r"[^:]+: ?\d+ ?, ?\d{1,2} ?(,|$)", re.ASCII)
+_COUNTED = frozenset(("+CREG", "+CGREG", "+CEREG", "+C5GREG", "+CSCON", "+UREG"))
+
+
+class Request(NamedTuple):
+    """A command as the engine needs to know it."""
+
+    text: str
+    finals: tuple[str, ...] = ("OK",)
+    prompt: bool = False
+    """It asks for more by a prompt."""
+    payload: str = ""
+    """What is written after the prompt, as its echo would read."""
+
+    @property
+    def dials(self) -> bool:
+        """Whether call progress is its final result."""
+        return "CONNECT" in self.finals or self.text[:3].upper() in ("ATD", "ATA", "ATO")
+
+
+class Kind(Enum):
+    """What a line is."""
+
+    DONE = auto()
+    FAILED = auto()
+    INFORMATION = auto()
+    UNSOLICITED = auto()
+    NOISE = auto()
+
+
+def classify(line: str, request: Request | None, *, seen: bool = False) -> Kind:
+    """Return what ``line``, without its ends, is beside ``request``; ``seen``: it has had information."""
+    if request is None:
+        return Kind.UNSOLICITED if is_code(line) or name_of(line) else Kind.NOISE
+    if any(line == final or line.startswith(f"{final} ") for final in request.finals):
+        return Kind.DONE
+    if _is_error(line, request):
+        return Kind.FAILED
+    if line == request.text or (request.payload and line == request.payload):
+        return Kind.NOISE
+    return _classify_named(line, request, seen=seen)
+
+
+def _is_error(line: str, request: Request) -> bool:
+    if line in ERRORS or _ERROR.match(line):
+        return True
+    if line in PROGRESS:
+        return request.dials
+    return line == "SEND FAIL" and "SEND OK" in request.finals
+
+
+def _classify_named(line: str, request: Request, *, seen: bool) -> Kind:
+    name = name_of(line)
+    for own, form in _COMMAND_NAME.findall(request.text[2:]):
+        if own.upper() == name:
+            unsolicited = name in CODES and _is_own_code_unsolicited(line, name, form, seen=seen)
+            return Kind.UNSOLICITED if unsolicited else Kind.INFORMATION
+    return Kind.UNSOLICITED if is_code(line) else Kind.INFORMATION
+
+
+def _is_own_code_unsolicited(line: str, name: str, form: str, *, seen: bool) -> bool:
+    """Tell an answer from an unsolicited code of the same name.
+
+    A test answers with what is allowed, in brackets. A read of a registration answers ``<n>,<stat>…``, while
+    unsolicited it is ``<stat>[,"<lac>"…]`` [3GPP TS 27.007, section 7.2]; of other reads the first line is
+    the answer. What sets has no answer of its own name.
+    """
+    if form == "=?":
+        return "(" not in line
+    if form == "?":
+        return not _REGISTRATION.match(line) if name in _COUNTED else seen
+    return True
+
+
+def name_of(line: str) -> str:
+    """Return the name before the colon in capitals, as in ``+CSQ``, or an empty string."""
+    found = _NAME.match(line)
+    return found[1].upper() if found else ""
+
+
+def is_code(line: str) -> bool:
+    """Tell whether ``line`` is a known unsolicited code."""
+    name = name_of(line)
+    return name in CODES or name.startswith("+UU") or line.upper() in WORDS
+
+
+def refusal(shown: str, final: str) -> AtRefused:
+    """Return the error that the error line ``final`` is; ``shown`` is the command as it may be shown."""
+    found = _ERROR.match(final)
+    if not found:
+        return AtRefused(shown, final, final)
+    text = found[2].strip()
+    return AtRefused(shown, final, found[1], int(text) if text.isascii() and text.isdecimal() else None)

@@ -1,0 +1,243 @@
+"""What modems answer and report about themselves, read into values.
+
+Everything takes the lines that the AT engine separated, without line ends. A line that says nothing readable
+is None, never an error: modems differ, and a strange answer must not stop a start.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from bridge.core.modem import Registration, Signal
+
+_STAT = {
+    0: Registration.NONE,
+    1: Registration.HOME,
+    2: Registration.SEARCHING,
+    3: Registration.DENIED,
+    4: Registration.UNKNOWN,
+    5: Registration.ROAMING,
+    6: Registration.HOME,  # for SMS only
+    7: Registration.ROAMING,  # for SMS only
+    8: Registration.NONE,  # emergency services only
+    9: Registration.HOME,  # circuit switched fallback not preferred
+    10: Registration.ROAMING,  # the same
+    80: Registration.SEARCHING,  # u-blox: connectivity is lost for the moment
+}
+
+RESTARTED = ("RDY", "APP RDY", "^SYSSTART")
+"""What modems say when they have started anew, and forgotten what they were told."""
+
+
+class Cell(NamedTuple):
+    """A registration: the command it belongs to, the state, and the access technology ``AcT``."""
+
+    command: str
+    registration: Registration
+    access: int | None = None
+    urcs: int | None = None
+    """The mode of unsolicited codes that an answer starts with; None in an unsolicited code."""
+
+
+class Operator(NamedTuple):
+    """Who carries: the name, or the digits where the modem knows none; ``AcT``."""
+
+    name: str | None
+    access: int | None
+
+
+def fields(text: str) -> list[str]:
+    """Split what follows the colon at its commas, except those in quotes; quotes and spaces are taken off."""
+    parts, quoted = [""], False
+    for char in text:
+        if char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
+
+
+def after(prefix: str, line: str) -> str | None:
+    """Return what follows ``prefix:`` in ``line``; None where the line is another one."""
+    head, colon, rest = line.partition(":")
+    return rest.strip() if colon and head.strip().upper() == prefix.upper() else None
+
+
+def find(prefix: str, lines: Iterable[str]) -> str | None:
+    """Return what follows ``prefix:`` in the first line that has it."""
+    return next((rest for line in lines if (rest := after(prefix, line)) is not None), None)
+
+
+def number(text: str) -> int | None:
+    """Return a whole number from 0 on; None for all else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def at(parts: Sequence[str], index: int) -> str:
+    """Return a field, empty where there are not so many."""
+    return parts[index] if index < len(parts) else ""
+
+
+def signal(line: str) -> Signal | None:
+    """Read ``+CSQ: rssi,ber`` [3GPP TS 27.007, section 8.5], and Huawei's ``^RSSI: rssi``."""
+    rest = after("+CSQ", line)
+    parts = fields(rest if rest is not None else (after("^RSSI", line) or ""))
+    rssi, ber = number(parts[0]), number(at(parts, 1))
+    if rssi is None:
+        return None
+    known = rssi <= 31
+    return Signal(
+        rssi_dbm=2 * rssi - 113 if known else None,
+        percent=round(rssi * 100 / 31) if known else None,
+        ber=ber if ber is not None and ber <= 7 else None,
+    )
+
+
+def registration(line: str) -> Cell | None:
+    """Read ``+CREG``, ``+CGREG`` and ``+CEREG``, as an answer and as an unsolicited code.
+
+    An answer is ``<n>,<stat>[,<lac>,<ci>[,<AcT>…]]``, a code ``<stat>[,<lac>,<ci>[,<AcT>…]]``
+    [3GPP TS 27.007, sections 7.2, 10.1.20, 10.1.22]. Both can come while an answer is awaited; what tells
+    them apart is the second field: a state is one or two bare digits, an area code is quoted or longer.
+    """
+    head, _, rest = line.partition(":")
+    command = head.strip().upper().removeprefix("+")
+    if command not in ("CREG", "CGREG", "CEREG"):
+        return None
+    raw = [part.strip() for part in rest.split(",")]
+    parts = fields(rest)
+    answer = len(raw) == 2 or (len(raw) >= 4 and re.fullmatch(r"[0-9]{1,2}", raw[1]) is not None)
+    stat = number(at(parts, 1 if answer else 0))
+    if stat is None:
+        return None
+    state = _STAT.get(stat, Registration.NONE)
+    access = number(at(parts, 4 if answer else 3)) if state.registered else None
+    return Cell(command, state, None if access == 255 else access, number(parts[0]) if answer else None)
+
+
+def operator(lines: Iterable[str]) -> Operator | None:
+    """Read ``+COPS: mode[,format,"name"[,AcT]]`` [3GPP TS 27.007, section 7.3]."""
+    rest = find("+COPS", lines)
+    if rest is None:
+        return None
+    parts = fields(rest)
+    return Operator(at(parts, 2) or None, number(at(parts, 3)))
+
+
+def text(lines: Iterable[str], prefix: str = "") -> str | None:
+    """Return the first line that is a text of its own, such as a model, or what follows ``prefix:``."""
+    if prefix and (rest := find(prefix, lines)) is not None:
+        return rest.strip('" ') or None
+    for line in lines:
+        shown = line.strip().strip('"')
+        if shown and not shown.startswith(("+", "^", "AT", "at")):
+            return shown.removeprefix("Revision: ")
+    return None
+
+
+def _digits(lines: Iterable[str], pattern: str) -> str | None:
+    for line in lines:
+        shown = re.sub(r"^[+^%][A-Z]+:", "", line.strip()).strip(' "')
+        if re.fullmatch(pattern, shown):
+            return shown
+    return None
+
+
+def imei(lines: Iterable[str]) -> str | None:
+    """Read ``AT+CGSN``: 15 digits, or 16 with the software version [3GPP TS 23.003, section 6.2]."""
+    return _digits(lines, "[0-9]{15,16}")
+
+
+def imsi(lines: Iterable[str]) -> str | None:
+    """Read ``AT+CIMI``: up to 15 digits [3GPP TS 23.003, section 2.2]."""
+    return _digits(lines, "[0-9]{6,15}")
+
+
+def iccid(lines: Iterable[str]) -> str | None:
+    """Read ``+CCID``, ``+QCCID``, ``+ICCID`` and ``^ICCID``: 18 to 20 digits, begun with 89 [ITU-T E.118].
+
+    A filling F is taken off; the nibbles are put in order where a Huawei stick gives them as the SIM stores
+    them.
+    """
+    number = _digits(lines, "[0-9]{18,20}[Ff]{0,2}|[0-9]{19}[Ff]|98[0-9Ff]{16,18}")
+    if number is None:
+        return None
+    if number.startswith("98"):
+        number = "".join(number[index + 1 : index + 2] + number[index] for index in range(0, len(number), 2))
+    return number.rstrip("Ff")
+
+
+def functionality(lines: Iterable[str]) -> int | None:
+    """Read ``+CFUN: n`` [3GPP TS 27.007, section 8.2]."""
+    rest = find("+CFUN", lines)
+    return None if rest is None else number(fields(rest)[0])
+
+
+def address(lines: Iterable[str], context: int = 1) -> str | None:
+    """Read the IP address of a context from ``+CGPADDR: cid,address`` [3GPP TS 27.007, section 10.1.14]."""
+    for line in lines:
+        parts = fields(after("+CGPADDR", line) or "")
+        if number(parts[0]) == context and (shown := _address(at(parts, 1))):
+            return shown
+    return None
+
+
+def _address(text: str) -> str | None:
+    try:
+        parsed = ip_address(text)
+    except ValueError:
+        return None
+    return None if parsed.is_unspecified else str(parsed)
+
+
+def context_apn(lines: Iterable[str], context: int = 1) -> tuple[str, str] | None:
+    """Return (type, APN) of a context in ``+CGDCONT: cid,"IP","apn",…`` [3GPP TS 27.007, section 10.1.1]."""
+    for line in lines:
+        parts = fields(after("+CGDCONT", line) or "")
+        if number(parts[0]) == context:
+            return at(parts, 1), at(parts, 2)
+    return None
+
+
+def usb_mode(lines: Iterable[str]) -> int | None:
+    """Read ``+UUSBCONF: configuration,…`` [u-blox SARA-U2 AT commands manual UBX-13001820]."""
+    rest = find("+UUSBCONF", lines)
+    return None if rest is None else number(fields(rest)[0])
+
+
+def time_zone(line: str) -> int | None:
+    """Read minutes east of UTC from ``+CTZV: tz[,…]`` and ``+CTZE: tz,dst[,…]``.
+
+    The zone counts quarters of an hour [3GPP TS 27.007, section 8.41].
+    """
+    rest = after("+CTZV", line) or after("+CTZE", line) or ""
+    zone = fields(rest)[0]
+    return int(zone) * 15 if re.fullmatch(r"[+-]?[0-9]{1,2}", zone) else None
+
+
+_SECRETS = re.compile(r"^(AT)?([+^%](?:CPIN|CPWD|CLCK|CGAUTH)|\+UAUTHREQ|\+UPSD=\d+,3)(=|,).*", re.IGNORECASE)
+
+
+def without_secrets(command: str) -> str:
+    """Return an AT command as it may be shown: without PINs and passwords."""
+    match = _SECRETS.match(command.strip())
+    return f"{command.strip()[: match.start(3)]}{match[3]}…" if match else command
+
+
+def merged(cells: Mapping[str, Cell]) -> Cell | None:
+    """Return the one registration that counts of those of each command.
+
+    Packet data first, and among the states the best: a modem is in the network when any domain says so,
+    as one that has LTE only is not registered for calls, and the reverse.
+    """
+    order = ("CEREG", "CGREG", "CREG")
+    rank = (Registration.SEARCHING, Registration.DENIED, Registration.NONE, Registration.UNKNOWN)
+    known = [cells[command] for command in order if command in cells]
+    for cell in known:
+        if cell.registration.registered:
+            access = next((one.access for one in known if one.access is not None), None)
+            return cell._replace(access=cell.access if cell.access is not None else access)
+    return min(known, key=lambda cell: rank.index(cell.registration), default=None)

@@ -1,0 +1,33 @@
+"""The modems that are known: one module each, which holds its ``PROFILE``.
+
+A new modem is one more module here (and its name among those that ``network.interface`` allows).
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from bridge.protocol.modems.profile import Profile
+
+__all__ = ["PROFILES", "Profile", "by_interface", "by_usb_id"]
+
+
+def _all() -> tuple[Profile, ...]:
+    names = sorted(module.name for module in iter_modules(__path__) if module.name != "profile")
+    return tuple(import_module(f"{__name__}.{name}").PROFILE for name in names)
+
+
+PROFILES: tuple[Profile, ...] = _all()
+"""Every profile, the generic one included."""
+
+_BY_INTERFACE = {profile.interface: profile for profile in PROFILES}
+_BY_USB_ID = {usb_id: profile for profile in PROFILES if profile.claims_usb_ids for usb_id in profile.usb_ids}
+
+
+def by_interface(interface: str) -> Profile:
+    """Return the profile of ``network.interface``; raises `KeyError` where there is none."""
+    return _BY_INTERFACE[interface]
+
+
+def by_usb_id(usb_id: str) -> Profile | None:
+    """Return the profile that stands for ``vendor:product``, four hexadecimal digits each."""
+    return _BY_USB_ID.get(usb_id.lower())
