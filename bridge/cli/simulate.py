@@ -1,4 +1,4 @@
-"""``hologram-bridge simulate``: the simulated cloud, and what the cloud sends to a device."""
+"""``hologram-bridge simulate``: the simulated cloud, what the cloud sends to a device, and the modem."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
+from bridge.cli.simulate_modem import add_modem, add_tell
 from bridge.errors import OperationError, UsageError
 from bridge.sim.cloud import SimCloud
 from bridge.sim.faults import NAMES, parse_faults
@@ -25,11 +26,13 @@ _PUSH_TIMEOUT = 5.0  # seconds
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``simulate`` with ``cloud`` and ``push``; each sets ``run(args) -> int``."""
+    """Add ``simulate`` with ``cloud``, ``push``, ``modem`` and ``tell``; each sets ``run(args) -> int``."""
     parser = subparsers.add_parser("simulate", help="stand-ins for the outside world, to try things with")
     kinds = parser.add_subparsers(metavar="WHAT", required=True)
     _add_cloud(kinds)
     _add_push(kinds)
+    add_modem(kinds)
+    add_tell(kinds)
 
 
 def _add_cloud(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,0 +1,362 @@
+"""The simulated modem put together: its ports, what answers on them, its power, and its faults."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from bridge.sim.modem import faults
+from bridge.sim.modem.basic import Basic
+from bridge.sim.modem.call import Dialer
+from bridge.sim.modem.events import Events
+from bridge.sim.modem.faults import Fault
+from bridge.sim.modem.interpreter import Interpreter
+from bridge.sim.modem.net import Places
+from bridge.sim.modem.profiles import ICCID, IMSI, Profile
+from bridge.sim.modem.pty import PtyPort, Watch
+from bridge.sim.modem.quectel import QuectelSockets
+from bridge.sim.modem.radio import Radio
+from bridge.sim.modem.session import Session
+from bridge.sim.modem.sim import Sim
+from bridge.sim.modem.texts import Texts
+from bridge.sim.modem.trouble import Trouble
+from bridge.sim.modem.ublox import UbloxSockets
+
+_RESET_AFTER: Final = 0.05
+"""Seconds between the answer to a reset command and the end of everything."""
+
+
+class Options(NamedTuple):
+    """How a modem is; times in seconds.
+
+    ``links`` are where its ports appear: AT, dial, further ones; one link alone is a port for both, and with
+    none the two ports are found by their devices. ``boot`` is how long a restart takes, ``answer`` what each
+    answer takes, ``send`` what an SMS takes (one to five seconds in the field), ``give_up`` how long a call
+    lasts that leads nowhere (up to a minute), ``far`` the command of the far end, ``log`` a file that gets
+    JSON lines, ``authorized`` a file that holds 0 while it is to be without power, as USB's in sysfs does.
+    """
+
+    profile: Profile
+    links: tuple[Path, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    places: Places = Places()
+    far: tuple[str, ...] = ()
+    log: Path | None = None
+    imei: str = ""
+    imsi: str = IMSI
+    iccid: str = ICCID
+    pin: str = ""
+    store: int = 50
+    usb_layout: int = 0
+    registration_delay: float = 1.0
+    roaming: bool = True
+    sim_delay: float = 0.3
+    boot: float = 1.0
+    answer: float = 0.005
+    send: float = 0.02
+    give_up: float = 2.0
+    authorized: Path | None = None
+
+
+class _Port:
+    """One port and what is said on it."""
+
+    def __init__(self, pty: PtyPort, session: Session, *, idle: bool) -> None:
+        self.pty = pty
+        self.session = session
+        self.idle = idle
+        self.link = pty.link
+
+
+class SimModem:
+    """A modem that runs while the block does; everything is owned by the loop that entered it.
+
+    ``tell`` gets a line for a person at each event.
+
+    Raises:
+        OperationError: the log cannot be written.
+
+    """
+
+    def __init__(self, options: Options, tell: Callable[[str], None] = lambda _: None) -> None:
+        self.options = options
+        self.ports: list[_Port] = []
+        self._loop = asyncio.get_running_loop()
+        self._events = Events(options.log, tell)
+        self._powered = False
+        self._allowed = True
+        self._greeting: list[bytes] = []
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._boots = 0
+        self._listening: dict[int, int] = {}
+        self._build(options)
+
+    def _build(self, options: Options) -> None:
+        profile = options.profile
+        self.interpreter = Interpreter(lambda: options.answer + self.trouble.slow)
+        self.basic = Basic(
+            profile, options.imei or profile.imei, options.usb_layout, self.interpreter, self._restore
+        )
+        self.sim = Sim(
+            self._loop,
+            profile,
+            imsi=options.imsi,
+            iccid=options.iccid,
+            pin=options.pin,
+            busy=options.sim_delay,
+            code=self.code,
+        )
+        self.radio = Radio(
+            self._loop,
+            profile,
+            self.sim,
+            delay=options.registration_delay,
+            code=self.code,
+            restart=lambda: self.later("restart", _RESET_AFTER, self.restart),
+        )
+        self.radio.target = 5 if options.roaming else 1
+        self.texts = Texts(
+            self._loop,
+            profile,
+            self.sim,
+            self.radio,
+            size=options.store,
+            send_time=options.send,
+            code=self.code,
+            record=self._events.record,
+        )
+        self.dialer = Dialer(
+            self._loop,
+            profile,
+            self.sim,
+            self.radio,
+            options.far,
+            give_up=options.give_up,
+            record=self._events.record,
+        )
+        self.sockets = self._make_sockets(profile, options.places)
+        quectel = self.sockets if isinstance(self.sockets, QuectelSockets) else None
+        self.trouble = Trouble(profile, self, self.sim, self.radio, self.dialer, quectel)
+        self.basic.echo_again = self.trouble.echo_was_turned_off
+        self.sim.on_change = self.radio.search
+        self.radio.on_lost = self._context_lost
+        self.radio.on_registered = lambda: self.later("deliver", 0.1, self.texts.deliver)
+        for family in (self.basic, self.sim, self.radio, self.texts, self.dialer, self.sockets):
+            if family is not None:
+                self.interpreter.add(family.handlers())
+
+    def _make_sockets(self, profile: Profile, places: Places) -> UbloxSockets | QuectelSockets | None:
+        if profile.sockets == "quectel":
+            return QuectelSockets(self._loop, self.radio, places, code=self.code, note=self._listens)
+        if profile.sockets:
+            return UbloxSockets(self._loop, profile, self.radio, places, code=self.code, note=self._listens)
+        return None
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Appear.
+
+        Raises:
+            OperationError: a link cannot be made.
+
+        """
+        self._watch = Watch(self._loop)
+        links: Sequence[Path | None] = self.options.links or (None, None)
+        self.ports = [self._make_port(link, idle=number > 1) for number, link in enumerate(links)]
+        self.trouble.before_start(self.options.faults)
+        self._power_on()
+        if self.options.authorized is not None:
+            self._watch.add(str(self.options.authorized), self._look_at_power)
+        for order in self.options.faults:
+            if order.after:
+                self._loop.call_later(order.after, self.fault, order)
+            else:
+                self.fault(order)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Vanish for good."""
+        self._power_off(last=True)
+        await self.dialer.close()
+        self._watch.close()
+        self._events.close()
+
+    def _make_port(self, link: Path | None, *, idle: bool) -> _Port:
+        def opened() -> None:
+            session.opened()
+            self._greet(port)
+
+        def closed() -> None:
+            session.closed()
+            self.trouble.port_closed()
+
+        def came(data: bytes) -> None:
+            if not idle:
+                session.feed(data)
+
+        pty = PtyPort(self._watch, self._loop, link, on_data=came, on_open=opened, on_close=closed)
+        session = Session(self._loop, lambda data: pty.write(self.trouble.losses.left(data)), self._execute)
+        session.mute = lambda: bool(self.trouble.silence)
+        port = _Port(pty, session, idle=idle)
+        return port
+
+    def _power_on(self) -> None:
+        if self._powered or not self._allowed:
+            return
+        self._powered = True
+        self._boots += 1
+        for port in self.ports:
+            port.session.reset()
+            port.pty.plug()
+        self._greeting = [b"\r\n" + line.encode() + b"\r\n" for line in self.options.profile.boot]
+        self._loop.call_later(5.0, self._greeting.clear)
+        self.sim.start()
+        self.radio.start()
+
+    def _power_off(self, *, last: bool = False) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._powered = False
+        for port in self.ports:
+            port.pty.unplug(last=last)
+        self._restore()
+        self.basic.reset()
+        self.texts.reset()
+        if self.sockets is not None:
+            self.sockets.reset()
+        self._listening.clear()
+        self.sim.stop()
+        self.radio.stop()
+
+    def _restore(self) -> None:
+        self.interpreter.cmee = 0
+
+    def restart(self, seconds: float | None = None) -> None:
+        """Go away and come back with every setting lost."""
+        self._events.record({"kind": "restart"})
+        self.vanish(self.options.boot if seconds is None else seconds)
+
+    def vanish(self, seconds: float | None, link: str = "") -> None:
+        """Be without power for ``seconds`` (None: until `power`); with ``link`` come back under that name."""
+        self._power_off()
+        self.trouble.speak()
+        for number, port in enumerate(self.ports):
+            port.pty.link = Path(f"{link}{number}") if link else port.link
+        if seconds is not None:
+            self.later("power", seconds, self._power_on)
+
+    def power(self, on: bool) -> None:
+        """Give or take its power, as USB's ``authorized`` does."""
+        self._allowed = on
+        if on:
+            self.later("power", self.options.boot, self._power_on)
+        elif self._powered:
+            self._power_off()
+            self.trouble.speak()
+
+    def _look_at_power(self, _: list[int]) -> None:
+        assert self.options.authorized is not None
+        text = self.options.authorized.read_text().strip()
+        if text in {"0", "1"} and (text == "1") != self._allowed:
+            self.power(text == "1")
+
+    def later(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        """Do something later, unless the power goes first; a second one of that name replaces the first."""
+        if name in self._timers:
+            self._timers[name].cancel()
+        self._timers[name] = self._loop.call_later(seconds, act)
+
+    # -- what is said ------------------------------------------------------------------------------------
+
+    def code(self, text: str | bytes) -> None:
+        """Send an unsolicited code: it comes out at the AT port."""
+        if self._powered:
+            self.ports[0].session.code(text)
+
+    def _greet(self, port: _Port) -> None:
+        """Say what a modem says when it has started, to the first that listens."""
+        if port is self.ports[0] and self._greeting:
+            for line in self._greeting:
+                port.session.write(line)
+            self._greeting.clear()
+        if self.trouble.garbage and not port.idle:
+            port.session.write(faults.GARBAGE)
+
+    async def _execute(self, port: Session, line: str) -> None:
+        if not self.trouble.hears(line):
+            return
+        if self.trouble.interleave:
+            self._loop.call_later(self.options.answer / 2 + 0.001, self.code, "+CTZV: 04")
+        await self.interpreter.execute(port, line)
+
+    def _context_lost(self) -> None:
+        if self.sockets is not None:
+            self.sockets.lost()
+        self.trouble.cut_calls()
+
+    def _listens(self, asked: int, real: int) -> None:
+        if asked:
+            self._listening[asked] = real
+            self._events.tell(f"port {asked} of the modem is 127.0.0.1:{real}")
+
+    # -- orders ------------------------------------------------------------------------------------------
+
+    def fault(self, order: Fault) -> None:
+        """Let something go wrong from now on."""
+        self._events.record({"kind": "fault", "name": order.name, "number": order.number})
+        self.trouble.order(order)
+
+    def clear(self) -> None:
+        """End every fault that goes on."""
+        self.trouble.clear()
+        self.texts.refuse.clear()
+        if not self._powered and self._allowed:
+            self._power_on()
+
+    def sessions(self) -> list[Session]:
+        """Return the conversations of all ports."""
+        return [port.session for port in self.ports]
+
+    def noise(self, data: bytes) -> None:
+        """Send bytes that mean nothing, on the AT port."""
+        self.ports[0].session.write(data)
+
+    def state(self) -> dict[str, Any]:
+        """Return what there is to know of it."""
+        return {
+            "profile": self.options.profile.name,
+            "powered": self._powered,
+            "boots": self._boots,
+            "silence": self.trouble.silence,
+            "ports": [
+                {
+                    "path": port.pty.path,
+                    "device": port.pty.device,
+                    "open": port.pty.is_open,
+                    "echo": port.session.echo,
+                    "in_call": port.session.in_call,
+                }
+                for port in self.ports
+            ],
+            "sim": self.sim.state,
+            "pin_tries": self.sim.tries,
+            "registration": self.radio.stat,
+            "functionality": self.radio.functionality,
+            "contexts": {str(cid): apn for cid, (_, apn) in self.radio.contexts.items()},
+            "active": sorted(self.radio.active),
+            "commands": self.interpreter.commands,
+            "calls": self.dialer.calls,
+            "sms": {
+                "stored": self.texts.stored,
+                "waiting": self.texts.waiting,
+                "sent": self.texts.sent,
+                "received": self.texts.received,
+            },
+            "sockets": self.sockets.state() if self.sockets is not None else [],
+            "listening": {str(asked): real for asked, real in self._listening.items()},
+        }
