@@ -17,6 +17,8 @@ class Names:
         self.health = f"{prefix}/bridge/health"
         self.network = f"{prefix}/network/status"
         self.inbound = f"{prefix}/in"
+        self.inbound_sms = f"{prefix}/in/sms"
+        self.last_sms = f"{prefix}/in/sms/last"
 
     def below(self, topic: str) -> str:
         """Return ``topic`` without the prefix."""

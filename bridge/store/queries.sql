@@ -160,3 +160,37 @@ INSERT INTO depth (channel, priority, messages, bytes)
 SELECT CASE endpoint WHEN 'cloud' THEN 'cloud' ELSE json_extract(endpoint, '$[0]') END AS channel, priority,
        count(*), sum(length(payload))
 FROM message JOIN lane ON lane.id = message.lane GROUP BY channel, priority;
+
+-- name: text_part_add
+INSERT INTO text_part (text, sender, reference, wide, total, number, sent_at, running, pdu)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- name: text_part_place
+SELECT text, number, sent_at FROM text_part
+WHERE sender = ? AND reference = ? AND wide = ? AND total = ? ORDER BY seq;
+-- name: text_part_of
+SELECT number, pdu FROM text_part WHERE text = ? ORDER BY number;
+-- name: text_part_drop
+DELETE FROM text_part WHERE text = ?;
+-- name: text_part_old
+SELECT text, min(sender), min(total), min(running) FROM text_part GROUP BY text
+HAVING min(running) <= ? ORDER BY min(seq);
+-- name: text_part_oldest
+SELECT text, sender, total, running FROM text_part ORDER BY seq LIMIT 1;
+-- name: text_part_count
+SELECT count(*) FROM text_part;
+-- name: text_seen_find
+SELECT seq FROM text_seen WHERE fingerprint = ?;
+-- name: text_seen_add
+INSERT INTO text_seen (fingerprint, running) VALUES (?, ?);
+-- name: text_seen_again
+UPDATE text_seen SET seq = (SELECT max(seq) FROM text_seen) + 1, running = ? WHERE seq = ?;
+-- name: text_seen_trim
+DELETE FROM text_seen WHERE running <= ? OR seq <= (SELECT max(seq) FROM text_seen) - ?;
+-- name: text_sent_add
+INSERT INTO text_sent (reference, recipient, message, running) VALUES (?, ?, ?, ?);
+-- name: text_sent_find
+SELECT seq, recipient, message FROM text_sent WHERE reference = ? ORDER BY seq DESC;
+-- name: text_sent_drop
+DELETE FROM text_sent WHERE seq = ?;
+-- name: text_sent_trim
+DELETE FROM text_sent WHERE running <= ? OR seq <= (SELECT max(seq) FROM text_sent) - ?;

@@ -95,3 +95,37 @@ CREATE TABLE usage (
     bytes_up   INTEGER NOT NULL,
     bytes_down INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Parts of received texts that wait for the others. `text` is the id of the text they make, drawn with its
+-- first part; `running` is the seconds that the bridge had run when the part came: no clock can step it.
+CREATE TABLE text_part (
+    seq         INTEGER PRIMARY KEY,
+    text        TEXT NOT NULL,
+    sender      TEXT NOT NULL,
+    reference   INTEGER NOT NULL,
+    wide        INTEGER NOT NULL,
+    total       INTEGER NOT NULL,
+    number      INTEGER NOT NULL,
+    sent_at     REAL,
+    running     REAL NOT NULL,
+    pdu         TEXT NOT NULL,
+    UNIQUE (text, number)
+);
+CREATE INDEX text_part_place ON text_part (sender, reference, wide, total);
+
+-- Fingerprints of received PDUs, newest last: one that is read again was not yet deleted from the modem.
+CREATE TABLE text_seen (
+    seq         INTEGER PRIMARY KEY,
+    fingerprint BLOB NOT NULL UNIQUE,
+    running     REAL NOT NULL
+);
+
+-- Parts that were sent and whose status report is awaited, by the modem's reference.
+CREATE TABLE text_sent (
+    seq         INTEGER PRIMARY KEY,
+    reference   INTEGER NOT NULL,
+    recipient   TEXT NOT NULL,
+    message     TEXT NOT NULL,
+    running     REAL NOT NULL
+);
+CREATE INDEX text_sent_reference ON text_sent (reference);

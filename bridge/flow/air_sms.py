@@ -1,0 +1,85 @@
+"""Texts over the air: between a queued text and the parts that the modem sends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bridge.core.exchange import Job, Outcome
+from bridge.core.messages import Queued
+from bridge.core.retry import Kind, Reading
+from bridge.protocol.sms.errors import Blame, judge
+from bridge.protocol.sms.segments import check_text
+from bridge.store.texts import Texts
+from bridge.store.writer import Writer
+
+SILENCE = 150.0
+"""Seconds that the network may take for a part [u-blox SARA-U2 AT commands manual UBX-13001820, +CMGS]."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Of which message a job is, and when its answer, the references of its parts, is whole."""
+
+    id: str
+    parts: int
+
+    def __call__(self, answer: bytes) -> bool:
+        return len(answer.split()) >= self.parts
+
+
+class AirSmsSpeaker:
+    """SMS by the modem: as by the cloud, a second one costs and annoys, so a doubt is final."""
+
+    once = True
+
+    def __init__(
+        self, max_segments: Callable[[], int], texts: Texts, writer: Writer, *, silence: float = SILENCE
+    ) -> None:
+        """``max_segments`` returns how many parts a text may take; ``silence`` is seconds for each."""
+        self._max_segments = max_segments
+        self._texts = texts
+        self._writer = writer
+        self._silence = silence
+
+    def job(self, queued: Queued) -> Job:
+        """Return the sending of all parts; raises `InvalidCommand` where there would be too many."""
+        parts = check_text(queued.payload.decode(), self._max_segments()).parts
+        return Job(
+            queued.lane.names[0],
+            0,
+            queued.payload,
+            _Whole(queued.id, parts),
+            self._silence,
+            self._silence * parts,
+        )
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sort what the modem said by whose fault it was."""
+        if outcome.complete:
+            return Reading(Kind.ACCEPTED, _accepted(len(outcome.answer.split())))
+        error = outcome.error or "the modem did not say why"
+        judgement = judge(outcome.answer.decode("utf-8", "replace"))
+        if outcome.written:
+            return Reading(Kind.DOUBTFUL, error, judgement.code)
+        if not outcome.connected:
+            return Reading(Kind.UNREACHED, error)
+        return Reading(_KINDS[judgement.blame], error, judgement.code)
+
+    def referenced(self, job: Job, reference: int) -> None:
+        """The network took a part of ``job``: a status report will name this ``reference``."""
+        whole = job.complete
+        assert isinstance(whole, _Whole)
+        self._writer.settle(partial(self._texts.await_report, reference, job.host, whole.id))
+
+
+_KINDS = {
+    Blame.MESSAGE: Kind.REFUSED,
+    Blame.MOMENT: Kind.UNANSWERED,
+    Blame.MODEM: Kind.UNREACHED,
+    Blame.NOBODY_KNOWS: Kind.UNREACHED,
+}
+"""Of what has not gone out; without a word from the modem the modem is at fault."""
+
+
+def _accepted(parts: int) -> str:
+    return "the network took it" if parts == 1 else f"the network took its {parts} parts"

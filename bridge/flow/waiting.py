@@ -1,0 +1,30 @@
+"""Waiting for a condition that callbacks change."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Waiters:
+    """Those who wait for something to change; lives in the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def tell(self) -> None:
+        """Something has changed: everybody looks again."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    async def until(self, condition: Callable[[], bool], seconds: float | None) -> bool:
+        """Wait until ``condition`` holds; return whether it did within ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    each = asyncio.get_running_loop().create_future()
+                    self._waiting.append(each)
+                    await each
+        except TimeoutError:
+            return condition()
+        return True

@@ -1,0 +1,103 @@
+"""What a modem says of its store of texts, in PDU mode [3GPP TS 27.005, sections 3.2.2 to 3.4.3]."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_LISTED = re.compile(r"\+CMGL: ?(\d{1,6}) ?, ?(\d{1,6}) ?,([^,]*,)? ?(\d{1,6})", re.ASCII)
+_READ = re.compile(r"\+CMGR: ?(\d{1,6}) ?,([^,]*,)? ?(\d{1,6})", re.ASCII)
+_STORE = re.compile(r'\+CPMS: ?"(\w+)" ?, ?(\d{1,6}) ?, ?(\d{1,6})', re.ASCII)
+_SENT = re.compile(r"\+CMGS: ?(\d{1,6})", re.ASCII)
+_NOTICE = re.compile(
+    r'(?:\+CMTI|\+CDSI|\^SMMEMFULL|\+QIND: ?"SMSFULL" ?,)(?::)? ?"?(\w+)"?', re.ASCII | re.IGNORECASE
+)
+_PUSHED = re.compile(r"\+(?:CMT|CDS) ?:", re.ASCII | re.IGNORECASE)
+_HEX = re.compile(r"[0-9A-F]+", re.IGNORECASE | re.ASCII)
+
+_RECEIVED = (0, 1)
+"""Unread and read; 2 and 3 are texts that somebody stored to send."""
+
+
+class Entry(NamedTuple):
+    """A received text in the modem's store."""
+
+    slot: int
+    """Its index there."""
+    pdu: str
+    whole: bool
+    """It is as long as the modem says; else bytes were lost on the line."""
+
+
+class Store(NamedTuple):
+    """How full the store is that is read from."""
+
+    name: str
+    used: int
+    total: int
+
+
+def read_list(lines: Iterable[str]) -> list[Entry]:
+    """Return the received texts of an answer to ``AT+CMGL=4``."""
+    return [
+        _entry(int(head[1]), int(head[4]), pdu)
+        for head, pdu in _pairs(lines, _LISTED)
+        if int(head[2]) in _RECEIVED
+    ]
+
+
+def read_one(index: int, lines: Iterable[str]) -> Entry | None:
+    """Return the text of an answer to ``AT+CMGR=index``."""
+    for head, pdu in _pairs(lines, _READ):
+        return _entry(index, int(head[3]), pdu)
+    return None
+
+
+def read_store(lines: Iterable[str]) -> Store | None:
+    """Return the first store of an answer to ``AT+CPMS?``."""
+    for line in lines:
+        if found := _STORE.match(line):
+            return Store(found[1], int(found[2]), int(found[3]))
+    return None
+
+
+def read_reference(lines: Iterable[str]) -> int | None:
+    """Return the reference that ``AT+CMGS`` answered."""
+    for line in lines:
+        if found := _SENT.match(line):
+            return int(found[1])
+    return None
+
+
+def read_notice(line: str) -> str | None:
+    """Return the name of the store that an unsolicited code says has a new text, or is full."""
+    found = _NOTICE.match(line)
+    return found[1].upper() if found else None
+
+
+def read_pushed(line: str, data: bytes) -> str | None:
+    """Return the PDU that an unsolicited code brought by itself: flash texts, on some modems."""
+    if not _PUSHED.match(line) or not data:
+        return None
+    return data.decode("ascii", "replace").strip()
+
+
+def _pairs(lines: Iterable[str], head: re.Pattern[str]) -> Iterable[tuple[re.Match[str], str]]:
+    """Return each head line with the hexadecimal line after it; a head without one is left out."""
+    last: re.Match[str] | None = None
+    for line in lines:
+        if found := head.match(line):
+            last = found
+        elif last is not None and _HEX.fullmatch(line.strip()):
+            yield last, line.strip()
+            last = None
+
+
+def _entry(index: int, length: int, pdu: str) -> Entry:
+    """Check ``pdu`` against its length, which counts octets without the service centre's address.
+
+    Old modems leave that address out altogether; an empty one takes its place.
+    """
+    if len(pdu) == 2 * length:
+        return Entry(index, "00" + pdu, whole=True)
+    centre = int(pdu[:2], 16) + 1
+    return Entry(index, pdu, whole=len(pdu) == 2 * (centre + length))
