@@ -8,7 +8,7 @@ from importlib import import_module
 from bridge import __version__
 from bridge.errors import BridgeError
 
-COMMANDS = ("run", "check_config", "queue", "simulate")
+COMMANDS = ("run", "check_config", "queue", "modem", "dial", "simulate")
 
 
 def build_parser() -> argparse.ArgumentParser:

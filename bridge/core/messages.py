@@ -106,6 +106,8 @@ class Endpoint(NamedTuple):
 CLOUD = Endpoint(Channel.CLOUD)
 CLOUD_SMS = Endpoint(Channel.SMS)
 """SMS by the cloud; each recipient is a lane, named where other channels have their topics."""
+MODEM_SMS = Endpoint(Channel.SMS, "modem")
+"""SMS over the air."""
 
 
 class Lane(NamedTuple):
