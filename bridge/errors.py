@@ -58,7 +58,12 @@ class InvalidCommand(BridgeError):
 
 
 class ModemError(BridgeError):
-    """The modem cannot do what it was asked for."""
+    """The modem cannot do what it was asked for.
+
+    ``prompted`` says that it had asked for what follows the command, and may have got it.
+    """
+
+    prompted = False
 
 
 class ModemGone(ModemError):

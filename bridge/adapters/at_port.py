@@ -66,7 +66,7 @@ RESYNC_TIMEOUT = 10.0
 class _Flight:
     """A command on its way."""
 
-    __slots__ = ("data", "future", "lines", "prompt", "request", "shown", "timeout", "timer")
+    __slots__ = ("data", "future", "lines", "prompt", "prompted", "request", "shown", "timeout", "timer")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class _Flight:
         self.request = request
         self.shown = shown
         self.prompt = prompt
+        self.prompted = False
         self.timeout = timeout
         self.future = future
         self.timer: asyncio.TimerHandle | None = None
@@ -220,6 +221,9 @@ class AtPort:
         self._next()
         try:
             return await flight.future
+        except ModemError as exc:
+            exc.prompted = flight.prompted
+            raise
         finally:
             self._forget(flight)
 
@@ -362,6 +366,7 @@ class AtPort:
 
     def _answer_prompt(self, flight: _Flight) -> None:
         if flight is self._flight:
+            flight.prompted = True
             self._write(flight.prompt or b"")
 
     def _tell(self, urc: Urc, generation: int) -> None:

@@ -151,10 +151,11 @@ class TextCarrier:
             except AtRefused as exc:
                 judgement = judge(exc.final)
                 if not tries or judgement.blame in (Blame.MESSAGE, Blame.NOBODY_KNOWS):
-                    return _Refusal(exc.final, judgement.text, judgement.blame is Blame.NOBODY_KNOWS)
+                    doubt = exc.prompted and judgement.blame is Blame.NOBODY_KNOWS
+                    return _Refusal(exc.final, judgement.text, may_be_out=doubt)
                 await asyncio.sleep(self._try_pause)
             except ModemError as exc:  # silence, or the port broke
-                return _Refusal("", str(exc), may_be_out=True)
+                return _Refusal("", str(exc), may_be_out=exc.prompted)
             else:
                 reference = read_reference(answer.lines)
                 if reference is not None:

@@ -246,6 +246,20 @@ def test_silence_after_the_pdu_leaves_the_text_in_doubt() -> None:
     on_air(scenario)
 
 
+@pytest.mark.parametrize("answer", [SILENT, "ERROR", "+CMS ERROR: 500"])
+def test_before_the_prompt_nothing_can_have_gone_out(answer: str | None) -> None:
+    """A modem that never asked for the text has not got it, whatever it says: it may be tried again."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.script["AT+CMGS"].append(answer)
+        sender = carrier(port)
+        ended = await send(sender, job("hello", silence=0.2))
+        assert (ended.connected, ended.written, ended.complete) == (True, False, False)
+        assert (await send(sender, job("next"))).complete
+
+    on_air(scenario)
+
+
 def test_a_modem_that_is_not_there_or_hangs_takes_nothing() -> None:
     """No modem, a closed port, and one that does not answer the first command: nothing was written."""
 
