@@ -3,8 +3,9 @@ SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
+WORKERS ?= 3
 
-.PHONY: setup demo test testAll lint bench clean
+.PHONY: setup demo node-red test testAll lint bench clean install uninstall deb
 
 setup: $(VENV)/.ready
 
@@ -19,10 +20,20 @@ $(VENV)/.ready: pyproject.toml .ci/packages
 demo: setup
 	$(PY) -m bridge.demo
 
+# The demo, and a private Node-RED 4 with the flows of node-red-flows/; it prints the address.
+node-red: setup
+	sh .ci/node-packages --no-browser
+	$(PY) -m bridge.demo.node_red
+
+# Most tests wait for real processes, so several run at a time.
 test: setup
-	$(PY) -m pytest -m 'not root'
+	sh .ci/node-packages
+	$(PY) -m pytest -n $(WORKERS) -m 'not root and not slow'
 
 testAll: setup
+	sh .ci/node-packages
+	sh .ci/home-assistant
+	sh .ci/box-packages
 	$(PY) -m pytest
 
 lint: setup
@@ -33,6 +44,18 @@ lint: setup
 bench: setup
 	$(PY) -m tests.bench
 
+# On Debian and Raspberry Pi OS, with root. Again for an upgrade: the configuration and the outbox stay.
+install:
+	sh config/debian/install
+
+# PURGE=1 takes the configuration and the outbox too.
+uninstall:
+	sh config/debian/uninstall
+
+# dist/hologram-bridge_VERSION_ARCH.deb, its Python dependencies inside; ARCH=amd64, arm64 or armhf.
+deb: setup
+	PIP="$(PY) -m pip" sh config/debian/build $(ARCH)
+
 clean:
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output bench.json
+	rm -rf $(VENV) .demo .node-red .home-assistant .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ from importlib import import_module
 from bridge import __version__
 from bridge.errors import BridgeError
 
-COMMANDS = ("run", "check_config", "queue", "modem", "dial", "simulate")
+COMMANDS = ("run", "check_config", "doctor", "queue", "modem", "dial", "usb_power", "simulate")
 
 
 def build_parser() -> argparse.ArgumentParser:

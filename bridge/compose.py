@@ -7,26 +7,35 @@ from bridge import __version__
 from bridge.adapters.listener import Limits as InboundLimits
 from bridge.adapters.mqtt import Broker, tls_context
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
+from bridge.core.modem import Identity
 from bridge.core.routing import Route, Router
 from bridge.errors import ConfigError
 from bridge.flow.intake import Policy
 from bridge.flow.speakers import TOTP_CANNOT, CloudAccess
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
+from bridge.protocol.discovery import Device, Recipient
 from bridge.settings import Route as RouteSetting
 from bridge.settings import Settings, effective
 from bridge.store.outbox import Limits
 
+NOBODY = Identity()
+
 CAPABILITIES = ("cloud", "sms", "inbound", "tcp", "udp", "queue", "expiry", "priority", "idempotent_ids")
 """What this version can do, for those who read ``hologram/bridge/info``."""
 
+NO_MODEM = "no modem is managed here (network.interface); use cloud"
 
-def credentials(settings: Settings) -> Credentials:
-    """Return who the device is to the cloud; raises `ConfigError` where that is not said."""
+
+def credentials(settings: Settings, sim: Identity = NOBODY) -> Credentials | None:
+    """Return who the device is to the cloud; None where that is still to be read from the ``sim``.
+
+    TOTP's device id is the SIM's number (ICCID) and its private key the IMSI [hologram-python 0.3].
+    """
     given = settings.credentials
     if settings.cloud.auth == "totp":
         if given.device_id is not None and given.private_key is not None:
             return Totp(given.device_id, given.private_key)
-        raise ConfigError('credentials: give device_id and private_key where cloud.auth is "totp"')
+        return Totp(sim.iccid, sim.imsi) if sim.iccid and sim.imsi else None
     if given.devicekey is not None:
         return DeviceKey(given.devicekey)
     if given.cloud_id is not None and given.cloud_key is not None:
@@ -34,10 +43,10 @@ def credentials(settings: Settings) -> Credentials:
     raise ConfigError("credentials: give devicekey, or cloud_id and cloud_key")
 
 
-def access(settings: Settings) -> CloudAccess:
+def access(settings: Settings, sim: Identity = NOBODY) -> CloudAccess:
     """Return where the cloud is and who we are to it."""
     cloud = settings.cloud
-    return CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings))
+    return CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings, sim))
 
 
 def limits(settings: Settings) -> Limits:
@@ -49,8 +58,9 @@ def limits(settings: Settings) -> Limits:
 def policy(settings: Settings) -> Policy:
     """Return what intake decides by."""
     router = Router([(route.match, _route(route)) for route in settings.routes])
-    refusal = TOTP_CANNOT if isinstance(credentials(settings), Totp) else None
-    return Policy(router, settings.sms.via, refusal)
+    refusal = TOTP_CANNOT if settings.cloud.auth == "totp" else None
+    air = None if settings.network.interface.startswith("cellular") else NO_MODEM
+    return Policy(router, settings.sms.via, refusal, air, settings.sms.max_segments)
 
 
 def _route(route: RouteSetting) -> Route:
@@ -82,6 +92,15 @@ def broker(settings: Settings) -> Broker:
         keepalive=mqtt.keepalive,
         tls=tls,
     )
+
+
+def device(settings: Settings, name: str) -> Device:
+    """Return what Home Assistant is told; ``name`` is the device's id there."""
+    interface = settings.network.interface
+    kind = interface.partition("-")[0]
+    model = f"Hologram bridge ({interface})" if interface else "Hologram bridge"
+    recipients = tuple(Recipient(each.name, each.to) for each in settings.home_assistant.notify)
+    return Device(name, __version__, kind, model, recipients)
 
 
 def inbound_limits(settings: Settings) -> InboundLimits:

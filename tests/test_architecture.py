@@ -23,7 +23,7 @@ LAYERS = {
     "errors": set[str](),
     "logs": {"errors"},
 }
-"""Those not named (app, reload, compose, cli, demo) put things together."""
+"""Those not named (app, reload, compose, managed, cli, sdk, demo) put things together."""
 
 NOT_IN_THE_DAEMON = ("rich", "pytest", "hypothesis", "serial", "asyncio.test_utils", "multiprocessing.pool")
 
@@ -81,7 +81,8 @@ def test_imports_point_one_way(name: str) -> None:
 
 def test_every_package_has_a_rule() -> None:
     """A new package under `bridge` says what it may import, or is one that puts things together."""
-    composing = {"", "app", "reload", "compose", "cli", "demo", "__main__"}
+    composing = {"", "app", "reload", "compose", "managed", "managed_wifi", "cli", "sdk", "demo", "__main__"}
+    composing |= {"answers", "doctor", "service"}
     assert {layer(name) for name in MODULES} <= set(LAYERS) | composing
 
 

@@ -24,7 +24,7 @@ from bridge.demo.children import find_mosquitto
 from bridge.errors import OperationError
 
 DEMO = [sys.executable, "-m", "bridge.demo"]
-NAMES = ("broker", "cloud", "bridge")
+NAMES = ("broker", "cloud", "modem", "bridge")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -97,9 +97,9 @@ def children_of(parent: int) -> dict[str, int]:
         with contextlib.suppress(OSError):
             if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
                 command = (folder / "cmdline").read_bytes()
-                name = (
-                    "broker" if b"mosquitto" in command else "cloud" if b"simulate" in command else "bridge"
-                )
+                words = command.split(b"\0")
+                simulated = words[words.index(b"simulate") + 1].decode() if b"simulate" in words else "bridge"
+                name = "broker" if b"mosquitto" in command else simulated
                 found[name] = int(folder.name)
     return found
 

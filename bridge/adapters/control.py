@@ -22,16 +22,27 @@ LINE_LIMIT = 1 << 20
 ANSWER_WAIT = 600.0
 """Seconds that a client waits: a purge of a million messages takes its time."""
 
+INSTALLED = Path("/run/hologram-bridge/control.sock")
+"""Where ``hologram-bridge.service`` has it, whose runtime directory others are not told of."""
+
+INSTALLED_STORE = Path("/var/lib/hologram-bridge/outbox.db")
+"""That service's store, unless ``store.path`` says otherwise."""
+
 Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def socket_path(configured: Path | None, store: Path) -> Path:
-    """Return where the socket is: as configured, in systemd's runtime directory, or beside the store."""
+    """Return where the socket is: as configured, in systemd's runtime directory, or beside the store.
+
+    Who asks from outside finds that of the service by the service's store.
+    """
     if configured:
         return configured
     runtime = os.environ.get("RUNTIME_DIRECTORY")
     if runtime:
         return Path(runtime.split(":")[0]) / "control.sock"
+    if store == INSTALLED_STORE and os.path.exists(INSTALLED):  # noqa: PTH110 False where one may not look
+        return INSTALLED
     return store.with_name(store.name + ".sock")
 
 

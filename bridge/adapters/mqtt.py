@@ -27,6 +27,7 @@ from bridge.adapters.lean import BufferedSocket, LeanClient, install
 from bridge.adapters.threads import in_thread
 from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
 from bridge.core.messages import RECEIVE_MAXIMUM
+from bridge.core.pulse import Pulse
 
 log = logging.getLogger("mqtt")
 
@@ -112,6 +113,10 @@ class Session:
         self._flushing = False
         self._paused = False
         self._stopping = False
+        self._turns = 0
+        """Tries to connect, and looks at a connection that stands."""
+        self._bursts = 0
+        """Times that something was read."""
         self.connected = False
         self.window = PUBLISH_WINDOW
 
@@ -153,12 +158,13 @@ class Session:
 
     async def _connect_once(self) -> bool:
         """Hold one connection until it ends; return whether the broker had taken it."""
+        self._turns += 1
         self._closed.clear()
         self._reason = ""
         try:
             await in_thread(self._loop, self._connect)
         except (OSError, ValueError) as exc:
-            self._handler.mqtt_down(self._explain(exc))
+            self._handler.mqtt_down(connect_problem(exc, f"{self._broker.host}:{self._broker.port}"))
             return False
         self._attach()
         try:
@@ -182,13 +188,6 @@ class Session:
             )
         else:
             self._client.connect(broker.host, broker.port, broker.keepalive)
-
-    def _explain(self, error: Exception) -> str:
-        where = f"{self._broker.host}:{self._broker.port}"
-        if isinstance(error, ssl.SSLError):
-            return f"TLS with the broker at {where} failed: {error.reason or error}"
-        reason = getattr(error, "strerror", None) or str(error)
-        return f"no broker at {where}: {reason}"
 
     def _attach(self) -> None:
         sock: Any = self._client.socket()
@@ -226,6 +225,7 @@ class Session:
                 async with asyncio.timeout(1.0):
                     await self._closed.wait()
             except TimeoutError:
+                self._turns += 1
                 if not self.connected and self._loop.time() - started > CONNACK_WAIT:
                     return
                 self._client.loop_misc()
@@ -294,6 +294,7 @@ class Session:
     def _readable(self) -> None:
         if self._sock is None or self._paused:
             return
+        self._bursts += 1
         try:
             self._read_burst()
         except (ValueError, IndexError, MQTTException) as exc:  # a packet that is no MQTT
@@ -382,6 +383,12 @@ class Session:
 
     # -- for the owner -----------------------------------------------------------------------------------
 
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far the session has come, for the watchdog."""
+        paused = self._paused and self._sock is not None
+        progress = self._bursts if paused else self._turns
+        return (Pulse(f"broker {self._broker.client_id}", progress, owes=not self._stopping),)
+
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge ``delivery``, unless its connection is gone: then the broker will send it again."""
         if delivery.qos and self.connected and delivery.epoch == self._epoch:
@@ -450,6 +457,16 @@ def _properties(found: PahoProperties | None) -> Properties:
         given.get("CorrelationData"),
         tuple(given.get("UserProperty", ())),
     )
+
+
+def connect_problem(error: Exception, where: str) -> str:
+    """Return why the broker at ``where`` could not be connected to, for a person."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS with the broker at {where} failed: {error.verify_message} ({error.reason})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with the broker at {where} failed: {error.reason or error}"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"no broker at {where}: {reason}"
 
 
 def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:

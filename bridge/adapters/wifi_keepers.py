@@ -212,7 +212,10 @@ class WpaSupplicant:
             raise LinkError(f"wpa_supplicant refused {command}: {(said.out or said.error).strip()}")
 
     async def _ask(self, *arguments: str) -> Said:
-        return await self._programs.run("wpa_cli", "-i", self._interface, *arguments)
+        # The answers come to a socket of wpa_cli's own, by default in /tmp: a service has another one there.
+        runtime = os.environ.get("RUNTIME_DIRECTORY")
+        own = ("-s", runtime.split(":")[0]) if runtime else ()
+        return await self._programs.run("wpa_cli", *own, "-i", self._interface, *arguments)
 
 
 async def keeper(

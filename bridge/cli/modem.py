@@ -26,7 +26,11 @@ example: hologram-bridge modem at "AT+CSQ" --device /dev/ttyUSB2"""
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    parser = subparsers.add_parser("modem", help="ask the modem something", description=__doc__)
+    parser = subparsers.add_parser(
+        "modem",
+        help="ask the modem something",
+        description="Ask the modem something: through the running daemon, else on its port.",
+    )
     commands = parser.add_subparsers(dest="modem_command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
         command = commands.add_parser(

@@ -12,6 +12,7 @@ from bridge.flow.health import Health
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher
 from bridge.flow.results import Results
+from bridge.flow.switch import Switch
 from bridge.flow.uplink import Uplink
 from bridge.settings import Settings
 from bridge.store.clock import read_clock
@@ -62,7 +63,7 @@ class _Offline:
         )
         self.results = Results(self.outbox, publisher, names, read_clock)
         self.uplink = Uplink(
-            self.outbox, self.writer, self.results, {}, {},
+            self.outbox, self.writer, self.results, Switch({}, {}, identified=lambda: False),
             slots=0, clock=read_clock, timer=loop, on_condition=lambda *_: None,
             on_event=lambda *_, **__: None,
         )  # fmt: skip

@@ -22,7 +22,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the command."""
     from bridge.cli.options import add_config
 
-    parser = subparsers.add_parser("queue", help="look at the outbox and act on it", description=__doc__)
+    parser = subparsers.add_parser(
+        "queue",
+        help="look at the outbox and act on it",
+        description="Look at the outbox and act on it: through the running daemon, else on the file itself.",
+    )
     commands = parser.add_subparsers(dest="queue_command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

@@ -22,7 +22,7 @@ _INBOUND_PORT: Final = 4010
 
 
 _EPILOG: Final = f"""\
-{(faults.__doc__ or "").partition(chr(10) * 2)[2]}
+{(faults.__doc__ or "").partition(chr(10) * 2)[2].replace("``", "")}
 orders while it runs, with --control PATH: hologram-bridge simulate tell PATH ORDER
 example: hologram-bridge simulate modem --profile bg96 --link /tmp/at --cloud 127.0.0.1:9999"""
 
@@ -89,7 +89,7 @@ def add_tell(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "tell",
         help="give an order to a simulated modem that runs",
         description="Send an order and print the answer.",
-        epilog=(tell.__doc__ or "").partition("\n\n")[2],
+        epilog=(tell.__doc__ or "").partition("\n\n")[2].replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="its --control")

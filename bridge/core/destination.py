@@ -44,6 +44,10 @@ class Destination:
         self.failures = 0
         self.not_before = 0.0
         self.reason = ""
+        self.down_since: float | None = None
+        """Monotonic seconds since when nothing was heard of it, while it is down."""
+        self.heard_at: float | None = None
+        """Monotonic seconds when it answered last."""
         self._unanswered: set[int] = set()
 
     def may_start(self, mono: float, under_way: int) -> int:
@@ -59,10 +63,13 @@ class Destination:
     def learn(self, kind: Kind, lane_id: int, mono: float, reason: str) -> bool:
         """Take in how an exchange on ``lane_id`` ended; return whether the condition changed."""
         before = self.condition
+        if kind in (Kind.ACCEPTED, Kind.REFUSED, Kind.HELD):
+            self.heard_at = mono
         if kind in (Kind.ACCEPTED, Kind.REFUSED):
             self._answered()
         elif kind is Kind.HELD:
             self._stop(Condition.HELD, mono + HOLD, reason)
+            self.down_since = None
         elif kind is Kind.UNREACHED:
             self._fail(mono, reason)
         else:
@@ -71,20 +78,28 @@ class Destination:
                 self._fail(mono, reason)
         return self.condition is not before
 
-    def release(self) -> None:
-        """Let a try start at once: new credentials, a flush, or a link that came back."""
+    def release(self) -> bool:
+        """Let a try start at once: new credentials, a flush, or a link that came back.
+
+        Return whether the condition changed: who was held is taken to be well until the next answer.
+        """
         self.not_before = 0.0
-        if self.condition is Condition.HELD:
+        held = self.condition is Condition.HELD
+        if held:
             self._answered()
+        return held
 
     def _answered(self) -> None:
         self.condition, self.failures, self.reason = Condition.UP, 0, ""
+        self.down_since = None
         self._unanswered.clear()
 
     def _fail(self, mono: float, reason: str) -> None:
         if self.condition is Condition.UP or mono >= self.not_before:
             # Exchanges that were under way together fail together: they are one failure, not many.
             self.failures += 1
+            if self.down_since is None:
+                self.down_since = mono
             self._stop(Condition.DOWN, mono + backoff(self.failures), reason)
 
     def _stop(self, condition: Condition, not_before: float, reason: str) -> None:

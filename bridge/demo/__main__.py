@@ -6,17 +6,21 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bridge.demo.stop import Stop
 from bridge.errors import BridgeError, OperationError
+
+if TYPE_CHECKING:
+    from bridge.demo.stage import Stage
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = argparse.ArgumentParser(
         prog="python -m bridge.demo",
-        description="Start a private broker, a simulated cloud and the bridge, and show messages flow. "
-        "Ctrl-C ends everything it started.",
+        description="Start a private broker, a simulated cloud and modem, and the bridge, "
+        "and show messages flow. Ctrl-C ends everything it started.",
         epilog="MOSQUITTO in the environment names another broker program.",
     )
     parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
@@ -71,7 +75,7 @@ def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
     sys.stdout.flush()
 
 
-def _view_of(board: object, *, plain: bool) -> Callable[[int], object]:
+def _view_of(board: object, *, plain: bool) -> "Callable[[Stage], object]":
     from bridge.demo.board import Board
     from bridge.demo.stage import try_lines
 
@@ -79,12 +83,12 @@ def _view_of(board: object, *, plain: bool) -> Callable[[int], object]:
     if plain:
         from bridge.demo.plain import PlainView
 
-        return lambda port: PlainView(board, try_lines(port))
+        return lambda on: PlainView(board, try_lines(on))
     try:
         from bridge.demo.live import LiveView
     except ModuleNotFoundError as error:
         raise OperationError(f"{error.name} is missing; run: make setup (or use --plain)") from None
-    return lambda port: LiveView(board, try_lines(port), port)
+    return lambda on: LiveView(board, try_lines(on), on.broker_port)
 
 
 if __name__ == "__main__":

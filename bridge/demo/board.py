@@ -81,6 +81,9 @@ class Board:
         self.prefix = prefix
         self.online = False
         self.version = ""
+        self.network = ""
+        """The state of the link."""
+        self.signal = ""
         self.health: Health | None = None
         self.taken = 0
         self.counts: dict[str, int] = {}
@@ -112,6 +115,7 @@ class Board:
                 "event": self._event,
                 "bridge/health": self._health,
                 "bridge/info": self._info,
+                "network/status": self._network,
             }.get(below)
             return reader(json.loads(payload), now) if reader else []
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -201,6 +205,16 @@ class Board:
             return []
         text = ", ".join([health.state, *reasons])
         return [Line(now, "health", shown(f"{text}; {told['queue']['messages']} queued"))]
+
+    def _network(self, status: dict[str, Any], now: float) -> list[Line]:
+        signal = (status.get("signal") or {}).get("rssi_dbm")
+        parts = [status["state"], status["operator"], status["technology"]]
+        self.signal = "" if signal is None else f"{signal} dBm"
+        told = ", ".join(shown(part) for part in [*parts, status["local_ip"], status["error"]] if part)
+        before, self.network = self.network, shown(status["state"])
+        if before == self.network:
+            return []
+        return [Line(now, "network", told)]
 
     def _info(self, info: dict[str, Any], now: float) -> list[Line]:
         before, self.version = self.version, shown(info["version"])

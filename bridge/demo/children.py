@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bridge.errors import OperationError
@@ -99,11 +99,22 @@ def free_port() -> int:
 
 def wait_for_port(child: Child, port: int, *, seconds: float = 10.0) -> None:
     """Wait until ``child`` listens on ``port``; raises `OperationError` if it ends or takes too long."""
+
+    def listens() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return True
+        return False
+
+    wait_until(child, listens, f"does not listen on port {port}", seconds=seconds)
+
+
+def wait_until(child: Child, ready: Callable[[], bool], lacking: str, *, seconds: float = 10.0) -> None:
+    """Wait until ``child`` is ``ready``; raises `OperationError` if it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while True:
         child.check()
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        if ready():
             return
         if time.monotonic() > deadline:
-            raise OperationError(f"{child.name} does not listen on port {port} after {seconds:.0f} s")
+            raise OperationError(f"{child.name} {lacking} after {seconds:.0f} s")
         time.sleep(0.02)

@@ -29,7 +29,7 @@ _NOTE_STAYS = 12.0
 """Seconds after which a note has been read."""
 
 _WAY = "a message's way: mosquitto → on disk → the cloud → its result back to mosquitto"
-_LOW = 18
+_LOW = 20
 """Lines under which only the messages are shown."""
 
 _Item = TypeVar("_Item")
@@ -41,7 +41,7 @@ _COLOURS = {
     "done": "cyan",
     "unconfirmed": "magenta",
 }
-_NOTED = {"demo", "event", "rejected", "expired", "dropped", "failed", "unconfirmed"}
+_NOTED = {"demo", "event", "network", "rejected", "expired", "dropped", "failed", "unconfirmed"}
 """What is worth the line under the counters."""
 
 
@@ -133,6 +133,11 @@ class LiveView:
         else:
             back = max(0.0, self._cloud_back_at - now)
             line.append("  cloud ").append(f"○ down, {back:.0f} s", style="bold red")
+        linked = board.network == "connected"
+        line.append("  modem ").append(
+            f"{'●' if linked else '○'} {board.signal if linked else board.network}",
+            style="green" if linked else "bold yellow",
+        )
         condition = board.condition()
         good = condition == "online"
         line.append("  bridge ").append(

@@ -21,7 +21,7 @@ class PlainView:
         self._summary_at: float | None = None
 
     def __enter__(self) -> Self:
-        print("a private broker, a simulated cloud and the bridge are starting; Ctrl-C ends them all")
+        print("a private broker, a simulated cloud, a simulated modem and the bridge start; Ctrl-C ends all")
         print("try in another terminal:")
         for each in self._tries:
             print(f"  {each.what:<7} {each.line}")

@@ -20,13 +20,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bridge.demo import tries
 from bridge.demo.board import Board, Line
-from bridge.demo.children import Child, find_mosquitto, free_port, wait_for_port
+from bridge.demo.children import Child, find_mosquitto, free_port, wait_for_port, wait_until
 from bridge.demo.script import CloudDown, CloudUp, Publish, Step, story
 from bridge.demo.stop import Stop
 from bridge.errors import OperationError
 
 PREFIX = "hologram"
 DEVICEKEY = "demo1234"
+MODEM = "nova-u201"
 CLOUD_DELAY = 0.3
 """Seconds that the simulated cloud takes for each answer, as over LTE."""
 
@@ -56,7 +57,7 @@ class View(Protocol):
 
 
 class Stage:
-    """The children, by the order in which they start; a simulated modem will be one more of them."""
+    """The children, by the order in which they start."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         mosquitto = find_mosquitto(environment)
@@ -76,20 +77,32 @@ class Stage:
             folder / "cloud.log",
             clean,
         )  # fmt: skip
-        self.bridge = Child(
-            "the bridge",
-            [*python, "run", "-c", str(_bridge_file(folder, self.broker_port, self.cloud_port))],
-            folder / "bridge.log",
+        self.ports = [folder / "modem-at", folder / "modem-dial"]
+        self.inbound_port = free_port()
+        self.modem_control = folder / "modem"
+        self.modem = Child(
+            "the simulated modem",
+            [*python, "simulate", "modem", "--quiet", "--profile", MODEM, "--registration", "0.5",
+             "--control", str(self.modem_control), "--inbound-port", str(self.inbound_port),
+             *(word for port in self.ports for word in ("--link", str(port)))],
+            folder / "modem.log",
             clean,
+        )  # fmt: skip
+        configuration = _bridge_file(folder, self.broker_port, self.cloud_port, self.ports)
+        self.bridge = Child(
+            "the bridge", [*python, "run", "-c", str(configuration)], folder / "bridge.log", clean
         )
-        self.children = [self.broker, self.cloud, self.bridge]
+        self.children = [self.broker, self.cloud, self.modem, self.bridge]
 
     def start(self) -> None:
         """Start them; raises `OperationError` where one does not come up."""
         self.broker.start()
         wait_for_port(self.broker, self.broker_port)
-        for child in self.children[1:]:
+        for child in (self.cloud, self.modem):
             child.start()
+        # So that the story begins with a modem, and not with the search for it.
+        wait_until(self.modem, lambda: all(port.exists() for port in self.ports), "has no ports")
+        self.bridge.start()
         # Under load the bridge can be there first, and its first message would seem to fail.
         wait_for_port(self.cloud, self.cloud_port)
 
@@ -228,14 +241,14 @@ class Performance:
 
 
 def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
-    """Build the stage and play on it; ``view_of`` makes the view from the broker's port."""
-    with stage(os.environ) as built, view_of(built.broker_port) as view:
+    """Build the stage and play on it; ``view_of`` makes the view of it."""
+    with stage(os.environ) as built, view_of(built) as view:
         Performance(built, board, view, stop).run(seconds)
 
 
-def try_lines(port: int) -> list[tries.Try]:
+def try_lines(on: Stage) -> list[tries.Try]:
     """Return the lines to try."""
-    return tries.lines(port, PREFIX)
+    return tries.lines(on.broker_port, on.inbound_port, PREFIX)
 
 
 def _client(heard: Heard) -> paho.Client:
@@ -278,7 +291,7 @@ def _broker_file(folder: Path, port: int) -> Path:
     return path
 
 
-def _bridge_file(folder: Path, broker_port: int, cloud_port: int) -> Path:
+def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Path]) -> Path:
     """Write the bridge's configuration; JSON is HJSON too."""
     path = folder / "bridge.hjson"
     settings = {
@@ -290,7 +303,12 @@ def _bridge_file(folder: Path, broker_port: int, cloud_port: int) -> Path:
             "client_id": "hologram-bridge-demo",
             "prefix": PREFIX,
         },
-        "inbound": {"host": "127.0.0.1", "port": free_port()},
+        "network": {
+            "interface": f"cellular-{MODEM}",
+            "device": [str(port) for port in modem],
+            "poll": 5,
+        },
+        "inbound": {"host": "127.0.0.1", "port": 4010, "protocols": ["tcp"]},
         "store": {"path": str(folder / "outbox.db")},
         "control": {"path": str(folder / "control.sock")},
         "home_assistant": {"enabled": False},

@@ -1,14 +1,15 @@
 """Controls: the commands that are about the bridge itself, from MQTT and from the control socket."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from bridge.core.delivery import Delivery
 from bridge.core.messages import Channel, Now, Queued, Reply, Result, State
 from bridge.core.retry import Kind, Reading
-from bridge.errors import InvalidCommand
+from bridge.errors import BridgeError, InvalidCommand
 from bridge.flow.intake import Acknowledger, id_source
 from bridge.flow.names import Names
 from bridge.flow.results import Results
@@ -50,6 +51,9 @@ class Controls:
         self._on_results = on_results
         self._on_change = on_change
         self._new_id = id_source()
+        self.network: Callable[[str, float | None], Coroutine[Any, Any, str]] | None = None
+        """Carries out a command about the network and returns what was done; None: none is managed."""
+        self._orders: set[asyncio.Future[str]] = set()
         uplink.paused = bool(outbox.meta(PAUSED))
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
@@ -106,16 +110,42 @@ class Controls:
     def _run(self, command: commands.Control, end: Callable[[State, str], None]) -> None:
         log.info("%s command: %s", command.channel, command.command)
         if command.channel is Channel.NETWORK:
-            end(State.FAILED, 'no network interface is managed here (network.interface is "")')
+            self._run_network(command, end)
             return
         if command.command == "purge":
             self.purge(lambda number: end(State.DONE, f"purged {number} messages"))
         elif command.command == "flush":
             self._uplink.flush()
+            self._on_change()
             end(State.DONE, "everything is tried now")
         else:
             self.pause(command.command == "pause")
             end(State.DONE, "sending is paused" if self._uplink.paused else "sending goes on")
+
+    def _run_network(self, command: commands.Control, end: Callable[[State, str], None]) -> None:
+        if self.network is None:
+            end(State.FAILED, 'no network interface is managed here (network.interface is "")')
+            return
+        order = asyncio.ensure_future(self.network(command.command, command.timeout))
+        self._orders.add(order)
+
+        def ended(_: object) -> None:
+            self._orders.discard(order)
+            if order.cancelled():
+                end(State.FAILED, "the bridge stopped meanwhile")
+            elif isinstance(error := order.exception(), BridgeError):
+                end(State.FAILED, str(error))
+            elif error:
+                raise error
+            else:
+                end(State.DONE, order.result())
+
+        order.add_done_callback(ended)
+
+    def stop(self) -> None:
+        """Give up the commands about the network that are under way; each gets its result."""
+        for order in self._orders:
+            order.cancel()
 
     def pause(self, paused: bool) -> None:  # the switch itself
         """Stop or go on sending; messages are taken in all the while."""

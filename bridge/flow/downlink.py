@@ -2,7 +2,8 @@
 
 Way of one message: whole in memory; written as a report in the writer's transaction; after the commit its
 sender's connection is closed, the publisher sends it at QoS 1, and it is told as an event. It leaves the disk
-when the broker has acknowledged it.
+when the broker has acknowledged it. What waits for that may take as much of the disk as the outbox may:
+beyond it nothing more is taken, so that a broker that is away for long does not cost the outbox its room.
 """
 
 import logging
@@ -38,8 +39,9 @@ class Downlink:
         call_later: Callable[[float, Callable[[], None]], object],
         on_event: Callable[..., None],
         on_reports: Callable[[], None],
+        on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``on_reports`` is told when there is something new to publish."""
+        """``on_reports`` is told of what is new to publish, ``on_problem`` that too much waits for it."""
         self._outbox = outbox
         self._writer = writer
         self._names = names
@@ -47,13 +49,20 @@ class Downlink:
         self._call_later = call_later
         self._on_event = on_event
         self._on_reports = on_reports
+        self._on_problem = on_problem
+        self._crowded = False
         self._new_id = id_source()
         self._wasted = Traffic()
 
     @property
     def taking(self) -> bool:
         """Whether there is room on the disk."""
-        return not self._writer.full
+        return not self._writer.full and not self.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as much waits for the broker as may."""
+        return self._outbox.ledger.report_bytes >= self._outbox.limits.max_bytes
 
     def received(self, message: Received, durable: Callable[[], None]) -> None:
         """Make ``message`` durable, say so by ``durable``, and have it published."""
@@ -80,12 +89,25 @@ class Downlink:
     def _stored(self, message_id: str, message: Received, durable: Callable[[], None], _: object) -> None:
         """Runs after the commit."""
         durable()
+        self._look_at_room()
         size = len(message.data)
         log.debug("message %s: %d bytes from %s by %s", message_id, size, message.peer, message.protocol)
         self._on_reports()
         self._on_event(
             "message.received", id=message_id, peer=message.peer, protocol=message.protocol, bytes=size
         )
+
+    def _look_at_room(self) -> None:
+        """Say once that too much waits."""
+        before, self._crowded = self._crowded, self.crowded
+        if self._crowded and not before:
+            held = self._outbox.ledger.report_bytes
+            text = (
+                f"nothing comes in: {held} bytes wait for the broker (store.max_bytes); is it there, and "
+                "does its access list let us publish?"
+            )
+            log.error("%s", text)
+            self._on_problem(text)
 
     def wasted(self, traffic: Traffic) -> None:
         """Count what a connection cost that brought no message."""

@@ -45,6 +45,7 @@ class Health:
             "bytes": {"today": _traffic(today), "month": _traffic(month)},
             "destinations": self._destinations(),
             "inbound": self.inbound(),
+            "reports": {"bytes": self._outbox.ledger.report_bytes},
             "sessions_lost": self.sessions_lost,
             "last_error": self._last_error,
             "uptime": round(now.mono - self._started, 1),
@@ -58,6 +59,8 @@ class Health:
     def _state(self) -> str:
         if self._writer.full:
             return "store_full"
+        if self._outbox.ledger.report_bytes >= self._outbox.limits.max_bytes:
+            return "reports_full"
         if self._uplink.paused:
             return "paused"
         held = any(d.condition.value == "held" for d in self._uplink.conditions.values())

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from bridge.core.delivery import Delivery
 from bridge.core.messages import (
     CLOUD_SMS,
+    MODEM_SMS,
     Channel,
     Endpoint,
     Lane,
@@ -25,6 +26,7 @@ from bridge.core.messages import (
     Result,
     State,
 )
+from bridge.core.pulse import Pulse
 from bridge.core.retry import Kind, Reading
 from bridge.core.routing import Router
 from bridge.core.topics import check_cloud_topic
@@ -33,6 +35,7 @@ from bridge.flow.names import Names
 from bridge.flow.results import Results
 from bridge.protocol import commands
 from bridge.protocol.cloud import check_sms_body
+from bridge.protocol.sms.segments import check_text
 from bridge.store.outbox import Acceptance, Outbox, Verdict
 from bridge.store.receipts import Receipt, digest
 from bridge.store.writer import Writer
@@ -53,6 +56,9 @@ class Policy(NamedTuple):
     default_via: str = "cloud"
     sms_refusal: str | None = None
     """Why the cloud cannot send SMS with these credentials, if so."""
+    air_refusal: str | None = "no modem is managed here (network.interface); use cloud"
+    """Why no SMS goes over the air, if so."""
+    max_segments: int = 4
 
 
 class Acknowledger(Protocol):
@@ -92,6 +98,13 @@ class Intake:
         self._on_queued = on_queued
         self._on_results = on_results
         self._new_id = id_source()
+        self._taken = self._ended = 0
+        """Deliveries that went to the writer, and those of them that ended."""
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far the deliveries have come, for the watchdog."""
+        owes = self._taken > self._ended and not self._writer.full
+        return (Pulse("intake", self._ended, owes),)
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one delivery; `session` gets its acknowledgement."""
@@ -106,6 +119,7 @@ class Intake:
             self._let_go(delivery)
             return
         topic = self._names.below(delivery.topic)
+        self._taken += 1
         try:
             message = self._message(topic, delivery)
         except InvalidCommand as exc:
@@ -162,13 +176,16 @@ class Intake:
         return self._build(lane, command.payload, options, min(lifetimes, default=None), route.max_attempts)
 
     def _sms(self, command: commands.Sms) -> Message:
-        if (command.via or self.policy.default_via) == "modem":
-            raise InvalidCommand("via", "modem", "no modem is managed here (network.interface); use cloud")
-        if self.policy.sms_refusal:
-            raise InvalidCommand("via", "cloud", self.policy.sms_refusal)
-        check_sms_body(command.body)
+        via = command.via or self.policy.default_via
+        refusal = self.policy.air_refusal if via == "modem" else self.policy.sms_refusal
+        if refusal:
+            raise InvalidCommand("via", via, refusal)
+        if via == "modem":
+            check_text(command.body, self.policy.max_segments)
+        else:
+            check_sms_body(command.body)
         priority = Priority.NORMAL if command.options.priority is None else command.options.priority
-        lane = Lane(CLOUD_SMS, (command.to,), priority)
+        lane = Lane(MODEM_SMS if via == "modem" else CLOUD_SMS, (command.to,), priority)
         return self._build(lane, command.body.encode(), command.options, command.options.lifetime, None)
 
     def _build(
@@ -219,6 +236,7 @@ class Intake:
     ) -> None:
         """Runs after the commit."""
         acceptance, ended = value
+        self._ended += 1
         session.ack(delivery)
         for result in ended:
             self._results.tell(result)
@@ -270,6 +288,7 @@ class Intake:
     def _refused(
         self, result: Result, delivery: Delivery, session: Acknowledger, new: bool
     ) -> None:  # partial
+        self._ended += 1
         session.ack(delivery)
         if new:
             self._results.tell(result)

@@ -22,6 +22,9 @@ log = logging.getLogger("bridge")
 HEALTH_EVERY = 60.0
 """Seconds between publications of the health without a change."""
 
+SETTLED = 1.0
+"""Seconds after a change of condition when what brought it about is surely recorded."""
+
 SWEEP_EVERY = 30.0
 """Seconds between looks at the clock and at old ids."""
 
@@ -39,7 +42,9 @@ class Monitor:
         clock: Callable[[], Now],
         *,
         call_later: Callable[[float, Callable[[], None]], object],
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_step`` is told when the clock was set: time-based codes that were refused may be right now."""
         self._outbox = outbox
         self._writer = writer
         self._publisher = publisher
@@ -47,6 +52,7 @@ class Monitor:
         self._names = names
         self._clock = clock
         self._call_later = call_later
+        self._on_step = on_step
         self.session_number: int = outbox.meta("session") or 0
         """Ours for the broker session; 0 before the first."""
         self._offline_for = ""
@@ -115,6 +121,8 @@ class Monitor:
         if destination.condition is Condition.HELD:
             self._publisher.event("cloud.auth_failed", description=destination.reason)
         self.publish_health()
+        # What it was learned from is recorded a moment later; then the figures are right too.
+        self._call_later(SETTLED, self.publish_health)
 
     def problem(self, component: str, text: str) -> None:
         """Something that a person may have to look at."""
@@ -139,6 +147,7 @@ class Monitor:
         def swept(step: float) -> None:
             if step:
                 log.warning("the clock stepped by %.0f s; queued messages keep their age", step)
+                self._on_step()
             self._call_later(SWEEP_EVERY, self._sweep)
 
         self._writer.settle(self._outbox.sweep, swept)

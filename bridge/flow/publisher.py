@@ -77,6 +77,10 @@ class Publisher:
         self._acknowledged: list[int] = []
         self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._states: dict[str, bytes] = {}
+        self._taken_back: dict[str, Callable[[], None]] = {}
+        """Topics whose retained state is to go, and whom to tell when it has."""
+        self._going: dict[int, str] = {}
+        """Those topics by the packet id of what removes their state."""
         self._pumping = False
         self._held: dict[int, None] = {}
         """Sequence numbers of reports that the broker refused."""
@@ -121,6 +125,8 @@ class Publisher:
 
     def published(self, mid: int, problem: str | None) -> None:
         """The broker has the publication ``mid``, or refuses it."""
+        if (topic := self._going.pop(mid, None)) and not problem:
+            self._taken_back.pop(topic, _nobody)()
         seq = self._under_way.pop(mid, None)
         if seq is None:
             return
@@ -186,12 +192,27 @@ class Publisher:
             if self._link and self._link.connected:
                 self._link.publish(topic, payload, qos=1, retain=True)
 
+    def take_back(self, topic: str, then: Callable[[], None]) -> None:
+        """Have the broker forget the retained state of ``topic``; ``then`` is called when it has."""
+        self._states.pop(topic, None)
+        self._taken_back[topic] = then
+        self._remove(topic)
+
+    def _remove(self, topic: str) -> None:
+        if self._link and (mid := self._link.publish(topic, b"", qos=1, retain=True)) is not None:
+            self._going[mid] = topic
+
+    def repeat(self) -> None:
+        """Publish every retained state again, for somebody who has just come."""
+        if self._link and self._link.connected:
+            for topic, payload in self._states.items():
+                self._link.publish(topic, payload, qos=1, retain=True)
+
     def up(self) -> None:
         """The session stands: tell everything that waits."""
-        link = self._link
-        assert link is not None
-        for topic, payload in self._states.items():
-            link.publish(topic, payload, qos=1, retain=True)
+        for topic in set(self._taken_back) - set(self._going.values()):
+            self._remove(topic)
+        self.repeat()
         self._tell_events()
         self.wake()
 
@@ -199,6 +220,10 @@ class Publisher:
         link = self._link
         while self._events and link and link.publish_event(self._names.event, self._events[0]):
             self._events.popleft()
+
+
+def _nobody() -> None:
+    """Nobody is to be told."""
 
 
 def write_properties(properties: Properties) -> str | None:

@@ -1,10 +1,10 @@
 """Results: recorded in the transaction that ends their command, told by event after it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge.core.delivery import Properties
-from bridge.core.messages import Message, Now, Queued, Reply, Result, State, Traffic
+from bridge.core.messages import Channel, Message, Now, Queued, Reply, Result, State, Traffic
 from bridge.core.retry import Reading
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher, write_properties
@@ -78,10 +78,16 @@ class Results:
     def tell(self, result: Result) -> None:
         """Publish ``result``, now durable, and its event."""
         self._publisher.wake()
-        events = _SMS_EVENTS if result.channel.value == "sms" else _EVENTS
-        event_type = events.get(result.state)
+        event_type = _events_of(result.channel).get(result.state)
         if event_type:
             self._publisher.event(event_type, **_about(result))
+
+
+def _events_of(channel: Channel) -> Mapping[State, str]:
+    """Return the events that tell of results; a command about the bridge itself is no message."""
+    if channel in (Channel.NETWORK, Channel.QUEUE):
+        return {}
+    return _SMS_EVENTS if channel is Channel.SMS else _EVENTS
 
 
 def _about(result: Result) -> dict[str, Any]:

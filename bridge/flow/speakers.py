@@ -23,7 +23,8 @@ class CloudAccess(NamedTuple):
     host: str
     port: int
     timeout: float
-    credentials: cloud.Credentials
+    credentials: cloud.Credentials | None
+    """None until the SIM has told who it is; nothing is sent to the cloud before."""
 
 
 class Speaker(Protocol):
@@ -51,6 +52,7 @@ class CloudSpeaker:
     def job(self, queued: Queued) -> Job:
         """Return the exchange of the JSON or TOTP form."""
         access = self._access()
+        assert access.credentials is not None  # the switch waits for them
         request = cloud.encode(access.credentials, queued.lane.topics, queued.payload, self._clock().wall)
         return cloud_job(access, request)
 
@@ -75,6 +77,7 @@ class SmsSpeaker:
         credentials = access.credentials
         if isinstance(credentials, cloud.Totp):
             raise InvalidCommand("via", "cloud", TOTP_CANNOT)
+        assert credentials is not None  # the switch waits for them
         request = cloud.encode_sms(credentials, queued.lane.names[0], queued.payload.decode())
         return cloud_job(access, request)
 

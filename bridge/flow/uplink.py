@@ -6,13 +6,14 @@ holds even then.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bridge.core.destination import Condition, Destination
-from bridge.core.exchange import Carrier, Outcome
-from bridge.core.messages import Channel, Endpoint, Now, Queued, Result, State
+from bridge.core.exchange import Carrier, Job, Outcome
+from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Now, Queued, Result, State
+from bridge.core.pulse import Pulse
 from bridge.core.retry import Decision, Kind, Reading, Verdict, backoff, decide
 from bridge.errors import InvalidCommand
 from bridge.flow.results import Results
@@ -39,12 +40,35 @@ class Timer(Protocol):
         """Call back after ``delay`` seconds."""
 
 
+class Line(NamedTuple):
+    """Who speaks to an endpoint, and what carries it there."""
+
+    speaker: Speaker
+    carrier: Carrier
+
+
+class Ways(Protocol):
+    """Knows the way to each endpoint; the ways change as links come and go."""
+
+    def ready(self, endpoint: Endpoint) -> bool:
+        """Whether the way there is not known to be closed."""
+
+    def line(self, endpoint: Endpoint) -> Line:
+        """Return the way there."""
+
+
 class _Traffic:
     """One destination and its lanes that are under way."""
 
     def __init__(self, slots: int) -> None:
         self.destination = Destination(slots)
         self.busy: dict[int, Queued] = {}
+        self.out = 0
+        """Exchanges that the carrier has, of those that are busy."""
+        self.limit = 0.0
+        """Seconds that the longest of them may take."""
+        self.moves = 0
+        """Exchanges that began, and that ended."""
 
 
 class Uplink:
@@ -55,32 +79,32 @@ class Uplink:
         outbox: Outbox,
         writer: Writer,
         results: Results,
-        carriers: Mapping[Channel, Carrier],
-        speakers: Mapping[Channel, Speaker],
+        ways: Ways,
         *,
         slots: int,
         clock: Callable[[], Now],
         timer: Timer,
         on_condition: Callable[[Endpoint, Destination], None],
         on_event: Callable[..., None],
+        on_released: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_condition`` is told what an answer or its absence changed; ``on_released`` that all may go."""
         self.slots = slots
         self.paused = False
-        self.link_up = True
-        """Whether the network is not known to be down."""
         self._outbox = outbox
         self._writer = writer
         self._results = results
-        self._carriers = carriers
-        self._speakers = speakers
+        self._ways = ways
         self._clock = clock
         self._timer = timer
         self._on_condition = on_condition
         self._on_event = on_event
+        self._on_released = on_released
         self._traffic: dict[Endpoint, _Traffic] = {}
         self._scheduled = False
         self._stopping = False
         self._next_retry: float | None = None
+        self._looks = 0
 
     def start(self) -> None:
         """Take up what an earlier run left."""
@@ -96,7 +120,7 @@ class Uplink:
     def wake(self, endpoint: Endpoint | None = None) -> None:
         """There is something to send, or one may try again."""
         if endpoint is not None and endpoint not in self._traffic:
-            self._traffic[endpoint] = _Traffic(self.slots)
+            self._traffic[endpoint] = _Traffic(self._slots_of(endpoint))
         if not self._scheduled:
             self._scheduled = True
             self._timer.call_soon(self._fill)
@@ -106,6 +130,16 @@ class Uplink:
         """The condition of each destination."""
         return {endpoint: traffic.destination for endpoint, traffic in self._traffic.items()}
 
+    def unreached_since(self) -> float | None:
+        """Return since when (monotonic seconds) nothing was reached although something is tried, else None.
+
+        What needs no answer, or no link, says nothing about it.
+        """
+        known = [traffic.destination for endpoint, traffic in self._traffic.items() if _connects(endpoint)]
+        down = [each.down_since for each in known if each.down_since is not None]
+        heard = [each.heard_at for each in known if each.heard_at is not None]
+        return max(down + heard) if down else None
+
     @property
     def under_way(self) -> int:
         """How many messages are under way."""
@@ -114,8 +148,12 @@ class Uplink:
     def set_slots(self, slots: int) -> None:
         """Let ``slots`` messages per destination be under way from now on."""
         self.slots = slots
-        for traffic in self._traffic.values():
-            traffic.destination.slots = slots
+        for endpoint, traffic in self._traffic.items():
+            traffic.destination.slots = self._slots_of(endpoint)
+
+    def _slots_of(self, endpoint: Endpoint) -> int:
+        """A modem sends one text at a time, and what is marked as begun should be under way."""
+        return 1 if endpoint == MODEM_SMS else self.slots
 
     def stop(self) -> None:
         """Begin nothing new; what is under way ends by itself."""
@@ -127,16 +165,16 @@ class Uplink:
 
     def release(self) -> None:
         """Let every destination be tried now."""
-        for endpoint, traffic in self._traffic.items():
-            traffic.destination.release()
-            self._on_condition(endpoint, traffic.destination)
+        changed = [traffic.destination.release() for traffic in self._traffic.values()]
+        if any(changed):
+            self._on_released()
         self.wake()
 
     # -- choosing ----------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         self._scheduled = False
-        if self._stopping or self.paused or not self.link_up or self._writer.starved:
+        if self._stopping or self.paused or self._writer.starved:
             return
         if self._writer.busy(self.wake):
             return
@@ -144,7 +182,7 @@ class Uplink:
         overdue = False
         for endpoint, traffic in self._traffic.items():
             free = traffic.destination.may_start(mono, len(traffic.busy))
-            if free <= 0:
+            if free <= 0 or not self._ways.ready(endpoint):
                 continue
             for queued in self._outbox.heads(endpoint, free, traffic.busy):
                 if queued.seq in self._outbox.under_way:
@@ -157,8 +195,8 @@ class Uplink:
             self.expire()
 
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
-        channel = queued.lane.endpoint.channel
-        speaker = self._speakers[channel]
+        endpoint = queued.lane.endpoint
+        speaker, carrier = self._ways.line(endpoint)
         traffic.busy[queued.lane_id] = queued
         self._outbox.under_way.add(queued.seq)
         try:
@@ -166,13 +204,20 @@ class Uplink:
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
-        if channel is not Channel.UDP:
+        if _connects(endpoint):
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
-        go = partial(self._carriers[channel].start, job, partial(self._ended, queued))
+        go = partial(self._go, queued, speaker, carrier, job)
         if speaker.once:
             self._writer.settle(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
         else:
             go()
+
+    def _go(self, queued: Queued, speaker: Speaker, carrier: Carrier, job: Job) -> None:
+        traffic = self._traffic[queued.lane.endpoint]
+        traffic.limit = max(traffic.limit, job.limit) if traffic.out else job.limit
+        traffic.out += 1
+        traffic.moves += 1
+        carrier.start(job, partial(self._ended, queued, speaker))
 
     def _on_socket(self, event_type: str, queued: Queued) -> None:
         endpoint = queued.lane.endpoint
@@ -181,11 +226,17 @@ class Uplink:
 
     # -- ending ------------------------------------------------------------------------------------------
 
-    def _ended(self, queued: Queued, outcome: Outcome) -> None:
+    def _ended(self, queued: Queued, speaker: Speaker, outcome: Outcome) -> None:
         endpoint = queued.lane.endpoint
-        if outcome.connected and endpoint.channel is not Channel.UDP:
+        traffic = self._traffic[endpoint]
+        traffic.out -= 1
+        traffic.moves += 1
+        if outcome.connected and _connects(endpoint):
             self._on_socket("socket.closed", queued)
-        reading = self._speakers[endpoint.channel].read(outcome)
+        reading = speaker.read(outcome)
+        if reading.kind is Kind.UNREACHED and not self._ways.ready(endpoint):
+            self._wait_for_link(queued, reading, outcome)
+            return
         attempts = queued.attempts + (reading.kind is not Kind.HELD)
         self._learn(queued, reading)
         decision = decide(reading, attempts, queued.max_attempts)
@@ -193,7 +244,17 @@ class Uplink:
             assert decision.state is not None
             self._end(queued, decision.state, reading, attempts, outcome)
         else:
-            self._defer(queued, reading, decision, attempts, outcome)
+            self._defer(queued, speaker, reading, decision, attempts, outcome)
+
+    def _wait_for_link(self, queued: Queued, reading: Reading, outcome: Outcome) -> None:
+        """The link went down before a byte had left: that is no attempt of the message's."""
+        log.info("message %s waits for the link: %s", queued.id, reading.description)
+
+        def operation() -> None:
+            self._outbox.defer(queued, queued.attempts, outcome.traffic, 0.0)
+            self._outbox.mark_started(queued, started=False)
+
+        self._writer.settle(operation, lambda _: self._free(queued))
 
     def _learn(self, queued: Queued, reading: Reading) -> None:
         endpoint = queued.lane.endpoint
@@ -207,7 +268,13 @@ class Uplink:
             self._on_condition(endpoint, destination)
 
     def _defer(
-        self, queued: Queued, reading: Reading, decision: Decision, attempts: int, outcome: Outcome
+        self,
+        queued: Queued,
+        speaker: Speaker,
+        reading: Reading,
+        decision: Decision,
+        attempts: int,
+        outcome: Outcome,
     ) -> None:
         """Where the destination itself waits, its lanes need not."""
         waits = decision.verdict is Verdict.RETRY and reading.kind is Kind.UNANSWERED
@@ -216,7 +283,7 @@ class Uplink:
 
         def operation() -> None:
             self._outbox.defer(queued, attempts, outcome.traffic, delay)
-            if self._speakers[queued.lane.endpoint.channel].once:
+            if speaker.once:
                 self._outbox.mark_started(queued, started=False)
 
         def done(_: object) -> None:
@@ -256,6 +323,28 @@ class Uplink:
             del traffic.busy[queued.lane_id]
         self.wake()
 
+    # -- for the watchdog --------------------------------------------------------------------------------
+
+    def pulses(self) -> list[Pulse]:
+        """Return how far the looks have come, and what goes to each destination."""
+        looks = Pulse("looks", self._looks, owes=not self._stopping)
+        return [looks, *(self._pulse(*each) for each in self._traffic.items())]
+
+    def _pulse(self, endpoint: Endpoint, traffic: _Traffic) -> Pulse:
+        ended = bool(traffic.busy) and traffic.out == 0 and self._writer.idle
+        owes = traffic.out > 0 or ended or (not traffic.busy and self._could_start(endpoint, traffic))
+        where = f" {endpoint.host}:{endpoint.port}" if endpoint.host else ""
+        name = f"uplink {endpoint.channel.value}{where}"
+        return Pulse(name, traffic.moves, owes, traffic.limit if traffic.out else 0.0)
+
+    def _could_start(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
+        if self._stopping or self.paused or self._writer.starved or not self._ways.ready(endpoint):
+            return False
+        if self._writer.committing or traffic.destination.may_start(self._clock().mono, 0) <= 0:
+            return False
+        heads = self._outbox.heads(endpoint, 1, ())
+        return any(queued.seq not in self._outbox.under_way for queued in heads)
+
     # -- time --------------------------------------------------------------------------------------------
 
     def _retry(self) -> None:
@@ -267,6 +356,7 @@ class Uplink:
         if self._stopping:
             return
         self._timer.call_later(TICK, self._tick)
+        self._looks += 1
         mono = self._clock().mono
         if self._next_retry is not None and self._next_retry <= mono:
             self._next_retry = self._outbox.next_wake()
@@ -289,3 +379,8 @@ class Uplink:
             self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, text), queued.attempts)
         if len(due) == EXPIRE_BATCH:
             self._writer.settle(lambda: None, lambda _: self.expire())
+
+
+def _connects(endpoint: Endpoint) -> bool:
+    """Whether a socket is connected for it: not for a datagram, nor for a text over the air."""
+    return endpoint.channel is not Channel.UDP and endpoint != MODEM_SMS

@@ -22,9 +22,17 @@ class Waiters:
         try:
             async with asyncio.timeout(seconds):
                 while not condition():
-                    each = asyncio.get_running_loop().create_future()
-                    self._waiting.append(each)
-                    await each
+                    await self._next()
         except TimeoutError:
             return condition()
         return True
+
+    async def _next(self) -> None:
+        """Wait for the next word; who gives up waiting leaves nothing behind."""
+        each = asyncio.get_running_loop().create_future()
+        self._waiting.append(each)
+        try:
+            await each
+        finally:
+            if each in self._waiting:
+                self._waiting.remove(each)

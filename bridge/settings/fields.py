@@ -160,7 +160,7 @@ AbsolutePath = Annotated[
     PlainValidator(_absolute),
     Allowed("the absolute path of a file, beginning with /"),
 ]
-Device = Annotated[str, _matches(r"/[!-~]+"), Allowed('a device path such as "/dev/ttyUSB0"')]
+Device = Annotated[str, _matches(r"/[!-~]+|[A-Za-z0-9_.-]{1,15}")]
 ReadableFile = Annotated[str, AfterValidator(_readable), Allowed("the path of a file that can be read")]
 Apn = Annotated[str, _matches(r"[A-Za-z0-9.-]{1,100}"), Allowed("1 to 100 letters, digits, dots and hyphens")]
 SimPin = Annotated[str, _matches(r"[0-9]{4,8}"), Secret(), Allowed("4 to 8 digits in quotes")]

@@ -163,11 +163,21 @@ Interface = Literal[
 ]
 
 
+DEVICES = (
+    'a device path such as "/dev/ttyUSB0", or a list of two, the one that takes AT commands first and the '
+    'one that dials second; for wifi an interface such as "wlan0"'
+)
+
+
 class Network(Section):
     """The modem or Wi-Fi that the bridge manages; ``poll`` in seconds."""
 
     interface: Interface = ""
-    device: Annotated[Device | None, EMPTY_IS_NULL] = None
+    device: Annotated[
+        Device | tuple[Device, Device] | None,
+        EMPTY_IS_NULL,
+        Allowed(DEVICES),
+    ] = None
     apn: Apn = "hologram"
     autoconnect: Annotated[Flag | Literal["on_demand"], Allowed('true, false or "on_demand"')] = True
     scope: Literal["system", "hologram"] = "system"
@@ -175,6 +185,20 @@ class Network(Section):
     sim_pin: Annotated[SimPin | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
     ppp_user: Annotated[Line | None, EMPTY_IS_NULL] = None
     ppp_password: Annotated[SecretLine | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that are given."""
+        return (self.device,) if isinstance(self.device, str) else self.device or ()
+
+    @model_validator(mode="after")
+    def _devices(self) -> Self:
+        """A path for a modem, a name for Wi-Fi."""
+        wifi = self.interface == "wifi"
+        for each in self.devices:
+            if each.startswith("/") is wifi or (wifi and len(self.devices) != 1):
+                raise problem("device", f'"{each}" is not allowed; allowed is {DEVICES}, or null')
+        return self
 
 
 class Store(Section):

@@ -186,6 +186,7 @@ class Database:
             "rebuild_empty",
             "rebuild_depth_clear",
             "rebuild_depth",
+            "rebuild_report_bytes",
         ):
             self.execute(query)
 

@@ -343,6 +343,7 @@ class Outbox:
         """Keep a publication until the broker has acknowledged it."""
         self._database.execute("report_add", (self._next_report, topic, payload, properties, retain))
         self._next_report += 1
+        self.ledger.reported(len(payload) + len(topic) + len(properties or ""))
 
     def reports_after(self, seq: int, limit: int) -> list[Report]:
         """Return up to ``limit`` publications that come after ``seq``."""
@@ -350,7 +351,9 @@ class Outbox:
 
     def reports_sent(self, seqs: list[int]) -> None:
         """Forget publications that the broker has."""
-        self._database.execute_many("report_drop", [(seq,) for seq in seqs])
+        for seq in seqs:
+            for (size,) in self._database.execute("report_drop", (seq,)).fetchall():
+                self.ledger.reported(-size)
 
     # -- housekeeping ------------------------------------------------------------------------------------
 

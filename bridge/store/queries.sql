@@ -92,11 +92,14 @@ INSERT INTO report (seq, topic, payload, properties, retain) VALUES (?, ?, ?, ?,
 -- name: report_after
 SELECT seq, topic, payload, properties, retain FROM report WHERE seq > ? ORDER BY seq LIMIT ?;
 -- name: report_drop
-DELETE FROM report WHERE seq = ?;
+DELETE FROM report WHERE seq = ?
+RETURNING length(payload) + length(topic) + coalesce(length(properties), 0);
 -- name: report_last
 SELECT max(seq) FROM report;
 -- name: report_count
 SELECT count(*) FROM report;
+-- name: report_bytes
+SELECT coalesce(sum(length(payload) + length(topic) + coalesce(length(properties), 0)), 0) FROM report;
 
 -- name: chosen_add
 INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
@@ -141,6 +144,9 @@ INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
 UPDATE boot SET lead = ? WHERE id = ?;
 
+-- After a recovery. The bytes of the reports are added up anew.
+-- name: rebuild_report_bytes
+DELETE FROM meta WHERE key = 'report_bytes';
 -- After a recovery. Messages whose lane was lost go to the cloud under the topic "recovered".
 -- name: rebuild_orphans
 INSERT OR IGNORE INTO lane (endpoint, names, priority, head)

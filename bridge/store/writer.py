@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from bridge.core.pulse import Pulse
 from bridge.errors import StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
@@ -111,6 +112,8 @@ class Writer:
         self._retrying = False
         self._closed = False
         self._committed = 0.0
+        self._commits = 0
+        """Transactions that ended, well or not."""
         self.full = False
         self.starved = False
         """Not even settling has room: nothing more may be sent, since its end could not be recorded."""
@@ -161,6 +164,15 @@ class Writer:
         """Whether everything is durable that there is room for."""
         return not self._settling and not self._committing and (self.full or not self._growing)
 
+    @property
+    def committing(self) -> bool:
+        """Whether a commit is under way: a read would wait for its end, and so would the loop."""
+        return self._committing
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far the commits have come, for the watchdog."""
+        return (Pulse("writer", self._commits, owes=not self.idle and not self._closed),)
+
     def _schedule(self) -> None:
         if self._scheduled or self._committing or self.starved:
             return  # while starved the timer alone tries, so that failures do not pile up
@@ -206,6 +218,7 @@ class Writer:
         """The transaction is durable, or it failed."""
         self._committing = False
         self._committed = time.monotonic()
+        self._commits += 1
         again, self._again = self._again, {}
         for callback in again:
             self._call_soon(callback)

@@ -453,3 +453,38 @@ def test_ten_thousand_messages_through_a_broker_stop_and_a_kill(
     extra = distinct - wanted
     assert not extra - sender.doubtful, "what is there once more was cut by the kill"
     assert sum(distinct.values()) == len(copies)
+
+
+# -- a broker that is away for long ----------------------------------------------------------------------
+
+
+def test_what_waits_for_the_broker_has_a_bound(
+    bridge: BridgeProcess, mosquitto: Mosquitto, client: Client, port: int
+) -> None:
+    """As much as the outbox may hold is taken; then TCP waits, UDP is dropped and counted, and it is said."""
+    bridge.configure(store={"max_bytes": 100_000})
+    bridge.start()
+    wait_listening(bridge)
+    mosquitto.stop()
+    messages = [bytes([number]) * 40_000 for number in range(4)]
+    for message in messages[:3]:
+        push(port, message)
+    eventually(lambda: bridge.queue("stats")["state"] == "reports_full", what="health says it")
+    stats = bridge.queue("stats")
+    assert 120_000 < stats["reports"]["bytes"] < 125_000
+    (line,) = [line for line in bridge.said().splitlines() if "nothing comes in" in line]
+    assert "store.max_bytes" in line
+    push_udp(port, b"nobody keeps this")
+    eventually(lambda: figures(bridge)["dropped"] == 1, what="the datagram is counted")
+    with ThreadPoolExecutor() as pool:
+        last = pool.submit(push, port, messages[3])
+        with pytest.raises(TimeoutError):
+            last.result(1.0)
+        mosquitto.start()
+        bridge.wait_online(20)
+        client.wait_connected()
+        last.result(20)
+    client.wait_for(lambda: len(inbound(client)) == 4, 20, what="all four are published")
+    assert [each.payload for each in inbound(client)] == messages
+    eventually(lambda: bridge.queue("stats")["reports"]["bytes"] == 0, what="the broker has everything")
+    assert bridge.queue("stats")["state"] == "ok"

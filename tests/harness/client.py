@@ -120,6 +120,11 @@ class Client:
         with self._changed:
             return list(self._messages[topic])
 
+    def topics(self) -> list[str]:
+        """Return the topics on which something came."""
+        with self._changed:
+            return [topic for topic, messages in self._messages.items() if messages]
+
     def last(self, topic: str) -> Received | None:
         """Return the newest message on ``topic``."""
         with self._changed:

@@ -34,14 +34,20 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str =
     return value
 
 
+WORKERS = 8
+"""Tests that can run at the same time and have ports of their own."""
+
+
 def free_port() -> int:
     """Return a loopback TCP port that nobody uses, outside the range of outgoing connections.
 
     A port of that range could be taken by any connection while its server is down, even by the connection
-    to it: Linux lets a socket connect to itself.
+    to it: Linux lets a socket connect to itself. Tests that run at the same time draw from ranges of their
+    own, as a port is given long before somebody listens on it.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
     while True:
-        port = random.randrange(20000, 32000)
+        port = 20000 + worker + WORKERS * random.randrange(12000 // WORKERS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -1,0 +1,73 @@
+"""What the running daemon answers on its control socket."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bridge.flow.controls import Controls
+from bridge.flow.health import Health
+from bridge.flow.uplink import Uplink
+from bridge.store.outbox import Outbox
+
+if TYPE_CHECKING:
+    from bridge.managed import ManagedModem
+    from bridge.managed_wifi import ManagedWifi
+
+
+class Answers:
+    """Carries requests out, one call each; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        health: Health,
+        outbox: Outbox,
+        uplink: Uplink,
+        controls: Controls,
+        managed: "ManagedModem | ManagedWifi | None",
+    ) -> None:
+        self._loop = loop
+        self._health = health
+        self._outbox = outbox
+        self._uplink = uplink
+        self._controls = controls
+        self._managed = managed
+        self._answers = {
+            "stats": self._stats,
+            "list": self._list,
+            "retry": self._retry,
+            "purge": self._purge,
+            "network": self._network,
+            "modem": self._modem,
+        }
+
+    async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request; raises `BridgeError` where that cannot be done."""
+        command = request["command"]
+        answer = self._answers.get(command)
+        if answer is None:
+            return {"error": f"unknown command {command!r}"}
+        return await answer(request)
+
+    async def _stats(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return self._health.figures()
+
+    async def _list(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
+
+    async def _retry(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self._uplink.flush()
+        return {"description": "everything is tried now"}
+
+    async def _purge(self, _request: dict[str, Any]) -> dict[str, Any]:
+        purged: asyncio.Future[int] = self._loop.create_future()
+        # Who asked may have gone by the time it is done.
+        self._controls.purge(lambda number: None if purged.done() else purged.set_result(number))
+        return {"purged": await purged}
+
+    async def _network(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"status": self._managed.status() if self._managed else None}
+
+    async def _modem(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._managed is None:
+            return {"error": 'no modem is managed here (network.interface is "")'}
+        return await self._managed.query(request)

@@ -1,0 +1,83 @@
+"""``hologram-bridge doctor``: looks at everything that the bridge needs, and says how to mend it."""
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bridge.doctor.finding import Finding
+
+_WIDTH = 100
+_COLOURS = {"ok": "\033[32m", "warn": "\033[33m", "fail": "\033[31m", "skipped": "\033[2m"}
+_PLAIN = "\033[0m"
+
+_EPILOG = """\
+No message is sent; the cloud is asked for one TCP handshake. A bridge that runs is not disturbed.
+It ends with 0 where nothing failed, 1 where something did, 78 where the configuration cannot be used."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    from bridge.cli.options import add_config
+
+    parser = subparsers.add_parser(
+        "doctor",
+        help="look at everything that the bridge needs, and say how to mend it",
+        description="Look at everything that the bridge needs, and say how to mend what is wrong.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, and print what was found; return the exit code."""
+    from bridge.doctor.checks import examine, unreadable
+    from bridge.doctor.patient import Patient
+    from bridge.errors import ConfigError
+    from bridge.settings import load
+
+    try:
+        patient = Patient(load(args.config))
+    except ConfigError as exc:
+        _show(unreadable(str(exc)), as_json=args.json)
+        return exc.exit_code
+    say = sys.stderr if args.json else sys.stdout
+    findings = _show(examine(patient, lambda text: print(f"        {text}", file=say)), as_json=args.json)
+    return 1 if any(each.state == "fail" for each in findings) else 0
+
+
+def _show(findings: "Iterator[Finding]", *, as_json: bool) -> "list[Finding]":
+    """Print the findings, as they come where a person reads them; return them."""
+    found = []
+    for each in findings:
+        found.append(each)
+        if not as_json:
+            _print(each)
+    if as_json:
+        ended = {state: sum(each.state == state for each in found) for state in _COLOURS}
+        print(
+            json.dumps(
+                {"findings": [each._asdict() for each in found], **ended}, indent=2, ensure_ascii=False
+            )
+        )
+    return found
+
+
+def _print(finding: "Finding") -> None:
+    state = finding.state.value
+    colour, plain = (_COLOURS[state], _PLAIN) if sys.stdout.isatty() else ("", "")
+    lines = textwrap.wrap(finding.finding, _WIDTH, break_long_words=False) or [""]
+    print(f"{colour}{state:<7}{plain} {finding.name:<14} {lines[0]}")
+    for line in lines[1:]:
+        print(f"{'':<23}{line}")
+    if finding.fix:
+        fix = textwrap.wrap(finding.fix, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        print(f"{'':<23}-> {fix[0]}")
+        for line in fix[1:]:
+            print(f"{'':<26}{line}")

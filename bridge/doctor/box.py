@@ -1,0 +1,181 @@
+"""Checks of the machine: its clock, its disk, its memory, its power."""
+
+import ctypes
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from bridge.doctor.finding import Finding, fail, ok, skipped, warn
+from bridge.doctor.patient import Patient
+
+TIME_ERROR = 5  # the clock is not synchronised [adjtimex(2)]
+_TIMEX_SIZE = 512
+"""Bytes, more than struct timex has anywhere; zeros mean: change nothing."""
+
+LEAST_FREE = 16 * 1024 * 1024
+"""Bytes below which the outbox is about to stop taking messages."""
+
+SLOW_SYNC, AWFUL_SYNC = 0.1, 1.0
+"""Seconds; an SD card needs 10 to 50 ms."""
+
+LEAST_MEMORY = 48 * 1024 * 1024
+HOT = 80.0
+"""Degrees Celsius at which a Raspberry Pi slows down [Raspberry Pi documentation, "Thermal control"]."""
+
+
+def clock(patient: Patient) -> Finding:
+    """The time is plausible, and something keeps it right."""
+    from bridge.store.clock import PLAUSIBLE
+
+    totp = patient.settings.cloud.auth == "totp"
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    fix = "sudo timedatectl set-ntp true, and see timedatectl"
+    if now < PLAUSIBLE:
+        text = f"it is {shown} here: the clock was never set"
+        return fail("clock", f"{text}; the cloud refuses time-based codes" if totp else text, fix)
+    synchronised = _synchronised()
+    if synchronised is False:
+        text = f"{shown}, and nothing keeps it right"
+        return (fail if totp else warn)("clock", text, fix)
+    return ok("clock", f"{shown}{', synchronised' if synchronised else ''}")
+
+
+def _synchronised() -> bool | None:
+    """Ask the kernel; None where it does not say."""
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != TIME_ERROR
+
+
+def disk(patient: Patient) -> Finding:
+    """There is room for the outbox."""
+    store = patient.settings.store
+    folder = store.path.parent
+    if not folder.is_dir():
+        fix = "the bridge makes it at its start, if it may; systemd does"
+        return warn("disk", f"{folder} does not exist yet", fix)
+    space = os.statvfs(folder)
+    free = space.f_bavail * space.f_frsize
+    seen = f"{_size(free)} free at {folder}"
+    if space.f_flag & os.ST_RDONLY:
+        return fail("disk", f"{folder} is on a file system that is read-only", "see dmesg: is the card worn?")
+    if free < LEAST_FREE:
+        return fail("disk", f"{seen}: messages are refused soon", "make room there")
+    used = store.path.stat().st_size if store.path.exists() else 0
+    if free + used < store.max_bytes + LEAST_FREE:
+        seen += f"; the outbox may grow to {_size(store.max_bytes)}"
+        return warn("disk", seen, "make room, or set store.max_bytes lower")
+    return ok("disk", seen + _reserve(store.path))
+
+
+def speed(patient: Patient) -> Finding:
+    """A write becomes durable fast enough."""
+    folder = patient.settings.store.path.parent
+    if not folder.is_dir():
+        return skipped("write speed", f"{folder} does not exist yet")
+    try:
+        latency = _sync_latency(folder)
+    except OSError as exc:
+        return skipped(
+            "write speed", f"this user may not write in {folder}: {exc.strerror}", "run this as root"
+        )
+    seen = f"{1000 * latency:.1f} ms until a small write is durable"
+    if latency >= AWFUL_SYNC:
+        return fail("write speed", seen, "the card is worn or overloaded: replace it, or move store.path")
+    if latency >= SLOW_SYNC:
+        return warn("write speed", seen, "a faster card, or store.path on a USB disk")
+    return ok("write speed", seen)
+
+
+def _reserve(store: Path) -> str:
+    reserve = store.with_name(store.name + ".reserve")
+    return f", {_size(reserve.stat().st_size)} held in reserve" if reserve.exists() else ""
+
+
+def _sync_latency(folder: Path) -> float:
+    """Return the median of some small durable writes, in seconds."""
+    taken = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(7):
+            began = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def memory(patient: Patient) -> Finding:
+    """There is memory left; what the bridge takes of it."""
+    try:
+        lines = (patient.proc / "meminfo").read_text().splitlines()
+        values = {
+            name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)
+        }
+        available, total = values["MemAvailable"], values["MemTotal"]
+    except (OSError, KeyError, ValueError):
+        return skipped("memory", "the kernel does not say")
+    daemon = patient.daemon
+    used = daemon.stats["memory"] if daemon and daemon.stats else None
+    seen = f"{_size(available)} of {_size(total)} available"
+    seen += f"; the bridge holds {_size(used)}" if used else ""
+    if available < LEAST_MEMORY:
+        return warn("memory", seen, "see what takes it: ps aux --sort=-rss | head")
+    return ok("memory", seen)
+
+
+def power(patient: Patient) -> Finding | None:
+    """A Raspberry Pi's own word on its supply and temperature; None where there is no such word."""
+    command = shutil.which("vcgencmd")
+    if command is None:
+        return None
+    throttled = _vcgencmd(command, "get_throttled")
+    heat = _text(patient.sys / "class/thermal/thermal_zone0/temp")
+    degrees = int(heat) / 1000 if heat.isdecimal() else None
+    if throttled is None:
+        return None
+    bits = int(throttled, 16)
+    # Bit 0: under-voltage now, 16: since the start [Raspberry Pi documentation, vcgencmd get_throttled].
+    if bits & 0x1:
+        return fail(
+            "power", "the supply voltage is too low now", "a better power supply; the modem needs 2 A"
+        )
+    if bits & 0x10000:
+        return warn("power", "the supply voltage was too low since the start", "a better power supply")
+    if degrees is not None and degrees >= HOT:
+        return warn("power", f"{degrees:.0f} °C", "let air to it")
+    return ok("power", "voltage good" + (f", {degrees:.0f} °C" if degrees is not None else ""))
+
+
+def _vcgencmd(command: str, what: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 the system's own program, with fixed arguments
+            [command, what], capture_output=True, text=True, timeout=5, check=True
+        )
+        _, _, value = done.stdout.strip().partition("=")
+        int(value, 16)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "kB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.0f} MB" if number < 10000 else f"{number / 1000:.0f} GB"

@@ -1,0 +1,45 @@
+"""The checks, in the order in which they are shown."""
+
+from collections.abc import Callable, Iterator
+
+from bridge.doctor import box, broker, cloud, configuration, modem, store
+from bridge.doctor.finding import Finding, fail
+from bridge.doctor.patient import Patient
+
+Check = Callable[[Patient], Finding | Iterator[Finding] | None]
+
+CHECKS: tuple[Check, ...] = (
+    configuration.configuration,
+    configuration.permissions,
+    configuration.credentials,
+    store.daemon,
+    broker.broker,
+    cloud.cloud,
+    modem.modem,
+    box.clock,
+    box.disk,
+    box.speed,
+    store.outbox,
+    store.inbound,
+    configuration.allow_list,
+    box.memory,
+    box.power,
+)
+
+
+def examine(patient: Patient, announce: Callable[[str], None]) -> Iterator[Finding]:
+    """Run the checks one after the other; ``announce`` is told what is done to the outside, before it is."""
+    for check in CHECKS:
+        if check is cloud.cloud:
+            announce(cloud.announcement(patient))
+        found = check(patient)
+        if isinstance(found, Finding):
+            yield found
+        elif found is not None:
+            yield from found
+
+
+def unreadable(error: str) -> Iterator[Finding]:
+    """Return the findings of a configuration that cannot be used."""
+    for line in error.splitlines():
+        yield fail("configuration", line, "correct it; hologram-bridge check-config tells when it is right")

@@ -1,0 +1,112 @@
+"""Checks of the configuration: its file, the credentials, who may come in."""
+
+import fcntl
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+
+from bridge.core.gate import Network
+from bridge.doctor.finding import Finding, fail, ok, skipped, warn
+from bridge.doctor.patient import Patient
+
+CARRIER = tuple(ipaddress.ip_network(each) for each in ("10.176.0.0/16", "10.254.0.0/16"))
+"""Where Hologram's messages come from [hologram-python 0.10, routes]."""
+
+_SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B  # [netdevice(7)]
+
+
+def configuration(patient: Patient) -> Finding:
+    """It was read; what it warns of."""
+    where = str(patient.config) if patient.config else "the environment alone"
+    # Who can read the file is looked at below.
+    warnings = [each for each in patient.warnings if "everyone on this machine can read it" not in each]
+    if warnings:
+        return warn("configuration", f"{where}: {'; '.join(warnings)}", "change it as it says")
+    return ok("configuration", f"{where} is valid")
+
+
+def permissions(patient: Patient) -> Finding:
+    """The credentials are for root and the bridge alone."""
+    path = patient.config
+    if path is None:
+        return skipped("permissions", "there is no configuration file; the environment holds all of it")
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o022:
+        return fail(
+            "permissions",
+            f"{path} has mode {mode:04o}: others than its owner can change it",
+            f"sudo chown root:hologram {path} && sudo chmod 640 {path}",
+        )
+    if mode & 0o004:
+        return warn(
+            "permissions",
+            f"{path} has mode {mode:04o}: everybody on this machine can read it",
+            f"sudo chown root:hologram {path} && sudo chmod 640 {path}",
+        )
+    return ok("permissions", f"{path} has mode {mode:04o}")
+
+
+def credentials(patient: Patient) -> Finding:
+    """Which form they have; their form itself was checked when they were read."""
+    settings = patient.settings
+    given = settings.credentials
+    if settings.cloud.auth == "totp":
+        if given.device_id is not None:
+            return ok("credentials", "time-based codes with device_id and private_key")
+        return ok("credentials", "time-based codes with the numbers of the SIM")
+    form = "devicekey" if given.devicekey is not None else "cloud_id and cloud_key"
+    return ok(
+        "credentials", f"{form}, well-formed; whether the cloud takes them shows with the first message"
+    )
+
+
+def allow_list(patient: Patient) -> Finding:
+    """The cloud may come in, and the neighbours on the local network may not."""
+    inbound = patient.settings.inbound
+    if not inbound.enabled:
+        return skipped("allow list", "nothing comes in (inbound.enabled is false)")
+    shut_out = [each for each in CARRIER if not any(_covers(allowed, each) for allowed in inbound.allow)]
+    if shut_out:
+        shown = ", ".join(map(str, shut_out))
+        return warn(
+            "allow list",
+            f"messages from {shown}, where the cloud's come from, are refused",
+            f"add {shown} to inbound.allow",
+        )
+    open_to = [
+        f"{network} on {name}" for name, network in local_networks() if _open_to(network, inbound.allow)
+    ]
+    if open_to:
+        return warn(
+            "allow list",
+            f"machines of {', '.join(open_to)} may send messages in",
+            "if that is not meant, take these networks out of inbound.allow",
+        )
+    return ok("allow list", f"{len(inbound.allow)} networks; none of them is a local one of this machine")
+
+
+def _open_to(network: ipaddress.IPv4Network, allow: tuple[Network, ...]) -> bool:
+    if network.is_loopback or any(network.overlaps(each) for each in CARRIER):
+        return False
+    return any(isinstance(each, ipaddress.IPv4Network) and each.overlaps(network) for each in allow)
+
+
+def _covers(allowed: Network, wanted: Network) -> bool:
+    if isinstance(allowed, ipaddress.IPv4Network) and isinstance(wanted, ipaddress.IPv4Network):
+        return wanted.subnet_of(allowed)
+    return False
+
+
+def local_networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
+    """Return the interfaces that have an IPv4 address, with their networks."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                address = fcntl.ioctl(sock, _SIOCGIFADDR, request)[20:24]
+                mask = fcntl.ioctl(sock, _SIOCGIFNETMASK, request)[20:24]
+            except OSError:
+                continue  # it has no address
+            dotted = f"{socket.inet_ntoa(address)}/{socket.inet_ntoa(mask)}"
+            yield name, ipaddress.IPv4Network(dotted, strict=False)

@@ -1,0 +1,146 @@
+"""Checks of the modem: found, its port ours, PPP at hand, ModemManager away. No port is opened."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridge.doctor.finding import Finding, fail, ok, skipped, warn
+from bridge.doctor.patient import Patient
+
+PPP_HOLDERS = ("pppd", "chat")
+
+
+def modem(patient: Patient) -> Iterator[Finding]:
+    """Everything about the modem, where one is configured."""
+    interface = patient.settings.network.interface
+    if not interface.startswith("cellular"):
+        why = f'network.interface is "{interface}": no modem is managed'
+        yield from (skipped(name, why) for name in ("modem", "serial port", "pppd", "ModemManager"))
+        return
+    # The modems' tables take memory that the other commands need not.
+    from bridge.managed import Finder
+
+    place = Finder(interface, patient.settings.network.devices)()
+    if place is None:
+        yield _missing(patient)
+        yield skipped("serial port", "no modem was found")
+    else:
+        usb = f", at {place.usb} on the USB" if place.usb else ""
+        yield ok("modem", f"{_label(place.interface)}{usb}{_told(patient)}")
+        yield _port(patient, tuple(dict.fromkeys((place.at, place.dial))))
+    yield _pppd(patient, place.interface if place else interface)
+    yield _modem_manager(patient, place.at if place else None)
+
+
+def _label(interface: str) -> str:
+    from bridge.protocol.modems import by_interface
+
+    return by_interface(interface).label
+
+
+def _told(patient: Patient) -> str:
+    """What the daemon knows of it."""
+    status = patient.daemon.network if patient.daemon else None
+    if not status:
+        return ""
+    about = [status["registration"], status["operator"], status["technology"], status["error"]]
+    return "; the bridge says: " + ", ".join([status["state"], *(str(each) for each in about if each)])
+
+
+def _missing(patient: Patient) -> Finding:
+    from bridge.adapters import usb
+    from bridge.protocol.modems import PROFILES, by_interface
+
+    network = patient.settings.network
+    if network.devices:
+        return fail(
+            "modem",
+            f"{' and '.join(network.devices)} is not there",
+            "plug the modem in; its names are in /dev/serial/by-id; or set network.device to null to find it",
+        )
+    wanted = PROFILES if network.interface == "cellular" else (by_interface(network.interface),)
+    for profile, place in usb.portless(wanted, patient.sys, patient.dev):
+        return fail(
+            "modem",
+            f"{profile.label} is at {place} on the USB, without a serial port: its driver is missing",
+            "sudo modprobe option && sudo modprobe cdc_acm; then unplug it and plug it in again",
+        )
+    ids = ", ".join(sorted({each for profile in wanted for each in profile.usb_ids}))
+    return fail(
+        "modem",
+        f"none of these is on the USB: {ids}",
+        "plug it in, check its power supply, and look at lsusb",
+    )
+
+
+def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
+    from bridge.adapters.usb import who_holds
+
+    ours = patient.daemon.pid if patient.daemon else None
+    shown = " and ".join(ports)
+    holders = {holder for port in ports for holder in who_holds(port, patient.proc)}
+    others = [each for each in holders if each.pid != ours and each.name not in PPP_HOLDERS]
+    if others:
+        names = ", ".join(f"{each.name} (process {each.pid})" for each in sorted(others))
+        return fail("serial port", f"{shown} is held by {names}", f"stop it: {_stop(others[0].name)}")
+    if ours is not None:
+        return ok("serial port", f"{shown} is the bridge's")
+    if any(each.name in PPP_HOLDERS for each in holders):
+        return ok("serial port", f"{shown} carries a PPP link")
+    if not all(os.access(port, os.R_OK | os.W_OK) for port in ports):
+        return warn(
+            "serial port",
+            f"this user may not open {shown}",
+            "run this as root; the bridge's user must be in the group dialout",
+        )
+    return ok("serial port", f"{shown}, held by nobody")
+
+
+def _stop(name: str) -> str:
+    return "see ModemManager below" if name == "ModemManager" else f"sudo systemctl stop {name}, or end it"
+
+
+def _pppd(patient: Patient, interface: str) -> Finding:
+    from bridge.adapters.pppd import Pppd
+    from bridge.adapters.pppd_unit import PppdUnit
+    from bridge.protocol.modems import by_interface
+
+    daemon_uid = patient.daemon.uid if patient.daemon else os.geteuid()
+    unit = daemon_uid != 0
+    why = PppdUnit.available() if unit else Pppd.available()
+    if why is None:
+        return ok("pppd", "by hologram-ppp.service" if unit else "installed, and /dev/ppp is there")
+    fix = "sudo apt install ppp; sudo modprobe ppp_async; sudo make install"
+    if by_interface(interface).sockets:
+        return warn("pppd", f"{why}; the modem's own sockets are used instead", fix)
+    return fail("pppd", f"{why}; this modem carries nothing without PPP", fix)
+
+
+def _modem_manager(patient: Patient, port: str | None) -> Finding:
+    running = [each for each in patient.proc.glob("[0-9]*/comm") if _text(each) == "ModemManager"]
+    if not running:
+        return ok("ModemManager", "it does not run")
+    if port is not None and _left_alone(patient, port):
+        return ok("ModemManager", f"it runs, and leaves {port} alone")
+    return warn(
+        "ModemManager",
+        "it runs, and nothing keeps it away from the modem",
+        "sudo make install puts a udev rule for it; or sudo systemctl disable --now ModemManager",
+    )
+
+
+def _left_alone(patient: Patient, port: str) -> bool:
+    """Whether udev has told ModemManager to leave ``port`` alone [ModemManager, "udev tags"]."""
+    try:
+        number = Path(port).stat().st_rdev
+    except OSError:
+        return False
+    properties = _text(patient.run / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}")
+    return "E:ID_MM_DEVICE_IGNORE=1" in properties.splitlines()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,200 @@
+"""Checks of the bridge itself: the daemon, the outbox, the inbound port."""
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bridge.doctor.finding import Finding, fail, ok, skipped, warn
+from bridge.doctor.patient import Patient
+from bridge.errors import StoreError
+
+CHECKED_SIZE = 64 * 1024 * 1024
+"""Bytes up to which the whole file is read."""
+
+OLD = 3600.0
+"""Seconds after which a message that waits is worth a word."""
+
+
+def daemon(patient: Patient) -> Finding:
+    """Whether the bridge runs, and what it says of itself."""
+    found = patient.daemon
+    if found is None and patient.forbidden:
+        return skipped("bridge", "this user may not ask it", "run this as root, or as the bridge's user")
+    if found is None:
+        return warn("bridge", "it does not run", "sudo systemctl enable --now hologram-bridge")
+    if found.stats is None:
+        return fail(
+            "bridge",
+            f"process {found.pid} does not answer",
+            "sudo systemctl restart hologram-bridge, and look at journalctl -u hologram-bridge",
+        )
+    state, last = found.stats["state"], found.stats["last_error"]
+    seen = f"runs (process {found.pid}) for {found.stats['uptime']:.0f} s, state {state}"
+    if last:
+        seen += f"; last error, {last['at']}: {last['component']}: {last['description']}"
+    return ok("bridge", seen) if state == "ok" else warn("bridge", seen, _state_remedy(state))
+
+
+def _state_remedy(state: str) -> str:
+    return {
+        "paused": "hologram-bridge sends nothing until resume is published to hologram/queue/set",
+        "auth_failed": "check the credentials against the Hologram dashboard",
+        "store_full": "make room on the disk",
+        "reports_full": "the broker takes nothing: see its findings",
+    }.get(state, "see the findings of the cloud and of the outbox")
+
+
+def outbox(patient: Patient) -> Finding:
+    """What waits, and whether the file is whole."""
+    path = patient.settings.store.path
+    if patient.daemon:
+        stats = patient.daemon.stats
+        return _waiting(stats) if stats else skipped("outbox", "the bridge that holds it does not answer")
+    if patient.forbidden:
+        return skipped("outbox", "a bridge may hold it that this user may not ask", "run this as root")
+    try:
+        if not path.exists():
+            return ok("outbox", f"there is none at {path} yet")
+        with _as_owner(path), _locked(path):
+            return _on_file(path)
+    except StoreError as exc:
+        return fail("outbox", str(exc), "end that process, or set control.path as it was when it began")
+    except OSError as exc:
+        return skipped("outbox", f"{path}: {exc.strerror}", "run this as root, or as the bridge's user")
+
+
+def _waiting(stats: dict[str, Any]) -> Finding:
+    queue, bad = stats["queue"], [each for each in stats["destinations"] if each["condition"] != "up"]
+    oldest = queue["oldest_age"]
+    seen = f"{queue['messages']} messages, {queue['bytes']} bytes"
+    seen += f", the oldest for {oldest:.0f} s" if oldest else ""
+    if bad:
+        text = "; ".join(
+            f"{each['to'] or 'the cloud'}: {each['condition']}, {each['reason']}" for each in bad
+        )
+        fix = "see the findings of the cloud; hologram-bridge queue retry tries at once"
+        held = any(each["condition"] == "held" for each in bad)
+        return (fail if held else warn)("outbox", f"{seen}; {text}", fix)
+    if oldest and oldest > OLD:
+        return warn("outbox", seen, "hologram-bridge queue list shows what waits")
+    return ok("outbox", seen)
+
+
+def _on_file(path: Path) -> Finding:
+    size = path.stat().st_size
+    fix = "start the bridge: it keeps the damaged file and saves what can be read"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            whole = "ok"
+            if size <= CHECKED_SIZE:
+                whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            messages, number = connection.execute(
+                "SELECT coalesce(sum(messages), 0), coalesce(sum(bytes), 0) FROM depth"
+            ).fetchone()
+            oldest = connection.execute("SELECT queued_at FROM message ORDER BY seq LIMIT 1").fetchone()
+    except sqlite3.Error as exc:
+        return fail("outbox", f"{path}: {exc}", fix)
+    if whole != "ok":
+        return fail("outbox", f"{path} is damaged: {whole}", fix)
+    since = f", the oldest for {max(0.0, time.time() - oldest[0]):.0f} s" if oldest else ""
+    checked = "whole" if size <= CHECKED_SIZE else f"{size} bytes, not read through"
+    return ok("outbox", f"{messages} messages, {number} bytes{since}; {checked}")
+
+
+@contextmanager
+def _as_owner(path: Path) -> Iterator[None]:
+    """As root, act as the file's owner meanwhile, so that all of it stays the daemon's."""
+    owner = path.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    from bridge.store.database import Lock
+
+    lock = Lock(path)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# -- inbound ---------------------------------------------------------------------------------------------
+
+
+def inbound(patient: Patient) -> Finding:
+    """Port 4010 is ours, or free for us."""
+    wanted = patient.settings.inbound
+    if not wanted.enabled:
+        return skipped("inbound port", "nothing comes in (inbound.enabled is false)")
+    where = f"{wanted.host}:{wanted.port}"
+    if patient.daemon:
+        figures = (patient.daemon.stats or {}).get("inbound") or {}
+        if figures.get("problem"):
+            return fail("inbound port", figures["problem"], _taken(patient))
+        names = ", ".join(figures.get("listening", ()))
+        return ok("inbound port", f"the bridge listens on {where} ({names})") if names else warn(
+            "inbound port", f"the bridge does not listen on {where} yet", "look again in some seconds"
+        )  # fmt: skip
+    problem = _free(wanted.host, wanted.port, wanted.protocols)
+    if problem:
+        return fail("inbound port", f"{where} cannot be had: {problem}", _taken(patient))
+    return ok("inbound port", f"{where} is free for the bridge")
+
+
+def _free(host: str, port: int, protocols: tuple[str, ...]) -> str | None:
+    """Return why a port cannot be had, None where it can; it is let go of at once."""
+    from bridge.adapters.inbound import open_socket
+
+    for name in protocols:
+        kind = socket.SOCK_STREAM if name == "tcp" else socket.SOCK_DGRAM
+        try:
+            open_socket(host, port, kind).close()
+        except OSError as exc:
+            return f"{exc.strerror} ({name})"
+    return None
+
+
+def _taken(patient: Patient) -> str:
+    """Say who has the port, as far as this user may know."""
+    port = patient.settings.inbound.port
+    inodes = {f"socket:[{inode}]" for inode in _inodes(patient.proc, port)}
+    for folder in patient.proc.glob("[0-9]*/fd"):
+        if inodes.intersection(_open_files(folder)):
+            name = (folder.parent / "comm").read_text().strip()
+            return f"{name} (process {folder.parent.name}) has it: end it, or set inbound.port"
+    return f"find who has it: sudo ss -lnp | grep {port}; or set inbound.port"
+
+
+def _open_files(folder: Path) -> Iterator[str]:
+    """Return what a process has open, as far as this user may know and it stays open meanwhile."""
+    with suppress(OSError):
+        for each in list(folder.iterdir()):
+            with suppress(OSError):
+                yield str(each.readlink())
+
+
+def _inodes(proc: Path, port: int) -> Iterator[str]:
+    """Return the sockets that are bound to ``port`` [proc(5), /proc/net/tcp]."""
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        try:
+            lines = (proc / "net" / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in (line.split() for line in lines):
+            if fields[1].endswith(f":{port:04X}") and fields[3] in ("0A", "07"):
+                yield fields[9]

@@ -1,0 +1,215 @@
+"""The cellular link: waits until the modem is in a network, then dials, or uses the modem's own sockets.
+
+PPP comes first: it carries everything. A modem's own sockets carry the bridge's messages alone; they are the
+link where no PPP can be had here, and meanwhile where it failed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from bridge.core.link import Code, Trouble
+from bridge.core.modem import Link, Place, Sim
+from bridge.errors import BridgeError, LinkError, ModemGone, ModemSilent
+from bridge.flow.keeper import Keeper
+
+log = logging.getLogger("network")
+
+FAILURES_TO_SOCKETS = 2
+"""Failed calls in a row after which a modem's own sockets are tried in turn with PPP."""
+
+SOCKETS_TIMEOUT = 150.0
+"""Seconds that a modem may take to have its sockets ready [Quectel BG96 TCP/IP AT Commands Manual, QIACT]."""
+
+PUT_AWAY = 20.0
+"""Seconds that it may take to put them away; a hung modem's will be made anew anyway."""
+
+PUT_AWAY_AT_END = 5.0
+"""The same when the process ends."""
+
+
+class Dialler(Protocol):
+    """pppd, as a child or as a unit."""
+
+    @property
+    def link(self) -> Link | None:
+        """The link, while it stands."""
+
+    async def call(self, place: Place, timeout: float) -> Link:
+        """Dial; raises `LinkError`."""
+
+    async def disconnect(self) -> None:
+        """Hang up."""
+
+    async def close(self) -> None:
+        """Let go at the end of the process."""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot work here, if so."""
+
+
+class Sockets(Protocol):
+    """A modem's own sockets."""
+
+    async def bring_up(self, apn: str) -> str | None:
+        """Get them ready; return the local address."""
+
+    async def bring_down(self) -> None:
+        """Put them away."""
+
+
+class Cellular:
+    """Connects through a modem; lives in the event loop's thread."""
+
+    def __init__(
+        self, keeper: Keeper, dialler: Dialler, sockets: Callable[[], Sockets | None], apn: str
+    ) -> None:
+        """``sockets`` returns those of the modem that is started, if it has any."""
+        self._keeper = keeper
+        self._dialler = dialler
+        self._sockets_of = sockets
+        self._apn = apn
+        self._sockets: Sockets | None = None
+        self._socket_link: Link | None = None
+        self._calls = 0
+        """Calls in a row that failed; what keeps us from calling at all is no fault of the modem's."""
+
+    @property
+    def link(self) -> Link | None:
+        """The link, while it stands."""
+        return self._socket_link or self._dialler.link
+
+    @property
+    def over_sockets(self) -> bool:
+        """Whether the link is the modem's own sockets."""
+        return self._socket_link is not None
+
+    def trouble(self) -> Trouble | None:
+        """Return what rules a link out for now."""
+        return self._keeper.trouble()
+
+    def failed(self, failures: int) -> None:
+        """Note that the link did not come up, or with 0 that nobody wants it any more.
+
+        The modem is to be recovered where it may be to blame: that is counted here.
+        """
+        if not failures:
+            self._calls = 0
+        self._keeper.link_failed(self._calls)
+
+    async def order(self, command: str) -> str:
+        """Carry out an order to the modem."""
+        return await self._keeper.order(command)
+
+    async def connect(self, timeout: float) -> Link:
+        """Bring the link up; raises `LinkError` or `ModemError`."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        await self._in_network(timeout)
+        sockets = self._sockets_of()
+        why_not = self._dialler.unavailable()
+        if sockets is None and why_not:
+            raise LinkError(why_not)
+        try:
+            if sockets and (why_not or (self._calls >= FAILURES_TO_SOCKETS and self._calls % 2 == 0)):
+                if why_not:
+                    log.info("no PPP (%s): the modem's own sockets carry the messages", why_not)
+                made = await self._use_sockets(sockets, min(_until(deadline), SOCKETS_TIMEOUT))
+            else:
+                made = await self._dial(deadline)
+        except BridgeError as exc:
+            self._calls += 1
+            if isinstance(exc, ModemGone | ModemSilent):
+                self._keeper.doubt()
+            raise
+        self.failed(0)
+        return made
+
+    async def _in_network(self, timeout: float) -> None:
+        """Wait until the modem is in a network; what a person must see to ends the wait at once."""
+        keeper = self._keeper
+
+        def decided() -> bool:
+            # A modem that is not there yet may come; a SIM without its PIN will not change by itself.
+            found = keeper.trouble()
+            return keeper.ready or bool(found and found.code != Code.CLOUD_ERR_CONNECT)
+
+        await keeper.settled(decided, timeout)
+        found = keeper.trouble()
+        if found:
+            raise LinkError(found.text, found.code)
+        if not keeper.ready:
+            busy = keeper.facts.sim in (Sim.BUSY, Sim.UNKNOWN)
+            text = "the SIM is not ready" if busy else "the modem found no network: see signal and antenna"
+            code = Code.CLOUD_ERR_SIM if busy else Code.CLOUD_ERR_SIGNAL
+            raise LinkError(f"{text} (within {timeout:g} s)", code)
+
+    async def _use_sockets(self, sockets: Sockets, timeout: float) -> Link:
+        self._sockets = sockets  # from now on there may be something to put away
+        try:
+            async with asyncio.timeout(timeout):
+                address = await sockets.bring_up(self._apn)
+        except TimeoutError:
+            self._sockets = None
+            raise LinkError(f"the modem's sockets were not ready within {timeout:.0f} s") from None
+        except BridgeError:
+            self._sockets = None
+            raise
+        if self._sockets is not sockets:
+            raise LinkError("the modem's sockets were lost while they were made ready")
+        self._socket_link = Link("at-sockets", address)
+        return self._socket_link
+
+    async def _dial(self, deadline: float) -> Link:
+        keeper = self._keeper
+        modem, place = keeper.modem, keeper.place
+        if modem is None or place is None:
+            raise LinkError("the modem went away")
+        await modem.prepare_data(self._apn)
+        # The radio may have been switched off and on for that.
+        await self._in_network(_until(deadline))
+        if place.single:
+            keeper.lend()
+        try:
+            return await self._dialler.call(place, _until(deadline))
+        except BaseException:
+            if self._dialler.link is None:  # else it is called off as it comes up: `disconnect` follows
+                keeper.give_back()
+            raise
+
+    def sockets_lost(self) -> None:
+        """The modem's sockets are gone: it said so, or it is gone itself."""
+        self._sockets = None
+        self._socket_link = None
+
+    def hung_up(self) -> None:
+        """The dialled link is down and its port free."""
+        self._keeper.give_back()
+
+    async def disconnect(self) -> None:
+        """Take the link down; raises `LinkError` where pppd cannot be ended."""
+        await self._put_away(PUT_AWAY)
+        try:
+            await self._dialler.disconnect()
+        finally:
+            self.hung_up()
+
+    async def _put_away(self, seconds: float) -> None:
+        sockets, self._sockets = self._sockets, None
+        self._socket_link = None
+        if sockets:
+            try:
+                async with asyncio.timeout(seconds):
+                    await sockets.bring_down()
+            except TimeoutError:
+                log.info("the modem did not put its sockets away within %g s", seconds)
+
+    async def close(self) -> None:
+        """Let go of the link at the end of the process."""
+        await self._put_away(PUT_AWAY_AT_END)
+        await self._dialler.close()
+
+
+def _until(deadline: float) -> float:
+    """Return the seconds that are left until ``deadline``, in the loop's time."""
+    return max(deadline - asyncio.get_running_loop().time(), 1.0)

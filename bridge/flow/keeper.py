@@ -1,0 +1,442 @@
+"""Keeper: finds the modem, keeps it answering, and gets it back by the recovery ladder.
+
+One task (`run`) does everything to the modem that takes time; its turn is: find and start the modem if there
+is none, look whether it answers, ask the ladder what to do, do it, wait. What the modem announces wakes it.
+While the port is lent to a dialler nothing is asked.
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from bridge.core import link, recovery
+from bridge.core.messages import Now
+from bridge.core.modem import Facts, Place, Registration, Signal
+from bridge.core.pulse import Pulse
+from bridge.core.recovery import Rung
+from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
+from bridge.flow.waiting import Waiters
+
+log = logging.getLogger("modem")
+
+PROBE = 3.0
+"""Seconds that a probe waits for its answer."""
+
+RESTARTING = 3.0
+"""Seconds after a reset in which the modem is left alone: it may answer for a moment before its port goes."""
+
+ORDER_WAIT = 60.0
+"""Seconds that an order waits for a modem that is being started."""
+
+KEEPS_LINK = frozenset({Rung.PROBE, Rung.REOPEN})
+"""The rungs that leave a link alone which stands while the modem's other port is silent."""
+
+
+class Modem(Protocol):
+    """What is needed of a modem."""
+
+    @property
+    def facts(self) -> Facts:
+        """All that is known now."""
+
+    @property
+    def sim_problem(self) -> str | None:
+        """What somebody must do about the SIM."""
+
+    async def start(self, path: str, *, radio: bool = True) -> None:
+        """Open the port and set the modem up; raises `ModemGone` and `ModemSilent`."""
+
+    def close(self) -> None:
+        """Let go of the port."""
+
+    async def poll(self) -> None:
+        """Ask for signal and state; raises `ModemGone` and `ModemSilent`."""
+
+    async def probe(self, timeout: float = 3.0) -> bool:
+        """Whether it answers."""
+
+    async def radio(self, on: bool) -> None:
+        """Switch the radio."""
+
+    async def soft_reset(self) -> None:
+        """Switch the radio off and on."""
+
+    async def reset(self) -> None:
+        """Restart the modem."""
+
+    async def prepare_data(self, apn: str) -> None:
+        """Set the APN."""
+
+
+class Keeper:
+    """Owns the modem; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        find: Callable[[], Place | None],
+        make: Callable[[Place, Callable[[Facts], None], Callable[[str], None]], Modem],
+        power: Callable[[Place], Awaitable[None]],
+        missing: str,
+        can_power: Callable[[Place], bool] | bool,
+        poll: float,
+        clock: Callable[[], Now],
+        on_change: Callable[[], None],
+        on_started: Callable[[], None],
+        on_event: Callable[..., None],
+        link_up: Callable[[], bool],
+        limits: recovery.Limits | None = None,
+    ) -> None:
+        """``make`` gets the place, whom to tell facts, and whom to tell a lost port.
+
+        ``missing`` is the text of the trouble when no modem is found; ``can_power`` tells whether ``power``
+        can switch the modem there; ``poll`` in seconds.
+        """
+        self.place: Place | None = None
+        self.modem: Modem | None = None
+        """The modem, while it is started and its port is ours."""
+        self.facts = Facts()
+        self.radio = True
+        self._find = find
+        self._make = make
+        self._power = power
+        self._missing = missing
+        self._poll = poll
+        self._clock = clock
+        self._on_change = on_change
+        self._on_started = on_started
+        self._on_event = on_event
+        self._link_up = link_up
+        self._can_power = can_power
+        self._ladder = recovery.Ladder(limits or recovery.Limits())
+        self._climbed_for = recovery.Trouble.NONE
+        """What the last rung was to cure."""
+        self._absent: str | None = missing
+        """Why there is no modem."""
+        self._answers: bool | None = None
+        self._link_failures = 0
+        self._last: Modem | None = None
+        """The modem that was started last: a reset may reach one that does not answer."""
+        self._lent = False
+        self._starting = False
+        self._woken = False
+        self._polled = 0.0
+        self._not_before = 0.0
+        """When a modem that was reset may be started."""
+        self._steps = 0
+        self._resting = True
+        """The task waits for something to happen, or for the next poll."""
+        self._waiters = Waiters()
+
+    # -- for the network manager -------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether the modem is in a network, with its port ours."""
+        return self.usable and self.facts.registration.registered
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a modem that answers."""
+        return self.modem is not None and self._answers is not False
+
+    def trouble(self) -> link.Trouble | None:
+        """Return what rules a link out for now."""
+        if self._lent:
+            return None
+        if self._absent is not None:
+            return link.Trouble(link.Code.CLOUD_ERR_CONNECT, self._absent)
+        if self._answers is False:
+            return link.Trouble(
+                link.Code.CLOUD_ERR_CONNECT, "the modem does not answer; it is being recovered"
+            )
+        found = link.trouble(self.facts) if self.radio else None
+        if found and found.code is link.Code.CLOUD_ERR_SIM and self.modem and self.modem.sim_problem:
+            return found._replace(text=self.modem.sim_problem)
+        return found
+
+    def link_failed(self, failures: int) -> None:
+        """The link did not come up so many times in a row; 0: it did."""
+        self._link_failures = failures
+        if self._lent and not failures:
+            # Nothing is looked at while the port is lent, which may be for weeks.
+            self._ask_ladder()
+        self._wake()
+
+    def lend(self) -> None:
+        """Let go of the port for a dialler; nothing is asked until `give_back`."""
+        self._lent = True
+        if self.modem:
+            self.modem.close()
+        self.modem = None
+        # What nobody can ask is not known.
+        self.facts = self.facts._replace(signal=Signal())
+        self._changed()
+
+    def give_back(self) -> None:
+        """The port is free again."""
+        if self._lent:
+            self._lent = False
+            self._wake()
+
+    async def order(self, command: str) -> str:
+        """Carry out ``reset``, ``radio_on`` or ``radio_off``; raises `ModemError` or `OperationError`."""
+        # A port that has just been given back is opened first.
+        await self._waiters.until(lambda: self.modem is not None or self._is_hopeless(), ORDER_WAIT)
+        modem = self.modem
+        if modem is None:
+            found = self.trouble()
+            raise OperationError(f"{command}: {found.text if found else 'the modem is not ready'}")
+        try:
+            return await self._carry_out(modem, command)
+        except BaseException:
+            self.doubt()  # also where it was called off half way, with the port closed perhaps
+            raise
+
+    async def _carry_out(self, modem: Modem, command: str) -> str:
+        if command == "reset":
+            await modem.reset()
+            self.radio = True  # as it is after a restart
+            self._restarts("the modem restarts")
+            self._wake()
+            await self._waiters.until(lambda: self.usable, None)
+            return "the modem restarted and answers"
+        on = command == "radio_on"
+        await modem.radio(on)
+        self.radio = on
+        self._changed()
+        self._wake()
+        return f"the radio is {'on' if on else 'off'}"
+
+    def doubt(self) -> None:
+        """Look at the modem now: something that was asked of it came to nothing."""
+        self._polled = -math.inf
+        self._wake()
+
+    def _is_hopeless(self) -> bool:
+        """Whether there is nothing to give an order to."""
+        return not self._lent and not self._starting and (self._absent is not None or self._answers is False)
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far the task has come, for the watchdog."""
+        return (Pulse("modem", self._steps, owes=not self._resting),)
+
+    # -- the task ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the modem until cancelled."""
+        try:
+            while True:
+                await self._rest(lambda: not self._lent, None)
+                await self._look()
+                await self._turn()
+        finally:
+            if self.modem:
+                self.modem.close()
+
+    async def _rest(self, condition: Callable[[], bool], seconds: float | None) -> None:
+        self._resting = True
+        await self._waiters.until(condition, seconds)
+        self._resting = False
+        self._steps += 1
+
+    async def _look(self) -> None:
+        """Start a modem that is there, or ask the one that runs; sets the evidence."""
+        if self.modem is None:
+            if self._clock().mono >= self._not_before:
+                await self._start()
+        elif self._clock().mono >= self._polled + self._poll or self._answers is False:
+            await self._ask(self.modem)
+
+    async def _start(self) -> None:
+        place = self._find()
+        if place is None:
+            self._gone(self._missing)
+            return
+        if place != self.place:
+            log.info("the modem is at %s", place.at)
+        self.place = place
+        modem = self._last = self._made(place)
+        problem: ModemError | None = None
+        self._starting = True
+        try:
+            await modem.start(place.at, radio=self.radio)
+            if not self.radio:  # one that has restarted has it on again
+                await modem.radio(False)
+        except ModemError as exc:
+            modem.close()
+            problem = exc
+        finally:
+            self._starting = False
+        if isinstance(problem, ModemGone):
+            self._gone(str(problem))
+        elif problem:
+            self._silent(str(problem))
+        else:
+            self.modem, self._absent, self._answers = modem, None, True
+            self._polled = self._clock().mono
+            self._took_facts(modem.facts)
+            self._on_started()
+
+    def _made(self, place: Place) -> Modem:
+        """Return the modem at ``place``; what one before it still says is not about this one."""
+
+        def took_facts(facts: Facts) -> None:
+            if self._last is modem:
+                if self._starting:  # it speaks, though it is not set up yet
+                    self._absent, self._answers = None, True
+                self._took_facts(facts)
+
+        def lost(reason: str) -> None:
+            if self._last is modem:
+                self._lost(reason)
+
+        modem = self._make(place, took_facts, lost)
+        return modem
+
+    async def _ask(self, modem: Modem) -> None:
+        self._polled = self._clock().mono
+        try:
+            await modem.poll()
+        except ModemError as exc:
+            if self.modem is not modem:  # it was lent, or dropped, meanwhile
+                return
+            if isinstance(exc, ModemGone):
+                self._lost(str(exc))
+            else:
+                self._silent(str(exc))
+        else:
+            if self.modem is modem:
+                self._answers = True
+                self._changed()
+
+    async def _turn(self) -> None:
+        if self._lent:
+            return
+        self._woken = False
+        step = self._ask_ladder()
+        if step.rung:
+            await self._climb(step.rung)
+            return
+        due = step.until
+        if self.modem is not None and step.trouble is recovery.Trouble.NONE:
+            due = self._polled + self._poll
+        await self._rest(lambda: self._woken or self._lent, max(due - self._clock().mono, 0.05))
+
+    def _ask_ladder(self) -> recovery.Step:
+        self._ladder = self._ladder._replace(available=self._rungs())
+        self._ladder, step = self._ladder.next(self._evidence(), self._clock().mono)
+        if step.ended:
+            self._tell(step.ended)
+        return step
+
+    def _rungs(self) -> frozenset[Rung]:
+        if self._link_up():
+            return KEEPS_LINK
+        place, can = self.place, self._can_power
+        if place is not None and (can if isinstance(can, bool) else can(place)):
+            return recovery.ALL_RUNGS
+        return recovery.ALL_RUNGS - {Rung.POWER}
+
+    def _evidence(self) -> recovery.Evidence:
+        registration = self.facts.registration if self.radio else Registration.HOME
+        return recovery.Evidence(
+            self._absent is None, self._answers, self.facts.sim, registration, self._link_failures
+        )
+
+    async def _climb(self, rung: Rung) -> None:
+        log.warning("recovery of the modem: %s (%s)", rung, self._ladder.trouble)
+        self._climbed_for = self._ladder.trouble
+        self._on_event("modem.recovery", rung=rung.value, trouble=self._climbed_for.value, worked=None)
+        try:
+            await self._do(rung)
+        except BridgeError as exc:
+            log.warning("%s: %s", rung, exc)
+            self._ladder = self._ladder.gave_up(self._clock().mono)
+
+    async def _do(self, rung: Rung) -> None:
+        modem, place = self.modem, self.place
+        if rung is Rung.PROBE:
+            answers = await modem.probe(PROBE) if modem else False
+            if self.modem is modem and not self._lent:
+                self._answers = answers
+            return
+        if rung is Rung.SOFT_RESET and modem:
+            await modem.soft_reset()
+            if not self.radio:
+                await modem.radio(False)
+            return
+        if rung is Rung.RESET and (resettable := modem or self._last):
+            await resettable.reset()
+            resettable.close()
+            self._restarts("the modem is being restarted")
+        else:
+            self._drop("the modem is being recovered")
+        if rung is Rung.POWER and place:
+            await self._power(place)
+
+    def _tell(self, ended: recovery.Outcome) -> None:
+        rung, worked = ended
+        log.warning("recovery of the modem: %s %s", rung, "worked" if worked else "did not work")
+        self._on_event("modem.recovery", rung=rung.value, trouble=self._climbed_for.value, worked=worked)
+
+    # -- what happens ------------------------------------------------------------------------------------
+
+    def _took_facts(self, facts: Facts) -> None:
+        if facts != self.facts:
+            self.facts = facts
+            self._changed()
+            self._wake()
+
+    def _lost(self, reason: str) -> None:
+        """The port broke."""
+        if self.modem:
+            log.warning("the modem is gone: %s", reason)
+        self._drop(reason)
+        self._wake()
+
+    def _restarts(self, reason: str) -> None:
+        self._not_before = self._clock().mono + RESTARTING
+        self._drop(reason)
+
+    def _drop(self, reason: str) -> None:
+        modem, self.modem = self.modem, None
+        if modem:
+            with contextlib.suppress(ModemError):
+                modem.close()
+        self._answers = None
+        self._gone(reason)
+
+    def _gone(self, reason: str) -> None:
+        self._answers = None
+        if reason != self._absent:
+            self._absent = reason
+            log.info("waiting for the modem: %s", reason)
+        self.facts = Facts(identity=self.facts.identity)
+        self._changed()
+
+    def _silent(self, reason: str) -> None:
+        self._absent = None
+        if self._answers is not False:
+            log.warning("the modem does not answer: %s", reason)
+        self._answers = False
+        self._changed()
+
+    def _changed(self) -> None:
+        self._on_change()
+        self._waiters.tell()
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._waiters.tell()
+
+    async def settled(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until ``condition`` holds; return whether it did."""
+        return await self._waiters.until(condition, seconds)
+
+    @property
+    def shown_place(self) -> Place | None:
+        """Where the modem is, for the status; None while it is gone."""
+        return self.place if self._absent is None or self._lent else None

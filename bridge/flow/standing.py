@@ -1,0 +1,85 @@
+"""Standing: in one line, how the bridge stands, for ``systemctl status``.
+
+Such as ``online; cloud up; link connected (LTE, -79 dBm); 12 queued``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from bridge.core.destination import Condition, Destination
+from bridge.core.messages import CLOUD, Endpoint
+
+EVERY = 1.0
+"""Seconds between looks: no more often is a change told."""
+
+
+class Standing:
+    """Tells the line whenever it has changed; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        line: Callable[[], str],
+        tell: Callable[[str], None],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.trouble = ""
+        """What goes before all else, if anything does."""
+        self._line = line
+        self._tell = tell
+        self._call_later = call_later
+        self._told: str | None = None
+
+    def start(self) -> None:
+        """Tell it now, and whenever it has changed."""
+        self._call_later(EVERY, self.start)
+        text = "; ".join(filter(None, (self.trouble, self._line())))
+        if text != self._told:
+            self._told = text
+            self._tell(text)
+
+
+def describe(
+    *,
+    broker: str | None,
+    conditions: Mapping[Endpoint, Destination],
+    network: Mapping[str, Any] | None,
+    queued: int,
+    notes: Iterable[str | None] = (),
+) -> str:
+    """Return the line.
+
+    ``broker`` is None while its session stands, else where it is looked for; ``network`` is the network
+    status where a network is managed; ``notes`` are further words, None for those that do not apply.
+    """
+    parts = ["online" if broker is None else f"no broker at {broker}"]
+    parts += [_condition(endpoint, destination) for endpoint, destination in _shown(conditions)]
+    if network is not None:
+        parts.append(_link(network))
+    parts.append(f"{queued} queued")
+    parts += [note for note in notes if note]
+    return "; ".join(parts)
+
+
+def _shown(conditions: Mapping[Endpoint, Destination]) -> Iterable[tuple[Endpoint, Destination]]:
+    """The cloud, once something was sent there, and whatever else is not well."""
+    for endpoint, destination in conditions.items():
+        if endpoint == CLOUD or destination.condition is not Condition.UP:
+            yield endpoint, destination
+
+
+def _condition(endpoint: Endpoint, destination: Destination) -> str:
+    where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "cloud"
+    if destination.condition is Condition.UP:
+        return f"{where} up"
+    word = "refuses us" if destination.condition is Condition.HELD else "down"
+    return f"{where} {word} ({destination.reason})" if destination.reason else f"{where} {word}"
+
+
+def _link(status: Mapping[str, Any]) -> str:
+    signal = status["signal"] or {}
+    strength = signal.get("rssi_dbm")
+    about = [status["technology"], None if strength is None else f"{strength} dBm"]
+    if status["state"] == "error":
+        about = [status["error"]]
+    shown = ", ".join(str(each) for each in about if each)
+    return f"link {status['state']} ({shown})" if shown else f"link {status['state']}"

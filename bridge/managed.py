@@ -1,0 +1,440 @@
+"""The network that the bridge manages, put together: a modem with all that hangs on it, or Wi-Fi.
+
+::
+
+    Network (wants, dials, hangs up) ──> Cellular ──> Pppd, or its unit
+       ▲                                    │  └────> the modem's own sockets
+       │ facts, trouble                     ▼
+       └───────────────────────────────── Keeper (finds, asks, recovers) ──> Modem ──> AtPort
+    TextsIn <── codes ── Modem            TextCarrier ──> AtPort
+
+Imported only where an interface is managed: the others need none of it in memory.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, NamedTuple
+
+from bridge.adapters import usb, usb_unit
+from bridge.adapters.at_port import AtPort, Urc
+from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.listener import Listener
+from bridge.adapters.modem import Modem
+from bridge.adapters.modem_queries import answer as answer_query
+from bridge.adapters.pppd import Pppd, chat_script
+from bridge.adapters.pppd_unit import PppdUnit
+from bridge.adapters.sim_pin import PinGuard
+from bridge.adapters.texts import ModemInbox, TextCarrier
+from bridge.core.exchange import Carrier
+from bridge.core.messages import Channel, Now
+from bridge.core.modem import Facts, Identity, Link, Place
+from bridge.errors import ModemError, OperationError
+from bridge.flow.air_sms import AirSmsSpeaker
+from bridge.flow.cellular import Cellular
+from bridge.flow.keeper import Keeper
+from bridge.flow.names import Names
+from bridge.flow.network import Network
+from bridge.flow.switch import Switch
+from bridge.flow.texts_in import TextsIn
+from bridge.flow.uplink import Line
+from bridge.protocol.dial import Dial
+from bridge.protocol.modem import RESTARTED
+from bridge.protocol.modems import PROFILES, Profile, by_interface
+from bridge.protocol.network import status
+from bridge.settings import Settings
+from bridge.store.database import Database
+from bridge.store.outbox import Outbox
+from bridge.store.texts import Texts
+from bridge.store.writer import Writer
+
+log = logging.getLogger("network")
+
+PINS = "sim_pins"
+"""Key under which it is kept which PINs were refused."""
+
+
+class Around(NamedTuple):
+    """What the rest of the bridge offers."""
+
+    settings: Settings
+    loop: asyncio.AbstractEventLoop
+    database: Database
+    outbox: Outbox
+    writer: Writer
+    names: Names
+    switch: Switch
+    listener: Listener | None
+    clock: Callable[[], Now]
+    on_event: Callable[..., None]
+    on_reports: Callable[[], None]
+    on_problem: Callable[[str, str], None]
+    on_status: Callable[[dict[str, Any]], None]
+    on_identity: Callable[[Identity], None]
+    on_ready: Callable[[], None]
+    on_link: Callable[[], None]
+    """The link came up: nothing that waited for it needs to wait any longer."""
+    unreached_since: Callable[[], float | None]
+    """Since when, in monotonic seconds, nothing was reached."""
+    under_way: Callable[[], int] = lambda: 0
+    """How many messages are being sent."""
+
+
+class Finder:
+    """Finds the modem, and the same one again under another name."""
+
+    def __init__(self, interface: str, devices: tuple[str, ...]) -> None:
+        self._devices = devices
+        self._wanted = PROFILES if interface == "cellular" else (by_interface(interface),)
+        self._generic = by_interface("cellular")
+        self._found: usb.Found | None = None
+
+    def __call__(self) -> Place | None:
+        """Return where the modem is, or None."""
+        found = self._given() if self._devices else self._by_usb()
+        if found is None:
+            return None
+        self._found = found
+        return Place(found.profile.interface, found.at_port, found.dial_port, found.usb_path)
+
+    def _given(self) -> usb.Found | None:
+        """The configuration says where; a link that is given is a stable name, and stays as it is."""
+        if not all(os.path.exists(path) for path in self._devices):  # noqa: PTH110 they may be broken links
+            return None
+        profile = self._wanted[0] if len(self._wanted) == 1 else self._recognised()
+        found = usb.at_device(profile, self._devices[0])
+        return found._replace(dial_port=self._devices[1]) if len(self._devices) > 1 else found
+
+    def _recognised(self) -> Profile:
+        """Return the profile of the device that is given, by its USB id."""
+        place = usb.at_device(self._generic, self._devices[0]).usb_path
+        known = (one.profile for one in usb.find(PROFILES) if place and one.usb_path == place)
+        return next(known, self._generic)
+
+    def _by_usb(self) -> usb.Found | None:
+        if self._found and (same := usb.again(self._found)):
+            return same
+        return next(iter(usb.find(self._wanted)), None)
+
+
+class PppDialler:
+    """Dials by pppd: as a child where we are root, else through its unit."""
+
+    def __init__(self, around: Around, on_down: Callable[[str], None]) -> None:
+        self._settings = around.settings.network
+        self._root = os.geteuid() == 0
+        kind = Pppd if self._root else PppdUnit
+        self._pppd: Pppd | PppdUnit = kind(around.loop, on_up=lambda _: None, on_down=on_down)
+
+    @property
+    def link(self) -> Link | None:
+        """The link, while it stands."""
+        return self._pppd.link
+
+    def unavailable(self) -> str | None:
+        """Return why no PPP can be had here, or None."""
+        return self._pppd.available()
+
+    async def call(self, place: Place, timeout: float) -> Link:
+        """Dial; raises `LinkError`."""
+        profile, wanted = by_interface(place.interface), self._settings
+        return await self._pppd.connect(
+            Dial(
+                port=place.dial,
+                chat=str(chat_script(place.interface)),
+                apn=wanted.apn,
+                command=profile.dial,
+                baud=profile.ppp_baud,
+                user=wanted.ppp_user,
+                password=wanted.ppp_password,
+                scope=wanted.scope,
+                timeout=timeout,
+            )
+        )
+
+    async def disconnect(self) -> None:
+        """Hang up."""
+        await self._pppd.disconnect()
+
+    async def close(self) -> None:
+        """A child ends with us; a unit keeps its link for the next run of the bridge."""
+        if self._root:
+            await self._pppd.disconnect()
+
+
+class ManagedModem:
+    """A modem and all that hangs on it; lives in the event loop's thread."""
+
+    def __init__(self, around: Around) -> None:
+        self._around = around
+        settings = self._settings = around.settings
+        self._loop = around.loop
+        self._pins = PinGuard(json.loads(around.outbox.meta(PINS) or "{}"), self._remember_pins)
+        self._modem: Modem | None = None
+        self._sockets: Sockets | None = None
+        self._identity = Identity()
+        self._publishing = False
+        network = settings.network
+        self.keeper = Keeper(
+            find=Finder(network.interface, network.devices),
+            make=self._make,
+            power=self._power,
+            missing=_missing(network.interface, network.devices),
+            can_power=_can_power,
+            poll=network.poll,
+            clock=around.clock,
+            on_change=self._changed,
+            on_started=self._started,
+            on_event=around.on_event,
+            link_up=lambda: self.network.up,
+        )
+        self.cellular = Cellular(
+            self.keeper, PppDialler(around, self._link_lost), self._usable_sockets, network.apn
+        )
+        self.network = Network(
+            self.cellular,
+            kind="cellular",
+            interface=network.interface,
+            autoconnect=network.autoconnect,
+            pending=self._pending,
+            clock=around.clock,
+            on_change=self._changed,
+            on_event=around.on_event,
+            on_up=around.on_link,
+            unreached_since=around.unreached_since,
+            sent=around.outbox.ledger.counts.total,
+            under_way=around.under_way if network.scope == "system" else lambda: 0,
+        )
+        self.watched = (self.keeper, self.network)
+        self._build_texts()
+        self._set_switch()
+
+    def _build_texts(self) -> None:
+        around, sms = self._around, self._settings.sms
+        texts = Texts(around.database, around.clock)
+        speaker = AirSmsSpeaker(lambda: self._settings.sms.max_segments, texts, around.writer)
+        reports = sms.status_reports
+        carrier = TextCarrier(
+            self._loop, self._port, status_reports=lambda: reports, on_reference=speaker.referenced
+        )
+        self._texts_in = TextsIn(
+            around.outbox,
+            texts,
+            around.writer,
+            around.names,
+            around.clock,
+            ModemInbox(self._port, status_reports=lambda: reports),
+            loop=self._loop,
+            on_event=around.on_event,
+            on_reports=around.on_reports,
+            on_problem=partial(around.on_problem, "sms"),
+        )
+        around.switch.texts = Line(speaker, carrier)
+        around.switch.texts_ready = lambda: self.keeper.ready
+
+    def _set_switch(self) -> None:
+        switch = self._around.switch
+        # With the other scope messages take the machine's own network, whatever the modem does.
+        if self._settings.network.scope == "system":
+            switch.link_up = self._carries
+            switch.sockets = self._socket_carrier
+
+    def _carries(self) -> bool:
+        """Whether messages can go; sockets of a modem that has just gone cannot, before all is tidied up."""
+        return self.network.up and (self.keeper.usable or not self.cellular.over_sockets)
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what has to run all the time."""
+        return [self.keeper.run(), self.network.run(), self._texts_in.run()]
+
+    def reloaded(self, settings: Settings) -> None:
+        """Use what a reload may change: the limits of texts."""
+        self._settings = settings
+
+    async def stop(self) -> None:
+        """Let go of the link, at the end."""
+        await self.network.stop()
+
+    async def command(self, name: str, timeout: float | None) -> str:
+        """Carry out a command of ``hologram/network/set``; return what was done."""
+        return await self.network.command(name, timeout)
+
+    async def query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer ``hologram-bridge modem``; raises `BridgeError`."""
+        modem = self._modem if self.keeper.modem is self._modem else None
+        if modem is None:
+            trouble = self.keeper.trouble()
+            why = trouble.text if trouble else "its only port is in use by the connection; disconnect first"
+            raise OperationError(f"the modem cannot be asked: {why}")
+        return await answer_query(modem, request)
+
+    # -- the modem ---------------------------------------------------------------------------------------
+
+    def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
+        profile, settings = by_interface(place.interface), self._settings
+        modem = self._modem = Modem(
+            self._loop,
+            profile,
+            sim_pin=settings.network.sim_pin,
+            on_facts=on_facts,
+            on_urc=self._heard,
+            on_lost=on_lost,
+            pins=self._pins,
+            apn=settings.network.apn,
+            status_reports=settings.sms.status_reports,
+            payload_after=payload_after if profile.sockets else None,
+        )
+        sockets = None
+        if profile.sockets:
+            sockets = make_sockets(profile.sockets, modem.port, self._loop, self._sockets_down)
+        self._sockets = sockets
+        return modem
+
+    def _port(self) -> AtPort | None:
+        modem = self._modem
+        return modem.port if modem and self.keeper.modem is modem else None
+
+    def _heard(self, urc: Urc) -> None:
+        if urc.line.strip().upper() in RESTARTED:
+            self._sockets_gone("the modem started anew")
+        elif not self._texts_in.urc(urc.line, urc.data) and self._sockets:
+            self._sockets.urc(urc)
+
+    def _started(self) -> None:
+        self._texts_in.wake()
+        self._around.on_ready()
+
+    def _remember_pins(self, notes: Any) -> None:
+        kept = json.dumps(dict(notes))
+        self._around.writer.settle(lambda: self._around.outbox.set_meta(PINS, kept))
+
+    async def _power(self, place: Place) -> None:
+        if place.usb is None:
+            raise OperationError("the modem is no USB device that could be switched off and on")
+        if usb.can_power_cycle(place.usb):
+            await usb.power_cycle(place.usb)
+        else:
+            await usb_unit.power_cycle(self._loop, place.usb)
+
+    # -- the link ----------------------------------------------------------------------------------------
+
+    def _link_lost(self, reason: str) -> None:
+        self.network.lost(reason)
+
+    def _sockets_down(self, reason: str) -> None:
+        if self.cellular.over_sockets:
+            self.cellular.sockets_lost()
+            self.network.lost(reason)
+
+    def _sockets_gone(self, reason: str) -> None:
+        """The sockets are gone without a word of the modem's about them."""
+        if self._sockets:
+            self._sockets.lost(reason)
+        self._sockets_down(reason)
+
+    def _usable_sockets(self) -> "ListeningSockets | None":
+        if self._sockets is None or self.keeper.modem is None:
+            return None
+        return ListeningSockets(self._sockets, self._around.listener, self._settings.inbound.protocols)
+
+    def _socket_carrier(self, channel: Channel) -> Carrier | None:
+        if not self.cellular.over_sockets or self._sockets is None:
+            return None
+        return self._sockets.datagrams if channel is Channel.UDP else self._sockets
+
+    def _pending(self) -> bool:
+        """Whether anything waits that needs the link."""
+        depth = self._around.outbox.ledger.depth
+        return any(
+            messages and channel is not Channel.SMS for (channel, _), (messages, _) in depth.items()
+        ) or any(endpoint.channel is Channel.SMS and not endpoint.host for endpoint in self._sms_waiting())
+
+    def _sms_waiting(self) -> list[Any]:
+        depth = self._around.outbox.ledger.depth
+        if not any(messages and channel is Channel.SMS for (channel, _), (messages, _) in depth.items()):
+            return []
+        return self._around.outbox.endpoints()
+
+    # -- the status --------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something changed; told once in a turn of the loop."""
+        if not self._publishing:
+            self._publishing = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._publishing = False
+        if self.cellular.over_sockets and not self.keeper.usable:
+            self._sockets_gone("the modem is gone, or does not answer")
+        self.network.changed_facts()
+        identity = self.keeper.facts.identity
+        if identity != self._identity:
+            self._identity = identity
+            self._around.on_identity(identity)
+        self._around.on_status(self.status())
+        self._around.on_ready()
+
+    def status(self) -> dict[str, Any]:
+        """Return the payload of ``hologram/network/status``."""
+        keeper, network = self.keeper, self.network
+        place = keeper.shown_place
+        return status(
+            network.verdict(),
+            interface=self._settings.network.interface,
+            modem=by_interface(place.interface).label if place else None,
+            device=(place.dial if network.up and not self.cellular.over_sockets else place.at)
+            if place
+            else None,
+            link=network.link,
+            facts=keeper.facts,
+            since=network.since,
+        )
+
+
+class ListeningSockets:
+    """A modem's sockets that listen, while they are up, for what the listener would take."""
+
+    def __init__(self, sockets: Sockets, listener: Listener | None, protocols: tuple[str, ...]) -> None:
+        self._sockets = sockets
+        self._listener = listener
+        self._protocols = protocols
+
+    async def bring_up(self, apn: str) -> str | None:
+        """Get the sockets ready and listen; return the local address. Raises `ModemError`."""
+        address = await self._sockets.bring_up(apn)
+        for protocol in self._protocols if self._listener else ():
+            assert self._listener is not None
+            try:
+                await self._sockets.listen(self._listener, (protocol,))
+            except ModemError as exc:
+                log.warning("the modem cannot listen for %s: %s", protocol, exc)
+        if not self._sockets.is_up:
+            raise ModemError("the network ended the connection at once")
+        return address
+
+    async def bring_down(self) -> None:
+        """Put them away; a modem that is gone has done so."""
+        try:
+            await self._sockets.bring_down()
+        except ModemError as exc:
+            log.info("putting the modem's sockets away: %s", exc)
+
+
+def _can_power(place: Place) -> bool:
+    """Whether the modem's USB port can be switched from here: by ourselves, or by the unit that may."""
+    if place.usb is None:
+        return False
+    return usb.can_power_cycle(place.usb) or usb_unit.available() is None
+
+
+def _missing(interface: str, devices: tuple[str, ...]) -> str:
+    if devices:
+        return f"no modem: {' and '.join(devices)} is not there; waiting for it"
+    kind = "known modem" if interface == "cellular" else by_interface(interface).label
+    return f"no modem: no {kind} on the USB; waiting for it"

@@ -1,0 +1,310 @@
+"""Home Assistant's device discovery: one retained message that describes the device and all its entities.
+
+The form is that of Home Assistant's MQTT integration, "Device discovery payload" and the documentation of its
+platforms; abbreviated keys as listed there. Names and classes follow its guidelines for entities.
+
+* Unique ids are ``<device id>_<component key>``. Both stay: an entity that a user has renamed, or put on a
+  dashboard, is found by them.
+* A component that is no longer there is announced with its platform alone, which removes it from a Home
+  Assistant that has seen it since its start; from others it passes without a word. To one that was away
+  meanwhile it is announced whole once more, and then with its platform alone. An entity that is disabled
+  cannot be removed so: it goes with the device.
+* A template that renders ``None`` makes the state unknown; one that renders nothing leaves it as it was.
+* Every component names its QoS: a command would travel at QoS 0 otherwise. The device's own ``qos`` is
+  documented as shared, but Home Assistant 2025.4 does not hand it on.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+Component = dict[str, Any]
+
+EVENT_TYPES = (
+    "message.received",
+    "message.sent",
+    "message.rejected",
+    "message.expired",
+    "message.dropped",
+    "message.failed",
+    "sms.received",
+    "sms.sent",
+    "sms.unconfirmed",
+    "sms.report",
+)
+"""What the event entity tells; Home Assistant refuses a type that was not listed."""
+
+REGISTRATIONS = ("home", "roaming", "searching", "denied", "not_registered")
+
+
+class Topics(NamedTuple):
+    """The topics that entities read and write."""
+
+    prefix: str
+    state: str
+    health: str
+    network: str
+    event: str
+    last_sms: str
+
+
+class Recipient(NamedTuple):
+    """Somebody whom Home Assistant can text."""
+
+    name: str
+    to: str
+    """E.164."""
+
+
+class Device(NamedTuple):
+    """What the device is."""
+
+    id: str
+    version: str
+    kind: str
+    """What is managed: ``cellular``, ``wifi`` or nothing."""
+    model: str
+    recipients: tuple[Recipient, ...] = ()
+
+
+def payload(device: Device, topics: Topics, *, removed: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the discovery payload; ``removed`` are keys and platforms that were announced and are gone."""
+    gone = {key: {"p": platform} for key, platform in (removed or {}).items()}
+    return _payload(device, topics, gone | _complete(device, _components(device, topics)))
+
+
+def recalled(device: Device, topics: Topics, removed: Mapping[str, str]) -> dict[str, Any]:
+    """Return the payload with what is ``removed`` whole again, so that `payload` can remove it after all."""
+    nowhere = f"{topics.prefix}/removed"
+    like = {"stat_t": nowhere, "cmd_t": nowhere, "evt_typ": ["none"]}
+    ghosts = (
+        (key, {"p": platform, **{name: like[name] for name in _NEEDED[platform]}})
+        for key, platform in removed.items()
+    )
+    return _payload(device, topics, _complete(device, ghosts))
+
+
+_NEEDED = {
+    "binary_sensor": ("stat_t",),
+    "sensor": ("stat_t",),
+    "event": ("stat_t", "evt_typ"),
+    "switch": ("cmd_t",),
+    "button": ("cmd_t",),
+    "notify": ("cmd_t",),
+}
+"""What Home Assistant requires of a component of each platform."""
+
+
+def _complete(device: Device, components: Iterable[tuple[str, Component]]) -> dict[str, Component]:
+    return {key: {**component, "uniq_id": f"{device.id}_{key}", "qos": 1} for key, component in components}
+
+
+def _payload(device: Device, topics: Topics, components: dict[str, Component]) -> dict[str, Any]:
+    return {
+        "dev": {
+            "ids": [device.id],
+            "name": "Cellular bridge",
+            "mf": "Hologram",
+            "mdl": device.model,
+            "sw": device.version,
+        },
+        "o": {"name": "hologram-bridge", "sw": device.version},
+        "avty": [{"t": topics.state}],
+        "cmps": components,
+    }
+
+
+def platforms(announced: Mapping[str, Any]) -> dict[str, str]:
+    """Return the key and platform of every component in a discovery payload, for remembering."""
+    return {key: component["p"] for key, component in announced["cmps"].items() if len(component) > 1}
+
+
+def _components(device: Device, topics: Topics) -> Iterable[tuple[str, Component]]:
+    if device.kind:
+        yield from _link(topics, device.kind)
+    if device.kind == "cellular":
+        yield from _cellular(topics)
+    if device.kind == "wifi":
+        yield from _wifi(topics)
+    yield from _bridge(topics)
+    yield from _messages(topics, device.recipients)
+
+
+# -- kinds of entities -----------------------------------------------------------------------------------
+
+
+def _sensor(name: str, topic: str, template: str, **more: Any) -> Component:
+    return {"p": "sensor", "name": name, "stat_t": topic, "val_tpl": "{{ " + template + " }}", **more}
+
+
+def _diagnostic(name: str, topic: str, template: str, **more: Any) -> Component:
+    return _sensor(name, topic, template, ent_cat="diagnostic", **more)
+
+
+def _binary(name: str, topic: str, template: str, **more: Any) -> Component:
+    return {"p": "binary_sensor", "name": name, "stat_t": topic, "val_tpl": template, **more}
+
+
+def _button(name: str, topic: str, press: str, **more: Any) -> Component:
+    return {"p": "button", "name": name, "cmd_t": topic, "pl_prs": press, **more}
+
+
+def _notify(name: str, topic: str) -> Component:
+    return {"p": "notify", "name": name, "cmd_t": topic, "ic": "mdi:message-text"}
+
+
+# -- templates -------------------------------------------------------------------------------------------
+
+_WHY = (
+    "{{ {'code_name': value_json.code_name, 'error': value_json.error, 'since': value_json.since,"
+    " 'interface': value_json.interface, 'modem': value_json.modem} | tojson }}"
+)
+"""Attributes that change with the link alone: the recorder keeps every change of an attribute, and the signal
+has a sensor of its own."""
+
+_CONNECTION = (
+    "{% set state = value_json.state %}"
+    "{{ 'ON' if state in ('connected', 'connecting') else none if state == 'error' else 'OFF' }}"
+)
+"""After an error it may be tried again by itself or not; unknown, the switch can be turned either way."""
+
+_CLOUD_ANSWERS = (
+    "{% set all = value_json.destinations | selectattr('channel', 'in', ['cloud', 'sms'])"
+    " | rejectattr('to') | map(attribute='condition') | list %}"
+    "{{ none if not all else 'ON' if all | reject('eq', 'up') | list | count == 0 else 'OFF' }}"
+)
+"""Nobody has asked it anything before the first message."""
+
+_FAILED = (
+    "value_json.results.rejected + value_json.results.expired + value_json.results.dropped"
+    " + value_json.results.unconfirmed + value_json.results.failed"
+)
+
+_TEXT = "value_json.body[:255] if value_json.body else none"
+"""A state holds at most 255 characters; the whole text is in the attributes. What is no text is unknown."""
+
+_LISTED = (
+    "{{ value if value_json.event_type in [" + ", ".join(f"'{each}'" for each in EVENT_TYPES) + "] else '' }}"
+)
+"""What is not listed must not come through: an empty payload is passed over."""
+
+
+# -- the entities ----------------------------------------------------------------------------------------
+
+
+def _link(topics: Topics, kind: str) -> Iterable[tuple[str, Component]]:
+    status, commands = topics.network, f"{topics.prefix}/network/set"
+    name = "Cellular" if kind == "cellular" else "Wi-Fi"
+    yield (
+        "connectivity",
+        _binary(
+            name,
+            status,
+            "{{ 'ON' if value_json.code == 1 else 'OFF' }}",
+            dev_cla="connectivity",
+            json_attr_t=status,
+            json_attr_tpl=_WHY,
+        ),
+    )
+    yield (
+        "connection",
+        {
+            "p": "switch",
+            "name": "Connection",
+            "ic": "mdi:wan",
+            "stat_t": status,
+            "val_tpl": _CONNECTION,
+            "cmd_t": commands,
+            "pl_on": "connect",
+            "pl_off": "disconnect",
+            "stat_on": "ON",
+            "stat_off": "OFF",
+        },
+    )
+    yield "reconnect", _button("Reconnect", commands, "reconnect", ic="mdi:connection")
+    yield (
+        "local_ip",
+        _diagnostic("Local IP address", status, "value_json.local_ip", ic="mdi:ip-network", en=False),
+    )
+
+
+def _cellular(topics: Topics) -> Iterable[tuple[str, Component]]:
+    status = topics.network
+    radio = {"dev_cla": "signal_strength", "unit_of_meas": "dBm", "stat_cla": "measurement"}
+    yield "signal", _diagnostic("Signal strength", status, "value_json.signal.rssi_dbm", **radio)
+    yield "signal_percent", _diagnostic(
+        "Signal quality", status, "value_json.signal.percent",
+        unit_of_meas="%", stat_cla="measurement", ic="mdi:signal",
+    )  # fmt: skip
+    yield "operator", _diagnostic("Operator", status, "value_json.operator", ic="mdi:radio-tower")
+    yield "technology", _diagnostic("Technology", status, "value_json.technology", ic="mdi:antenna")
+    yield "registration", _diagnostic(
+        "Registration", status, "value_json.registration",
+        dev_cla="enum", ops=list(REGISTRATIONS), ic="mdi:sim",
+    )  # fmt: skip
+    for key in ("imei", "imsi", "iccid"):
+        yield key, _diagnostic(key.upper(), status, f"value_json.{key}", ic="mdi:identifier", en=False)
+    yield (
+        "modem_reset",
+        _button("Reset modem", f"{topics.prefix}/network/set", "reset", dev_cla="restart", ent_cat="config"),
+    )
+
+
+def _wifi(topics: Topics) -> Iterable[tuple[str, Component]]:
+    status = topics.network
+    radio = {"dev_cla": "signal_strength", "unit_of_meas": "dBm", "stat_cla": "measurement"}
+    yield "wifi_signal", _diagnostic("Signal strength", status, _of_wifi("avg_signal_dbm"), **radio)
+    yield "wifi_ssid", _diagnostic("SSID", status, _of_wifi("ssid"), ic="mdi:wifi")
+
+
+def _of_wifi(key: str) -> str:
+    """Without a connection there is nothing below ``wifi``."""
+    return f"(value_json.get('wifi') or {{}}).get('{key}')"
+
+
+def _bridge(topics: Topics) -> Iterable[tuple[str, Component]]:
+    health = topics.health
+    yield "cloud", _binary("Cloud", health, _CLOUD_ANSWERS, dev_cla="connectivity", ent_cat="diagnostic")
+    yield "queue", _sensor(
+        "Queue", health, "value_json.queue.messages",
+        unit_of_meas="messages", stat_cla="measurement", ic="mdi:tray-full",
+    )  # fmt: skip
+    yield "oldest", _diagnostic(
+        "Oldest message", health, "value_json.queue.oldest_age | default(0, true)",
+        dev_cla="duration", unit_of_meas="s", stat_cla="measurement",
+    )  # fmt: skip
+    total = {"unit_of_meas": "messages", "stat_cla": "total_increasing"}
+    yield (
+        "delivered",
+        _sensor("Delivered", health, "value_json.results.delivered", ic="mdi:email-check", **total),
+    )
+    yield "failed", _sensor("Failed", health, _FAILED, ic="mdi:email-alert", **total)
+    data = {"dev_cla": "data_size", "unit_of_meas": "B", "stat_cla": "total_increasing"}
+    for key, name in (("today", "Data today"), ("month", "Data this month")):
+        both = f"value_json.bytes.{key}.up + value_json.bytes.{key}.down"
+        yield f"data_{key}", _sensor(name, health, both, sug_dsp_prc=0, **data)
+    yield (
+        "flush",
+        _button("Flush queue", f"{topics.prefix}/queue/set", "flush", ic="mdi:email-fast", ent_cat="config"),
+    )
+
+
+def _messages(topics: Topics, recipients: tuple[Recipient, ...]) -> Iterable[tuple[str, Component]]:
+    yield (
+        "activity",
+        {
+            "p": "event",
+            "name": "Messages",
+            "ic": "mdi:email-sync",
+            "stat_t": topics.event,
+            "evt_typ": list(EVENT_TYPES),
+            "val_tpl": _LISTED,
+        },
+    )
+    yield (
+        "last_sms",
+        _sensor("Last SMS", topics.last_sms, _TEXT, json_attr_t=topics.last_sms, ic="mdi:message-text"),
+    )
+    yield "notify_cloud", _notify("Hologram cloud", f"{topics.prefix}/out")
+    for recipient in recipients:
+        digits = recipient.to.removeprefix("+")
+        yield f"notify_{digits}", _notify(recipient.name, f"{topics.prefix}/sms/{digits}")

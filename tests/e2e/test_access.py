@@ -1,0 +1,166 @@
+"""The access list that is shipped, in force in a real Mosquitto: who is let through, and who is refused."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto
+from tests.harness.process import ROOT
+
+ACL = ROOT / "config" / "mosquitto" / "hologram-bridge.acl"
+USERS = ("bridge", "operator", "homeassistant", "nodered", "sensor", "viewer")
+
+MAY_PUBLISH = {
+    "hologram/out/kitchen": {"operator", "homeassistant", "nodered", "sensor"},
+    "hologram/out": {"operator", "homeassistant", "nodered", "sensor"},
+    "hologram/send": {"operator", "nodered"},
+    "hologram/sms": {"operator", "nodered"},
+    "hologram/sms/15551234567": {"operator", "homeassistant", "nodered"},
+    "hologram/network/set": {"operator", "homeassistant"},
+    "hologram/queue/set": {"operator", "homeassistant"},
+    # What only the bridge says: nobody else can pretend to be it.
+    "hologram/in": set(),
+    "hologram/in/sms": set(),
+    "hologram/result": set(),
+    "hologram/network/status": set(),
+    "hologram/bridge/state": set(),
+    "reply/sensor/1": set(),
+    "homeassistant/status": {"homeassistant"},
+    "homeassistant/device/x/config": {"homeassistant"},
+}
+"""For each topic who may publish to it, beside the bridge."""
+
+
+@pytest.fixture
+def guarded(keeper: Keeper, tmp_path: Path) -> Mosquitto:
+    """A broker with the shipped settings and the shipped access list."""
+    lines = (f"acl_file {_own_copy(tmp_path)}",)
+    users = {name: f"word-of-{name}" for name in USERS}
+    broker = Mosquitto(keeper, tmp_path / "mosquitto", shipped=True, users=users, lines=lines)
+    broker.start()
+    return broker
+
+
+@pytest.fixture
+def clients(guarded: Mosquitto) -> Iterator[dict[str, Client]]:
+    """A client for each name, subscribed to all there is."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(
+                Client(guarded.port, "hologram/#", "reply/#", "homeassistant/#", user=(name, word))
+            )
+            for name, word in guarded.users.items()
+            if name != "bridge"
+        }
+
+
+@pytest.fixture
+def bridge(keeper: Keeper, tmp_path: Path, guarded: Mosquitto, cloud: Cloud) -> BridgeProcess:
+    """A bridge that logs in under its own name, and runs."""
+    cloud.start()
+    bridge = BridgeProcess(keeper, tmp_path / "bridge", guarded, cloud.port)
+    bridge.configure(mqtt={"username": "bridge", "password": "word-of-bridge"})
+    bridge.configure(home_assistant={"enabled": True})
+    bridge.start()
+    return bridge
+
+
+def _own_copy(folder: Path) -> Path:
+    copy = folder / "access"
+    copy.write_text(ACL.read_text())
+    copy.chmod(0o600)
+    return copy
+
+
+def test_each_name_publishes_what_it_may_and_nothing_else(clients: dict[str, Client]) -> None:
+    """Every command, report and name: the broker accepts it, or refuses it as not authorized."""
+    found: dict[str, set[str]] = {}
+    for topic in MAY_PUBLISH:
+        accepted = set()
+        for name, client in clients.items():
+            before = len(client.refused)
+            client.publish(topic, "x")
+            if len(client.refused) == before:
+                accepted.add(name)
+            else:
+                assert client.refused[-1][1] == "Not authorized"
+        found[topic] = accepted
+    assert found == MAY_PUBLISH
+
+
+def test_refused_commands_never_reach_the_bridge(
+    bridge: BridgeProcess, clients: dict[str, Client], cloud: Cloud
+) -> None:
+    """A sensor's SMS, reset and purge leave no trace; its message does arrive."""
+    sensor, operator = clients["sensor"], clients["operator"]
+    for topic, payload in (
+        ("hologram/sms/15551234567", "costs money"),
+        ("hologram/network/set", "reset"),
+        ("hologram/queue/set", "purge"),
+        ("hologram/send", '{"data": "x"}'),
+    ):
+        sensor.publish(topic, payload)
+    sensor.publish("hologram/out/kitchen", "21.5", user={"id": "allowed"})
+    assert operator.wait_result("allowed")["state"] == "delivered"
+    assert [each["id"] for each in operator.results()] == ["allowed"]
+    assert [each.payload for each in cloud.accepted] == [b"21.5"]
+
+
+def test_all_commands_work_for_the_operator(bridge: BridgeProcess, clients: dict[str, Client]) -> None:
+    """Both sessions of the bridge, the second with its own client id, get what they need under one name."""
+    operator = clients["operator"]
+    operator.publish("hologram/sms/15551234567", "hello", user={"id": "text"})
+    operator.publish("hologram/queue/set", '{"command": "flush", "id": "flush"}')
+    operator.send({"data": "x", "id": "send"})
+    assert operator.wait_result("text")["state"] == "delivered"
+    assert operator.wait_result("send")["state"] == "delivered"
+    assert operator.wait_result("flush")["state"] == "done"
+    assert operator.wait_last("hologram/bridge/state").payload == b"online"
+    assert "Not authorized" not in bridge.said()
+
+
+def test_home_assistant_gets_its_device(bridge: BridgeProcess, clients: dict[str, Client]) -> None:
+    """Discovery is published where Home Assistant looks, and nobody else sees it."""
+    home = clients["homeassistant"]
+
+    def config() -> str | None:
+        return next(
+            (one for one in home.topics() if re.fullmatch("homeassistant/device/.+/config", one)), None
+        )
+
+    home.wait_for(config)
+    assert not [topic for topic in clients["viewer"].topics() if topic.startswith("homeassistant")]
+
+
+def test_nobody_reads_what_is_not_for_him(bridge: BridgeProcess, clients: dict[str, Client]) -> None:
+    """A sensor sees neither results nor texts of others; a viewer sees them."""
+    clients["operator"].publish("hologram/out/a", "x", user={"id": "one"})
+    assert clients["viewer"].wait_result("one")
+    assert set(clients["sensor"].topics()) == {"hologram/bridge/state"}
+
+
+def test_a_response_topic_is_answered_where_the_list_allows(
+    bridge: BridgeProcess, clients: dict[str, Client]
+) -> None:
+    """In the asker's own corner; elsewhere the broker refuses it, and the result is told as always."""
+    sensor, operator = clients["sensor"], clients["operator"]
+    for number, topic in enumerate(
+        ("homeassistant/status", "other/place", "reply/viewer/1", "reply/sensor/1")
+    ):
+        options = {"ResponseTopic": topic}
+        sensor.publish("hologram/out/a", "x", properties=options, user={"id": f"ask-{number}"})
+    assert sensor.wait_last("reply/sensor/1").json()["id"] == "ask-3"
+    for number in range(4):
+        assert operator.wait_result(f"ask-{number}")["state"] == "delivered"
+    assert "reply/viewer/1" not in sensor.topics()
+    assert "homeassistant/status" not in clients["homeassistant"].topics()
+
+
+def test_without_a_password_nobody_gets_in(guarded: Mosquitto, bridge: BridgeProcess) -> None:
+    """Neither anonymously nor with another's word; the bridge's own name is of no use without its own."""
+    for user in (None, ("bridge", "word-of-sensor"), ("nobody", "")):
+        with pytest.raises(AssertionError, match="did not take"):
+            Client(guarded.port, user=user).connect(timeout=1.0)

@@ -1,0 +1,175 @@
+"""TLS to the broker: one that cannot show who it is gets nothing, is tried again, and taken once it can."""
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
+
+
+class Authority:
+    """Signs certificates into a folder, as an administrator would with openssl."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        self.certificate = folder / f"{name}.crt"
+        self._key = folder / f"{name}.key"
+        self._openssl("req", "-x509", "-nodes", *_new_key(self._key), "-subj", f"/CN={name}",
+                      "-days", "30", "-out", self.certificate)  # fmt: skip
+
+    def sign(
+        self,
+        name: str,
+        *,
+        alternative: str = "IP:127.0.0.1",
+        start: str = "20200101000000Z",
+        end: str = "20991231235959Z",
+        usage: str = "serverAuth",
+    ) -> tuple[Path, Path]:
+        """Return a certificate and its key; ``alternative`` is whom it names, the times are X.509's."""
+        certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
+        self._openssl("req", "-nodes", *_new_key(key), "-subj", f"/CN={name}", "-out", request)
+        extensions.write_text(f"subjectAltName={alternative}\nextendedKeyUsage={usage}\n")
+        for each, text in (("index.txt", ""), ("serial", "01\n")):
+            (self.folder / each).write_text(text)
+        config = self.folder / "ca.conf"
+        config.write_text(
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={self.folder}/index.txt\nserial={self.folder}/serial\n"
+            f"new_certs_dir={self.folder}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+        )
+        self._openssl("ca", "-batch", "-config", config, "-in", request, "-out", certificate, "-notext",
+                      "-cert", self.certificate, "-keyfile", self._key, "-extfile", extensions,
+                      "-startdate", start, "-enddate", end)  # fmt: skip
+        return certificate, key
+
+    def _openssl(self, *words: str | Path) -> None:
+        done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def _new_key(path: Path) -> tuple[str | Path, ...]:
+    return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", path)
+
+
+class Secure(NamedTuple):
+    """A broker with TLS, and a port without for the tests' own client."""
+
+    broker: Mosquitto
+    plain: int
+    authority: Authority
+    shown: tuple[Path, Path]
+    """The files of the certificate that it shows, and of its key."""
+
+    def show(self, files: tuple[Path, Path]) -> None:
+        """Have the broker show another certificate from its next start on."""
+        for target, source in zip(self.shown, files, strict=True):
+            target.write_bytes(source.read_bytes())
+
+
+@pytest.fixture
+def secure(keeper: Keeper, tmp_path: Path) -> Secure:
+    """A broker that is down, with a certificate for this machine."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    authority, plain = Authority(folder, "authority"), free_port()
+    shown = folder / "shown.crt", folder / "shown.key"
+    lines = (
+        f"certfile {shown[0]}", f"keyfile {shown[1]}", f"cafile {authority.certificate}",
+        f"listener {plain} 127.0.0.1",
+    )  # fmt: skip
+    found = Secure(Mosquitto(keeper, tmp_path / "secure", lines=lines), plain, authority, shown)
+    found.show(authority.sign("good"))
+    return found
+
+
+@pytest.fixture
+def tls_bridge(keeper: Keeper, tmp_path: Path, secure: Secure, cloud: Cloud) -> BridgeProcess:
+    """A bridge that trusts the authority of ``secure``."""
+    bridge = BridgeProcess(keeper, tmp_path / "bridge", secure.broker, cloud.port)
+    bridge.configure(mqtt={"tls": {"ca": str(secure.authority.certificate)}}, log={"level": "debug"})
+    return bridge
+
+
+REFUSED = "WARNING:bridge:TLS with the broker at "
+
+
+def wrong(secure: Secure, what: str) -> tuple[Path, Path]:
+    """Return a certificate that must not be taken."""
+    sign = secure.authority.sign
+    if what == "expired":
+        return sign("expired", end="20210101000000Z")
+    if what == "not yet valid":
+        return sign("early", start="20800101000000Z")
+    if what == "mismatch":
+        return sign("elsewhere", alternative="DNS:broker.example.net")
+    if what == "unsuitable certificate purpose":
+        return sign("client", usage="clientAuth")
+    folder = secure.authority.folder / "stranger"
+    folder.mkdir()
+    return Authority(folder, "stranger").sign("strange")
+
+
+@pytest.mark.parametrize(
+    "what", ["expired", "not yet valid", "unsuitable certificate purpose", "unable to get local issuer"]
+)
+def test_a_wrong_certificate_is_refused(secure: Secure, tls_bridge: BridgeProcess, what: str) -> None:
+    """One line says what is wrong, and the bridge stays up: its commands answer."""
+    secure.show(wrong(secure, what))
+    secure.broker.start()
+    tls_bridge.start(wait=False)
+    eventually(lambda: REFUSED in tls_bridge.said(), what="it is said")
+    (line,) = [line for line in tls_bridge.said().splitlines() if line.startswith(REFUSED)]
+    assert line.startswith(f"{REFUSED}127.0.0.1:{secure.broker.port} failed: ")
+    assert what in line
+    assert line.endswith("(CERTIFICATE_VERIFY_FAILED)")
+    assert "connected to the broker" not in tls_bridge.said()
+    assert tls_bridge.queue("stats")["last_error"]["component"] == "mqtt"
+    assert tls_bridge.stop() == 0
+    assert "Traceback" not in tls_bridge.said()
+
+
+def test_another_machines_certificate_is_refused_until_the_right_one_is_shown(
+    secure: Secure, tls_bridge: BridgeProcess, cloud: Cloud
+) -> None:
+    """It is tried again and again, said once; with the right one, without a restart, messages flow."""
+    cloud.start()
+    right = tuple(path.read_bytes() for path in secure.shown)
+    secure.show(wrong(secure, "mismatch"))
+    secure.broker.start()
+    tls_bridge.start(wait=False)
+    eventually(lambda: tls_bridge.said().count("DEBUG:bridge:TLS with") >= 2, 20, what="it is tried again")
+    assert tls_bridge.said().count(REFUSED) == 1
+    assert "IP address mismatch" in tls_bridge.said()
+    secure.broker.stop()
+    for path, content in zip(secure.shown, right, strict=True):
+        path.write_bytes(content)
+    secure.broker.start()
+    eventually(lambda: "connected to the broker" in tls_bridge.said(), 40, what="the bridge connects")
+    with Client(secure.plain, "hologram/#") as client:
+        client.publish("hologram/out/a", "over TLS", user={"id": "m"})
+        assert client.wait_result("m", 20)["state"] == "delivered"
+
+
+def test_a_broker_without_tls_gets_no_password(secure: Secure, tls_bridge: BridgeProcess) -> None:
+    """Where TLS is asked for, a port that speaks plain MQTT is not spoken to."""
+    secure.broker.start()
+    tls_bridge.configure(mqtt={"port": secure.plain, "username": "box", "password": "very-secret"})
+    tls_bridge.start(wait=False)
+    eventually(lambda: f"broker at 127.0.0.1:{secure.plain}" in tls_bridge.said(), 30, what="it is said")
+    assert tls_bridge.running
+    assert "connected to the broker" not in tls_bridge.said()
+    assert "very-secret" not in tls_bridge.said() + secure.broker.said()
+
+
+def test_a_broker_with_tls_takes_nobody_without(secure: Secure, tls_bridge: BridgeProcess) -> None:
+    """Without mqtt.tls the bridge says that it is not taken, and stays up."""
+    secure.broker.start()
+    tls_bridge.configure(mqtt={"tls": None})
+    tls_bridge.start(wait=False)
+    eventually(lambda: "WARNING:bridge:" in tls_bridge.said(), 30, what="it is said")
+    assert tls_bridge.running
+    assert "connected to the broker" not in tls_bridge.said()
