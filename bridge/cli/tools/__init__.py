@@ -1,0 +1,1 @@
+"""The command-line tools of Hologram's SDK, by their documented names and options."""

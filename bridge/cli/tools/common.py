@@ -1,0 +1,158 @@
+"""What the tools share: options, credentials, and the way errors end."""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import BridgeError, OperationError, UsageError
+
+DEFAULT_TIMEOUT = 5
+"""Seconds before the socket closes if no response comes [Python SDK 0.3]."""
+
+CREDENTIALS = ("cloud_id", "cloud_key", "devicekey", "device_id", "private_key")
+
+_HELP = {
+    "cloud_id": "the 4-character cloud id from the dashboard",
+    "cloud_key": "the 4-character cloud key from the dashboard",
+    "devicekey": "the 8-character device key from the dashboard",
+    "device_id": "the SIM number, from the dashboard",
+    "private_key": "the device's IMSI",
+}
+
+
+def parser(name: str, text: str) -> argparse.ArgumentParser:
+    """Return a parser for the tool called ``name``."""
+    return argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
+
+
+def add_credentials(options: argparse.ArgumentParser) -> None:
+    """Add what the device proves itself by, and the file that may hold it."""
+    for name in CREDENTIALS:
+        options.add_argument(f"--{name}", nargs="?", help=_HELP[name])
+    options.add_argument(
+        "-f", "--file", nargs="?", help="configuration (HJSON) file with the credentials; options beat it"
+    )
+    options.add_argument(
+        "--authtype",
+        nargs="?",
+        choices=("csrpsk", "totp"),
+        help="how the device proves itself (default: what the credentials are made for)",
+    )
+
+
+def add_destination(options: argparse.ArgumentParser) -> None:
+    """Add where it goes, and how long to wait."""
+    options.add_argument("--host", help="the host to connect to (default: cloudsocket.hologram.io)")
+    options.add_argument("-p", "--port", type=_port, help="the port to connect to (default: 9999)")
+    options.add_argument(
+        "--timeout",
+        type=_seconds,
+        nargs="?",
+        const=DEFAULT_TIMEOUT,
+        help="seconds before the socket closes if no response comes (default: 5)",
+    )
+    options.add_argument("--ssid", nargs="?", help="join this Wi-Fi network first (root)")
+
+
+def add_bridge(options: argparse.ArgumentParser) -> None:
+    """Add the way through a running bridge, and what every tool has."""
+    options.add_argument(
+        "--via-bridge",
+        action="store_true",
+        help="hand it to the running bridge by MQTT, and wait for its result",
+    )
+    options.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the bridge's configuration, for --via-bridge (default: /etc/hologram-bridge/bridge.hjson)",
+    )
+    options.add_argument("-v", "--verbose", action="store_true", help="say what is done, on stderr")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port; give 1 to 65535")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not (0 < number < 1e6 or number == -1):
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; give seconds above 0")
+    return number
+
+
+def credentials(args: argparse.Namespace) -> dict[str, str]:
+    """Return the credentials that the options and the file give; raises `UsageError` for a bad file."""
+    found = _read_file(Path(args.file)) if args.file else {}
+    found |= {name: value for name in CREDENTIALS if (value := getattr(args, name))}
+    return found
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    import hjson
+
+    try:
+        data = hjson.loads(path.read_text())
+    except OSError as exc:
+        raise UsageError(f"--file: cannot read {path}: {exc.strerror}") from exc
+    except (hjson.HjsonDecodeError, UnicodeDecodeError) as exc:
+        where = f"line {exc.lineno}: {exc.msg}" if isinstance(exc, hjson.HjsonDecodeError) else "not UTF-8"
+        raise UsageError(f"--file: {path} is not HJSON: {where}") from exc
+    if not isinstance(data, dict):
+        raise UsageError(f"--file: {path} must hold an object with {', '.join(CREDENTIALS)}")
+    for name in CREDENTIALS:
+        if name in data and not isinstance(data[name], str):
+            raise UsageError(f'--file: {name} in {path} must be text: put it in "quotes"')
+    return {name: data[name] for name in CREDENTIALS if data.get(name)}
+
+
+@contextmanager
+def no_outbox() -> Iterator[Path]:
+    """Give an outbox that ends with the tool: it sends at once, or says that it could not."""
+    from bridge.sdk.post import close
+
+    with tempfile.TemporaryDirectory(prefix="hologram-") as folder:
+        path = Path(folder) / "outbox.db"
+        try:
+            yield path
+        finally:
+            close(path)
+
+
+def join_wifi(ssid: str | None) -> None:
+    """Join the Wi-Fi network called ``ssid``, if one is given."""
+    if not ssid:
+        return
+    from bridge.sdk.wifi import Wifi
+
+    if not Wifi(ssid=ssid).connect():
+        raise OperationError(f"--ssid: could not join {ssid}")
+
+
+def run(
+    name: str, work: Callable[[Any], int], options: argparse.ArgumentParser, arguments: list[str] | None
+) -> int:
+    """Run a tool; return its exit code: 0 done, 1 failed, 2 usage. An error is one line on stderr."""
+    args = options.parse_args(arguments)
+    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.CRITICAL)
+    try:
+        return work(args)
+    except BridgeError as exc:
+        for line in str(exc).splitlines() or [type(exc).__name__]:
+            print(f"{name}: {line}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

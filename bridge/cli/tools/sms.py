@@ -1,0 +1,66 @@
+"""``hologram_sms``: one SMS by the Hologram cloud."""
+
+import argparse
+import sys
+
+from bridge.cli.tools import common
+from bridge.errors import UsageError
+
+NAME = "hologram_sms"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the tool's options, as documented [Python SDK 0.3 and 0.1]."""
+    parser = common.parser(NAME, "Send an SMS to a number by the Hologram cloud.")
+    parser.add_argument("message", nargs="?", help="the text, at most 160 characters")
+    common.add_credentials(parser)
+    parser.add_argument("--destination", nargs="?", help="the number, E.164 with a '+' sign")
+    common.add_destination(parser)
+    common.add_bridge(parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tool; return its exit code."""
+    return common.run(NAME, _work, build_parser(), arguments)
+
+
+def _work(args: argparse.Namespace) -> int:
+    if not args.message:
+        raise UsageError("A SMS message body must be provided")
+    if not args.destination:
+        raise UsageError("A destination number must be provided in order to send SMS to it: --destination")
+    if args.via_bridge:
+        from bridge.cli.tools.via_bridge import Bridge
+
+        with Bridge(args.config) as bridge:
+            request = {"to": args.destination, "body": args.message}
+            return 0 if bridge.ask("sms", request, args.timeout) else 1
+    found = common.credentials(args)
+    if not found:
+        raise UsageError(
+            "credentials are missing: give --devicekey, or --cloud_id and --cloud_key, or -f FILE"
+        )
+    common.join_wifi(args.ssid)
+    return _send(args, found)
+
+
+def _send(args: argparse.Namespace, found: dict[str, str]) -> int:
+    from bridge.sdk import HologramCloud
+
+    with common.no_outbox() as outbox:
+        cloud = HologramCloud(found, enable_inbound=False, authentication_type=args.authtype, outbox=outbox)
+        if args.host is not None:
+            cloud.send_host = args.host
+        if args.port is not None:
+            cloud.send_port = args.port
+        response = cloud.sendSMS(args.destination, args.message)
+    if response.kept:
+        print(f"{NAME}: {response or 'not sent'}: {response.reason}", file=sys.stderr)
+    else:
+        print(f"RESPONSE MESSAGE: {response}")
+    return 0 if cloud.resultWasSuccess(response) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

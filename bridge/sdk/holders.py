@@ -1,0 +1,79 @@
+"""Who holds a port or a file, by what the kernel tells [proc(5)]."""
+
+import os
+from pathlib import Path
+
+_LISTEN = "0A"
+"""TCP_LISTEN in ``/proc/net/tcp`` [Linux, include/net/tcp_states.h]."""
+
+
+def using_port(port: int) -> str | None:
+    """Return who has TCP ``port``: ``hologram-bridge (process 123)``; None where it cannot be seen.
+
+    Mostly it is somebody who listens; a connection that goes out from the port keeps others from it too.
+    """
+    inodes: dict[bool, set[str]] = {True: set(), False: set()}
+    for table in ("tcp", "tcp6"):
+        for fields in _table(table):
+            if int(fields[1].rpartition(":")[2], 16) == port:
+                inodes[fields[3] == _LISTEN].add(f"socket:[{fields[9]}]")
+    return _owner(inodes[True]) or _owner(inodes[False])
+
+
+def _owner(inodes: set[str]) -> str | None:
+    for process in Path("/proc").glob("[0-9]*") if inodes else ():
+        if inodes & _open_by(process):
+            return describe(int(process.name))
+    return None
+
+
+def locking(path: Path) -> str | None:
+    """Return who holds an flock(2) on ``path``; None where it cannot be seen."""
+    try:
+        inode = str(path.stat().st_ino)
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for fields in (line.split() for line in lines):
+        if fields[1] == "FLOCK" and fields[-3].rpartition(":")[2] == inode and int(fields[-4]) > 0:
+            return describe(int(fields[-4]))
+    return None
+
+
+def describe(pid: int) -> str:
+    """Return the program of a process with its number, e.g. ``hologram-bridge (process 123)``."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        words = []
+    return f"{_program([word for word in words if word])} (process {pid})"
+
+
+def _program(words: list[str]) -> str:
+    """An interpreter is named by what it runs, and the bridge by its own name."""
+    names = [Path(word).name for word in words]
+    if not names:
+        return "another program"
+    if "hologram-bridge" in names[:2] or words[1:3] == ["-m", "bridge"]:
+        return "hologram-bridge"
+    if names[0].startswith("python"):
+        return next((name for name in names[1:] if not name.startswith("-")), names[0])
+    return names[0]
+
+
+def _table(name: str) -> list[list[str]]:
+    try:
+        lines = Path("/proc/net", name).read_text().splitlines()[1:]
+    except OSError:
+        return []
+    return [line.split() for line in lines]
+
+
+def _open_by(process: Path) -> set[str]:
+    found = set()
+    try:
+        for link in (process / "fd").iterdir():
+            found.add(os.readlink(link))  # noqa: PTH115  # the text of the link, which names no file
+    except OSError:
+        pass  # another user's process, or one that has ended
+    return found

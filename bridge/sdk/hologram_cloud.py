@@ -1,0 +1,212 @@
+"""The Hologram cloud [Python SDK 0.3, "HologramCloud"; hologram-python 0.10]."""
+# ruff: noqa: N802  # the documented names
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.core.messages import Channel
+from bridge.errors import InvalidCommand
+from bridge.flow.speakers import CloudAccess
+from bridge.protocol.cloud import SMS_LIMIT, check_sms_body
+from bridge.sdk import identity
+from bridge.sdk.calls import Wanted
+from bridge.sdk.custom_cloud import CustomCloud, payload_of
+from bridge.sdk.errors import AuthenticationError, HologramError
+from bridge.sdk.identity import Authentication
+from bridge.sdk.places import CLOUD, INBOUND, cloud_address, inbound_address
+from bridge.sdk.post import TIMEOUT
+from bridge.sdk.response import (
+    ERR_OK,
+    ERR_PAYLOADINVALID,
+    KEPT,
+    RESULT_STRINGS,
+    UNKNOWN_CODE,
+    Response,
+    of_code,
+)
+
+if TYPE_CHECKING:
+    from bridge.sdk.modem import Modem
+
+DEFAULT_SEND_MESSAGE_TIMEOUT = 5
+HOLOGRAM_HOST_SEND, HOLOGRAM_PORT_SEND = CLOUD
+HOLOGRAM_HOST_RECEIVE, HOLOGRAM_PORT_RECEIVE = INBOUND
+MAX_SMS_LENGTH = SMS_LIMIT
+
+
+class HologramCloud(CustomCloud):
+    """Sends to the Hologram cloud, receives from it, and sends SMS by it.
+
+    Args:
+        credentials: ``devicekey``, or ``cloud_id`` and ``cloud_key``, or ``device_id`` and ``private_key``,
+            as a dictionary or a `Credentials` object. They may change: each goes with what they are.
+        enable_inbound: take messages on port 4010 from the start.
+        network: the interface, ``''`` for the machine's own network.
+        authentication_type: ``csrpsk`` (keys) or ``totp``; by default what the credentials are made for, and
+            without any ``totp`` by the modem's SIM.
+        modem: one to use instead of searching for it.
+        outbox: the file that keeps what could not be sent; by default beside the script.
+
+    Raises:
+        HologramError: the port is taken, the outbox is in use, or the authentication type is unknown.
+        AuthenticationError: there are no credentials, and the SIM has none either.
+
+    """
+
+    def __init__(
+        self,
+        credentials: object,
+        enable_inbound: bool = True,
+        network: str = "",
+        authentication_type: str | None = None,
+        modem: "Modem | None" = None,
+        *,
+        outbox: str | Path | None = None,
+    ) -> None:
+        self.authenticationType = authentication_type or "csrpsk"
+        send_host, send_port = cloud_address()
+        receive_host, receive_port = inbound_address()
+        # Known before anything is opened: an outbox that an earlier run left goes with these credentials.
+        self.authenticationType = identity.kind(
+            credentials, authentication_type, sim=network.startswith("cellular")
+        )
+        CustomCloud.__init__(  # not super(): release 0.1's Cloud is a Raw as well
+            self,
+            credentials,
+            send_host,
+            send_port,
+            receive_host,
+            receive_port,
+            enable_inbound,
+            network,
+            modem,
+            outbox=outbox,
+        )
+        self.authentication.type = self.authenticationType
+
+    def setAuthenticationType(self, credentials: object, authentication_type: str = "csrpsk") -> None:
+        """Prove who the device is by ``credentials`` and this type from now on [hologram-python 0.10]."""
+        self.authenticationType = identity.kind(credentials, authentication_type, sim=False)
+        self.authentication = Authentication(credentials, self.authenticationType)
+
+    # -- who we are --------------------------------------------------------------------------------------
+
+    def _identity(self) -> object:
+        return identity.fields(self.credentials)
+
+    def _access(self) -> CloudAccess | None:
+        try:
+            ours = identity.read(self.credentials, self.authenticationType, self._networkManager.sim_identity)
+        except AuthenticationError:
+            return None
+        return CloudAccess(self.send_host, self.send_port, TIMEOUT, ours)
+
+    def _check_identity(self) -> None:
+        """Raise `AuthenticationError` where nothing can be sent for want of credentials."""
+        sim = self._networkManager.fetch_sim_identity() if self._needs_sim() else (None, None)
+        identity.read(self.credentials, self.authenticationType, sim)
+
+    def _needs_sim(self) -> bool:
+        given = identity.fields(self.credentials)
+        return self.authenticationType == "totp" and not ("device_id" in given and "private_key" in given)
+
+    # -- out ---------------------------------------------------------------------------------------------
+
+    def sendMessage(  # type: ignore[override]  # documented so: each cloud has its own parameters
+        self,
+        message: object,
+        topics: "Iterable[str] | str | None" = None,
+        timeout: float = DEFAULT_SEND_MESSAGE_TIMEOUT,
+    ) -> Response:
+        """Send ``message`` to the Hologram cloud.
+
+        Args:
+            message: str or bytes; bytes that are not UTF-8 go as base64, with the extra topic ``base64``.
+            topics: one or several, unchecked: the cloud's answer decides.
+            timeout: seconds of silence after which the socket is closed.
+
+        Returns:
+            The documented description of the cloud's answer, which equals its code too; empty, and ``kept``,
+            where the message could not be sent yet: it goes when the network is back.
+
+        Raises:
+            AuthenticationError: the credentials are missing or malformed.
+            HologramError: the outbox is full.
+
+        """
+        self._check_identity()
+        payload = payload_of(message)
+        if payload is None:  # what the cloud says of anything but text
+            return of_code(ERR_PAYLOADINVALID)
+        names = (topics,) if isinstance(topics, str) else tuple(str(topic) for topic in topics or ())
+        self._announce(len(payload))
+        return self._send(Wanted(Channel.CLOUD, names, payload), timeout)
+
+    def sendSMS(self, destination_number: str, message: str) -> Response:
+        """Send an SMS by the cloud.
+
+        Args:
+            destination_number: E.164 with a plus sign.
+            message: at most 160 characters.
+
+        Returns:
+            As `sendMessage`. No clear answer is final here: a second SMS would cost and annoy.
+
+        Raises:
+            HologramError: number or text are not allowed, or the credentials are no key.
+
+        """
+        if self.authenticationType != "csrpsk":
+            raise HologramError(f"{self.authenticationType} does not support SDK SMS features")
+        self._check_identity()
+        text = message.decode() if isinstance(message, bytes) else message
+        if not str(destination_number).startswith("+"):
+            raise HologramError("SMS destination number must start with a '+' sign")
+        if not str(destination_number)[1:].isdecimal():
+            raise HologramError("SMS destination number must be a '+' sign and digits (E.164)")
+        if len(text) > MAX_SMS_LENGTH:
+            raise HologramError(f"SMS cannot be more than {MAX_SMS_LENGTH} characters long")
+        try:
+            check_sms_body(text)
+        except InvalidCommand as exc:
+            raise HologramError(str(exc)) from exc
+        self._announce(len(text))
+        return self._send(
+            Wanted(Channel.SMS, (str(destination_number),), text.encode()), DEFAULT_SEND_MESSAGE_TIMEOUT
+        )
+
+    def _send_again(self, message: object, topics: "list[str] | None", timeout: float) -> Response:
+        return self.sendMessage(message, topics=topics, timeout=timeout)
+
+    def getResultString(self, result_code: Any) -> str:
+        """Return what a result, or its code, means, in the released SDK's words [hologram-python 0.10]."""
+        if isinstance(result_code, Response) and result_code.code is None:
+            return KEPT if result_code.kept else str(result_code)
+        try:
+            return RESULT_STRINGS.get(int(result_code), UNKNOWN_CODE)
+        except (TypeError, ValueError):
+            return UNKNOWN_CODE
+
+    def resultWasSuccess(self, result_code: Any) -> bool:
+        """Return whether a result, or its code, says that the cloud has the message: 0 alone.
+
+        The released SDK took code 1 for a success too; the cloud may not have read the message then.
+        """
+        if isinstance(result_code, Response):
+            return result_code.code == ERR_OK
+        return isinstance(result_code, int) and result_code == ERR_OK
+
+    # -- SMS that come in --------------------------------------------------------------------------------
+
+    def enableSMS(self) -> Any:
+        """Take SMS from the modem from now on [hologram-python 0.10]."""
+        return self.network.enableSMS()
+
+    def disableSMS(self) -> Any:
+        """Take no more SMS from the modem [hologram-python 0.10]."""
+        return self.network.disableSMS()
+
+    def popReceivedSMS(self) -> Any:
+        """Return the oldest SMS received, with ``sender``, ``timestamp`` and ``message``, or None."""
+        return self.network.popReceivedSMS()

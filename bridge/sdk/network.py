@@ -1,0 +1,109 @@
+"""The network manager: chooses the interface by its name [Python SDK 0.3, "NetworkManager"]."""
+# ruff: noqa: N802  # the documented names
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bridge.sdk.errors import NetworkError
+from bridge.sdk.event import Event
+from bridge.sdk.interface import DEFAULT_NETWORK_TIMEOUT, Network, NetworkScope
+
+if TYPE_CHECKING:
+    from bridge.sdk.modem import Modem
+
+INTERFACES = (
+    "",
+    "cellular",
+    "cellular-bg96",
+    "cellular-e303",
+    "cellular-ec21",
+    "cellular-iota",
+    "cellular-ms2131",
+    "cellular-nova-r410",
+    "cellular-nova-u201",
+    "wifi",
+)
+"""The names of the interfaces; ``''`` is the machine's own network."""
+
+log = logging.getLogger("NetworkManager")
+
+
+class NetworkManager:
+    """Chooses the interface by its name and speaks for it; `network` is the interface itself.
+
+    Whatever the interface has besides (``signal_strength``, ``getSSID``, ``localIPAddress``…) is reached
+    through this object too.
+    """
+
+    def __init__(self, event: Event, network_name: str = "", modem: "Modem | None" = None) -> None:
+        """Raises `NetworkError` for a name that is none."""
+        self.event = event
+        self.logger = log
+        self.networkActive = True
+        self._name = network_name
+        self.network = self._make(network_name, modem)
+
+    def _make(self, name: str, modem: "Modem | None") -> Network:
+        if not name:
+            return Network(self.event)
+        if name == "wifi":
+            from bridge.sdk.wifi import Wifi
+
+            return Wifi(event=self.event)
+        if name in INTERFACES:
+            from bridge.sdk.cellular import Cellular
+
+            return Cellular(self.event, name, modem)
+        allowed = ", ".join(each for each in INTERFACES if each)
+        raise NetworkError(f"Invalid network type: {name}; allowed is {allowed}, or '' for none")
+
+    def connect(self, timeout: float = DEFAULT_NETWORK_TIMEOUT) -> bool:
+        """Connect within ``timeout`` seconds; return whether it worked. Without an interface, do nothing."""
+        return self.network.connect(timeout)
+
+    def disconnect(self) -> bool:
+        """Disconnect; return whether it worked. Without an interface, do nothing."""
+        return self.network.disconnect()
+
+    def reconnect(self) -> bool:
+        """Disconnect and connect again; return whether it worked."""
+        return self.network.reconnect()
+
+    def listAvailableInterfaces(self) -> list[str]:
+        """Return the names of the interfaces that can be chosen."""
+        return list(INTERFACES)
+
+    def networkConnected(self) -> None:
+        """Note that the network is there."""
+        self.networkActive = True
+
+    def networkDisconnected(self) -> None:
+        """Note that the network is not there."""
+        self.networkActive = False
+
+    @property
+    def scope(self) -> NetworkScope:
+        """What goes over the interface; set before `connect`."""
+        return self.network.scope
+
+    @scope.setter
+    def scope(self, scope: NetworkScope) -> None:
+        self.network.scope = scope
+
+    @property
+    def on_change(self) -> Callable[[], None]:
+        """Called when the interface came or went."""
+        return self.network.on_change
+
+    @on_change.setter
+    def on_change(self, told: Callable[[], None]) -> None:
+        self.network.on_change = told
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network":  # not there yet: the constructor failed
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    def __repr__(self) -> str:
+        return repr(self.network) if self._name else "Network Agnostic Mode"

@@ -1,0 +1,42 @@
+"""The exchange with a host of one's own: the bytes as they are, and whatever it answers.
+
+The SDK reads until the peer closes, is silent for the timeout, or has said 1024 bytes, and all of that is a
+success [hologram-python 0.10, ``CustomCloud``]. Here a connection that breaks is none.
+"""
+
+from bridge.core.exchange import Job, Outcome
+from bridge.core.messages import Queued
+from bridge.core.retry import Kind, Reading
+from bridge.flow.speakers import TOTAL_FACTOR
+
+MAX_RECEIVE_BYTES = 1024
+"""Bytes of an answer that are waited for [hologram-python 0.10]."""
+
+_BROKE = "the connection broke"
+
+
+class RawSpeaker:
+    """Speaks to a host of one's own."""
+
+    once = False
+
+    def __init__(self, timeout: float) -> None:
+        """``timeout`` is the silence in seconds that ends an answer."""
+        self._timeout = timeout
+
+    def job(self, queued: Queued) -> Job:
+        """Return the exchange that sends the payload as it is."""
+        endpoint, silence = queued.lane.endpoint, self._timeout
+        return Job(endpoint.host, endpoint.port, queued.payload, _enough, silence, TOTAL_FACTOR * silence)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sent is a success, with whatever came back."""
+        if not outcome.connected:
+            return Reading(Kind.UNREACHED, outcome.error or "no connection")
+        if outcome.error and outcome.error.startswith(_BROKE) and not outcome.answer:
+            return Reading(Kind.UNANSWERED, outcome.error)
+        return Reading(Kind.ACCEPTED, "sent", answer=outcome.answer)
+
+
+def _enough(received: bytes) -> bool:
+    return len(received) >= MAX_RECEIVE_BYTES

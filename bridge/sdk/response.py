@@ -1,0 +1,113 @@
+"""What a send returns: the documented description, which knows its code as well.
+
+The documents return a description [Python SDK 0.3, ``sendMessage``], the released SDK a code
+[hologram-python 0.10]. Scripts of both kinds work: the value is the description as a string, and it equals
+the code and turns into it.
+"""
+
+from typing import Self
+
+from bridge.protocol.codes import Code
+
+ERR_OK = Code.OK.value
+ERR_CONNCLOSED = Code.CONNCLOSED.value
+ERR_MSGINVALID = Code.MSGINVALID.value
+ERR_AUTHINVALID = Code.AUTHINVALID.value
+ERR_PAYLOADINVALID = Code.PAYLOADINVALID.value
+ERR_PROTINVALID = Code.PROTINVALID.value
+ERR_INTERNAL = Code.INTERNAL.value
+ERR_METADATA = Code.METADATA.value
+ERR_TOPICINVALID = Code.TOPICINVALID.value
+ERR_UNKNOWN = -1
+
+DESCRIPTIONS = {
+    ERR_OK: "The message has been sent successfully.",
+    ERR_CONNCLOSED: "Connection was closed so we couldn't read the whole message.",
+    ERR_MSGINVALID: "Failed to parse the message.",
+    ERR_AUTHINVALID: "Auth section of the message was invalid.",
+    ERR_PAYLOADINVALID: "Payload type was invalid.",
+    ERR_PROTINVALID: "Protocol type was invalid.",
+    ERR_INTERNAL: "Internal error in Hologram Cloud.",
+    ERR_METADATA: "Metadata was formatted incorrectly.",
+    ERR_TOPICINVALID: "Topic was formatted incorrectly.",
+    ERR_UNKNOWN: "Unknown error.",
+}
+"""What a send returns: 0 to 5 as documented [Python SDK 0.3], the others as the released SDK has them."""
+
+RESULT_STRINGS = {
+    **{code: text.removesuffix(".") for code, text in DESCRIPTIONS.items()},
+    ERR_OK: "Message sent successfully",
+}
+"""What ``getResultString`` returns [hologram-python 0.10]."""
+
+UNKNOWN_CODE = "Unknown response code"
+KEPT = "The message could not be sent yet; it is kept and sent when the network is back"
+
+
+class Response(str):
+    """The outcome of one send, as text.
+
+    ``code`` is the cloud's, None where it said none; ``data`` the bytes of an answer as they came; ``kept``
+    says that the message is in the outbox and goes when the network is back: the text is empty then, as it
+    was with the SDK, and ``reason`` says what was in the way.
+    """
+
+    __slots__ = ("code", "data", "kept", "reason")
+
+    code: int | None
+    data: bytes
+    kept: bool
+    reason: str
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        code: int | None = None,
+        data: bytes = b"",
+        kept: bool = False,
+        reason: str = "",
+    ) -> Self:
+        """Return a response that reads as ``text``."""
+        self = super().__new__(cls, text)
+        self.code, self.data, self.kept, self.reason = code, data, kept, reason
+        return self
+
+    def but_kept(self, reason: str) -> "Response":
+        """Return the same for a message that stays in the outbox all the same."""
+        return Response(str(self), code=self.code, data=self.data, kept=True, reason=reason)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to the text, and to the code."""
+        if isinstance(other, int):
+            return self.code == other
+        return str.__eq__(self, other) is True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __int__(self) -> int:
+        """Return the code; -1 where there is none."""
+        return ERR_UNKNOWN if self.code is None else self.code
+
+
+def of_code(code: int) -> Response:
+    """Return the response that says ``code``."""
+    return Response(DESCRIPTIONS.get(code, UNKNOWN_CODE), code=code)
+
+
+def of_answer(answer: bytes) -> Response:
+    """Return the response of a host of one's own: what it answered."""
+    return Response(text_of(answer), data=answer)
+
+
+def kept(reason: str) -> Response:
+    """Return the response for a message that is kept and goes later."""
+    return Response("", kept=True, reason=reason)
+
+
+def text_of(data: bytes) -> str:
+    r"""Return ``data`` as text; bytes that are not UTF-8 appear as ``\xNN``."""
+    return data.decode("utf-8", "backslashreplace")

@@ -1,0 +1,336 @@
+"""A modem for as long as a script uses it: the bridge's own keeper, manager and adapters, put together.
+
+Everything but the constructor runs in the loop's thread; `bridge.sdk.modem` calls it from the script's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from bridge.adapters.at_port import Urc
+from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.listener import Limits, Listener
+from bridge.adapters.modem import Modem
+from bridge.adapters.texts import ModemInbox
+from bridge.core.link import Code
+from bridge.core.modem import Facts, Identity, Link, Place
+from bridge.errors import BridgeError, LinkError
+from bridge.errors import ModemError as CoreModemError
+from bridge.flow.cellular import Cellular
+from bridge.flow.keeper import Keeper
+from bridge.flow.network import Network
+from bridge.managed import ListeningSockets
+from bridge.protocol.modems import by_interface
+from bridge.protocol.sms.listing import read_notice
+from bridge.sdk.dialling import Dialler, Search, Wish, check_free
+from bridge.sdk.errors import ModemError, NetworkError
+from bridge.sdk.inbox import ANYBODY, RECEIVE_TIMEOUT, Inbox
+from bridge.sdk.texts import pop
+from bridge.sdk.values import SMS
+from bridge.store.clock import read_clock
+
+log = logging.getLogger("Modem")
+
+START_WAIT = 40.0
+"""Seconds for a modem to be opened and set up."""
+
+SOCKETS_WAIT = 150.0
+"""Seconds that a modem may take to have its sockets ready."""
+
+POLL = 60.0
+"""Seconds between looks at the modem that nobody asked for."""
+
+
+class Session:
+    """One modem, opened."""
+
+    def __init__(
+        self,
+        wish: Wish,
+        *,
+        scope: Callable[[], str],
+        on_event: Callable[..., None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """``scope`` says what goes over PPP; ``on_change`` is told when messages may or may not go."""
+        self._loop = asyncio.get_running_loop()
+        self._wish = wish
+        self._on_event = on_event
+        self._on_change = on_change
+        self._find = Search(wish)
+        self._modem: Modem | None = None
+        self._sockets: Sockets | None = None
+        self._own_sockets = False
+        """The sockets carry without a link that was asked for, as with the SDK."""
+        self._want_sockets = False
+        self._turn = asyncio.Lock()
+        """Held by whoever brings the sockets up."""
+        self._again: asyncio.Task[None] | None = None
+        self._listener: Listener | None = None
+        self._texts = ModemInbox(self._port)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.keeper = Keeper(
+            find=self._find,
+            make=self._make,
+            power=_no_power,
+            missing="Modem not detected",
+            can_power=False,
+            poll=POLL,
+            clock=read_clock,
+            on_change=self._changed,
+            on_started=lambda: None,
+            on_event=on_event,
+            link_up=lambda: self.network.up,
+        )
+        self.cellular = Cellular(
+            self.keeper, Dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
+        )
+        self.network = Network(
+            self.cellular,
+            kind="cellular",
+            interface=wish.interface,
+            autoconnect=False,
+            pending=lambda: False,
+            clock=read_clock,
+            on_change=self._changed,
+            on_event=on_event,
+            on_up=on_change,
+        )
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the modem and set it up.
+
+        Raises `NetworkError` where there is none, `SerialError` where somebody else uses it (it says who),
+        and `ModemError` where it does not answer.
+        """
+        place = self._find()
+        if place is None:
+            where = f": {self._wish.device} is not there" if self._wish.device else ""
+            raise NetworkError(f"Modem not detected{where}")
+        check_free(place.at)
+        self._tasks = [self._loop.create_task(work) for work in (self.keeper.run(), self.network.run())]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+        await self._settle(lambda: self.keeper.modem is not None or self._problem() is not None)
+        if self.keeper.modem is None:
+            problem = self._problem() or "the modem does not answer"
+            await self.close()
+            check_free(place.at)
+            raise ModemError(problem)
+
+    async def _settle(self, condition: Callable[[], bool]) -> None:
+        """Wait until ``condition`` holds, or `START_WAIT` is over."""
+        until = self._loop.time() + START_WAIT
+        while not condition() and self._loop.time() < until:
+            await asyncio.sleep(0.02)
+
+    def _problem(self) -> str | None:
+        found = self.keeper.trouble()
+        if found is None or found.text == "Modem not detected" or found.code is not Code.CLOUD_ERR_CONNECT:
+            return None
+        return found.text
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "the modem's task failed", "exception": error})
+
+    async def close(self) -> None:
+        """Hang up and let go of the modem."""
+        self._want_sockets = False
+        if self._again:
+            self._again.cancel()
+        if self._own_sockets and self._sockets:
+            self._own_sockets = False
+            await _quietly(self._sockets.bring_down())
+        await self.network.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
+        profile = by_interface(place.interface)
+        self._modem = modem = Modem(
+            self._loop,
+            profile,
+            sim_pin=None,
+            on_facts=on_facts,
+            on_urc=self._heard,
+            on_lost=on_lost,
+            apn=self._wish.apn,
+            payload_after=payload_after if profile.sockets else None,
+        )
+        self._own_sockets = False
+        self._sockets = (
+            make_sockets(profile.sockets, modem.port, self._loop, self._sockets_down)
+            if profile.sockets
+            else None
+        )
+        return modem
+
+    def _heard(self, urc: Urc) -> None:
+        store = read_notice(urc.line)
+        if store is not None:
+            self._texts.noticed(store)
+            self._on_event("sms.received")
+        elif self._sockets:
+            self._sockets.urc(urc)
+
+    def _port(self) -> Any:
+        return self.keeper.modem and self._modem and self._modem.port
+
+    def _changed(self) -> None:
+        self._loop.call_soon(self._settled)
+
+    def _settled(self) -> None:
+        if self.keeper.modem is None and self._own_sockets:
+            self._own_sockets = False
+        self.network.changed_facts()
+        self._on_change()
+        if self._want_sockets and not self.up and self.keeper.ready and not self._turn.locked():
+            self._again = self._loop.create_task(self._sockets_again())
+
+    # -- the link ----------------------------------------------------------------------------------------
+
+    async def connect(self, timeout: float) -> Link | None:
+        """Bring the link up; raises `BridgeError`."""
+        self._want_sockets = False
+        if self._own_sockets and self._sockets:
+            self._own_sockets = False
+            await _quietly(self._sockets.bring_down())
+        try:
+            await self.network.command("connect", timeout)
+        except BridgeError:
+            await self.network.command("disconnect", None)  # what failed is not tried on by itself
+            raise
+        return self.network.link
+
+    async def disconnect(self) -> None:
+        """Take the link down; raises `BridgeError`."""
+        self._want_sockets = False
+        if self._own_sockets and self._sockets:
+            self._own_sockets = False
+            await _quietly(self._sockets.bring_down())
+        await self.network.command("disconnect", None)
+
+    @property
+    def up(self) -> bool:
+        """Whether messages can go: the link stands, or the modem's sockets are ready."""
+        return self.network.up or self._own_sockets
+
+    @property
+    def sockets_available(self) -> bool:
+        """Whether the modem has sockets of its own and no link over PPP stands."""
+        return self._sockets is not None and not (self.network.up and not self.cellular.over_sockets)
+
+    @property
+    def carrier(self) -> Sockets | None:
+        """The modem's sockets while they are what carries."""
+        return self._sockets if self._own_sockets or self.cellular.over_sockets else None
+
+    async def use_sockets(self, seconds: float) -> None:
+        """Get the modem's own sockets ready, unless something carries already; raises `BridgeError`.
+
+        ``seconds`` is how long to wait for a network. They are tried again when there is one, or when they
+        were lost, until `connect` or `disconnect`.
+        """
+        self._want_sockets = True
+        async with self._turn:
+            if not self.up:
+                await self._bring_up_sockets(seconds)
+
+    async def _bring_up_sockets(self, seconds: float) -> None:
+        keeper = self.keeper
+        if not await keeper.settled(lambda: keeper.ready or keeper.trouble() is not None, seconds):
+            raise LinkError("the modem found no network: see signal and antenna", Code.CLOUD_ERR_SIGNAL)
+        found = keeper.trouble()
+        if found:
+            raise LinkError(found.text, found.code)
+        sockets = self._usable_sockets()
+        if sockets is None:
+            return
+        try:
+            async with asyncio.timeout(SOCKETS_WAIT):
+                await sockets.bring_up(self._wish.apn)
+        except TimeoutError:
+            raise LinkError(f"the modem's sockets were not ready within {SOCKETS_WAIT:g} s") from None
+        self._own_sockets = True
+        self._on_change()
+
+    async def _sockets_again(self) -> None:
+        """Runs after a change; what fails waits for the next."""
+        try:
+            await self.use_sockets(0.0)
+        except BridgeError as exc:
+            log.info("the modem's sockets: %s", exc)
+
+    def _usable_sockets(self) -> ListeningSockets | None:
+        if self._sockets is None or self.keeper.modem is None:
+            return None
+        return ListeningSockets(self._sockets, self._listener, ("tcp",))
+
+    def _sockets_down(self, reason: str) -> None:
+        self._own_sockets = False
+        if self.cellular.over_sockets:
+            self.cellular.sockets_lost()
+            self.network.lost(reason)
+        self._changed()
+
+    def _lost(self, reason: str) -> None:
+        self.network.lost(reason)
+
+    # -- what comes in -----------------------------------------------------------------------------------
+
+    async def listen(self, port: int, inbox: Inbox) -> bool:
+        """Listen by the modem's sockets; False where they are not what carries. Raises `BridgeError`."""
+        if not self.sockets_available or self._sockets is None:
+            return False
+        limits = Limits(timeout=RECEIVE_TIMEOUT, allow=ANYBODY)
+        self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), limits, inbox)  # noqa: S104  # the modem's own
+        if self.up:
+            await self._sockets.listen(self._listener)
+        else:
+            await self.use_sockets(START_WAIT)
+        return True
+
+    async def stop_listening(self) -> None:
+        """Listen no more."""
+        listener, self._listener = self._listener, None
+        if listener is not None and self._sockets is not None and self.carrier:
+            await _quietly(self._sockets.stop_listening())
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    def modem(self) -> Modem:
+        """Return the modem, to be asked; raises `ModemError` while it cannot be."""
+        if self.keeper.modem is None or self._modem is None:
+            found = self.keeper.trouble()
+            why = found.text if found else "its only port is in use by the connection; disconnect first"
+            raise ModemError(f"the modem cannot be asked: {why}")
+        return self._modem
+
+    async def identify(self) -> Identity:
+        """Ask who the modem and its SIM are, as far as it can be asked; raises `ModemError`."""
+        known = self.keeper.facts.identity
+        if self.keeper.modem is None and known.iccid:
+            return known
+        return await self.modem().identify()
+
+    async def pop_text(self) -> SMS | None:
+        """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""
+        self.modem()
+        return await pop(self._texts)
+
+
+async def _quietly(work: Any) -> None:
+    try:
+        await work
+    except CoreModemError as exc:
+        log.info("%s", exc)
+
+
+async def _no_power(_place: Place) -> None:
+    raise LinkError("a script does not switch USB ports off")

@@ -1,0 +1,151 @@
+"""The Wi-Fi interface [Python SDK 0.1, "Wifi"]: the connection that the system keeps for it."""
+# ruff: noqa: N802, N803  # the documented names
+
+import asyncio
+import logging
+from functools import partial
+
+from bridge.adapters.wifi import Wifi as Radio
+from bridge.adapters.wifi import wireless
+from bridge.adapters.wifi_keepers import SYSTEM_PATH, Programs
+from bridge.core.modem import Wifi as Facts
+from bridge.errors import BridgeError, LinkError
+from bridge.protocol.wifi import Samples, station
+from bridge.sdk.event import Event
+from bridge.sdk.interface import DEFAULT_NETWORK_TIMEOUT, Network
+from bridge.sdk.runtime import alive, dispatcher, runtime
+
+log = logging.getLogger("Wifi")
+
+
+class Wifi(Network):
+    """Connects to a network that the system knows; that needs root.
+
+    Args:
+        interfaceName: the interface, ``''`` for the first that is there.
+        event: where ``wifi.connected`` and ``wifi.disconnected`` are told.
+        ssid: the network that it has to be.
+
+    """
+
+    def __init__(self, interfaceName: str = "", event: Event | None = None, ssid: str | None = None) -> None:
+        super().__init__(event)
+        self.interfaceName = interfaceName
+        self._ssid = ssid
+        self._radio: Radio | None = None
+        self._samples = Samples()
+
+    async def _open(self) -> Radio:
+        if self._radio is None:
+            self._radio = Radio(
+                asyncio.get_running_loop(), device=self.interfaceName or None, on_down=self._went_down
+            )
+        return self._radio
+
+    def _went_down(self, reason: str) -> None:
+        log.info("disconnected: %s", reason)
+        for event in ("wifi.disconnected", "network.disconnected"):
+            dispatcher().tell(partial(self.event.broadcast, event))
+
+    # -- the connection ----------------------------------------------------------------------------------
+
+    def connect(self, timeout: float = DEFAULT_NETWORK_TIMEOUT) -> bool:
+        """Connect within ``timeout`` seconds and tell ``wifi.connected``; return whether it worked."""
+
+        async def connect() -> None:
+            radio = await self._open()
+            await radio.connect(timeout)
+            found = (await radio.sample()).ssid
+            if self._ssid is not None and found != self._ssid:
+                raise LinkError(
+                    f"connected to {found!r}, not to {self._ssid!r}: make the system know that network first"
+                )
+
+        try:
+            runtime().wait(connect())
+        except BridgeError as exc:
+            log.error("cannot connect: %s", exc)
+            return False
+        self.event.broadcast("wifi.connected")
+        self.event.broadcast("network.connected")
+        return True
+
+    def disconnect(self) -> bool:
+        """Disconnect and tell ``wifi.disconnected``; return whether it worked."""
+
+        async def disconnect() -> None:
+            await (await self._open()).disconnect()
+
+        try:
+            runtime().wait(disconnect())
+        except BridgeError as exc:
+            log.error("cannot disconnect: %s", exc)
+            return False
+        self.event.broadcast("wifi.disconnected")
+        self.event.broadcast("network.disconnected")
+        return True
+
+    def is_connected(self) -> bool:
+        """Return whether there is a connection."""
+        return self._look().ssid is not None
+
+    isConnected = is_connected  # noqa: N815  # the documented name
+
+    def getConnectionStatus(self) -> int:
+        """Return 1 while connected, else 0."""
+        return int(self.is_connected())
+
+    def _name(self) -> str:
+        there = wireless()
+        if not there:
+            raise LinkError("there is no Wi-Fi interface")
+        return self.interfaceName or there[0]
+
+    def _look(self) -> Facts:
+        """Return what is known of the connection, whoever has made it."""
+
+        async def look() -> Facts:
+            if self._radio is not None and self._radio.link is not None:
+                return await self._radio.sample()
+            said = await Programs(SYSTEM_PATH).run("iw", "dev", self._name(), "link")
+            now = station(said.out) if said.code == 0 else None
+            if now is None:
+                self._samples = Samples()
+                return Facts()
+            if now.signal is not None:
+                self._samples = self._samples.add(now.signal)
+            return self._samples.of(now)
+
+        try:
+            return runtime().wait(look())
+        except BridgeError as exc:
+            log.info("no Wi-Fi: %s", exc)
+            return Facts()
+
+    def getSSID(self) -> str:
+        """Return the network's name, '' without a connection."""
+        return self._look().ssid or ""
+
+    def getAPAddress(self) -> str:
+        """Return the access point's address, '' without a connection."""
+        return self._look().ap or ""
+
+    def getAvgSignalStrength(self) -> str:
+        """Return the average signal in dBm since the connection stands, '' without one."""
+        return _text(self._look().avg_signal_dbm)
+
+    def getMaxSignalStrength(self) -> str:
+        """Return the best signal in dBm since the connection stands, '' without one."""
+        return _text(self._look().max_signal_dbm)
+
+    # -- for the clouds ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop watching; the connection is the system's and stays."""
+        radio, self._radio = self._radio, None
+        if radio is not None and alive():
+            runtime().wait(radio.close())
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)

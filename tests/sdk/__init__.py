@@ -1,0 +1,1 @@
+"""The SDK's face, against the simulated cloud and the simulated modem."""
