@@ -1,0 +1,172 @@
+"""The files of the system: what the units promise, and that they agree with the program."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from bridge.adapters.control import INSTALLED, INSTALLED_STORE
+from bridge.adapters.pppd_unit import UNIT as PPP_UNIT
+from bridge.adapters.usb_unit import UNIT as POWER_UNIT
+from bridge.adapters.usb_unit import check_place
+from bridge.errors import OperationError
+from bridge.protocol.modems import PROFILES, by_interface
+from bridge.settings import DEFAULT_PATH
+from bridge.settings.models import Store
+from tests.harness.process import ROOT
+
+UNITS = ROOT / "systemd"
+ROOT_UNITS = sorted(path for path in UNITS.glob("*.service") if path.name != "hologram-bridge.service")
+POLKIT = (ROOT / "config/polkit/50-hologram-bridge.rules").read_text()
+USB_IDS = {usb_id for profile in PROFILES for usb_id in profile.usb_ids}
+
+
+def directives(name: str) -> dict[str, list[str]]:
+    """Return what a unit says, each value of each key."""
+    found: dict[str, list[str]] = {}
+    for line in (UNITS / name).read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_the_bridges_unit_keeps_its_promises() -> None:
+    """It tells when it is ready, is watched, comes back from anything but a wrong configuration."""
+    unit = directives("hologram-bridge.service")
+    promised = {
+        "Type": "notify",
+        "StartLimitIntervalSec": "0",
+        "Restart": "on-failure",
+        "RestartPreventExitStatus": "78",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
+        "User": "hologram",
+        "StateDirectory": INSTALLED_STORE.parent.name,
+        "RuntimeDirectory": INSTALLED.parent.name,
+        "NoNewPrivileges": "yes",
+        "CapabilityBoundingSet": "",
+    }
+    assert {key: unit[key] for key in promised} == {key: [value] for key, value in promised.items()}
+    assert "mosquitto.service" in unit["After"][0].split()
+    assert not {"Requires", "BindsTo", "PartOf", "Requisite"} & set(unit)
+    assert int(unit["WatchdogSec"][0]) > 0
+    assert unit["MemoryMax"] == ["256M"]
+
+
+def test_the_installed_places_are_those_of_the_defaults() -> None:
+    """State and configuration are where the program looks without being told."""
+    assert Store().path == INSTALLED_STORE
+    assert Path("/etc/hologram-bridge/bridge.hjson") == DEFAULT_PATH
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("hologram-bridge.service", 1.5),
+        ("hologram-ppp.service", 3.0),
+        ("hologram-usb-bind.service", 1.0),
+        ("hologram-usb-power@.service", 1.0),
+    ],
+)
+def test_the_exposure_is_low(name: str, most: float) -> None:
+    """The score that systemd gives a unit; a plain one has 9.2 to 9.6."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze here")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNITS / name)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    print(found[0])
+    assert float(found[1]) <= most
+
+
+@pytest.mark.parametrize("path", ROOT_UNITS, ids=lambda path: path.name)
+def test_a_root_unit_reads_nothing_that_the_bridge_can_write(path: Path) -> None:
+    """Neither its folders nor anybody's are named, and only root's file sets its environment."""
+    unit = directives(path.name)
+    text = "\n".join(value for values in unit.values() for value in values)
+    for place in (INSTALLED.parent, INSTALLED_STORE.parent, "/tmp", "/var/tmp", "/home"):
+        assert str(place) not in text
+    assert unit.get("EnvironmentFile", ["-/etc/default/hologram-bridge"]) == ["-/etc/default/hologram-bridge"]
+    assert "User" not in unit
+    assert unit["NoNewPrivileges"] == ["yes"]
+
+
+def test_every_root_unit_that_the_bridge_starts_is_one_that_it_may() -> None:
+    """The polkit rule names the very units that the program starts."""
+    assert f'"{PPP_UNIT}"' in POLKIT
+    prefix, _, suffix = POWER_UNIT.partition("{}")
+    assert f"/^{prefix}" in POLKIT
+    assert {PPP_UNIT, prefix + suffix} < {path.name for path in ROOT_UNITS}
+
+
+def _rule() -> re.Pattern[str]:
+    found = re.search(r"/\^(hologram-usb-power@.*?)\$/\.test\(unit\)", POLKIT)
+    assert found
+    return re.compile(found[1])
+
+
+def _program_takes(place: str) -> bool:
+    try:
+        check_place(place)
+    except OperationError:
+        return False
+    return True
+
+
+@given(st.text(alphabet="0123456789-.@/\\x\n ", max_size=20) | st.from_regex(r"\d+-\d+(\.\d+)*\Z"))
+def test_the_rule_and_the_program_take_the_same_places(place: str) -> None:
+    """What is let through to root is what root's program takes: a bus, a port, and hubs on the way."""
+    allowed = _rule().fullmatch(POWER_UNIT.format(place)) is not None
+    assert allowed == _program_takes(place)
+
+
+@pytest.mark.parametrize("place", ["1-1", "1-1.2", "12-3.4.5.6"])
+def test_real_places_are_taken(place: str) -> None:
+    """Ports behind hubs too."""
+    assert _program_takes(place)
+
+
+def test_udev_knows_exactly_the_modems_that_the_program_knows() -> None:
+    """Each USB id is kept from ModemManager, and has its stable names."""
+    text = (ROOT / "config/udev/77-hologram-bridge.rules").read_text()
+    for attribute in ("ATTR", "ATTRS"):
+        pattern = rf'(?m)^{attribute}{{idVendor}}=="(\w+)", {attribute}{{idProduct}}=="(\w+)"'
+        assert {":".join(pair) for pair in re.findall(pattern, text)} == USB_IDS
+
+
+def test_the_id_that_the_option_driver_is_told_is_the_modems() -> None:
+    """The unit's and the profile's are the same."""
+    wanted = by_interface("cellular-nova-r410").driver_id
+    assert f"echo {wanted} >" in directives("hologram-usb-bind.service")["ExecStart"][0]
+
+
+def test_the_drivers_of_the_allowed_devices_are_loaded_first() -> None:
+    """A kind of device that the kernel does not know yet would be left out."""
+    modules = (ROOT / "config/modules-load/hologram-bridge.conf").read_text().splitlines()
+    assert {"usbserial", "option", "cdc_acm"} <= set(modules)
+    assert "systemd-modules-load.service" in directives("hologram-bridge.service")["After"][0].split()
+
+
+def test_the_packages_dependencies_are_pinned_with_hashes() -> None:
+    """All that the program asks for is there, in a version that suits it, and nothing without a hash."""
+    text = (ROOT / "config/debian/requirements.txt").read_text().replace("\\\n", " ")
+    pins: dict[str, str] = {}
+    for line in filter(None, text.splitlines()):
+        if line.startswith("#"):
+            continue
+        name, _, rest = line.partition("==")
+        pins[canonicalize_name(name)] = rest.split()[0]
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", line), name
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for needed in map(Requirement, project["dependencies"]):
+        assert needed.specifier.contains(pins[canonicalize_name(needed.name)]), needed
