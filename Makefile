@@ -25,10 +25,11 @@ node-red: setup
 	sh .ci/node-packages --no-browser
 	$(PY) -m bridge.demo.node_red
 
-# Most tests wait for real processes, so several run at a time.
+# Most tests wait for real processes, so several files run at a time; what is one of its kind on a machine, such
+# as pppd, stays within one file.
 test: setup
 	sh .ci/node-packages
-	$(PY) -m pytest -n $(WORKERS) -m 'not root and not slow'
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not root and not slow'
 
 testAll: setup
 	sh .ci/node-packages

@@ -155,12 +155,16 @@ class PppDialler:
             )
         )
 
+    async def clear(self) -> None:
+        """Hang up what an earlier run of ours has left."""
+        await self._pppd.clear()
+
     async def disconnect(self) -> None:
         """Hang up."""
         await self._pppd.disconnect()
 
     async def close(self) -> None:
-        """A child ends with us; a unit keeps its link for the next run of the bridge."""
+        """A child ends with us; a unit keeps its link for the next run."""
         if self._root:
             await self._pppd.disconnect()
 

@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto
+
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
+# A machine that others use too says nothing by the time of one example.
 
 _KEEPER = pytest.StashKey[Keeper]()
 

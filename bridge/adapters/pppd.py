@@ -138,6 +138,12 @@ class Pppd:
 
     # -- before the call ---------------------------------------------------------------------------------
 
+    async def clear(self) -> None:
+        """End a pppd that an earlier run has left; fine where there is none."""
+        async with self._lock:
+            if not self._link:
+                await self._clear()
+
     async def _clear(self) -> None:
         """End a pppd of ours that outlived the process which started it, and what it has left changed."""
         for pid, pidfd in await in_thread(self._loop, left_over):

@@ -97,9 +97,18 @@ class Child:
             await asyncio.wait({self.ended}, timeout=patience)
         for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, LAST_WAIT)):
             if self.ended.done():
-                return
+                break
             self._process.send_signal(number)
             await asyncio.wait({self.ended}, timeout=wait)
+        await self._alone()
+
+    async def _alone(self) -> None:
+        """Wait until what it had started is gone too: a killed chat script may hold the port for a moment."""
+        with contextlib.suppress(ProcessLookupError, PermissionError, TimeoutError):
+            async with asyncio.timeout(LAST_WAIT):
+                while True:
+                    os.killpg(self._process.pid, 0)
+                    await asyncio.sleep(0.01)
 
 
 def _start(command: Callable[[str | None], list[str]], secrets: bytes | None) -> "subprocess.Popen[bytes]":

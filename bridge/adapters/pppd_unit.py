@@ -105,6 +105,14 @@ class PppdUnit:
         if link:
             await self._gone(link.interface)
 
+    async def clear(self) -> None:
+        """Hang up the link that an earlier run has left; fine where there is none."""
+        async with self._lock:
+            state = (await self._show()).get("ActiveState", "inactive")
+            if not self._link and state not in ("inactive", "failed"):
+                log.info("hanging up the link of an earlier run: %s is %s", self._unit, state)
+                await self._stop()
+
     async def _start(self, timeout: float) -> None:
         """Start the unit, which is done when the link stands or the call has failed."""
         try:

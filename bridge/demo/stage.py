@@ -79,7 +79,8 @@ class Stage:
         )  # fmt: skip
         self.ports = [folder / "modem-at", folder / "modem-dial"]
         self.inbound_port = free_port()
-        self.modem_control = folder / "modem"
+        # Short names: the path of a Unix socket holds 107 bytes, and a temporary folder's may be long.
+        self.modem_control = folder / "tell"
         self.modem = Child(
             "the simulated modem",
             [*python, "simulate", "modem", "--quiet", "--profile", MODEM, "--registration", "0.5",
@@ -310,7 +311,7 @@ def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Pa
         },
         "inbound": {"host": "127.0.0.1", "port": 4010, "protocols": ["tcp"]},
         "store": {"path": str(folder / "outbox.db")},
-        "control": {"path": str(folder / "control.sock")},
+        "control": {"path": str(folder / "ctl")},
         "home_assistant": {"enabled": False},
     }
     path.touch(mode=0o600)

@@ -22,6 +22,9 @@ FAILURES_TO_SOCKETS = 2
 SOCKETS_TIMEOUT = 150.0
 """Seconds that a modem may take to have its sockets ready [Quectel BG96 TCP/IP AT Commands Manual, QIACT]."""
 
+FINDING = 5.0
+"""Seconds that the keeper has to find a modem that is there."""
+
 PUT_AWAY = 20.0
 """Seconds that it may take to put them away; a hung modem's will be made anew anyway."""
 
@@ -44,6 +47,9 @@ class Dialler(Protocol):
 
     async def close(self) -> None:
         """Let go at the end of the process."""
+
+    async def clear(self) -> None:
+        """Hang up what an earlier run of ours has left; fine where there is nothing."""
 
     def unavailable(self) -> str | None:
         """Why it cannot work here, if so."""
@@ -72,6 +78,8 @@ class Cellular:
         self._apn = apn
         self._sockets: Sockets | None = None
         self._socket_link: Link | None = None
+        self._cleared = False
+        """Nothing of an earlier run holds the modem's port any more."""
         self._calls = 0
         """Calls in a row that failed; what keeps us from calling at all is no fault of the modem's."""
 
@@ -105,7 +113,8 @@ class Cellular:
     async def connect(self, timeout: float) -> Link:
         """Bring the link up; raises `LinkError` or `ModemError`."""
         deadline = asyncio.get_running_loop().time() + timeout
-        await self._in_network(timeout)
+        await self._free_port()
+        await self._in_network(_until(deadline))
         sockets = self._sockets_of()
         why_not = self._dialler.unavailable()
         if sockets is None and why_not:
@@ -124,6 +133,22 @@ class Cellular:
             raise
         self.failed(0)
         return made
+
+    async def _free_port(self) -> None:
+        """Hang up what an earlier run, that was killed, has left on the modem's only port.
+
+        Its link cannot be taken over: while it stands nobody can ask the modem who it is.
+        """
+        keeper = self._keeper
+        if self._cleared:
+            return
+        await keeper.settled(lambda: keeper.place is not None, FINDING)
+        if keeper.place is None:
+            return
+        if keeper.place.single and keeper.modem is None:
+            await self._dialler.clear()
+            keeper.doubt()
+        self._cleared = True
 
     async def _in_network(self, timeout: float) -> None:
         """Wait until the modem is in a network; what a person must see to ends the wait at once."""

@@ -58,7 +58,7 @@ def test_a_backlog_of_100000_drains_in_order_with_flat_memory(
             memory.append(bridge.memory())
             return len(cloud.arrived) > NUMBER
 
-        eventually(all_arrived, 150, what="all have arrived")
+        eventually(all_arrived, 400, what="all have arrived")
     print(f"idle {idle >> 20} MB, at most {max(memory) >> 20} MB")
     by_topic: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for each in cloud.accepted:

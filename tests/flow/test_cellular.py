@@ -9,7 +9,7 @@ import pytest
 from bridge.core.link import Code
 from bridge.core.messages import Now
 from bridge.core.modem import Facts, Link, Place, Registration, Sim
-from bridge.errors import BridgeError, LinkError, ModemError, ModemSilent
+from bridge.errors import BridgeError, LinkError, ModemError, ModemGone, ModemSilent
 from bridge.flow.cellular import FAILURES_TO_SOCKETS, Cellular
 from bridge.flow.keeper import Keeper
 
@@ -34,6 +34,8 @@ class Modem:
         assert not self._rig.calling, "the port is open while it is dialled"
         self.facts = self._rig.facts
         self._rig.open += 1
+        if self._rig.left:
+            raise ModemGone("another process uses it")
 
     def close(self) -> None:
         self._rig.open -= 1
@@ -73,6 +75,9 @@ class Rig:
         self.facts = HOME
         self.open = 0
         self.calling = False
+        self.left = False
+        """A link of an earlier run holds the port."""
+        self.cleared = 0
         self.reattaches = False
         self.resets: list[str] = []
         self.calls = 0
@@ -132,6 +137,10 @@ class Rig:
             raise
         self.link = PPP
         return PPP
+
+    async def clear(self) -> None:
+        self.cleared += 1
+        self.left = False
 
     async def disconnect(self) -> None:
         self.calling, self.link = False, None
@@ -201,6 +210,20 @@ def test_a_single_port_is_lent_and_comes_back() -> None:
         assert (rig.cellular.link, rig.open, rig.keeper.modem) == (PPP, 0, None)
         await rig.cellular.disconnect()
         await rig.until(lambda: rig.open == 1)
+
+    story(tell, place=ONE)
+
+
+def test_a_single_port_that_an_earlier_run_has_left_in_use_is_freed() -> None:
+    """Its link is hung up, once, and made anew: while it stands nobody can ask the modem."""
+
+    async def tell(rig: Rig) -> None:
+        rig.left = True
+        assert await rig.cellular.connect(5) == PPP
+        assert rig.cleared == 1
+        await rig.cellular.disconnect()
+        assert await rig.cellular.connect(5) == PPP
+        assert rig.cleared == 1
 
     story(tell, place=ONE)
 

@@ -22,6 +22,10 @@ Slot = tuple[str, int]
 PATIENT = Patience(every=3600.0)
 
 
+QUIET = 10
+"""Looks in a row that find nothing new when the receiver has come to rest."""
+
+
 class Store:
     """A modem's store of texts, with faults."""
 
@@ -126,15 +130,20 @@ class Rig:
     async def look(self, what: Callable[[], object] | None = None) -> None:
         """Run the receiver until it waits for something to happen."""
         task = asyncio.create_task(self.receiver.run())
-        lists = -1
-        while lists != self.store.lists or not self.writer.idle:
-            lists = self.store.lists
-            await asyncio.sleep(0.02)
+        await self._rests()
         if what:
             what()
             await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+    async def _rests(self) -> None:
+        """Wait until the receiver waits: nothing is listed and nothing written for a while."""
+        quiet, lists = 0, -1
+        while quiet < QUIET:
+            await asyncio.sleep(0.005)
+            still = lists == self.store.lists and self.writer.idle
+            quiet, lists = (quiet + 1 if still else 0), self.store.lists
 
     def set_room(self, pages: int) -> None:
         """Let the file grow by ``pages`` and then say SQLITE_FULL, as a full disk does."""
