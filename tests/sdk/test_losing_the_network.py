@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.harness import Cloud, Process, eventually
 from tests.sdk.scripts import Scripts
 
-MESSAGES = 60
+MESSAGES = 200
 
 SCRIPT = """
 import sys, time
