@@ -5,6 +5,15 @@ from tests.box.machine import Machine
 ADDRESS = "10.9.0.1"
 """The access point's; DHCP is not needed to see Wi-Fi work, so stations have fixed addresses."""
 
+OWN = "10.9.0.2"
+"""The station's."""
+
+AP = "02:00:00:00:01:00"
+"""The second radio's address, by mac80211_hwsim's count."""
+
+KEEPERS = ["NetworkManager", "wpa_supplicant"]
+"""Who can look after ``wlan0``."""
+
 
 class Air:
     """Two radios: the machine's own ``wlan0``, and one in the namespace ``ap`` for the access point."""
@@ -38,3 +47,33 @@ class Air:
         """Take it off the air without a word."""
         self.machine.must("systemctl kill --signal=KILL ap; ip -n ap link set wlan1 down")
         self.machine.run("systemctl reset-failed ap")
+
+    def keep(self, keeper: str, ssid: str, password: str) -> None:
+        """Have one of `KEEPERS` look after ``wlan0``, knowing one network; it connects only when told."""
+        (self._network_manager if keeper == "NetworkManager" else self._wpa_supplicant)(ssid, password)
+
+    def leave_alone(self) -> None:
+        """Have nobody look after ``wlan0``."""
+        self.machine.run("systemctl stop NetworkManager box-wpa wpa_supplicant; ip addr flush dev wlan0")
+
+    def _network_manager(self, ssid: str, password: str) -> None:
+        machine = self.machine
+        machine.must("systemctl start NetworkManager")
+        machine.must(
+            f"nmcli connection add type wifi ifname wlan0 con-name home ssid '{ssid}'"
+            f" wifi-sec.key-mgmt wpa-psk wifi-sec.psk '{password}' ipv4.method manual"
+            f" ipv4.addresses {OWN}/24 ipv6.method disabled connection.autoconnect no"
+        )
+        machine.wait_for("nmcli -t -f GENERAL.STATE device show wlan0 | grep -q :30")
+
+    def _wpa_supplicant(self, ssid: str, password: str) -> None:
+        machine = self.machine
+        lines = [
+            "ctrl_interface=DIR=/run/wpa_supplicant GROUP=netdev",
+            f'network={{\nssid={ssid.encode().hex()}\npsk="{password}"\n}}\n',
+        ]
+        machine.put("/etc/wpa_supplicant/box.conf", "\n".join(lines), 0o600)
+        machine.must(f"ip addr replace {OWN}/24 dev wlan0")
+        machine.spawn("box-wpa", "wpa_supplicant -i wlan0 -c /etc/wpa_supplicant/box.conf")
+        machine.wait_for("wpa_cli -i wlan0 ping")
+        machine.must("wpa_cli -i wlan0 disconnect")

@@ -9,6 +9,7 @@
     machine.plug("modem", machine.port("far"))      # a USB serial port, wired to a Unix socket
     machine.unplug("modem")
     machine.kill(); machine.boot()                  # a power cut, and power again on the same disk
+    machine.boot(plugged={"modem": far.port("far")})  # with that in its USB ports from the start
     machine.stop()                                  # systemctl poweroff
 
 A power cut is SIGKILL of qemu. What is lost then is what a box loses: the guest's memory, with all that its
@@ -25,7 +26,7 @@ import shlex
 import subprocess
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,8 +91,17 @@ class Machine:
 
     # --- power
 
-    def boot(self, timeout: float = BOOT_TIMEOUT, *, settled: bool = True) -> float:
-        """Switch it on and return the seconds until it answers, or is ``settled``: has started all."""
+    def boot(
+        self,
+        timeout: float = BOOT_TIMEOUT,
+        *,
+        settled: bool = True,
+        plugged: Mapping[str, Path] | None = None,
+    ) -> float:
+        """Switch it on and return the seconds until it answers, or is ``settled``: has started all.
+
+        ``plugged`` is what is in its USB ports before its kernel looks, as for `plug`.
+        """
         started = time.monotonic()
         deadline = started + timeout
         if not self._overlay.exists():
@@ -102,6 +112,8 @@ class Machine:
         self._process.launch(self._command())
         try:
             self._qmp = eventually(self._connect_qmp, 20, what="qemu's control port")
+            for name, to in (plugged or {}).items():
+                self.plug(name, to)
             self._agent = Agent(self._socket("agent"))
             self._agent.ask({"do": "run", "command": "true", "timeout": 30.0}, timeout)
             if settled:

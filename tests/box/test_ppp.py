@@ -1,6 +1,7 @@
 """PPP in the emulated machine: the real pppd dials over a real USB serial driver to another pppd."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -231,8 +232,14 @@ def test_a_bridge_without_root_dials_through_the_unit(unit: Rig) -> None:
     machine.must("systemctl restart polkit")
     own = ("User=hologram-test", "NoNewPrivileges=yes", "SupplementaryGroups=dialout")
     start = {"HOLOGRAM_BRIDGE__STORE__PATH": "/run/own/outbox.db"}
-    for _ in range(2):
+    for ending in ("systemctl stop bridge", "systemctl kill --signal=KILL bridge", "systemctl stop bridge"):
+        machine.must("mosquitto_pub -r -n -t hologram/network/status")  # an earlier bridge's last word
         machine.spawn("bridge", f"hologram-bridge run -c {CONFIG}", env=start, properties=own)
-        wait_for_state(unit, "connected")
-        sent(unit, "through the unit")
-        machine.must("systemctl stop bridge")
+        try:
+            wait_for_state(unit, "connected")
+            sent(unit, f"through the unit, before {ending} {time.monotonic()}")
+        finally:
+            print(machine.journal("bridge"))
+        machine.must(ending)
+        machine.wait_for("! systemctl is-active bridge")
+        machine.run("systemctl reset-failed bridge")

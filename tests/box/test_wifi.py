@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.box.air import ADDRESS, Air
+from tests.box.air import ADDRESS, AP, KEEPERS, OWN, Air
 from tests.box.machine import PYTHON, Machine
 from tests.box.recipe import PROJECT
 from tests.harness import eventually
@@ -15,10 +15,6 @@ pytestmark = pytest.mark.root
 
 SSID = "Café: \\ home"  # two bytes for the é, and what nmcli and iw escape
 PASSWORD = "correct horse"
-OWN = "10.9.0.2"
-AP = "02:00:00:00:01:00"  # the second radio's address, by mac80211_hwsim's count
-
-KEEPERS = ["NetworkManager", "wpa_supplicant"]
 
 
 class Driver:
@@ -82,9 +78,9 @@ def air(box: Machine) -> Air:
 def keeper(request: pytest.FixtureRequest, air: Air) -> Iterator[str]:
     """Who looks after wlan0, knowing one network."""
     name: str = request.param
-    {"NetworkManager": _network_manager, "wpa_supplicant": _wpa_supplicant}[name](air.machine)
+    air.keep(name, SSID, PASSWORD)
     yield name
-    air.machine.run("systemctl stop NetworkManager box-wpa wpa_supplicant; ip addr flush dev wlan0")
+    air.leave_alone()
 
 
 @pytest.fixture
@@ -96,28 +92,6 @@ def driver(air: Air, keeper: str) -> Iterator[Driver]:
     air.machine.wait_for("iw dev wlan0 link | grep -q 'Not connected'")
     driver.end()
     air.leave()
-
-
-def _network_manager(machine: Machine) -> None:
-    machine.must("systemctl start NetworkManager")
-    machine.must(
-        f"nmcli connection add type wifi ifname wlan0 con-name home ssid '{SSID}' wifi-sec.key-mgmt wpa-psk"
-        f" wifi-sec.psk '{PASSWORD}' ipv4.method manual ipv4.addresses {OWN}/24 ipv6.method disabled"
-        " connection.autoconnect no"
-    )
-    machine.wait_for("nmcli -t -f GENERAL.STATE device show wlan0 | grep -q :30")
-
-
-def _wpa_supplicant(machine: Machine) -> None:
-    lines = [
-        "ctrl_interface=DIR=/run/wpa_supplicant GROUP=netdev",
-        f'network={{\nssid={SSID.encode().hex()}\npsk="{PASSWORD}"\n}}\n',
-    ]
-    machine.put("/etc/wpa_supplicant/box.conf", "\n".join(lines), 0o600)
-    machine.must(f"ip addr replace {OWN}/24 dev wlan0")
-    machine.spawn("box-wpa", "wpa_supplicant -i wlan0 -c /etc/wpa_supplicant/box.conf")
-    machine.wait_for("wpa_cli -i wlan0 ping")
-    machine.must("wpa_cli -i wlan0 disconnect")
 
 
 def test_connects_reports_and_disconnects(air: Air, driver: Driver) -> None:
