@@ -17,6 +17,15 @@ from tests.node_red.node_red import NodeRed
 OUTPUT = Path(__file__).resolve().parents[1] / "output"
 """Where screenshots go."""
 
+LINES = (
+    "max_queued_messages 0",
+    "log_type subscribe",
+    "log_type error",
+    "log_type warning",
+    "log_type notice",
+)
+"""What the broker does beyond its stock configuration: it says who subscribes to what."""
+
 
 class Lab:
     """The parts, and what tests do with them: each under names of its own, since all share them."""
@@ -24,7 +33,7 @@ class Lab:
     def __init__(self, keeper: Keeper, folder: Path) -> None:
         self.keeper = keeper
         self.folder = folder
-        self.mosquitto = Mosquitto(keeper, folder / "mosquitto", lines=("max_queued_messages 0",))
+        self.mosquitto = Mosquitto(keeper, folder / "mosquitto", lines=LINES)
         self.mosquitto.start()
         self.cloud = Cloud(keeper, folder / "cloud")
         self.cloud.start()
@@ -34,6 +43,7 @@ class Lab:
         self.bridge.start()
         self.node_red = NodeRed(keeper, folder / "node-red", self.mosquitto.port)
         self.node_red.start()
+        self.node_red.subscribed(self.mosquitto)
         self.client = Client(self.mosquitto.port, "#").connect()
         keeper.finally_(self.client.close)
 
@@ -112,6 +122,7 @@ class Alone:
         self.node_red = NodeRed(lab.keeper, lab.folder / self.prefix, lab.mosquitto.port, environment)
         self.client = lab.client
         self.node_red.start()
+        self.node_red.subscribed(lab.mosquitto)
 
     def asked(self, topic: str) -> list[Received]:
         """Return the requests that it made on ``topic``."""

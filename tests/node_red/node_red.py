@@ -1,13 +1,14 @@
 """A real Node-RED with the flows that users import."""
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.demo.node_red import prepare
-from tests.harness import Keeper, Process, eventually, free_port
+from tests.harness import Keeper, Mosquitto, Process, eventually, free_port
 
 T = TypeVar("T")
 
@@ -53,6 +54,20 @@ class NodeRed(Process):
         self.launch(self._command)
         ready = "Connected to broker" if wait_for_broker else "Started flows"
         eventually(lambda: self._said_that(ready), timeout, what=f"Node-RED says: {ready}")
+
+    def subscribed(self, broker: Mosquitto) -> None:
+        """Wait until ``broker`` has all its subscriptions: what is published before reaches no flow.
+
+        Node-RED says nothing of them. ``broker`` logs ``<client id> <QoS> <filter>`` for each, once it is in
+        effect [mosquitto.conf(5), log_type subscribe].
+        """
+        flows = json.loads((self.folder / "flows.json").read_text())
+        client = next(each["clientid"] for each in flows if each["type"] == "mqtt-broker")
+        wanted = len({each["topic"] for each in flows if each["type"] == "mqtt in"})
+        line = re.compile(rf" {re.escape(client)} [012] (\S+)$", re.MULTILINE)
+        eventually(
+            lambda: len(set(line.findall(broker.said()))) >= wanted, 30, what=f"{wanted} subscriptions"
+        )
 
     def _said_that(self, text: str) -> bool:
         assert self.running, f"Node-RED ended: {self.said(since_start=True)}"
