@@ -124,27 +124,26 @@ class LiveView:
         return Text(f" {text}", style=colour)
 
     def _parts(self, now: float) -> Text:
+        """Return what runs and how it is: what 80 columns may cut off comes last."""
         board = self._board
         line = Text()
         line.append(" hologram-bridge ", style="bold reverse")
-        line.append("  broker ").append(f"● :{self._port}", style="green")
-        if self._cloud_back_at is None:
-            line.append("  cloud ").append("● up", style="green")
-        else:
-            back = max(0.0, self._cloud_back_at - now)
-            line.append("  cloud ").append(f"○ down, {back:.0f} s", style="bold red")
+        condition = board.condition()
+        good = condition == "online"
+        line.append(f"  {'●' if board.online else '○'} {condition}", style="green" if good else "bold yellow")
+        minutes, seconds = divmod(int(board.uptime(now)), 60)
+        line.append(f" {minutes}:{seconds:02}", style="dim")
         linked = board.network == "connected"
         line.append("  modem ").append(
             f"{'●' if linked else '○'} {board.signal if linked else board.network}",
             style="green" if linked else "bold yellow",
         )
-        condition = board.condition()
-        good = condition == "online"
-        line.append("  bridge ").append(
-            f"{'●' if board.online else '○'} {condition}", style="green" if good else "bold yellow"
-        )
-        minutes, seconds = divmod(int(board.uptime(now)), 60)
-        return line.append(f" {minutes}:{seconds:02}", style="dim")
+        if self._cloud_back_at is None:
+            line.append("  cloud ").append("● up", style="green")
+        else:
+            back = max(0.0, self._cloud_back_at - now)
+            line.append("  cloud ").append(f"○ down, {back:.0f} s", style="bold red")
+        return line.append("  broker ").append(f"● :{self._port}", style="green")
 
     def _counters(self) -> Text:
         board = self._board
