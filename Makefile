@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 WORKERS ?= 3
 
-.PHONY: setup demo node-red test testAll lint bench clean install uninstall deb
+.PHONY: setup demo node-red test testAll lint audit bench clean install uninstall deb
 
 setup: $(VENV)/.ready
 
@@ -35,12 +35,17 @@ testAll: setup
 	sh .ci/node-packages
 	sh .ci/home-assistant
 	sh .ci/box-packages
+	sh .ci/audit
 	$(PY) -m pytest
 
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# Known weaknesses of what the Debian package carries, where they can be asked for.
+audit: setup
+	sh .ci/audit
 
 bench: setup
 	$(PY) -m tests.bench
