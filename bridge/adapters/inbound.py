@@ -24,6 +24,9 @@ PAUSE = 0.01
 READ = 65536
 """Bytes read in one go; a datagram is never larger."""
 
+SAVE_SYN, SAVED_SYN = 27, 28
+"""Socket options: keep the headers of each connection's SYN; read them [linux/include/uapi/linux/tcp.h]."""
+
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 FINISH_ON_CLOSE = struct.pack("ii", 0, 0)
 """Values of ``SO_LINGER`` [socket(7)]."""
@@ -89,6 +92,7 @@ def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier run linger
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)  # accepted ones inherit it
+            sock.setsockopt(socket.IPPROTO_TCP, SAVE_SYN, 1)
         else:
             sock.setsockopt(
                 socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000
@@ -106,6 +110,11 @@ def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
 def address_text(host: str, port: int) -> str:
     """Return ``host:port``, IPv6 in brackets [RFC 3986, section 3.2.2]."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_ipv6(host: str) -> bool:
+    """Whether packets of the peer ``host`` are IPv6, which on an IPv6 socket they need not be."""
+    return ":" in host and plain_address(host).version == 6
 
 
 def peer_text(address: tuple[Any, ...]) -> str:

@@ -12,6 +12,7 @@ from bridge.adapters.inbound import (
     FINISH_ON_CLOSE,
     PAUSE,
     READ,
+    SAVED_SYN,
     Owner,
     peer_text,
 )
@@ -24,6 +25,9 @@ log = logging.getLogger("inbound")
 
 TCP_PACE = (1000, 1000)
 """Connections a second in the long run, and at once; the rest waits in the backlog."""
+
+_SYN_LIMIT = 256
+"""Bytes that the headers of a SYN never exceed."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -245,17 +249,21 @@ def _spent(sock: socket.socket, *, clean: bool = False) -> Traffic:
     """Return what the connection costs in all, if it is closed now; a capture beside it confirms the sums.
 
     Linux counts the segments of an accepted socket from the handshake's end on, so our SYN-ACK comes on top;
-    and a ``clean`` close is acknowledged, where a reset is not.
+    a ``clean`` close is acknowledged, where a reset is not; and the peer's SYN may have offered more than we
+    took up.
     """
     try:
         counts = tcpinfo.read(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))
+        syn = sock.getsockopt(socket.IPPROTO_TCP, SAVED_SYN, _SYN_LIMIT)
     except OSError:
         return Traffic()
     if counts is None:
         return Traffic()
-    ipv6 = sock.family == socket.AF_INET6
-    segment = (tcpinfo.IPV6 if ipv6 else tcpinfo.IPV4) + tcpinfo.TCP
-    segment += tcpinfo.TIMESTAMP_OPTION * counts.timestamps
-    return tcpinfo.cost(counts, ipv6=ipv6, connected=True, fin=counts.peer_closed).plus(
-        Traffic(segment, segment * clean)
+    ipv6 = syn[0] >> 4 == 6 if syn else sock.family == socket.AF_INET6
+    plain = (tcpinfo.IPV6 if ipv6 else tcpinfo.IPV4) + tcpinfo.TCP
+    segment = plain + tcpinfo.TIMESTAMP_OPTION * counts.timestamps
+    beyond = len(syn) - plain - tcpinfo.syn_options(timestamps=counts.timestamps) if syn else 0
+    stamps = counts.timestamps
+    return tcpinfo.cost(counts, ipv6=ipv6, connected=True, fin=counts.peer_closed, offered=stamps).plus(
+        Traffic(segment, segment * clean + beyond)
     )

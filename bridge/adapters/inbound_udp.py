@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from bridge.adapters.inbound import BURST, PAUSE, READ, Owner, peer_text
+from bridge.adapters.inbound import BURST, PAUSE, READ, Owner, is_ipv6, peer_text
 from bridge.core.gate import Pace
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
@@ -74,7 +74,7 @@ class Datagrams:
 
     def _take(self, data: bytes, address: tuple[str, int]) -> None:
         owner = self._owner
-        header = tcpinfo.UDP + (tcpinfo.IPV6 if ":" in address[0] else tcpinfo.IPV4)
+        header = tcpinfo.UDP + (tcpinfo.IPV6 if is_ipv6(address[0]) else tcpinfo.IPV4)
         traffic = Traffic(0, header + len(data))
         peer = peer_text(address)
         if not owner.admits(address[0], "udp"):

@@ -32,6 +32,7 @@ ANSWER_LIMIT = 65536
 
 _ABORT = struct.pack("ii", 1, 0)
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_TIMESTAMPS = "/proc/sys/net/ipv4/tcp_timestamps"
 
 
 class TcpCarrier:
@@ -256,7 +257,10 @@ class _Exchange:
         if self._sock is not None:
             if counts := self._last_counts or self._counts():
                 ipv6 = self._sock.family == socket.AF_INET6
-                spent = tcpinfo.cost(counts, ipv6=ipv6, connected=self._connected, fin=self._fin)
+                offered = counts.timestamps or _offers_timestamps()
+                spent = tcpinfo.cost(
+                    counts, ipv6=ipv6, connected=self._connected, fin=self._fin, offered=offered
+                )
                 self._traffic = self._traffic.plus(spent)
             fd = self._sock.fileno()
             self._loop.remove_reader(fd)
@@ -267,3 +271,15 @@ class _Exchange:
     def _socket(self) -> socket.socket:
         assert self._sock is not None
         return self._sock
+
+
+def _offers_timestamps() -> bool:
+    """Whether our SYNs have the timestamp option [linux, ip-sysctl: tcp_timestamps], for IPv6 too."""
+    try:
+        fd = os.open(_TIMESTAMPS, os.O_RDONLY)
+    except OSError:
+        return True  # as Linux does by default
+    try:
+        return os.read(fd, 1) != b"0"
+    finally:
+        os.close(fd)

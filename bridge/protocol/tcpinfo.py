@@ -26,8 +26,13 @@ IPV4, IPV6, TCP, UDP = 20, 40, 20, 8
 TIMESTAMP_OPTION = 12
 """Bytes of the timestamp option with its padding, in each segment once both sides agreed [RFC 7323]."""
 
-SYN_OPTIONS = 20
-"""Bytes of options in Linux's SYN and SYN-ACK: MSS, SACK permitted, timestamps, window scale."""
+
+def syn_options(*, timestamps: bool) -> int:
+    """Return the bytes of options in Linux's SYN or SYN-ACK: MSS, SACK permitted, window scale, timestamps.
+
+    The two bytes of SACK permitted take the place of the timestamps' padding [linux: tcp_options_write].
+    """
+    return 20 if timestamps else 12
 
 
 class Counts(NamedTuple):
@@ -57,21 +62,23 @@ def read(raw: bytes) -> Counts | None:
     return Counts(out, incoming, sent, acked, received, stamped, state == _CLOSE_WAIT, state == _CLOSE)
 
 
-def cost(counts: Counts, *, ipv6: bool, connected: bool, fin: bool) -> Traffic:
+def cost(counts: Counts, *, ipv6: bool, connected: bool, fin: bool, offered: bool) -> Traffic:
     """Return the bytes of IP packets of a connection that we end with a reset right after ``counts``.
+
+    ``offered`` says that our SYN had the timestamp option, which the peer may not have taken up.
 
     The reset is one more segment, unless the connection is over. ``fin`` says that the peer's FIN came, which
     is a byte of Linux's count and none on the wire. A capture beside it confirms the sums.
     """
     plain = (IPV6 if ipv6 else IPV4) + TCP
     if not connected:  # SYNs went out; what came back, if anything, were resets
-        return Traffic(counts.segments_out * (plain + SYN_OPTIONS), counts.segments_in * plain)
-    segment = plain + (TIMESTAMP_OPTION if counts.timestamps else 0)
-    syn_extra = SYN_OPTIONS - TIMESTAMP_OPTION if counts.timestamps else SYN_OPTIONS - 8
+        syn = plain + syn_options(timestamps=offered)
+        return Traffic(counts.segments_out * syn, counts.segments_in * plain)
+    option = TIMESTAMP_OPTION if counts.timestamps else 0
     segments_out = counts.segments_out + (not counts.over)
-    up = segments_out * segment + syn_extra + counts.bytes_sent
-    down = counts.segments_in * segment + syn_extra + counts.bytes_received - fin
-    return Traffic(up, down)
+    up = segments_out * (plain + option) + syn_options(timestamps=offered) - option + counts.bytes_sent
+    down = counts.segments_in * (plain + option) + syn_options(timestamps=counts.timestamps) - option
+    return Traffic(up, down + counts.bytes_received - fin)
 
 
 def lookup_cost(host: str, addresses: int) -> Traffic:

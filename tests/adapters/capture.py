@@ -1,4 +1,4 @@
-"""A capture of loopback: what the IP layer really carried, for one port."""
+"""A capture of an interface: what the IP layer really carried, for one port."""
 
 import contextlib
 import ctypes
@@ -11,8 +11,9 @@ from typing import NamedTuple
 from bridge.core.messages import Traffic
 
 SO_ATTACH_FILTER = 26  # [socket(7)]; Python does not name it
-ETH_P_IP = 0x0800
-"""A socket for one protocol sees each packet of loopback once, on its arrival [packet(7)]."""
+ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
+"""A socket for one protocol sees each packet on its arrival, which on loopback is all of them; one for all
+protocols sees what leaves as well [packet(7)]."""
 
 
 class Packet(NamedTuple):
@@ -26,12 +27,13 @@ class Packet(NamedTuple):
 class Capture:
     """Collects the packets of one server port until it is closed."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, interface: str) -> None:
         self.port = port
+        protocol = ETH_P_IP if interface == "lo" else ETH_P_ALL
         self.packets: list[Packet] = []
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(protocol))
         self._filter()
-        self._socket.bind(("lo", ETH_P_IP))
+        self._socket.bind((interface, protocol))
         self._socket.settimeout(0.2)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -58,7 +60,7 @@ class Capture:
                 if self._over.is_set():
                     return
                 continue
-            if raw[9] == socket.IPPROTO_TCP:
+            if raw[0] >> 4 == 4 and raw[9] == socket.IPPROTO_TCP:
                 self._take(raw)
 
     def _take(self, raw: bytes) -> None:
@@ -85,9 +87,9 @@ class Capture:
 
 
 @contextlib.contextmanager
-def capturing(port: int) -> Iterator[Capture]:
+def capturing(port: int, interface: str = "lo") -> Iterator[Capture]:
     """Capture until the block has ended and the line is quiet."""
-    capture = Capture(port)
+    capture = Capture(port, interface)
     try:
         yield capture
     finally:

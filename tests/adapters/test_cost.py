@@ -3,12 +3,17 @@
 import os
 import socket
 import threading
+from functools import partial
+from ipaddress import ip_network
 
 import pytest
 
+from bridge.adapters.listener import Limits
 from bridge.protocol.cloud import DeviceKey, encode
 from tests.adapters.capture import capturing
-from tests.adapters.peer import Script, carry_one, job, peer, read_request
+from tests.adapters.namespace import HERE, THERE, namespaces
+from tests.adapters.peer import Peer, Script, carry_one, job, peer, read_request
+from tests.adapters.test_listener import listening
 
 pytestmark = [
     pytest.mark.root,
@@ -76,6 +81,59 @@ def test_the_figure_is_what_was_carried(script: Script) -> None:
         outcome, _ = carry_one(job(server.port, REQUEST))
     assert outcome.written
     assert outcome.traffic == capture.traffic, capture.packets
+
+
+@pytest.mark.parametrize(
+    "script", [answers_with_its_close, answers_and_stays, says_nothing], ids=lambda script: script.__name__
+)
+def test_segments_without_timestamps_are_counted(script: Script) -> None:
+    """With `net.ipv4.tcp_timestamps` at 0 each segment is shorter by 12 bytes, a SYN by 8."""
+    with namespaces(False) as (here,):
+        here.do(partial(test_the_figure_is_what_was_carried, script))
+        here.do(test_a_refused_connection_is_counted)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(True, False), (False, True), (True, True), (False, False)])
+def test_a_peer_that_sees_timestamps_otherwise_is_counted(ours: bool, theirs: bool) -> None:
+    """Only one side has timestamps: its SYN offers them, and nothing else carries them."""
+
+    def here() -> None:
+        with capturing(server.port, "cable") as capture:
+            outcome, _ = carry_one(job(server.port, REQUEST, host=THERE))
+        assert outcome.written
+        assert outcome.traffic == capture.traffic, capture.packets
+
+    with namespaces(ours, theirs) as (near, far):
+        near.join(far)
+        server = far.do(lambda: Peer(answers_with_its_close, host=THERE))
+        try:
+            near.do(here)
+        finally:
+            far.do(server.close)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(True, False), (False, True), (True, True), (False, False)])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_what_comes_in_is_counted(host: str, ours: bool, theirs: bool) -> None:
+    """An inbound message costs what a capture shows, whatever its SYN offers, on either kind of socket."""
+
+    def send(port: int) -> None:
+        with socket.create_connection((HERE, port), 10) as connection:
+            connection.sendall(b"x" * 100)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(10) == b""
+
+    def here() -> None:
+        limits = Limits(allow=(ip_network(f"{THERE}/32"),))
+        with listening(limits, host) as running, capturing(running.port, "cable") as capture:
+            far.do(partial(send, running.port))
+        [message] = running.disk.messages
+        up, down = capture.traffic
+        assert message.traffic == (down, up), capture.packets
+
+    with namespaces(ours, theirs) as (near, far):
+        near.join(far)
+        near.do(here)
 
 
 def test_a_request_of_several_segments_is_counted() -> None:
