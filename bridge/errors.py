@@ -13,6 +13,7 @@
     │   ├── AtRefused    it answered with an error: ``final`` is its line, ``code`` the number in it
     │   └── BadPdu       it handed over a text message that cannot be read
     ├── LinkError        pppd's or Wi-Fi's: the connection did not come up
+    │   └── PortHeld     another program has the modem's port: nobody has called yet
     └── StoreError       the disk's
         ├── StoreFull    no room is left; what is queued is safe
         ├── StoreDamaged the database cannot be read
@@ -99,6 +100,10 @@ class LinkError(BridgeError):
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.status = status
+
+
+class PortHeld(LinkError):
+    """Another program has the modem's port; the text names it. No fault of the modem's."""
 
 
 class StoreError(BridgeError):

@@ -19,31 +19,35 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
-from bridge.adapters import usb, usb_unit
+from bridge.adapters import usb_unit
+from bridge.adapters.at_listening import ListeningSockets
 from bridge.adapters.at_port import AtPort, Urc
 from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.dialler import PppDialler, dial_of
+from bridge.adapters.finder import Finder
 from bridge.adapters.listener import Listener
 from bridge.adapters.modem import Modem
 from bridge.adapters.modem_queries import answer as answer_query
-from bridge.adapters.pppd import Pppd, chat_script
+from bridge.adapters.pppd import Pppd
 from bridge.adapters.pppd_unit import PppdUnit
 from bridge.adapters.sim_pin import PinGuard
 from bridge.adapters.texts import ModemInbox, TextCarrier
 from bridge.core.exchange import Carrier
 from bridge.core.messages import Channel, Now
-from bridge.core.modem import Facts, Identity, Link, Place
-from bridge.errors import ModemError, OperationError
+from bridge.core.modem import Facts, Identity, Place
+from bridge.errors import OperationError
 from bridge.flow.air_sms import AirSmsSpeaker
 from bridge.flow.cellular import Cellular
+from bridge.flow.demand import Demand
 from bridge.flow.keeper import Keeper
 from bridge.flow.names import Names
 from bridge.flow.network import Network
+from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.switch import Switch
 from bridge.flow.texts_in import TextsIn
 from bridge.flow.uplink import Line
-from bridge.protocol.dial import Dial
 from bridge.protocol.modem import RESTARTED
-from bridge.protocol.modems import PROFILES, Profile, by_interface
+from bridge.protocol.modems import by_interface
 from bridge.protocol.network import status
 from bridge.settings import Settings
 from bridge.store.database import Database
@@ -81,92 +85,8 @@ class Around(NamedTuple):
     """Since when, in monotonic seconds, nothing was reached."""
     under_way: Callable[[], int] = lambda: 0
     """How many messages are being sent."""
-
-
-class Finder:
-    """Finds the modem, and the same one again under another name."""
-
-    def __init__(self, interface: str, devices: tuple[str, ...]) -> None:
-        self._devices = devices
-        self._wanted = PROFILES if interface == "cellular" else (by_interface(interface),)
-        self._generic = by_interface("cellular")
-        self._found: usb.Found | None = None
-
-    def __call__(self) -> Place | None:
-        """Return where the modem is, or None."""
-        found = self._given() if self._devices else self._by_usb()
-        if found is None:
-            return None
-        self._found = found
-        return Place(found.profile.interface, found.at_port, found.dial_port, found.usb_path)
-
-    def _given(self) -> usb.Found | None:
-        """The configuration says where; a link that is given is a stable name, and stays as it is."""
-        if not all(os.path.exists(path) for path in self._devices):  # noqa: PTH110 they may be broken links
-            return None
-        profile = self._wanted[0] if len(self._wanted) == 1 else self._recognised()
-        found = usb.at_device(profile, self._devices[0])
-        return found._replace(dial_port=self._devices[1]) if len(self._devices) > 1 else found
-
-    def _recognised(self) -> Profile:
-        """Return the profile of the device that is given, by its USB id."""
-        place = usb.at_device(self._generic, self._devices[0]).usb_path
-        known = (one.profile for one in usb.find(PROFILES) if place and one.usb_path == place)
-        return next(known, self._generic)
-
-    def _by_usb(self) -> usb.Found | None:
-        if self._found and (same := usb.again(self._found)):
-            return same
-        return next(iter(usb.find(self._wanted)), None)
-
-
-class PppDialler:
-    """Dials by pppd: as a child where we are root, else through its unit."""
-
-    def __init__(self, around: Around, on_down: Callable[[str], None]) -> None:
-        self._settings = around.settings.network
-        self._root = os.geteuid() == 0
-        kind = Pppd if self._root else PppdUnit
-        self._pppd: Pppd | PppdUnit = kind(around.loop, on_up=lambda _: None, on_down=on_down)
-
-    @property
-    def link(self) -> Link | None:
-        """The link, while it stands."""
-        return self._pppd.link
-
-    def unavailable(self) -> str | None:
-        """Return why no PPP can be had here, or None."""
-        return self._pppd.available()
-
-    async def call(self, place: Place, timeout: float) -> Link:
-        """Dial; raises `LinkError`."""
-        profile, wanted = by_interface(place.interface), self._settings
-        return await self._pppd.connect(
-            Dial(
-                port=place.dial,
-                chat=str(chat_script(place.interface)),
-                apn=wanted.apn,
-                command=profile.dial,
-                baud=profile.ppp_baud,
-                user=wanted.ppp_user,
-                password=wanted.ppp_password,
-                scope=wanted.scope,
-                timeout=timeout,
-            )
-        )
-
-    async def clear(self) -> None:
-        """Hang up what an earlier run of ours has left."""
-        await self._pppd.clear()
-
-    async def disconnect(self) -> None:
-        """Hang up."""
-        await self._pppd.disconnect()
-
-    async def close(self) -> None:
-        """A child ends with us; a unit keeps its link for the next run."""
-        if self._root:
-            await self._pppd.disconnect()
+    paused: Callable[[], bool] = lambda: False
+    """Whether sending is paused."""
 
 
 class ManagedModem:
@@ -182,12 +102,13 @@ class ManagedModem:
         self._identity = Identity()
         self._publishing = False
         network = settings.network
+        find = Finder(network.interface, network.devices)
         self.keeper = Keeper(
-            find=Finder(network.interface, network.devices),
+            find=find,
             make=self._make,
-            power=self._power,
-            missing=_missing(network.interface, network.devices),
-            can_power=_can_power,
+            power=partial(usb_unit.power_cycle_here, self._loop),
+            missing=f"{find.missing}; waiting for it",
+            can_power=usb_unit.can_power_cycle_here,
             poll=network.poll,
             clock=around.clock,
             on_change=self._changed,
@@ -195,15 +116,13 @@ class ManagedModem:
             on_event=around.on_event,
             link_up=lambda: self.network.up,
         )
-        self.cellular = Cellular(
-            self.keeper, PppDialler(around, self._link_lost), self._usable_sockets, network.apn
-        )
+        self.cellular = Cellular(self.keeper, self._dialler(), self._usable_sockets, network.apn)
         self.network = Network(
             self.cellular,
             kind="cellular",
             interface=network.interface,
             autoconnect=network.autoconnect,
-            pending=self._pending,
+            pending=Demand(around.outbox, around.paused, lambda: around.writer.committing),
             clock=around.clock,
             on_change=self._changed,
             on_event=around.on_event,
@@ -211,9 +130,11 @@ class ManagedModem:
             unreached_since=around.unreached_since,
             sent=around.outbox.ledger.counts.total,
             under_way=around.under_way if network.scope == "system" else lambda: 0,
+            may_be_better=self.cellular.may_be_better,
         )
-        self.watched = (self.keeper, self.network)
+        self._commands = NetworkCommands(self.network)
         self._build_texts()
+        self.watched = (self.keeper, self.network, self._texts_in)
         self._set_switch()
 
     def _build_texts(self) -> None:
@@ -266,7 +187,7 @@ class ManagedModem:
 
     async def command(self, name: str, timeout: float | None) -> str:
         """Carry out a command of ``hologram/network/set``; return what was done."""
-        return await self.network.command(name, timeout)
+        return await self._commands.carry_out(name, timeout)
 
     async def query(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer ``hologram-bridge modem``; raises `BridgeError`."""
@@ -293,10 +214,7 @@ class ManagedModem:
             status_reports=settings.sms.status_reports,
             payload_after=payload_after if profile.sockets else None,
         )
-        sockets = None
-        if profile.sockets:
-            sockets = make_sockets(profile.sockets, modem.port, self._loop, self._sockets_down)
-        self._sockets = sockets
+        self._sockets = make_sockets(profile, modem.port, self._loop, self._sockets_down)
         return modem
 
     def _port(self) -> AtPort | None:
@@ -317,15 +235,20 @@ class ManagedModem:
         kept = json.dumps(dict(notes))
         self._around.writer.settle(lambda: self._around.outbox.set_meta(PINS, kept))
 
-    async def _power(self, place: Place) -> None:
-        if place.usb is None:
-            raise OperationError("the modem is no USB device that could be switched off and on")
-        if usb.can_power_cycle(place.usb):
-            await usb.power_cycle(place.usb)
-        else:
-            await usb_unit.power_cycle(self._loop, place.usb)
-
     # -- the link ----------------------------------------------------------------------------------------
+
+    def _dialler(self) -> PppDialler:
+        """As root pppd is a child of ours; otherwise its unit dials, by the same configuration."""
+        network = self._settings.network
+        kind = Pppd if os.geteuid() == 0 else PppdUnit
+        dial = partial(
+            dial_of,
+            apn=network.apn,
+            user=network.ppp_user,
+            password=network.ppp_password,
+            scope=network.scope,
+        )
+        return PppDialler(kind(self._loop, on_up=lambda _: None, on_down=self._link_lost), dial)
 
     def _link_lost(self, reason: str) -> None:
         self.network.lost(reason)
@@ -341,7 +264,7 @@ class ManagedModem:
             self._sockets.lost(reason)
         self._sockets_down(reason)
 
-    def _usable_sockets(self) -> "ListeningSockets | None":
+    def _usable_sockets(self) -> ListeningSockets | None:
         if self._sockets is None or self.keeper.modem is None:
             return None
         return ListeningSockets(self._sockets, self._around.listener, self._settings.inbound.protocols)
@@ -350,19 +273,6 @@ class ManagedModem:
         if not self.cellular.over_sockets or self._sockets is None:
             return None
         return self._sockets.datagrams if channel is Channel.UDP else self._sockets
-
-    def _pending(self) -> bool:
-        """Whether anything waits that needs the link."""
-        depth = self._around.outbox.ledger.depth
-        return any(
-            messages and channel is not Channel.SMS for (channel, _), (messages, _) in depth.items()
-        ) or any(endpoint.channel is Channel.SMS and not endpoint.host for endpoint in self._sms_waiting())
-
-    def _sms_waiting(self) -> list[Any]:
-        depth = self._around.outbox.ledger.depth
-        if not any(messages and channel is Channel.SMS for (channel, _), (messages, _) in depth.items()):
-            return []
-        return self._around.outbox.endpoints()
 
     # -- the status --------------------------------------------------------------------------------------
 
@@ -399,46 +309,3 @@ class ManagedModem:
             facts=keeper.facts,
             since=network.since,
         )
-
-
-class ListeningSockets:
-    """A modem's sockets that listen, while they are up, for what the listener would take."""
-
-    def __init__(self, sockets: Sockets, listener: Listener | None, protocols: tuple[str, ...]) -> None:
-        self._sockets = sockets
-        self._listener = listener
-        self._protocols = protocols
-
-    async def bring_up(self, apn: str) -> str | None:
-        """Get the sockets ready and listen; return the local address. Raises `ModemError`."""
-        address = await self._sockets.bring_up(apn)
-        for protocol in self._protocols if self._listener else ():
-            assert self._listener is not None
-            try:
-                await self._sockets.listen(self._listener, (protocol,))
-            except ModemError as exc:
-                log.warning("the modem cannot listen for %s: %s", protocol, exc)
-        if not self._sockets.is_up:
-            raise ModemError("the network ended the connection at once")
-        return address
-
-    async def bring_down(self) -> None:
-        """Put them away; a modem that is gone has done so."""
-        try:
-            await self._sockets.bring_down()
-        except ModemError as exc:
-            log.info("putting the modem's sockets away: %s", exc)
-
-
-def _can_power(place: Place) -> bool:
-    """Whether the modem's USB port can be switched from here: by ourselves, or by the unit that may."""
-    if place.usb is None:
-        return False
-    return usb.can_power_cycle(place.usb) or usb_unit.available() is None
-
-
-def _missing(interface: str, devices: tuple[str, ...]) -> str:
-    if devices:
-        return f"no modem: {' and '.join(devices)} is not there; waiting for it"
-    kind = "known modem" if interface == "cellular" else by_interface(interface).label
-    return f"no modem: no {kind} on the USB; waiting for it"

@@ -1,19 +1,17 @@
 """Wi-Fi as the network that the bridge manages, put together."""
 
-import asyncio
-import logging
 from collections.abc import Coroutine
 from typing import Any
 
 from bridge.adapters.wifi import Wifi
-from bridge.core.messages import Channel
-from bridge.errors import LinkError, OperationError
+from bridge.errors import OperationError
+from bridge.flow.demand import Demand
 from bridge.flow.network import Network
+from bridge.flow.network_commands import NetworkCommands
+from bridge.flow.sampler import Sampler
 from bridge.managed import Around
 from bridge.protocol.network import status
 from bridge.settings import Settings
-
-log = logging.getLogger("wifi")
 
 
 class ManagedWifi:
@@ -23,7 +21,6 @@ class ManagedWifi:
         self._around = around
         wanted = around.settings.network
         self._interface = wanted.devices[0] if wanted.devices else None
-        self._poll = wanted.poll
         self._wifi = Wifi(
             around.loop,
             device=self._interface,
@@ -35,24 +32,23 @@ class ManagedWifi:
             kind="wifi",
             interface=wanted.interface,
             autoconnect=wanted.autoconnect,
-            pending=lambda: any(
-                messages and channel in (Channel.CLOUD, Channel.TCP, Channel.UDP, Channel.SMS)
-                for (channel, _), (messages, _) in around.outbox.ledger.depth.items()
-            ),
+            pending=Demand(around.outbox, around.paused, lambda: around.writer.committing),
             clock=around.clock,
             on_change=self._changed,
             on_event=around.on_event,
             on_up=around.on_link,
             unreached_since=around.unreached_since,
         )
-        self.watched = (self.network,)
+        self._commands = NetworkCommands(self.network)
+        self._sampler = Sampler("wifi", self._sample, wanted.poll)
+        self.watched = (self.network, self._sampler)
         if wanted.scope == "system":
             around.switch.link_up = lambda: self.network.up
         self._publishing = False
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what has to run all the time."""
-        return [self.network.run(), self._sample()]
+        return [self.network.run(), self._sampler.run()]
 
     async def stop(self) -> None:
         """Let go of the link, at the end: the connection is the system's and stays."""
@@ -63,20 +59,17 @@ class ManagedWifi:
 
     async def command(self, name: str, timeout: float | None) -> str:
         """Carry out a command of ``hologram/network/set``; return what was done."""
-        return await self.network.command(name, timeout)
+        return await self._commands.carry_out(name, timeout)
 
     async def query(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 a modem would look at it
         """There is no modem to ask."""
         raise OperationError('no modem is managed here (network.interface is "wifi")')
 
     async def _sample(self) -> None:
-        """Look at the signal regularly."""
-        while True:
-            await asyncio.sleep(self._poll)
-            try:
-                await self._wifi.sample()
-            except LinkError as exc:
-                log.debug("%s", exc)
+        """Look at the signal."""
+        try:
+            await self._wifi.sample()
+        finally:
             self._changed()
 
     def _lost(self, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The root unit's command: what it acts on, what it refuses, and what it tells systemd."""
 
 import contextlib
+import errno
 import os
 import pty
 import shutil
@@ -95,6 +96,16 @@ def test_why_there_is_no_link_stands_in_the_status_line(folder: Path, port: str)
     assert ("/dev/ppp" if not Path("/dev/ppp").exists() else "right port") in done.line
 
 
+def test_a_port_that_another_program_has_is_told_with_its_own_number(folder: Path, port: str) -> None:
+    """The status says who has it, and EBUSY, by which the bridge knows that it is no fault of the modem's."""
+    ours = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    done = dial(write(folder, f'interface: "cellular-nova-u201", device: "{port}"'))
+    os.close(ours)
+    assert done.code == 1
+    assert f"(process {os.getpid()})" in done.line
+    assert done.told[-2:] == [f"STATUS={done.line.removeprefix('hologram-bridge: ')}", f"ERRNO={errno.EBUSY}"]
+
+
 @pytest.mark.parametrize("mode", [0o646, 0o660])
 def test_a_configuration_that_others_can_change_is_refused(folder: Path, port: str, mode: int) -> None:
     """The bridge's own user must not have a say in what root does."""
@@ -121,7 +132,7 @@ def test_a_configuration_in_somebody_elses_folder_is_refused(tmp_path: Path, por
         ('interface: "cellular", apn: "x;reboot"', 78, "network.apn"),
         ('interface: "cellular", device: "/dev/null"', 1, "not a serial port"),
         ('interface: "cellular", device: "/etc/passwd"', 1, "not a serial port"),
-        ('interface: "cellular", device: "/dev/ttyUSB-none"', 1, "No such file"),
+        ('interface: "cellular", device: "/dev/ttyUSB-none"', 1, "is not there"),
         ('interface: "cellular", device: "/dev/tty1"', 1, "/dev/tty1"),
         ('interface: "cellular", device: ["/dev/null", "/dev/zero"]', 1, "/dev/zero"),
     ],

@@ -1,6 +1,11 @@
 """The two families of AT sockets behind one face: u-blox (SARA-U2, SARA-R4) and Quectel (BG96, EC21).
 
 A dialect turns "connect", "write", "close" into the commands of its make. Owned by the event loop's thread.
+
+A u-blox modem connects with its AT port taken, and says nothing meanwhile: one that hangs then looks like one
+that connects, so a hang is noticed only after the profile's ``connect_timeout``. Quectel's leave the port
+free, and a hang shows at the next command. Most SARA-R4 could do the same (``async_connect`` of +USOCO); it
+is not used, as R404M and R410M-01B do not know it [UBX-17003787 R09, section 18.9.4].
 """
 
 import asyncio
@@ -19,8 +24,8 @@ ACTIVATION = 150.0
 
 DEACTIVATION = 40.0
 
-CONNECTING = 130.0
-"""Seconds that a connection may take [u-blox SARA-R4: +USOCO, 130 s; Quectel: +QIOPEN, 150 s]."""
+R4_CLOSING = 130.0
+"""Seconds that a SARA-R4 may take to close [SARA-R4 AT commands manual UBX-17003787, +USOCL: 120 s]."""
 
 WRITING = 20.0
 
@@ -108,9 +113,11 @@ class Ublox:
     pushes = False
     close_closed = False
 
-    def __init__(self, port: Commands, *, r4: bool) -> None:
+    def __init__(self, port: Commands, *, r4: bool, connecting: float) -> None:
+        """``connecting`` is the seconds that a connect may take."""
         self._port = port
         self._r4 = r4
+        self._connecting = connecting
         self.connecting: asyncio.Lock | None = asyncio.Lock()
 
     async def bring_up(self, apn: str) -> str | None:
@@ -154,7 +161,7 @@ class Ublox:
 
     async def connect(self, socket: int, host: str, port: int) -> None:
         """Connect; the AT port is taken until it stands or has failed."""
-        await self._port.command(ublox.connect(socket, host, port), timeout=CONNECTING)
+        await self._port.command(ublox.connect(socket, host, port), timeout=self._connecting)
 
     async def write(self, socket: int, data: bytes) -> None:
         """Write in hex."""
@@ -198,7 +205,7 @@ class Ublox:
 
     async def close(self, socket: int) -> None:
         """Close; SARA-R4 may take 120 s."""
-        await self._port.command(ublox.close(socket), timeout=CONNECTING if self._r4 else CLOSING + 5.0)
+        await self._port.command(ublox.close(socket), timeout=R4_CLOSING if self._r4 else CLOSING + 5.0)
 
     def news(self, urc: Urc) -> News | None:
         """Read +UUSORD and its kin."""
@@ -217,9 +224,11 @@ class Quectel:
     pushes = True
     close_closed = True
 
-    def __init__(self, port: Commands, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, port: Commands, loop: asyncio.AbstractEventLoop, *, connecting: float) -> None:
+        """``connecting`` is the seconds that an opening may take."""
         self._port = port
         self._loop = loop
+        self._connecting = connecting
         self.connecting: asyncio.Lock | None = None
         self._opening: dict[int, asyncio.Future[int]] = {}
 
@@ -253,7 +262,7 @@ class Quectel:
         opened = self._opening[socket] = self._loop.create_future()
         try:
             await self._port.command(text, timeout=LOCAL)
-            error = await asyncio.wait_for(opened, CONNECTING)
+            error = await asyncio.wait_for(opened, self._connecting)
         except TimeoutError:
             raise ModemError("the modem did not say how an opening ended") from None
         finally:

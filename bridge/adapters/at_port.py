@@ -1,7 +1,6 @@
 """A modem's AT port: one tty, one command in flight, unsolicited codes as they come.
 
-Owned by the event loop's thread. Only opening and closing, which may hang in a driver whose device is gone,
-happen in threads of their own.
+Owned by the event loop's thread. The bytes are `bridge.adapters.at_tty`'s, the commands are told apart here.
 
 A command ends by its final result, by its own deadline, or with the port. After a deadline the modem's late
 answer must not be taken for the next command's: the next one begins with a resynchronisation
@@ -12,14 +11,10 @@ The wire is traced at debug level by the logger ``at``: ``>`` is ours, ``<`` the
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
 
-from bridge.adapters import at_tty
-from bridge.adapters.threads import in_thread
+from bridge.adapters.at_tty import Tty
 from bridge.errors import ModemError, ModemGone, ModemSilent
 from bridge.protocol.at import (
     Answer,
@@ -36,15 +31,9 @@ from bridge.protocol.at import (
 from bridge.protocol.at_resync import ESC, Resync, State
 from bridge.protocol.at_rules import refusal
 
-if TYPE_CHECKING:
-    from serial import Serial
-
 __all__ = ["Answer", "AtPort", "Urc"]
 
 log = logging.getLogger("at")
-
-READ = 4096
-"""Bytes read in one go, which is what a tty holds."""
 
 PAYLOAD_QUIET = 1.0
 """Seconds without a byte after which announced raw bytes are taken for lost."""
@@ -54,10 +43,6 @@ TRACED = 200
 
 PROMPT_PAUSE = {"@": 0.05}
 """Seconds that a modem needs after its prompt [u-blox SARA-R4 AT commands manual UBX-17003787, +USOWR]."""
-
-OPEN_TIMEOUT = 15.0
-"""Seconds that the driver may take to open a port."""
-
 
 RESYNC_TIMEOUT = 10.0
 """Seconds in which a modem must say anything at all after a command that it did not answer."""
@@ -111,23 +96,19 @@ class AtPort:
         self._on_lost = on_lost
         self._payload_after = payload_after
         self._engine = Engine(payload_after)
-        self._serial: Serial | None = None
-        self._fd = -1
-        self._path = ""
-        self._out = bytearray()
+        self._tty = Tty(loop, on_data=self._took, on_broken=self._broke)
         self._queue: deque[_Flight] = deque()
         self._flight: _Flight | None = None
         self._resync: Resync | None = None
         self._quiet: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._generation = 0
 
     # -- life --------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
         """Whether commands can be given."""
-        return self._fd >= 0
+        return self._tty.is_open
 
     async def open(self, path: str, baud: int = 115200) -> None:
         """Open the tty at ``path`` for us alone; raises ModemGone where it is not there or taken.
@@ -135,53 +116,20 @@ class AtPort:
         Waits for no carrier, and drops what came before.
         """
         self.close()
-        generation = self._generation
-        opening = in_thread(self._loop, partial(at_tty.open_port, path, baud))
-        opening.add_done_callback(partial(self._close_late, generation))
-        try:
-            serial = await asyncio.wait_for(asyncio.shield(opening), OPEN_TIMEOUT)
-        except TimeoutError:
-            self._generation += 1
-            raise ModemGone(
-                f"cannot open {path}: its driver has not answered in {OPEN_TIMEOUT:g} s"
-            ) from None
-        except asyncio.CancelledError:
-            self._generation += 1
-            raise
-        if generation != self._generation:  # closed, or opened again, while it was opened
-            in_thread(self._loop, partial(at_tty.close_port, serial))
-            raise ModemGone(f"{path} was closed")
-        self._serial, self._fd, self._path = serial, serial.fileno(), path
+        await self._tty.open(path, baud)
         self._engine = Engine(self._payload_after)
-        self._loop.add_reader(self._fd, self._readable)
-
-    def _close_late(self, generation: int, opening: "asyncio.Future[Serial]") -> None:
-        """Give back a port that nobody waits for any more."""
-        if opening.cancelled() or opening.exception() is not None:
-            return
-        if generation != self._generation:
-            in_thread(self._loop, partial(at_tty.close_port, opening.result()))
 
     def close(self) -> None:
         """Close the port; what is in flight or waits ends with ModemGone."""
-        self._end(f"{self._path or 'the port'} was closed")
+        self._end(f"{self._tty.path or 'the port'} was closed")
 
-    def _lose(self, reason: str) -> None:
-        if self._fd >= 0:
-            self._end(reason)
-            log.debug("lost: %s", reason)
-            self._loop.call_soon(self._on_lost, reason)
+    def _broke(self, reason: str) -> None:
+        self._end(reason)
+        log.debug("lost: %s", reason)
+        self._loop.call_soon(self._on_lost, reason)
 
     def _end(self, reason: str) -> None:
-        self._generation += 1
-        fd, self._fd = self._fd, -1
-        serial, self._serial = self._serial, None
-        if serial is not None:
-            self._loop.remove_reader(fd)
-            self._loop.remove_writer(fd)
-            at_tty.release(fd)
-            in_thread(self._loop, partial(at_tty.close_port, serial))
-        self._out.clear()
+        self._tty.close()
         self._resync = None
         for timer in (self._quiet, self._stall):
             if timer is not None:
@@ -213,7 +161,7 @@ class AtPort:
         if not (text.isascii() and text.isprintable()):
             raise ModemError(f"an AT command is one line of printable ASCII, not {(shown or text)!r}")
         if not self.is_open:
-            raise ModemGone(f"{self._path or 'the port'} is not open")
+            raise ModemGone(f"{self._tty.path or 'the port'} is not open")
         payload = "" if prompt is None else prompt.decode("latin-1").strip("\x1a\r\n ")
         request = Request(text, finals, prompt is not None, payload)
         flight = _Flight(request, shown or text, prompt, timeout, self._loop.create_future())
@@ -243,7 +191,7 @@ class AtPort:
             flight.timer = self._loop.call_later(patience, self._timed_out, flight)
             log.debug("finding out which answer is whose")
             self._resync = Resync(self._engine)
-            self._write(self._resync.start())
+            self._tty.write(self._resync.start())
             self._be_quiet()
         else:
             self._send(flight)
@@ -254,7 +202,7 @@ class AtPort:
         flight.timer = self._loop.call_later(flight.timeout, self._timed_out, flight)
         log.debug("> %s", flight.shown)
         self._engine.begin(flight.request)
-        self._write(flight.request.text.encode() + b"\r")
+        self._tty.write(flight.request.text.encode() + b"\r")
 
     def _timed_out(self, flight: _Flight) -> None:
         log.debug("no answer to %s within %g s", flight.shown, flight.timeout)
@@ -275,7 +223,7 @@ class AtPort:
         """Abandon the command in flight and go on to the next."""
         self._engine.abandon()
         self._stop_resync()
-        self._drop_unwritten()
+        self._tty.drop_unwritten()
         if self._flight is not None and self._flight.timer is not None:
             self._flight.timer.cancel()
         self._flight = None
@@ -292,8 +240,8 @@ class AtPort:
 
     def _silence(self) -> None:
         if self._resync is not None:
-            self._drop_unwritten()
-            self._write(self._resync.silence())
+            self._tty.drop_unwritten()
+            self._tty.write(self._resync.silence())
             self._resynced()
 
     def _resynced(self) -> None:
@@ -313,17 +261,7 @@ class AtPort:
 
     # -- reading -----------------------------------------------------------------------------------------
 
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._fd, READ)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self._lose(f"{self._path}: {exc.strerror}")
-            return
-        if not data:
-            self._lose(f"{self._path} was hung up")
-            return
+    def _took(self, data: bytes) -> None:
         self._hear(self._engine.feed(data))
         if self._stall is not None:
             self._stall.cancel()
@@ -339,13 +277,13 @@ class AtPort:
         for event in events:
             self._trace(event)
             if isinstance(event, Urc):
-                self._loop.call_soon(self._tell, event, self._generation)
+                self._loop.call_soon(self._tell, event, self._tty.generation)
             elif self._resync is not None:
                 self._resync.hear(event)
             else:
                 self._hear_answer(event)
         if self._resync is not None and any(isinstance(event, Stale | Final | Prompt) for event in events):
-            self._write(self._resync.act())
+            self._tty.write(self._resync.act())
             self._resynced()
 
     def _hear_answer(self, event: Event) -> None:
@@ -354,7 +292,7 @@ class AtPort:
             case Prompt(mark=mark) if flight is not None and flight.prompt is not None:
                 self._loop.call_later(PROMPT_PAUSE.get(mark, 0.0), self._answer_prompt, flight)
             case Prompt():
-                self._write(ESC)  # it came too late, nobody has anything to say to it
+                self._tty.write(ESC)  # it came too late, nobody has anything to say to it
             case Information(line=line, data=data) if flight is not None:
                 flight.lines.append(line)
                 flight.data += data
@@ -367,10 +305,10 @@ class AtPort:
     def _answer_prompt(self, flight: _Flight) -> None:
         if flight is self._flight:
             flight.prompted = True
-            self._write(flight.prompt or b"")
+            self._tty.write(flight.prompt or b"")
 
     def _tell(self, urc: Urc, generation: int) -> None:
-        if generation == self._generation:
+        if generation == self._tty.generation:
             self._on_urc(urc)
 
     def _trace(self, event: Event) -> None:
@@ -389,43 +327,6 @@ class AtPort:
             case Information(line=line) | Final(line=line) | Stale(line=line):
                 hidden = isinstance(event, Information) and flight is not None and flight.secret
                 log.debug("< %s", f"({len(line)} characters)" if hidden else _clip(line))
-
-    # -- writing -----------------------------------------------------------------------------------------
-
-    def _write(self, data: bytes) -> None:
-        if not data or not self.is_open:
-            return
-        blocked = bool(self._out)
-        self._out += data
-        if not blocked:
-            self._writable()
-
-    def _writable(self) -> None:
-        try:
-            while self._out:
-                written = os.write(self._fd, self._out)
-                del self._out[:written]
-        except BlockingIOError:
-            self._loop.add_writer(self._fd, self._writable)
-            return
-        except OSError as exc:
-            self._out.clear()
-            # Not from here: who writes may be in the middle of something.
-            self._loop.call_soon(self._lose_later, f"{self._path}: {exc.strerror}", self._generation)
-            return
-        self._loop.remove_writer(self._fd)
-
-    def _lose_later(self, reason: str, generation: int) -> None:
-        if generation == self._generation:
-            self._lose(reason)
-
-    def _drop_unwritten(self) -> None:
-        """Forget what a hung modem has not taken: it must not arrive minutes later."""
-        if self._out:
-            self._out.clear()
-            self._loop.remove_writer(self._fd)
-        if self.is_open:
-            at_tty.drop_unwritten(self._fd)
 
 
 def _clip(line: str) -> str:

@@ -20,13 +20,12 @@ from bridge.adapters.inbound import Owner
 from bridge.core.exchange import Job, Outcome
 from bridge.errors import ModemError
 from bridge.protocol.at import Urc
+from bridge.protocol.modems import Profile
 from bridge.protocol.sockets import Closed, ContextLost, Data, Incoming, News, Readable, quectel
 
-__all__ = ["KINDS", "Sockets", "make_sockets", "payload_after"]
+__all__ = ["Sockets", "make_sockets", "payload_after"]
 
 log = logging.getLogger("sockets")
-
-KINDS = ("ublox", "ublox-r4", "quectel")
 
 RESERVED = 2
 """Sockets that are left for what comes in, while we listen."""
@@ -36,13 +35,20 @@ payload_after = quectel.payload_after
 
 
 def make_sockets(
-    kind: str, port: Commands, loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None]
-) -> "Sockets":
-    """Return the sockets of a modem of ``kind``, one of `KINDS`; ``on_down`` is told of a lost PDP context.
+    profile: Profile, port: Commands, loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None]
+) -> "Sockets | None":
+    """Return the sockets of a modem of ``profile``, None where it has none.
 
-    The port must have been made with `payload_after`, and hand its unsolicited codes to `Sockets.urc`.
+    ``on_down`` is told of a lost PDP context. The port must have been made with `payload_after`, and hand its
+    unsolicited codes to `Sockets.urc`.
     """
-    dialect = Quectel(port, loop) if kind == "quectel" else Ublox(port, r4=kind == "ublox-r4")
+    dialect: Dialect
+    if profile.sockets is None:
+        return None
+    if profile.sockets == "quectel":
+        dialect = Quectel(port, loop, connecting=profile.connect_timeout)
+    else:
+        dialect = Ublox(port, r4=profile.sockets == "ublox-r4", connecting=profile.connect_timeout)
     return Sockets(dialect, loop, on_down)
 
 
@@ -90,6 +96,11 @@ class Sockets:
     def is_up(self) -> bool:
         """Whether the PDP context stands."""
         return self._up
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way, out or in; listening is not."""
+        return len(self._entries) > len(self._listening)
 
     async def bring_up(self, apn: str) -> str | None:
         """Activate the PDP context and return our address; raises ModemError. May take minutes."""

@@ -17,22 +17,29 @@ from typing import Any
 from bridge.adapters.pppd_child import Child, end_process, left_over
 from bridge.adapters.routes import Routes
 from bridge.adapters.threads import in_thread
-from bridge.adapters.usb import who_holds
+from bridge.adapters.usb import held_by
 from bridge.core.modem import Link
-from bridge.errors import LinkError
+from bridge.errors import LinkError, PortHeld
 from bridge.protocol.dial import DEFAULT_SCRIPT, DIAL_SCRIPTS, Dial, arguments, check, secret_options
 from bridge.protocol.ppp import Call, Event, Kind
 
 log = logging.getLogger("pppd")
 
-FOLDERS = (Path("/etc/hologram-bridge/ppp"), Path(__file__).parents[2] / "config" / "ppp")
-"""Where the options and the chat scripts are: as installed, or as in the source tree."""
+FOLDERS = (
+    Path("/etc/hologram-bridge/ppp"),
+    Path("/usr/share/hologram-bridge/ppp"),
+    Path(__file__).parents[2] / "config" / "ppp",
+)
+"""Where the options and the chat scripts are: one's own, as installed, as in the source tree."""
 
 SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 """Where the programs are; sbin is not on every PATH."""
 
 GRACE = 10.0
 """Seconds from SIGTERM to SIGKILL: pppd takes leave of the modem and drops DTR for a second."""
+
+LOCKED = 6
+"""The exit status of a pppd whose port another program has locked [pppd(8), EXIT STATUS]."""
 
 GONE = 5.0
 """Seconds that the kernel may take to remove the interface of a pppd that has ended."""
@@ -111,7 +118,7 @@ class Pppd:
         """Dial and return the link; the one that stands, where one does.
 
         Raises:
-            LinkError: it did not come up; the text says why.
+            LinkError: it did not come up; the text says why. `PortHeld` where another program has the port.
 
         """
         async with self._lock:
@@ -155,11 +162,10 @@ class Pppd:
         self._routes.bring_back_dns()
 
     async def _is_free(self, port: str) -> None:
-        """Raise `LinkError` if another process has the port open or locked."""
-        holders = await in_thread(self._loop, lambda: who_holds(port))
-        if holders:
-            named = ", ".join(f"{holder.name} (pid {holder.pid})" for holder in holders)
-            raise LinkError(f"the port {port} is held by {named}; one program at a time can use it")
+        """Raise `PortHeld` if another process has the port open or locked."""
+        holder = await in_thread(self._loop, lambda: held_by(port))
+        if holder:
+            raise PortHeld(f"the port {port} is held by {holder}; one program at a time can use it")
 
     # -- the call ----------------------------------------------------------------------------------------
 
@@ -207,7 +213,8 @@ class Pppd:
     def _check(self, child: Child) -> None:
         """Raise `LinkError` where this call is over."""
         if child.ended.done():
-            raise LinkError(self._call.reason(child.ended.result()))
+            code = child.ended.result()
+            raise (PortHeld if code == LOCKED else LinkError)(self._call.reason(code))
         if self._call.over:
             raise LinkError(self._call.reason(None))
 

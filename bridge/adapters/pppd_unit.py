@@ -2,11 +2,12 @@
 
 ``hologram-ppp.service`` runs ``hologram-bridge dial``, which reads the configuration itself: nothing of the
 call is handed over, and this process can start and stop the unit and nothing else. How it went stands in the
-unit's status line [sd_notify(3), STATUS]; that it ended is seen at its interface.
+unit's status line and error number [sd_notify(3), STATUS and ERRNO]; that it ended is seen at its interface.
 """
 
 import asyncio
 import contextlib
+import errno
 import logging
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from bridge.adapters.threads import in_thread
 from bridge.core.modem import Link
-from bridge.errors import LinkError
+from bridge.errors import LinkError, PortHeld
 from bridge.protocol.dial import Dial
 from bridge.protocol.ppp import read_status
 
@@ -27,6 +28,9 @@ UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Pa
 
 EVERY = 0.5
 """Seconds between looks at the interface: one `stat` each."""
+
+HELD = str(errno.EBUSY)
+"""The unit's error number where another program has the modem's port [systemctl(1), show, StatusErrno]."""
 
 MARGIN = 30.0
 """Seconds that the unit may take beyond the call itself, to end a pppd before and after it."""
@@ -78,7 +82,7 @@ class PppdUnit:
         Of ``dial`` the timeout alone counts.
 
         Raises:
-            LinkError: it did not come up; the text says why.
+            LinkError: it did not come up; the text says why. `PortHeld` where another program has the port.
 
         """
         async with self._lock:
@@ -128,8 +132,9 @@ class PppdUnit:
             return
         if "uthenti" in said or "denied" in said:
             raise LinkError(f"the bridge may not start {self._unit}: its polkit rule is missing ({said})")
-        status = await self._status()
-        raise LinkError(status or said or f"{self._unit} could not be started")
+        shown = await self._show()
+        kind = PortHeld if shown.get("StatusErrno") == HELD else LinkError
+        raise kind(shown.get("StatusText") or said or f"{self._unit} could not be started")
 
     async def _stop(self) -> None:
         code, said = await self._systemctl("stop", self._unit)
@@ -148,7 +153,7 @@ class PppdUnit:
         return (await self._show()).get("StatusText", "")
 
     async def _show(self) -> dict[str, str]:
-        _, said = await self._systemctl("show", "-p", "ActiveState,StatusText", self._unit)
+        _, said = await self._systemctl("show", "-p", "ActiveState,StatusText,StatusErrno", self._unit)
         pairs = (line.partition("=") for line in said.splitlines())
         return {name: value for name, _, value in pairs}
 

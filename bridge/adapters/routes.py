@@ -13,10 +13,10 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Literal
 
 from bridge.adapters.threads import in_thread
 from bridge.errors import LinkError
+from bridge.protocol.dial import Scope
 
 log = logging.getLogger("pppd")
 
@@ -34,8 +34,6 @@ LAST_METRIC = 700
 
 TIMEOUT = 10.0
 """Seconds that `ip` or `resolvectl` may take."""
-
-Scope = Literal["system", "hologram"]
 
 
 def commands(scope: Scope, interface: str) -> str:

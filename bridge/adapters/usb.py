@@ -287,6 +287,11 @@ def who_holds(path: str, proc: Path = PROC, locks: Path = LOCKS) -> list[Holder]
     return [Holder(pid, _text(proc / str(pid) / "comm") or "?") for pid in sorted(pids - {os.getpid()})]
 
 
+def held_by(path: str) -> str | None:
+    """Return who else has the port ``path``, ``minicom (process 77)``; None where nobody can be seen."""
+    return ", ".join(f"{holder.name} (process {holder.pid})" for holder in who_holds(path)) or None
+
+
 def _processes(proc: Path) -> Iterator[int]:
     return (int(entry.name) for entry in _entries(proc) if entry.name.isdecimal())
 

@@ -1,4 +1,4 @@
-"""The power of a modem's USB port through systemd, for a bridge that is not root.
+"""The power of a modem's USB port, by ourselves where we may, else through systemd.
 
 ``hologram-usb-power@PLACE.service`` runs ``hologram-bridge usb-power``, which takes the place on the bus and
 nothing else, and checks it again.
@@ -10,7 +10,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from bridge.adapters import usb
 from bridge.adapters.threads import in_thread
+from bridge.core.modem import Place
 from bridge.errors import OperationError
 
 UNIT = "hologram-usb-power@{}.service"
@@ -56,6 +58,23 @@ async def power_cycle(
     if "uthenti" in said or "denied" in said:
         raise OperationError(f"the bridge may not start {unit}: its polkit rule is missing ({said})")
     raise OperationError(f"{said or f'{unit} failed'}; journalctl -u {unit} says why")
+
+
+def can_power_cycle_here(place: Place) -> bool:
+    """Whether the port of the modem at ``place`` can be switched: by ourselves, or by the unit that may."""
+    if place.usb is None:
+        return False
+    return usb.can_power_cycle(place.usb) or available() is None
+
+
+async def power_cycle_here(loop: asyncio.AbstractEventLoop, place: Place) -> None:
+    """Switch the modem at ``place`` off and on, by ourselves where we may; raises `OperationError`."""
+    if place.usb is None:
+        raise OperationError("the modem is no USB device that could be switched off and on")
+    if usb.can_power_cycle(place.usb):
+        await usb.power_cycle(place.usb)
+    else:
+        await power_cycle(loop, place.usb)
 
 
 async def _systemctl(

@@ -6,6 +6,7 @@ script, pppd's options, the name of the port) must be root's alone.
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -13,11 +14,10 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import BridgeError, ConfigError, LinkError, OperationError
+from bridge.errors import BridgeError, ConfigError, LinkError, OperationError, PortHeld
 
 if TYPE_CHECKING:
     from bridge.protocol.dial import Dial
-    from bridge.protocol.modems import Profile
     from bridge.settings.models import Network
 
 log = logging.getLogger("dial")
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     """Dial; return 0 after SIGTERM.
 
     Raises:
-        BridgeError: there was no link, or it ended; the same stands in the unit's status line.
+        BridgeError: there was no link, or it ended; the same stands in the unit's status line, and EBUSY in
+            its error number where another program has the port.
 
     """
     from bridge import logs
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         dial = _call(settings.network)
         asyncio.run(_keep(dial))
     except BridgeError as exc:
-        notify(f"STATUS={str(exc).splitlines()[0]}")
+        held = f"\nERRNO={errno.EBUSY}" if isinstance(exc, PortHeld) else ""
+        notify(f"STATUS={str(exc).splitlines()[0]}{held}")
         raise
     return 0
 
@@ -75,43 +77,29 @@ def _settings(config: Path | None) -> Any:
 
 def _call(network: "Network") -> "Dial":
     """Return the call that the configuration describes."""
+    from bridge.adapters.dialler import dial_of
+    from bridge.adapters.finder import Finder
     from bridge.adapters.pppd import chat_script, file_of
     from bridge.adapters.trusted import trusted_file, trusted_port
-    from bridge.protocol.dial import Dial, check
+    from bridge.protocol.dial import check
 
     if not network.interface.startswith("cellular"):
         raise ConfigError(f"network.interface: {network.interface!r} dials nothing; one of cellular… does")
-    port, profile = _find(network)
+    find = Finder(network.interface, network.devices)
+    place = find()
+    if place is None:
+        raise OperationError(find.missing)
     trusted_file(file_of("options"))
-    dial = Dial(
-        port=str(trusted_port(port)),
-        chat=str(trusted_file(chat_script(profile.interface))),
+    dial = dial_of(
+        place._replace(dial=str(trusted_port(Path(place.dial)))),
+        chat=str(trusted_file(chat_script(place.interface))),
         apn=network.apn,
-        command=profile.dial,
-        baud=profile.ppp_baud,
         user=network.ppp_user,
         password=network.ppp_password,
         scope=network.scope,
     )
     check(dial)
     return dial
-
-
-def _find(network: "Network") -> tuple[Path, "Profile"]:
-    """Return the port that dials, and its modem's profile."""
-    from bridge.adapters.usb import at_device, find
-    from bridge.protocol.modems import PROFILES, by_interface
-
-    wanted = by_interface(network.interface)
-    every = find(PROFILES if network.interface == "cellular" else [wanted])
-    if network.devices:
-        place = at_device(wanted, network.devices[0]).usb_path
-        profile = next((one.profile for one in every if place and one.usb_path == place), wanted)
-        given = at_device(profile, network.devices[0])
-        return Path(network.devices[1] if len(network.devices) > 1 else given.dial_port), profile
-    if not every:
-        raise OperationError(f"no modem: none is there for network.interface {network.interface!r}")
-    return Path(every[0].dial_port), every[0].profile
 
 
 async def _tidy() -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bridge.errors import ConfigError, ModemGone, OperationError, UsageError
+from bridge.errors import ConfigError, OperationError, UsageError
 
 COMMANDS = {
     "info": "who the modem and its SIM are, and how they are connected",
@@ -173,17 +173,8 @@ async def _ask(found: Any, request: dict[str, Any], apn: str) -> dict[str, Any]:
         else:
             await modem.start(found.at_port, radio=False)
         return await answer(modem, request)
-    except ModemGone as exc:
-        raise ModemGone(_with_holders(exc, found.at_port)) from exc
     finally:
         modem.close()
-
-
-def _with_holders(exc: ModemGone, path: str) -> str:
-    from bridge.adapters.usb import who_holds
-
-    holders = ", ".join(f"{holder.name} (process {holder.pid})" for holder in who_holds(path))
-    return f"{exc}: {holders}" if holders else str(exc)
 
 
 # -- showing ---------------------------------------------------------------------------------------------

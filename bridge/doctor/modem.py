@@ -18,7 +18,7 @@ def modem(patient: Patient) -> Iterator[Finding]:
         yield from (skipped(name, why) for name in ("modem", "serial port", "pppd", "ModemManager"))
         return
     # The modems' tables take memory that the other commands need not.
-    from bridge.managed import Finder
+    from bridge.adapters.finder import Finder
 
     place = Finder(interface, patient.settings.network.devices)()
     if place is None:

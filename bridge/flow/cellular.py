@@ -1,23 +1,35 @@
 """The cellular link: waits until the modem is in a network, then dials, or uses the modem's own sockets.
 
 PPP comes first: it carries everything. A modem's own sockets carry the bridge's messages alone; they are the
-link where no PPP can be had here, and meanwhile where it failed.
+link where no PPP can be had here, and meanwhile where it failed. While they are the link PPP is tried again
+from time to time, in a moment when nothing is under way; where it fails once more they are the link again
+with the next attempt, seconds later.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 from bridge.core.link import Code, Trouble
 from bridge.core.modem import Link, Place, Sim
-from bridge.errors import BridgeError, LinkError, ModemGone, ModemSilent
+from bridge.errors import BridgeError, LinkError, ModemGone, ModemSilent, PortHeld
 from bridge.flow.keeper import Keeper
 
 log = logging.getLogger("network")
 
 FAILURES_TO_SOCKETS = 2
 """Failed calls in a row after which a modem's own sockets are tried in turn with PPP."""
+
+PPP_AGAIN = 1800.0
+"""Seconds over a modem's own sockets after which PPP is tried again: tunnels and the box's own traffic have
+no link until then. Doubled each time in vain, as a try interrupts the messages while it is dialled."""
+
+LONGEST_PPP_AGAIN = 4 * 3600.0
+
+QUIET_WAIT = 600.0
+"""Seconds that this waits for a moment when nothing is under way, which a busy box may never have."""
 
 SOCKETS_TIMEOUT = 150.0
 """Seconds that a modem may take to have its sockets ready [Quectel BG96 TCP/IP AT Commands Manual, QIACT]."""
@@ -58,6 +70,10 @@ class Dialler(Protocol):
 class Sockets(Protocol):
     """A modem's own sockets."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way over them, out or in."""
+
     async def bring_up(self, apn: str) -> str | None:
         """Get them ready; return the local address."""
 
@@ -69,9 +85,18 @@ class Cellular:
     """Connects through a modem; lives in the event loop's thread."""
 
     def __init__(
-        self, keeper: Keeper, dialler: Dialler, sockets: Callable[[], Sockets | None], apn: str
+        self,
+        keeper: Keeper,
+        dialler: Dialler,
+        sockets: Callable[[], Sockets | None],
+        apn: str,
+        *,
+        ppp_again: float = PPP_AGAIN,
     ) -> None:
-        """``sockets`` returns those of the modem that is started, if it has any."""
+        """``sockets`` returns those of the modem that is started, if it has any.
+
+        ``ppp_again`` is the seconds over sockets until PPP is tried again, the first time.
+        """
         self._keeper = keeper
         self._dialler = dialler
         self._sockets_of = sockets
@@ -80,8 +105,13 @@ class Cellular:
         self._socket_link: Link | None = None
         self._cleared = False
         """Nothing of an earlier run holds the modem's port any more."""
-        self._calls = 0
-        """Calls in a row that failed; what keeps us from calling at all is no fault of the modem's."""
+        self._failures = 0
+        """Attempts in a row that failed, by which PPP and sockets take turns."""
+        self._faults = 0
+        """Those of them that the modem may be to blame for; what keeps us from calling at all is not its."""
+        self._first_patience = self._patience = ppp_again
+        self._again_at = math.inf
+        """When PPP is to be tried again, in the loop's time, while the link is the modem's sockets."""
 
     @property
     def link(self) -> Link | None:
@@ -93,6 +123,17 @@ class Cellular:
         """Whether the link is the modem's own sockets."""
         return self._socket_link is not None
 
+    def may_be_better(self, quiet: bool) -> bool:
+        """Whether it is time to try PPP again in the place of the modem's sockets.
+
+        ``quiet`` says that no message is under way; that is waited for, but not for ever.
+        """
+        if self._sockets is None or not self.over_sockets:
+            return False
+        patience = 0.0 if quiet and not self._sockets.busy else QUIET_WAIT
+        due = asyncio.get_running_loop().time() >= self._again_at + patience
+        return due and self._dialler.unavailable() is None
+
     def trouble(self) -> Trouble | None:
         """Return what rules a link out for now."""
         return self._keeper.trouble()
@@ -103,8 +144,8 @@ class Cellular:
         The modem is to be recovered where it may be to blame: that is counted here.
         """
         if not failures:
-            self._calls = 0
-        self._keeper.link_failed(self._calls)
+            self._failures = self._faults = 0
+        self._keeper.link_failed(self._faults)
 
     async def order(self, command: str) -> str:
         """Carry out an order to the modem."""
@@ -119,20 +160,37 @@ class Cellular:
         why_not = self._dialler.unavailable()
         if sockets is None and why_not:
             raise LinkError(why_not)
+        in_turn = self._failures >= FAILURES_TO_SOCKETS and self._failures % 2 == 0
+        if why_not:
+            log.info("no PPP (%s): the modem's own sockets carry the messages", why_not)
         try:
-            if sockets and (why_not or (self._calls >= FAILURES_TO_SOCKETS and self._calls % 2 == 0)):
-                if why_not:
-                    log.info("no PPP (%s): the modem's own sockets carry the messages", why_not)
+            if sockets and (why_not or in_turn):
                 made = await self._use_sockets(sockets, min(_until(deadline), SOCKETS_TIMEOUT))
             else:
                 made = await self._dial(deadline)
         except BridgeError as exc:
-            self._calls += 1
-            if isinstance(exc, ModemGone | ModemSilent):
-                self._keeper.doubt()
+            self._count(exc)
             raise
-        self.failed(0)
+        self._came_up()
         return made
+
+    def _count(self, error: BridgeError) -> None:
+        """Count an attempt that failed."""
+        self._failures += 1
+        if not isinstance(error, PortHeld):
+            self._faults += 1
+        if isinstance(error, ModemGone | ModemSilent):
+            self._keeper.doubt()
+
+    def _came_up(self) -> None:
+        self.failed(0)
+        if not self.over_sockets:
+            self._patience = self._first_patience
+            return
+        # The next is a call, and one that fails leads back to the sockets.
+        self._failures = FAILURES_TO_SOCKETS - 1
+        self._again_at = asyncio.get_running_loop().time() + self._patience
+        self._patience = min(2 * self._patience, LONGEST_PPP_AGAIN)
 
     async def _free_port(self) -> None:
         """Hang up what an earlier run, that was killed, has left on the modem's only port.

@@ -1,8 +1,8 @@
 """Keeper: finds the modem, keeps it answering, and gets it back by the recovery ladder.
 
 One task (`run`) does everything to the modem that takes time; its turn is: find and start the modem if there
-is none, look whether it answers, ask the ladder what to do, do it, wait. What the modem announces wakes it.
-While the port is lent to a dialler nothing is asked.
+is none, look whether it answers, ask the ladder (`bridge.flow.climber`) what to do, do it, wait. What the
+modem announces wakes it. While the port is lent to a dialler nothing is asked.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from bridge.core.modem import Facts, Place, Registration, Signal
 from bridge.core.pulse import Pulse
 from bridge.core.recovery import Rung
 from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
+from bridge.flow.climber import Climber
 from bridge.flow.waiting import Waiters
 
 log = logging.getLogger("modem")
@@ -29,9 +30,6 @@ RESTARTING = 3.0
 
 ORDER_WAIT = 60.0
 """Seconds that an order waits for a modem that is being started."""
-
-KEEPS_LINK = frozenset({Rung.PROBE, Rung.REOPEN})
-"""The rungs that leave a link alone which stands while the modem's other port is silent."""
 
 
 class Modem(Protocol):
@@ -80,7 +78,7 @@ class Keeper:
         make: Callable[[Place, Callable[[Facts], None], Callable[[str], None]], Modem],
         power: Callable[[Place], Awaitable[None]],
         missing: str,
-        can_power: Callable[[Place], bool] | bool,
+        can_power: Callable[[Place], bool],
         poll: float,
         clock: Callable[[], Now],
         on_change: Callable[[], None],
@@ -107,12 +105,9 @@ class Keeper:
         self._clock = clock
         self._on_change = on_change
         self._on_started = on_started
-        self._on_event = on_event
-        self._link_up = link_up
-        self._can_power = can_power
-        self._ladder = recovery.Ladder(limits or recovery.Limits())
-        self._climbed_for = recovery.Trouble.NONE
-        """What the last rung was to cure."""
+        self._climber = Climber(
+            can_power=can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
+        )
         self._absent: str | None = missing
         """Why there is no modem."""
         self._answers: bool | None = None
@@ -162,7 +157,7 @@ class Keeper:
         self._link_failures = failures
         if self._lent and not failures:
             # Nothing is looked at while the port is lent, which may be for weeks.
-            self._ask_ladder()
+            self._climber.look(self._evidence(), self.place)
         self._wake()
 
     def lend(self) -> None:
@@ -316,7 +311,7 @@ class Keeper:
         if self._lent:
             return
         self._woken = False
-        step = self._ask_ladder()
+        step = self._climber.look(self._evidence(), self.place)
         if step.rung:
             await self._climb(step.rung)
             return
@@ -325,21 +320,6 @@ class Keeper:
             due = self._polled + self._poll
         await self._rest(lambda: self._woken or self._lent, max(due - self._clock().mono, 0.05))
 
-    def _ask_ladder(self) -> recovery.Step:
-        self._ladder = self._ladder._replace(available=self._rungs())
-        self._ladder, step = self._ladder.next(self._evidence(), self._clock().mono)
-        if step.ended:
-            self._tell(step.ended)
-        return step
-
-    def _rungs(self) -> frozenset[Rung]:
-        if self._link_up():
-            return KEEPS_LINK
-        place, can = self.place, self._can_power
-        if place is not None and (can if isinstance(can, bool) else can(place)):
-            return recovery.ALL_RUNGS
-        return recovery.ALL_RUNGS - {Rung.POWER}
-
     def _evidence(self) -> recovery.Evidence:
         registration = self.facts.registration if self.radio else Registration.HOME
         return recovery.Evidence(
@@ -347,14 +327,12 @@ class Keeper:
         )
 
     async def _climb(self, rung: Rung) -> None:
-        log.warning("recovery of the modem: %s (%s)", rung, self._ladder.trouble)
-        self._climbed_for = self._ladder.trouble
-        self._on_event("modem.recovery", rung=rung.value, trouble=self._climbed_for.value, worked=None)
+        self._climber.begins(rung)
         try:
             await self._do(rung)
         except BridgeError as exc:
             log.warning("%s: %s", rung, exc)
-            self._ladder = self._ladder.gave_up(self._clock().mono)
+            self._climber.gave_up()
 
     async def _do(self, rung: Rung) -> None:
         modem, place = self.modem, self.place
@@ -376,11 +354,6 @@ class Keeper:
             self._drop("the modem is being recovered")
         if rung is Rung.POWER and place:
             await self._power(place)
-
-    def _tell(self, ended: recovery.Outcome) -> None:
-        rung, worked = ended
-        log.warning("recovery of the modem: %s %s", rung, "worked" if worked else "did not work")
-        self._on_event("modem.recovery", rung=rung.value, trouble=self._climbed_for.value, worked=worked)
 
     # -- what happens ------------------------------------------------------------------------------------
 

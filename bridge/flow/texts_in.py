@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.messages import Now
+from bridge.core.pulse import Pulse
 from bridge.errors import BadPdu, ModemError
 from bridge.flow.intake import id_source
 from bridge.flow.names import Names
@@ -127,6 +128,9 @@ class TextsIn:
         self._woken = asyncio.Event()
         self._problem = ""
         self._kept_at = loop.time()
+        self._steps = 0
+        self._resting = True
+        """It waits for a reason to look."""
 
     # -- when to look ------------------------------------------------------------------------------------
 
@@ -147,15 +151,21 @@ class TextsIn:
         self.wake()
         return True
 
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far it has come, for the watchdog: while the disk is full it rightly waits."""
+        return (Pulse("texts", self._steps, owes=not (self._resting or self._writer.full)),)
+
     async def run(self) -> None:
         """Look whenever there is reason to; runs until it is cancelled."""
         while True:
             self._woken.clear()
+            self._resting = False
             try:
                 await self._look()
             except ModemError as exc:
                 log.info("texts cannot be read now: %s", exc)
             self._housekeep()
+            self._resting = True
             try:
                 async with asyncio.timeout(self._patience.every):
                     await self._woken.wait()
@@ -166,6 +176,7 @@ class TextsIn:
         """Empty the modem's store. While the disk is full everything stays where it is."""
         while self._inbox.ready and not self._writer.full:
             found = await self._inbox.list()
+            self._steps += 1
             if not found:
                 self._cleared()
                 return
@@ -179,11 +190,15 @@ class TextsIn:
         stored = self._loop.create_future()
         self._keep(pdus, lambda _: None if stored.done() else stored.set_result(None))
         await stored
+        self._steps += 1
         return self._loop.time() - began < self._patience.stale
 
     async def _delete(self, found: Listing) -> bool:
         """Delete what is durable; False where the modem deletes nothing."""
-        deleted = [await self._inbox.delete(slot) for slot, _ in found]
+        deleted = []
+        for slot, _ in found:
+            deleted.append(await self._inbox.delete(slot))
+            self._steps += 1
         if not any(deleted):
             self._tell_problem("the modem does not delete texts; its store will run full")
         return any(deleted)

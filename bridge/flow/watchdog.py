@@ -13,6 +13,9 @@
                 destination                             lane still; or one could begin and does not
     modem       steps of its keeper                     it is not waiting for something to happen
     network     turns of the link's driver              it dials or hangs up
+    texts       lists read, texts stored and deleted    it is not waiting for a reason to look, and the disk
+                                                        has room
+    wifi        looks at the signal                     it looks
 
 A part shows a `Pulse` for each of its works. One that owes and has not moved for as long as `PATIENCE` gives
 it is stuck, whatever the others do; then nothing is fed, and systemd restarts us. An absent broker, a dead
@@ -41,6 +44,10 @@ PATIENCE = {
     "modem": 900.0,
     # beyond the limit of the attempt itself
     "network": 120.0,
+    # its commands wait for those of others on the same port
+    "texts": 900.0,
+    # a question to another program on this machine
+    "wifi": 120.0,
 }
 """How long a part may owe without moving, by the first word of its pulse's name."""
 

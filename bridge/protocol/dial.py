@@ -26,6 +26,10 @@ DIAL_SCRIPTS = {
 DEFAULT_SCRIPT = "chat-3g"
 
 
+Scope = Literal["system", "hologram"]
+"""What goes through the link: everything, or Hologram's own networks alone."""
+
+
 class Dial(NamedTuple):
     """One call: where to, and how. ``timeout`` in seconds, from the call to the addresses."""
 
@@ -38,7 +42,7 @@ class Dial(NamedTuple):
     baud: int = 115200
     user: str | None = None
     password: str | None = None
-    scope: Literal["system", "hologram"] = "system"
+    scope: Scope = "system"
     timeout: float = 200.0
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from bridge.core.exchange import Carrier
 from bridge.core.link import Code
 from bridge.errors import BridgeError
+from bridge.protocol.dial import Scope
 from bridge.sdk.errors import HologramError, NetworkError
 from bridge.sdk.event import Event
 from bridge.sdk.inbox import Inbox
@@ -52,7 +53,7 @@ class Cellular(Network):
         modem.tell = self._happened
         modem.on_change = self._changed
 
-    def _scope(self) -> str:
+    def _scope(self) -> Scope:
         return "hologram" if self.scope is NetworkScope.HOLOGRAM else "system"
 
     def _changed(self) -> None:

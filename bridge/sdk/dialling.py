@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from bridge.adapters import usb
-from bridge.adapters.pppd import Pppd, chat_script
-from bridge.core.modem import Link, Place
-from bridge.managed import Finder
-from bridge.protocol.dial import Dial
-from bridge.protocol.modems import by_interface
+from bridge.adapters.dialler import PppDialler, dial_of
+from bridge.adapters.finder import Finder
+from bridge.adapters.pppd import Pppd
+from bridge.core.modem import Place
+from bridge.protocol.dial import Dial, Scope
 from bridge.sdk import holders
 from bridge.sdk.errors import SerialError
 
@@ -30,59 +29,21 @@ class Wish(NamedTuple):
     """A chat script of the script's own."""
 
 
-class Dialler:
-    """Dials by pppd as a child: a script that connects runs as root, as documented."""
+def dialler(wish: Wish, scope: Callable[[], Scope], on_down: Callable[[str], None]) -> PppDialler:
+    """Return what dials: pppd as a child, as a script that connects runs as root, as documented.
 
-    def __init__(self, wish: Wish, scope: Callable[[], str], on_down: Callable[[str], None]) -> None:
-        self._wish = wish
-        self._scope = scope
-        self._pppd = Pppd(asyncio.get_running_loop(), on_up=lambda _: None, on_down=on_down)
+    ``scope`` is asked at each call.
+    """
 
-    @property
-    def link(self) -> Link | None:
-        """The link, while it stands."""
-        return self._pppd.link
+    def dial(place: Place) -> Dial:
+        return dial_of(place, apn=wish.apn, scope=scope(), chat=wish.chat, baud=wish.baud)
 
-    def unavailable(self) -> str | None:
-        """Return why no PPP can be had here, or None."""
-        return self._pppd.available()
-
-    async def call(self, place: Place, timeout: float) -> Link:
-        """Dial; raises `LinkError`."""
-        return await self._pppd.connect(
-            Dial(
-                port=place.dial,
-                chat=self._wish.chat or str(chat_script(place.interface)),
-                apn=self._wish.apn,
-                command=by_interface(place.interface).dial,
-                baud=self._wish.baud,
-                scope=self._scope(),  # type: ignore[arg-type]  # system or hologram, by the enum
-                timeout=timeout,
-            )
-        )
-
-    async def disconnect(self) -> None:
-        """Hang up."""
-        await self._pppd.disconnect()
-
-    async def close(self) -> None:
-        """Hang up at the end."""
-        await self._pppd.disconnect()
+    return PppDialler(Pppd(asyncio.get_running_loop(), on_up=lambda _: None, on_down=on_down), dial)
 
 
-class Search:
-    """Finds the modem of a wish."""
-
-    def __init__(self, wish: Wish) -> None:
-        self._wish = wish
-        self._finder = Finder(wish.interface, (wish.device,) if wish.device else ())
-
-    def __call__(self) -> Place | None:
-        """Return where it is, or None."""
-        found = self._finder()
-        if found is None and self._wish.fallback and Path(self._wish.fallback).exists():
-            return Finder(self._wish.interface, (self._wish.fallback,))()
-        return found
+def finder(wish: Wish) -> Finder:
+    """Return what finds the modem of ``wish``."""
+    return Finder(wish.interface, (wish.device,) if wish.device else (), wish.fallback)
 
 
 def check_free(path: str) -> None:

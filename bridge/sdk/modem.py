@@ -13,6 +13,7 @@ from typing import Any
 from bridge.adapters.at_port import Answer
 from bridge.core.link import Code
 from bridge.errors import AtRefused, BridgeError, ModemSilent
+from bridge.protocol.dial import Scope
 from bridge.protocol.modems import by_interface
 from bridge.sdk.dialling import Wish
 from bridge.sdk.errors import HologramError, ModemError
@@ -86,7 +87,7 @@ class Modem:
         self.chatScriptFile = chatscript_file or chatScriptFile
         self.event = event or Event()
         self.apn = apn
-        self.scope: Callable[[], str] = lambda: "system"
+        self.scope: Callable[[], Scope] = lambda: "system"
         """Says whether everything goes over PPP, or Hologram's own ranges alone."""
         self.on_change: Callable[[], None] = lambda: None
         self.tell: Callable[[str], None] = self._tell
@@ -316,12 +317,12 @@ class Modem:
 
     def reset(self) -> None:
         """Restart the modem, and wait until it is back."""
-        runtime().wait(self.session.network.command("reset", None))
+        runtime().wait(self.session.command("reset", None))
 
     def radio_power(self, power_mode: bool) -> bool:
         """Switch the radio on or off; return whether it worked."""
         try:
-            runtime().wait(self.session.network.command("radio_on" if power_mode else "radio_off", None))
+            runtime().wait(self.session.command("radio_on" if power_mode else "radio_off", None))
         except BridgeError as exc:
             log.error("%s", exc)
             return False

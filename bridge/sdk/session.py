@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from bridge.adapters.at_listening import ListeningSockets
 from bridge.adapters.at_port import Urc
 from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
 from bridge.adapters.listener import Limits, Listener
@@ -20,10 +21,11 @@ from bridge.errors import ModemError as CoreModemError
 from bridge.flow.cellular import Cellular
 from bridge.flow.keeper import Keeper
 from bridge.flow.network import Network
-from bridge.managed import ListeningSockets
+from bridge.flow.network_commands import NetworkCommands
+from bridge.protocol.dial import Scope
 from bridge.protocol.modems import by_interface
 from bridge.protocol.sms.listing import read_notice
-from bridge.sdk.dialling import Dialler, Search, Wish, check_free
+from bridge.sdk.dialling import Wish, check_free, dialler, finder
 from bridge.sdk.errors import ModemError, NetworkError
 from bridge.sdk.inbox import ANYBODY, RECEIVE_TIMEOUT, Inbox
 from bridge.sdk.texts import pop
@@ -49,7 +51,7 @@ class Session:
         self,
         wish: Wish,
         *,
-        scope: Callable[[], str],
+        scope: Callable[[], Scope],
         on_event: Callable[..., None],
         on_change: Callable[[], None],
     ) -> None:
@@ -58,7 +60,7 @@ class Session:
         self._wish = wish
         self._on_event = on_event
         self._on_change = on_change
-        self._find = Search(wish)
+        self._find = finder(wish)
         self._modem: Modem | None = None
         self._sockets: Sockets | None = None
         self._own_sockets = False
@@ -75,7 +77,7 @@ class Session:
             make=self._make,
             power=_no_power,
             missing="Modem not detected",
-            can_power=False,
+            can_power=lambda _: False,
             poll=POLL,
             clock=read_clock,
             on_change=self._changed,
@@ -84,7 +86,7 @@ class Session:
             link_up=lambda: self.network.up,
         )
         self.cellular = Cellular(
-            self.keeper, Dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
+            self.keeper, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
         )
         self.network = Network(
             self.cellular,
@@ -97,6 +99,8 @@ class Session:
             on_event=on_event,
             on_up=on_change,
         )
+        self.command = NetworkCommands(self.network).carry_out
+        """Carries out a command about the link or the modem; raises `BridgeError`."""
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -164,11 +168,7 @@ class Session:
             payload_after=payload_after if profile.sockets else None,
         )
         self._own_sockets = False
-        self._sockets = (
-            make_sockets(profile.sockets, modem.port, self._loop, self._sockets_down)
-            if profile.sockets
-            else None
-        )
+        self._sockets = make_sockets(profile, modem.port, self._loop, self._sockets_down)
         return modem
 
     def _heard(self, urc: Urc) -> None:
@@ -202,9 +202,9 @@ class Session:
             self._own_sockets = False
             await _quietly(self._sockets.bring_down())
         try:
-            await self.network.command("connect", timeout)
+            await self.command("connect", timeout)
         except BridgeError:
-            await self.network.command("disconnect", None)  # what failed is not tried on by itself
+            await self.command("disconnect", None)  # what failed is not tried on by itself
             raise
         return self.network.link
 
@@ -214,7 +214,7 @@ class Session:
         if self._own_sockets and self._sockets:
             self._own_sockets = False
             await _quietly(self._sockets.bring_down())
-        await self.network.command("disconnect", None)
+        await self.command("disconnect", None)
 
     @property
     def up(self) -> bool:

@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,14 @@ from bridge.adapters.listener import Limits, Listener
 from bridge.core.exchange import Job, Outcome
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
-from bridge.errors import ModemError
+from bridge.errors import ModemError, ModemSilent
+from bridge.protocol.modems import Profile, by_interface
 from tests.adapters.peer import Script, peer, read_request
 from tests.adapters.scripted_modem import Reply, ScriptedModem
 from tests.harness import free_port
 from tests.sim.local_modem import LocalModem, local_modem
 
-FAMILIES = {"nova-u201": "ublox", "nova-r410": "ublox-r4", "bg96": "quectel"}
-
-families = pytest.mark.parametrize("family", FAMILIES)
+families = pytest.mark.parametrize("family", ["nova-u201", "nova-r410", "bg96"])
 fetched_and_pushed = pytest.mark.parametrize("family", ["nova-u201", "bg96"])
 one_family = pytest.mark.parametrize("family", ["nova-u201"])
 
@@ -34,9 +34,7 @@ one_family = pytest.mark.parametrize("family", ["nova-u201"])
 class Rig:
     """Sockets over an open port."""
 
-    sockets: Sockets
-
-    def __init__(self, kind: str) -> None:
+    def __init__(self, profile: Profile) -> None:
         self.loop = asyncio.get_running_loop()
         self.down: list[str] = []
         self.port = AtPort(
@@ -45,7 +43,9 @@ class Rig:
             on_lost=self._lost,
             payload_after=payload_after,
         )
-        self.sockets = make_sockets(kind, self.port, self.loop, self.down.append)
+        sockets = make_sockets(profile, self.port, self.loop, self.down.append)
+        assert sockets is not None
+        self.sockets: Sockets = sockets
 
     def _urc(self, urc: Urc) -> None:
         self.sockets.urc(urc)
@@ -96,7 +96,7 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 
 @contextlib.asynccontextmanager
 async def rig(modem: LocalModem, family: str) -> AsyncIterator[Rig]:
-    made = Rig(FAMILIES[family])
+    made = Rig(by_interface(f"cellular-{family}"))
     await made.port.open(str(modem.at))
     try:
         await made.port.command("ATE0")
@@ -607,8 +607,10 @@ def test_listening_ends_with_the_context_and_begins_again(tmp_path: Path, family
 
 
 @contextlib.asynccontextmanager
-async def scripted(kind: str, replies: dict[str, Reply]) -> AsyncIterator[tuple[Rig, ScriptedModem]]:
-    made = Rig(kind)
+async def scripted(
+    family: str, replies: dict[str, Reply], *, connecting: float = 40.0
+) -> AsyncIterator[tuple[Rig, ScriptedModem]]:
+    made = Rig(replace(by_interface(f"cellular-{family}"), connect_timeout=connecting))
     up: dict[str, Reply] = {
         "AT+UPSND=0,8": b"\r\n+UPSND: 0,8,0\r\n\r\nOK\r\n",
         "AT+UPSND=0,0": b'\r\n+UPSND: 0,0,"10.0.0.2"\r\n\r\nOK\r\n',
@@ -616,7 +618,7 @@ async def scripted(kind: str, replies: dict[str, Reply]) -> AsyncIterator[tuple[
     with ScriptedModem(up | replies) as modem:
         await made.port.open(modem.path)
         try:
-            assert await made.sockets.bring_up("hologram") == (None if kind == "quectel" else "10.0.0.2")
+            assert await made.sockets.bring_up("hologram") == (None if family == "bg96" else "10.0.0.2")
             yield made, modem
         finally:
             await made.sockets.close()
@@ -632,7 +634,7 @@ def test_a_slow_connection_of_one_is_not_the_silence_of_another() -> None:
         def create(_: str) -> bytes:
             return b"\r\n+USOCR: %d\r\n\r\nOK\r\n" % next(numbers)
 
-        async with scripted("ublox", {"AT+USOCR=6": create, 'AT+USOCO=0,"10.0.0.9",1': None}) as (
+        async with scripted("nova-u201", {"AT+USOCR=6": create, 'AT+USOCO=0,"10.0.0.9",1': None}) as (
             made,
             modem,
         ):
@@ -651,11 +653,31 @@ def test_a_slow_connection_of_one_is_not_the_silence_of_another() -> None:
     run(story())
 
 
+def test_a_modem_that_hangs_while_it_connects_is_noticed_after_the_time_of_its_kind() -> None:
+    """Until then it could be connecting; the next question finds that it does not answer."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            "AT+USOCR=6": b"\r\n+USOCR: 0\r\n\r\nOK\r\n",
+            'AT+USOCO=0,"10.0.0.9",1': None,
+        }
+        async with scripted("nova-u201", replies, connecting=0.6) as (made, modem):
+            asked = asyncio.create_task(made.carry_one(job(1, b"A", host="10.0.0.9", silence=0.2)))
+            await until(lambda: 'AT+USOCO=0,"10.0.0.9",1' in modem.heard)
+            modem.hung = True
+            with pytest.raises(ModemSilent):
+                async with asyncio.timeout(8):
+                    await made.port.command("AT+CSQ", timeout=1)
+            assert (await asked).connected is False
+
+    run(story())
+
+
 def test_codes_that_make_no_sense_are_ignored() -> None:
     """Codes about sockets that nobody has, and broken ones, disturb nothing."""
 
     async def story() -> None:
-        async with scripted("ublox", {}) as (made, modem):
+        async with scripted("nova-u201", {}) as (made, modem):
             for line in (
                 "+UUSORD: 5,1",
                 "+UUSOCL: 5",
@@ -681,7 +703,7 @@ def test_bytes_lost_on_the_way_end_the_connection() -> None:
             'AT+QIOPEN=1,0,"TCP","10.0.0.9",1,0,1': opened,
             'AT+QISENDEX=0,"41"': b'\r\nSEND OK\r\n\r\n+QIURC: "recv",0,9\r\n[0,',
         }
-        async with scripted("quectel", replies) as (made, modem):
+        async with scripted("bg96", replies) as (made, modem):
             outcome = await made.carry_one(job(1, b"A", host="10.0.0.9", silence=5))
             assert outcome.error == "bytes were lost between the modem and us"
             assert not outcome.complete
@@ -698,7 +720,7 @@ def test_a_send_that_fails_may_have_left() -> None:
             'AT+QIOPEN=1,0,"TCP","10.0.0.9",1,0,1': b"\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n",
             'AT+QISENDEX=0,"41"': b"\r\nSEND FAIL\r\n",
         }
-        async with scripted("quectel", replies) as (made, _):
+        async with scripted("bg96", replies) as (made, _):
             outcome = await made.carry_one(job(1, b"A", host="10.0.0.9"))
             assert outcome[:3] == (True, True, False)
             assert "SEND FAIL" in (outcome.error or "")
@@ -716,7 +738,7 @@ def test_a_peer_that_does_not_acknowledge_has_not_taken_it() -> None:
             'AT+QISENDEX=0,"41"': b"\r\nSEND OK\r\n",
             "AT+QISEND=0,0": b"\r\n+QISEND: 1,0,1\r\n\r\nOK\r\n",
         }
-        async with scripted("quectel", replies) as (made, modem):
+        async with scripted("bg96", replies) as (made, modem):
             outcome = await made.carry_one(job(1, b"A", host="10.0.0.9", silence=0.8, until_close=True))
             assert outcome[:3] == (True, True, False)
             assert outcome.error == "silence for 0.8 s"
@@ -735,7 +757,7 @@ def test_closing_ends_what_is_under_way() -> None:
             number = next(numbers)
             return b"\r\n+USOCR: %d\r\n\r\nOK\r\n" % number if number < 1 else None
 
-        async with scripted("ublox", {"AT+USOCR=6": create, 'AT+USOCO=0,"10.0.0.9",1': None}) as (
+        async with scripted("nova-u201", {"AT+USOCR=6": create, 'AT+USOCO=0,"10.0.0.9",1': None}) as (
             made,
             modem,
         ):
@@ -753,7 +775,7 @@ def test_threads_are_not_left_behind() -> None:
 
     async def story() -> None:
         for _ in range(5):
-            async with scripted("ublox", {}):
+            async with scripted("nova-u201", {}):
                 pass
 
     before = threading.active_count()

@@ -17,7 +17,7 @@ import pytest
 from bridge.adapters.pppd import Pppd, chat_script, file_of
 from bridge.adapters.routes import Routes
 from bridge.core.modem import Link
-from bridge.errors import LinkError
+from bridge.errors import LinkError, PortHeld
 from bridge.protocol.dial import OWNER, Dial, arguments, secret_options
 from bridge.protocol.modems import PROFILES
 from tests.harness import Keeper, eventually
@@ -506,7 +506,7 @@ def test_a_port_that_somebody_has_open_is_not_dialled_on(tmp_path: Path, keeper:
             with Path(made.modem.port).open("r+b", buffering=0) as port:
                 other = subprocess.Popen(["sleep", "600"], stdin=port)
             keeper.finally_(lambda: finish(other))
-            with pytest.raises(LinkError, match=rf"held by sleep \(pid {other.pid}\)"):
+            with pytest.raises(PortHeld, match=rf"held by sleep \(process {other.pid}\)"):
                 await made.pppd.connect(made.dial)
             assert made.pids() == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.adapters.pppd_unit import PppdUnit
 from bridge.core.modem import Link
-from bridge.errors import LinkError
+from bridge.errors import LinkError, PortHeld
 from bridge.protocol.dial import Dial
 
 LINK = Link("ppp0", "10.176.5.6", "10.64.64.64")
@@ -21,7 +21,7 @@ echo "$@" >>asked
 case "$2" in
 start) . ./start ;;
 stop) rm -rf sys/class/net/ppp0; echo inactive >active; echo "hung up" >status ;;
-show) echo "ActiveState=$(cat active)"; echo "StatusText=$(cat status)" ;;
+show) echo "ActiveState=$(cat active)"; echo "StatusText=$(cat status)"; echo "StatusErrno=$(cat errno)" ;;
 esac
 """
 
@@ -36,6 +36,13 @@ FAILS = """\
 echo failed >active
 echo "NO CARRIER: no data connection" >status
 echo "Job for hologram-ppp.service failed." >&2
+exit 1
+"""
+
+HELD = """\
+echo failed >active
+echo "the port /dev/ttyUSB3 is held by minicom (process 77)" >status
+echo 16 >errno
 exit 1
 """
 
@@ -60,6 +67,7 @@ class Unit:
         program.chmod(0o755)
         (folder / "active").write_text("inactive\n")
         (folder / "status").write_text("\n")
+        (folder / "errno").write_text("0\n")
         self.starts(UP)
         self.ups: list[Link] = []
         self.downs: list[str] = []
@@ -218,5 +226,20 @@ def test_a_machine_without_systemctl_says_so(tmp_path: Path) -> None:
         (tmp_path / "systemctl").unlink()
         with pytest.raises(LinkError, match="could not be run"):
             await unit.pppd.connect(DIAL)
+
+    run(tmp_path, story)
+
+
+def test_a_port_that_another_program_has_is_told_apart(tmp_path: Path) -> None:
+    """By the unit's error number, as nobody but root sees who has it; any other failure is the link's."""
+
+    async def story(unit: Unit) -> None:
+        unit.starts(HELD)
+        with pytest.raises(PortHeld, match=r"is held by minicom \(process 77\)"):
+            await unit.pppd.connect(DIAL)
+        unit.starts("echo 0 >errno\n" + FAILS)
+        with pytest.raises(LinkError, match="NO CARRIER") as caught:
+            await unit.pppd.connect(DIAL)
+        assert type(caught.value) is LinkError
 
     run(tmp_path, story)

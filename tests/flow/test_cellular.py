@@ -9,7 +9,7 @@ import pytest
 from bridge.core.link import Code
 from bridge.core.messages import Now
 from bridge.core.modem import Facts, Link, Place, Registration, Sim
-from bridge.errors import BridgeError, LinkError, ModemError, ModemGone, ModemSilent
+from bridge.errors import BridgeError, LinkError, ModemError, ModemGone, ModemSilent, PortHeld
 from bridge.flow.cellular import FAILURES_TO_SOCKETS, Cellular
 from bridge.flow.keeper import Keeper
 
@@ -19,6 +19,8 @@ TWO = Place("cellular-nova-u201", "/dev/at", "/dev/dial")
 ONE = Place("cellular-nova-r410", "/dev/at", "/dev/at")
 PPP = Link("ppp0", "10.0.0.2", "10.0.0.1")
 OWN = Link("at-sockets", "10.0.0.3")
+AGAIN = 0.05
+"""Seconds until PPP is tried again."""
 
 
 class Modem:
@@ -83,6 +85,8 @@ class Rig:
         self.calls = 0
         self.fails = 0
         """Calls that fail."""
+        self.held = False
+        """Another program has the port that dials."""
         self.hangs = False
         self.why_not: str | None = None
         self.link: Link | None = None
@@ -90,6 +94,7 @@ class Rig:
         self.has_sockets = False
         self.sockets: list[str] = []
         self.sockets_fail = False
+        self.busy = False
         self.silent = False
         self.in_between: Callable[[], None] = lambda: None
         self.modems: list[Modem] = []
@@ -98,7 +103,7 @@ class Rig:
             make=self._make,
             power=self._no_power,
             missing="no modem",
-            can_power=False,
+            can_power=lambda _: False,
             poll=60,
             clock=lambda: Now(1.7e9, asyncio.get_running_loop().time()),
             on_change=lambda: None,
@@ -106,7 +111,9 @@ class Rig:
             on_event=lambda *_, **__: None,
             link_up=lambda: False,
         )
-        self.cellular = Cellular(self.keeper, self, lambda: self if self.has_sockets else None, "hologram")
+        self.cellular = Cellular(
+            self.keeper, self, lambda: self if self.has_sockets else None, "hologram", ppp_again=AGAIN
+        )
 
     def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
         self.modems.append(Modem(self, on_facts))
@@ -130,6 +137,8 @@ class Rig:
         try:
             while self.hangs:
                 await asyncio.sleep(0.001)
+            if self.held:
+                raise PortHeld("the port is held by minicom (process 77)")
             if self.calls <= self.fails:
                 raise LinkError("NO CARRIER")
         except BaseException:
@@ -327,6 +336,76 @@ def test_sockets_and_ppp_are_tried_in_turn_where_calls_fail() -> None:
         await rig.cellular.disconnect()
         rig.fails = 0
         assert await rig.cellular.connect(5) == PPP
+
+    story(tell)
+
+
+def test_a_port_that_another_program_has_is_no_fault_of_the_modems() -> None:
+    """Nothing is recovered for it, and the modem's sockets carry meanwhile, if it has any."""
+
+    async def tell(rig: Rig) -> None:
+        rig.held = True
+        assert set(await rig.try_to_connect(6)) == {"the port is held by minicom (process 77)"}
+        await asyncio.sleep(0.1)
+        assert rig.resets == []
+        rig.has_sockets = True
+        assert await rig.cellular.connect(5) == OWN
+
+    story(tell)
+
+
+async def _over_sockets(rig: Rig) -> None:
+    """Let calls fail until the modem's sockets are the link."""
+    rig.has_sockets, rig.fails = True, 100
+    await rig.try_to_connect(FAILURES_TO_SOCKETS)
+    assert await rig.cellular.connect(5) == OWN
+
+
+def test_over_sockets_ppp_may_be_tried_again_after_a_while() -> None:
+    """In a moment when nothing is under way, in or out; it may come up, and then it may stay."""
+
+    async def tell(rig: Rig) -> None:
+        await _over_sockets(rig)
+        await rig.until(lambda: rig.cellular.may_be_better(True))
+        assert not rig.cellular.may_be_better(False)
+        rig.busy = True
+        assert not rig.cellular.may_be_better(True)
+        rig.fails = 0
+        await rig.cellular.disconnect()
+        assert await rig.cellular.connect(5) == PPP
+        assert not rig.cellular.may_be_better(True)
+
+    story(tell)
+
+
+def test_sockets_are_the_link_again_where_the_one_more_call_fails() -> None:
+    """With the next attempt, without anything done to the modem; the next call is twice as far off."""
+
+    async def tell(rig: Rig) -> None:
+        await _over_sockets(rig)
+        for number in range(1, 4):
+            began = asyncio.get_running_loop().time()
+            await rig.until(lambda: rig.cellular.may_be_better(True))
+            assert asyncio.get_running_loop().time() - began > 0.9 * AGAIN * 2 ** (number - 1)
+            await rig.cellular.disconnect()
+            assert await rig.try_to_connect() == ["NO CARRIER"]
+            assert await rig.cellular.connect(5) == OWN
+        assert rig.resets == []
+        assert rig.calls == FAILURES_TO_SOCKETS + 3
+
+    story(tell)
+
+
+def test_ppp_is_not_tried_where_it_cannot_be_had() -> None:
+    """While there is no pppd the sockets stay; once there is, they give way."""
+
+    async def tell(rig: Rig) -> None:
+        rig.has_sockets, rig.why_not = True, "pppd is not installed"
+        assert await rig.cellular.connect(5) == OWN
+        await asyncio.sleep(2 * AGAIN)
+        assert not rig.cellular.may_be_better(True)
+        rig.why_not = None
+        assert rig.cellular.may_be_better(True)
 
     story(tell)
 

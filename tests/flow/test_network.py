@@ -13,7 +13,9 @@ from bridge.core.link import Code, Phase, Trouble
 from bridge.core.messages import Now
 from bridge.core.modem import Link
 from bridge.errors import LinkError, OperationError
-from bridge.flow.network import DIAL_TIMEOUT, IDLE, STALE, STEADY, Network
+from bridge.flow.network import DIAL_TIMEOUT, IDLE, Network
+from bridge.flow.network_commands import NetworkCommands
+from bridge.flow.pacing import STALE, STEADY
 from bridge.flow.waiting import Waiters
 
 LINK = Link("ppp0", "10.0.0.2", "10.0.0.1")
@@ -108,6 +110,7 @@ class Rig:
             sent=lambda: self.sent,
             under_way=lambda: self.under_way,
         )
+        self.command = NetworkCommands(self.network).carry_out
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Give the manager turns until ``condition`` holds."""
@@ -197,14 +200,14 @@ def test_disconnect_calls_off_an_attempt() -> None:
 
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: wire.attempts == 1)
-        connecting = asyncio.create_task(rig.network.command("connect", 60))
+        connecting = asyncio.create_task(rig.command("connect", 60))
         await asyncio.sleep(0)
-        assert await rig.network.command("disconnect", None) == "disconnected"
+        assert await rig.command("disconnect", None) == "disconnected"
         assert rig.network.verdict() == ("disconnected", Code.CLOUD_DISCONNECTED, None)
         with pytest.raises(LinkError, match="disconnect was asked for"):
             await connecting
         wire.hangs = False
-        assert "10.0.0.2" in await rig.network.command("connect", 60)
+        assert "10.0.0.2" in await rig.command("connect", 60)
 
     story(tell, wire=wire)
 
@@ -216,7 +219,7 @@ def test_a_connect_that_fails_says_why_and_is_tried_on() -> None:
 
     async def tell(rig: Rig) -> None:
         with pytest.raises(LinkError, match="NO CARRIER; it is tried again"):
-            await rig.network.command("connect", 60)
+            await rig.command("connect", 60)
         wire.mono += 6
         rig.network._wake.set()
         await rig.until(lambda: rig.network.up)
@@ -230,7 +233,7 @@ def test_without_a_wish_nothing_is_dialled() -> None:
     async def tell(rig: Rig) -> None:
         await asyncio.sleep(0.05)
         assert rig.wire.attempts == 0
-        await rig.network.command("connect", 60)
+        await rig.command("connect", 60)
         assert rig.network.up
 
     story(tell, autoconnect=False)
@@ -266,15 +269,15 @@ def test_orders_to_the_modem_find_no_link_and_leave_the_wish() -> None:
 
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
-        assert await rig.network.command("reset", None) == "reset done"
+        assert await rig.command("reset", None) == "reset done"
         await rig.until(lambda: rig.network.up)
-        await rig.network.command("radio_off", None)
+        await rig.command("radio_off", None)
         with pytest.raises(OperationError, match="radio_on first"):
-            await rig.network.command("connect", None)
+            await rig.command("connect", None)
         attempts = rig.wire.attempts
         await asyncio.sleep(0.02)
         assert rig.wire.attempts == attempts
-        await rig.network.command("radio_on", None)
+        await rig.command("radio_on", None)
         await rig.until(lambda: rig.network.up)
         assert rig.wire.orders == ["reset", "radio_off", "radio_on"]
 
@@ -336,8 +339,7 @@ def test_a_command_ends_whatever_the_others_do() -> None:
         names = ["connect", "disconnect", "reconnect", "reset", "radio_off", "radio_on"]
         for _ in range(40):
             commands = [
-                asyncio.create_task(rig.network.command(draw.choice(names), 30))
-                for _ in range(draw.randint(1, 5))
+                asyncio.create_task(rig.command(draw.choice(names), 30)) for _ in range(draw.randint(1, 5))
             ]
             for _ in range(draw.randint(0, 3)):
                 await asyncio.sleep(draw.choice([0, 0.0005, 0.002]))
@@ -349,9 +351,9 @@ def test_a_command_ends_whatever_the_others_do() -> None:
                 await asyncio.gather(*commands, return_exceptions=True)
             wire.mono += 1000
         wire.fails = []
-        await rig.network.command("radio_on", 30)
-        assert "10.0.0.2" in await rig.network.command("connect", 30)
-        await rig.network.command("disconnect", 30)
+        await rig.command("radio_on", 30)
+        assert "10.0.0.2" in await rig.command("connect", 30)
+        await rig.command("disconnect", 30)
         assert rig.network.verdict().state == "disconnected"
         assert wire.link is None
 
@@ -363,11 +365,9 @@ def test_disconnect_ends_though_connect_comes_with_it(autoconnect: bool | str) -
     """The link was down for a moment: that is what was asked for."""
 
     async def tell(rig: Rig) -> None:
-        await rig.network.command("connect", 60)
+        await rig.command("connect", 60)
         async with asyncio.timeout(2):
-            done = await asyncio.gather(
-                rig.network.command("disconnect", None), rig.network.command("connect", None)
-            )
+            done = await asyncio.gather(rig.command("disconnect", None), rig.command("connect", None))
         assert done[0] == "disconnected"
         assert rig.network.up
 
@@ -382,11 +382,11 @@ def test_disconnect_holds_on_demand_too() -> None:
         rig.network.wanted_now()
         await rig.until(lambda: rig.network.up)
         async with asyncio.timeout(2):
-            await rig.network.command("disconnect", None)
+            await rig.command("disconnect", None)
         rig.network.wanted_now()
         await asyncio.sleep(0.02)
         assert rig.wire.attempts == 1
-        await rig.network.command("connect", 60)
+        await rig.command("connect", 60)
         rig.pending = False
         rig.wire.mono += IDLE + 1
         rig.network._wake.set()
@@ -434,15 +434,15 @@ def test_orders_at_once_are_carried_out_in_turn() -> None:
         await rig.until(lambda: rig.network.up)
         rig.wire.slow = 0.005
         await asyncio.gather(
-            rig.network.command("radio_off", None),
-            rig.network.command("reset", None),
-            rig.network.command("radio_off", None),
+            rig.command("radio_off", None),
+            rig.command("reset", None),
+            rig.command("radio_off", None),
         )
         assert rig.wire.orders == ["radio_off", "reset", "radio_off"]
         with pytest.raises(OperationError, match="radio_on first"):
-            await rig.network.command("connect", None)
+            await rig.command("connect", None)
         assert rig.network.verdict().state == "disconnected"
-        await rig.network.command("reset", None)
+        await rig.command("reset", None)
         await rig.until(lambda: rig.network.up)
 
     story(tell)
@@ -455,7 +455,7 @@ def test_the_driver_rests_while_an_order_is_carried_out() -> None:
         await rig.until(lambda: rig.network.up)
         rig.wire.slow = 0.1
         before = rig.network.pulses()[0].progress
-        await rig.network.command("reset", None)
+        await rig.command("reset", None)
         assert rig.network.pulses()[0].progress - before < 10
 
     story(tell)
@@ -468,7 +468,7 @@ def test_an_order_that_takes_too_long_fails_and_leaves_the_link_wanted() -> None
         await rig.until(lambda: rig.network.up)
         rig.wire.deaf = True
         with pytest.raises(OperationError, match="took longer than"):
-            await rig.network.command("reset", 0.05)
+            await rig.command("reset", 0.05)
         await rig.until(lambda: rig.network.up)
 
     story(tell)
@@ -537,8 +537,8 @@ def test_a_hang_up_that_fails_stops_nothing() -> None:
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
         rig.wire.stuck = True
-        assert await rig.network.command("disconnect", None) == "disconnected"
-        assert "connected" in await rig.network.command("connect", None)
+        assert await rig.command("disconnect", None) == "disconnected"
+        assert "connected" in await rig.command("connect", None)
 
     story(tell)
 
@@ -551,9 +551,9 @@ def test_a_timeout_is_for_its_own_command() -> None:
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: wire.attempts == 1)
         with pytest.raises(LinkError, match="not within"):
-            await rig.network.command("connect", 0.01)
+            await rig.command("connect", 0.01)
         wire.hangs = False
-        await rig.network.command("reconnect", None)
+        await rig.command("reconnect", None)
         assert wire.timeouts == [DIAL_TIMEOUT, DIAL_TIMEOUT]
 
     story(tell, wire=wire)
@@ -581,7 +581,7 @@ def test_at_the_end_nothing_is_dialled_any_more() -> None:
     async def hanging_up(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
         rig.wire.slow = 0.01
-        asking = asyncio.create_task(rig.network.command("reconnect", None))
+        asking = asyncio.create_task(rig.command("reconnect", None))
         await rig.until(lambda: rig.wire.hang_ups)
         await rig.network.stop()
         assert rig.network.verdict().state == "disconnected"
@@ -626,15 +626,15 @@ def test_what_is_being_sent_may_end_before_the_link_is_hung_up() -> None:
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
         rig.under_way = 1
-        asked = asyncio.create_task(rig.network.command("disconnect", None))
+        asked = asyncio.create_task(rig.command("disconnect", None))
         await rig.until(lambda: rig.network.phase is Phase.DISCONNECTING)
         await asyncio.sleep(0.02)
         assert rig.wire.link == LINK
         rig.under_way = 0
         assert await asked == "disconnected"
-        await rig.network.command("connect", None)
+        await rig.command("connect", None)
         rig.under_way = 1
-        asked = asyncio.create_task(rig.network.command("disconnect", None))
+        asked = asyncio.create_task(rig.command("disconnect", None))
         await rig.until(lambda: rig.network.phase is Phase.DISCONNECTING)
         rig.wire.link = None
         assert await asked == "disconnected"
@@ -648,9 +648,9 @@ def test_the_last_wish_holds() -> None:
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
         rig.wire.slow = 0.005
-        again = asyncio.create_task(rig.network.command("reconnect", None))
+        again = asyncio.create_task(rig.command("reconnect", None))
         await asyncio.sleep(0)
-        await rig.network.command("disconnect", None)
+        await rig.command("disconnect", None)
         with pytest.raises(LinkError, match="disconnect was asked for"):
             await again
         assert rig.network.verdict().state == "disconnected"

@@ -130,14 +130,14 @@ class Rig:
     async def look(self, what: Callable[[], object] | None = None) -> None:
         """Run the receiver until it waits for something to happen."""
         task = asyncio.create_task(self.receiver.run())
-        await self._rests()
+        await self.rests()
         if what:
             what()
             await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    async def _rests(self) -> None:
+    async def rests(self) -> None:
         """Wait until the receiver waits: nothing is listed and nothing written for a while."""
         quiet, lists = 0, -1
         while quiet < QUIET:

@@ -11,19 +11,22 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.mqtt import Broker, Session
+from bridge.adapters.broker import Broker
+from bridge.adapters.mqtt import Session
 from bridge.core.delivery import NO_PROPERTIES, Delivery
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Channel, Traffic
 from bridge.core.modem import Place
 from bridge.core.pulse import Part, Pulse
 from bridge.core.routing import Router
+from bridge.errors import LinkError
 from bridge.flow.intake import Intake, Policy
 from bridge.flow.keeper import Keeper
 from bridge.flow.names import Names
 from bridge.flow.network import DIAL_TIMEOUT
 from bridge.flow.publisher import Publisher
 from bridge.flow.results import Results
+from bridge.flow.sampler import Sampler
 from bridge.flow.speakers import CloudAccess, CloudSpeaker
 from bridge.flow.switch import Switch
 from bridge.flow.uplink import Uplink
@@ -33,6 +36,9 @@ from bridge.store.reserve import Reserve
 from bridge.store.writer import Aside, Writer
 from tests.flow.test_network import Rig as NetworkRig
 from tests.flow.test_network import Wire
+from tests.flow.test_texts_in import PATIENT
+from tests.flow.test_texts_in import Rig as TextsRig
+from tests.flow.test_texts_in import parts as pdus
 from tests.harness import eventually
 from tests.store.box import Box, Clock
 
@@ -231,7 +237,7 @@ def test_a_part_that_comes_back_is_fed_again(rig: Rig) -> None:
 
 def test_every_part_has_its_patience() -> None:
     """The table names what the parts call themselves, and nothing else."""
-    named = {"broker", "intake", "writer", "looks", "uplink", "modem", "network"}
+    named = {"broker", "intake", "writer", "looks", "uplink", "modem", "network", "texts", "wifi"}
     assert set(PATIENCE) == named
 
 
@@ -378,7 +384,7 @@ def keeper(place: Place | None, clock: Clock) -> Keeper:
         make=lambda *_: _HangingModem(),  # type: ignore[arg-type]  # it never gets further
         power=power,
         missing="no modem",
-        can_power=False,
+        can_power=lambda _: False,
         poll=60.0,
         clock=clock,
         on_change=lambda: None,
@@ -446,5 +452,91 @@ def test_a_link_that_stands_and_one_that_nobody_wants_rest(rig: Rig) -> None:
                 watchdog.look()
                 rig.box.clock.pass_(86400.0)
                 assert watchdog.look() == ()
+
+    asyncio.run(scenario())
+
+
+# -- texts, and the signal -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["list", "delete"])
+def test_texts_that_are_never_taken_out_are_stuck(where: str, rig: Rig, box: Box) -> None:
+    """A question to the modem that is never answered is seen; a store without texts is rest."""
+
+    async def scenario() -> None:
+        texts = TextsRig(box, PATIENT)
+        texts.store.put(*pdus("one"))
+        watchdog = rig.watch(texts.receiver)
+        async with running(texts.receiver.run()):
+            await texts.rests()
+            watchdog.look()
+            rig.box.clock.pass_(86400.0)
+            assert watchdog.look() == ()
+            hang = Hang()
+            setattr(texts.store, where, hang)
+            texts.store.put(*pdus("two"))
+            texts.receiver.wake()
+            await hang.begun.wait()
+            assert watchdog.look() == ()
+            rig.box.clock.pass_(PATIENCE["texts"])
+            assert watchdog.look() == ()
+            rig.box.clock.pass_(1.0)
+            assert watchdog.look() == ("texts",)
+        texts.writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_texts_that_wait_for_room_on_the_disk_are_not_stuck(rig: Rig, box: Box) -> None:
+    """They stay on the modem while the disk is full, however long."""
+
+    async def scenario() -> None:
+        texts = TextsRig(box, PATIENT)
+        texts.set_room(0)
+        texts.store.put(*(pdu for number in range(200) for pdu in pdus(f"text {number}")))
+        watchdog = rig.watch(texts.receiver)
+        async with running(texts.receiver.run()):
+            while not texts.writer.full:
+                await asyncio.sleep(0.01)
+            watchdog.look()
+            rig.box.clock.pass_(86400.0)
+            assert watchdog.look() == ()
+        texts.writer.close()
+
+    asyncio.run(scenario())
+
+
+class Hang:
+    """A call that never ends; ``begun`` is set once it is made."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def __call__(self, *_: object) -> None:
+        self.begun.set()
+        await asyncio.Event().wait()
+
+
+def test_a_look_at_the_signal_that_never_ends_is_stuck(rig: Rig) -> None:
+    """One that fails is left out, one that hangs is seen."""
+    seen: list[None] = []
+
+    async def sample() -> None:
+        seen.append(None)
+        if len(seen) < 3:
+            raise LinkError("nobody knows")
+        await Hang()()
+
+    async def scenario() -> None:
+        sampler = Sampler("wifi", sample, 0.01)
+        watchdog = rig.watch(sampler)
+        assert watchdog.look() == ()
+        async with running(sampler.run()):
+            async with asyncio.timeout(10):
+                while len(seen) < 3:
+                    await asyncio.sleep(0.01)
+            assert watchdog.look() == ()
+            rig.box.clock.pass_(PATIENCE["wifi"] + 1.0)
+            assert watchdog.look() == ("wifi",)
 
     asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 With USB configuration 0 the first three CDC-ACM ports take AT commands, each made of two USB interfaces; in
 configuration 2 only the first does [u-blox SARA-U2 AT commands manual UBX-13001820, ``+UUSBCONF``].
+A socket's connect gets twice the 20 s that drivers of others wait for.
 """
 
 from bridge.protocol.modems.profile import Profile
@@ -19,5 +20,6 @@ PROFILE = Profile(
     usb_mode_command="AT+UUSBCONF=0",
     reset_command="AT+CFUN=16",
     sockets="ublox",
+    connect_timeout=40.0,
     location="ublox",
 )

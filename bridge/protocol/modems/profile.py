@@ -53,8 +53,6 @@ class Profile:
     ppp_baud: int = 9600
     """pppd's speed option; over USB it has no effect on the wire."""
     dial: str = "ATDT*99***1#"
-    dial_timeout: float = 12.0
-    """Seconds until ``CONNECT``."""
 
     setup: tuple[str, ...] = ()
     """Commands at start-up beyond those of every modem."""
@@ -71,12 +69,10 @@ class Profile:
     """u-blox: what to say to have the ports in the documented order; ``None``: they always are."""
 
     reset_command: str = "AT+CFUN=1,1"
-    recovery_pause: float = 20.0
-    """Seconds that a reset takes at least until the ports are back."""
     sockets: Literal["ublox", "ublox-r4", "quectel"] | None = None
     """The family of its AT sockets; ``None``: it carries data by PPP only."""
-    connect_timeout: float = 20.0
-    """Seconds that an AT socket's connect can take."""
+    connect_timeout: float = 130.0
+    """Seconds that an AT socket's connect can take; a modem that hangs meanwhile is not noticed before."""
     location: Literal["ublox", "quectel"] | None = None
 
     @property

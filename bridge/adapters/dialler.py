@@ -1,0 +1,72 @@
+"""What dials a modem by PPP, and how it is called: pppd as a child of ours, or through its unit."""
+
+from collections.abc import Callable
+
+from bridge.adapters.pppd import Pppd, chat_script
+from bridge.adapters.pppd_unit import PppdUnit
+from bridge.core.modem import Link, Place
+from bridge.protocol.dial import Dial, Scope
+from bridge.protocol.modems import by_interface
+
+
+def dial_of(
+    place: Place,
+    *,
+    apn: str,
+    user: str | None = None,
+    password: str | None = None,
+    scope: Scope = "system",
+    chat: str | None = None,
+    baud: int | None = None,
+) -> Dial:
+    """Return the call of the modem at ``place``.
+
+    ``user`` and ``password`` are for the network; ``chat`` (the path of a chat script) and ``baud`` are the
+    modem's own unless given.
+    """
+    profile = by_interface(place.interface)
+    return Dial(
+        port=place.dial,
+        chat=chat or str(chat_script(place.interface)),
+        apn=apn,
+        command=profile.dial,
+        baud=baud or profile.ppp_baud,
+        user=user,
+        password=password,
+        scope=scope,
+    )
+
+
+class PppDialler:
+    """Dials the modem wherever it is by now; lives in the event loop's thread."""
+
+    def __init__(self, pppd: Pppd | PppdUnit, dial: Callable[[Place], Dial]) -> None:
+        """``dial`` describes the call, such as `dial_of` with the configured values."""
+        self._pppd = pppd
+        self._dial = dial
+
+    @property
+    def link(self) -> Link | None:
+        """The link, while it stands."""
+        return self._pppd.link
+
+    def unavailable(self) -> str | None:
+        """Return why no PPP can be had here, or None."""
+        return self._pppd.available()
+
+    async def call(self, place: Place, timeout: float) -> Link:
+        """Dial; raises `LinkError`. ``timeout`` in seconds."""
+        return await self._pppd.connect(self._dial(place)._replace(timeout=timeout))
+
+    async def clear(self) -> None:
+        """Hang up what an earlier run of ours has left."""
+        await self._pppd.clear()
+
+    async def disconnect(self) -> None:
+        """Hang up."""
+        await self._pppd.disconnect()
+
+    async def close(self) -> None:
+        """A child ends with us; a unit keeps its link for the next run."""
+        if isinstance(self._pppd, Pppd):
+            await self._pppd.disconnect()

@@ -1,0 +1,39 @@
+"""Demand: whether anything waits in the outbox that needs the link."""
+
+from collections.abc import Callable
+
+from bridge.core.messages import MODEM_SMS, Channel
+from bridge.store.outbox import Outbox
+
+
+class Demand:
+    """Asked whenever a link on demand may come up or be hung up; lives in the event loop's thread."""
+
+    def __init__(self, outbox: Outbox, paused: Callable[[], bool], committing: Callable[[], bool]) -> None:
+        """``paused`` says whether sending is paused: what may not be sent needs no link.
+
+        ``committing`` says whether a commit is under way: a read would wait for the disk then.
+        """
+        self._outbox = outbox
+        self._paused = paused
+        self._committing = committing
+        self._texts_need_it = False
+        """What was read last, for as long as nothing can be read."""
+
+    def __call__(self) -> bool:
+        """Whether anything waits that may go, by a way that needs the link."""
+        if self._paused():
+            return False
+        waiting = {channel for (channel, _), (messages, _) in self._outbox.ledger.depth.items() if messages}
+        if waiting - {Channel.SMS}:
+            return True
+        return Channel.SMS in waiting and self._texts()
+
+    def _texts(self) -> bool:
+        """Whether a text needs the link; one over the air needs the modem, and no link."""
+        if not self._committing():
+            self._texts_need_it = any(
+                endpoint.channel is Channel.SMS and endpoint != MODEM_SMS
+                for endpoint in self._outbox.endpoints()
+            )
+        return self._texts_need_it
