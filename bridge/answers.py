@@ -7,6 +7,7 @@ from bridge.flow.controls import Controls
 from bridge.flow.health import Health
 from bridge.flow.uplink import Uplink
 from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
 
 if TYPE_CHECKING:
     from bridge.managed import ManagedModem
@@ -21,6 +22,7 @@ class Answers:
         loop: asyncio.AbstractEventLoop,
         health: Health,
         outbox: Outbox,
+        writer: Writer,
         uplink: Uplink,
         controls: Controls,
         managed: "ManagedModem | ManagedWifi | None",
@@ -28,6 +30,7 @@ class Answers:
         self._loop = loop
         self._health = health
         self._outbox = outbox
+        self._writer = writer
         self._uplink = uplink
         self._controls = controls
         self._managed = managed
@@ -52,6 +55,10 @@ class Answers:
         return self._health.figures()
 
     async def _list(self, request: dict[str, Any]) -> dict[str, Any]:
+        while self._writer.committing:  # or the loop would wait with it
+            committed = asyncio.Event()
+            self._writer.busy(committed.set)
+            await committed.wait()
         return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
 
     async def _retry(self, _request: dict[str, Any]) -> dict[str, Any]:

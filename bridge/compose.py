@@ -4,8 +4,8 @@ import socket
 from typing import Any
 
 from bridge import __version__
+from bridge.adapters.broker import Broker, tls_context
 from bridge.adapters.listener import Limits as InboundLimits
-from bridge.adapters.mqtt import Broker, tls_context
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
 from bridge.core.modem import Identity
 from bridge.core.routing import Route, Router

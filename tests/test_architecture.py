@@ -23,7 +23,7 @@ LAYERS = {
     "errors": set[str](),
     "logs": {"errors"},
 }
-"""Those not named (app, reload, compose, managed, cli, sdk, demo) put things together."""
+"""Those not named (app, parts, reload, compose, managed, cli, sdk, demo) put things together."""
 
 NOT_IN_THE_DAEMON = ("rich", "pytest", "hypothesis", "serial", "asyncio.test_utils", "multiprocessing.pool")
 
@@ -82,7 +82,7 @@ def test_imports_point_one_way(name: str) -> None:
 def test_every_package_has_a_rule() -> None:
     """A new package under `bridge` says what it may import, or is one that puts things together."""
     composing = {"", "app", "reload", "compose", "managed", "managed_wifi", "cli", "sdk", "demo", "__main__"}
-    composing |= {"answers", "doctor", "service"}
+    composing |= {"answers", "doctor", "parts", "service"}
     assert {layer(name) for name in MODULES} <= set(LAYERS) | composing
 
 
@@ -91,6 +91,8 @@ def test_nothing_imports_the_application_but_its_commands() -> None:
     for name, targets in edges().items():
         if "bridge.app" in targets:
             assert layer(name) == "cli", f"{name} imports bridge.app"
+        if "bridge.parts" in targets:
+            assert name == "bridge.app", f"{name} imports bridge.parts"
         if any(layer(target) == "cli" for target in targets):
             assert layer(name) in {"cli", "__main__", "demo"}, f"{name} imports a command"
 

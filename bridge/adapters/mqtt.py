@@ -11,9 +11,8 @@ import asyncio
 import logging
 import random
 import socket
-import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
@@ -23,6 +22,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from bridge.adapters.broker import Broker, connect_problem
 from bridge.adapters.lean import BufferedSocket, LeanClient, install
 from bridge.adapters.threads import in_thread
 from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
@@ -46,19 +46,6 @@ MAX_RECONNECT_DELAY = 15.0
 
 READ_BURST = 256
 """Packets read in one go, which one transaction then makes durable."""
-
-
-class Broker(NamedTuple):
-    """How to reach and talk to the broker."""
-
-    host: str
-    port: int
-    client_id: str
-    version5: bool = True
-    username: str | None = None
-    password: str | None = None
-    keepalive: int = 60
-    tls: ssl.SSLContext | None = None
 
 
 class Handler(Protocol):
@@ -457,26 +444,3 @@ def _properties(found: PahoProperties | None) -> Properties:
         given.get("CorrelationData"),
         tuple(given.get("UserProperty", ())),
     )
-
-
-def connect_problem(error: Exception, where: str) -> str:
-    """Return why the broker at ``where`` could not be connected to, for a person."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS with the broker at {where} failed: {error.verify_message} ({error.reason})"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS with the broker at {where} failed: {error.reason or error}"
-    reason = getattr(error, "strerror", None) or str(error)
-    return f"no broker at {where}: {reason}"
-
-
-def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
-    """Return a context that trusts ``ca`` (the system's roots where None) and shows ``cert`` if there is one.
-
-    Raises OSError or ssl.SSLError for files that do not serve.
-    """
-    context = ssl.create_default_context(cafile=ca)
-    # Python 3.13 began to refuse authorities without some extensions, which those made at home lack.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if cert:
-        context.load_cert_chain(cert, key)
-    return context

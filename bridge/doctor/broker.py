@@ -173,6 +173,6 @@ def _read(flags: Any, reason: Any, properties: Any) -> Answer:
 
 
 def _why(error: Exception, where: str) -> str:
-    from bridge.adapters.mqtt import connect_problem
+    from bridge.adapters.broker import connect_problem
 
     return connect_problem(error, where)

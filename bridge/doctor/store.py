@@ -77,26 +77,33 @@ def _waiting(stats: dict[str, Any]) -> Finding:
         text = "; ".join(
             f"{each['to'] or 'the cloud'}: {each['condition']}, {each['reason']}" for each in bad
         )
-        fix = "see the findings of the cloud; hologram-bridge queue retry tries at once"
+        fix = "see the findings of the cloud; sudo hologram-bridge queue retry tries at once"
         held = any(each["condition"] == "held" for each in bad)
         return (fail if held else warn)("outbox", f"{seen}; {text}", fix)
     if oldest and oldest > OLD:
-        return warn("outbox", seen, "hologram-bridge queue list shows what waits")
+        return warn("outbox", seen, "sudo hologram-bridge queue list shows what waits")
     return ok("outbox", seen)
 
 
 def _on_file(path: Path) -> Finding:
+    from bridge.store.database import MIGRATIONS
+
     size = path.stat().st_size
     fix = "start the bridge: it keeps the damaged file and saves what can be read"
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
+                newer = f"{path} was written by a newer version of hologram-bridge"
+                return fail("outbox", newer, "install that version again: this one leaves the file alone")
             whole = "ok"
             if size <= CHECKED_SIZE:
                 whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             messages, number = connection.execute(
                 "SELECT coalesce(sum(messages), 0), coalesce(sum(bytes), 0) FROM depth"
             ).fetchone()
-            oldest = connection.execute("SELECT queued_at FROM message ORDER BY seq LIMIT 1").fetchone()
+            oldest = connection.execute(
+                "SELECT queued_mono + lead FROM message JOIN boot ON boot.id = boot ORDER BY seq LIMIT 1"
+            ).fetchone()
     except sqlite3.Error as exc:
         return fail("outbox", f"{path}: {exc}", fix)
     if whole != "ok":

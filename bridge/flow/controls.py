@@ -10,7 +10,7 @@ from bridge.core.delivery import Delivery
 from bridge.core.messages import Channel, Now, Queued, Reply, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, InvalidCommand
-from bridge.flow.intake import Acknowledger, id_source
+from bridge.flow.intake import Acknowledger, id_source, leave_out
 from bridge.flow.names import Names
 from bridge.flow.results import Results
 from bridge.flow.uplink import Uplink
@@ -59,10 +59,7 @@ class Controls:
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one control command from MQTT."""
         if delivery.retain:
-            log.info(
-                "left out a retained message on %s: publish commands without the retain flag", delivery.topic
-            )
-            session.ack(delivery)
+            leave_out(delivery, session)
             return
         topic = self._names.below(delivery.topic)
         queued_at = self._clock().wall

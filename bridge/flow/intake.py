@@ -109,11 +109,7 @@ class Intake:
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one delivery; `session` gets its acknowledgement."""
         if delivery.retain:
-            # The broker's stored copy of an old wish, not a wish of now.
-            log.info(
-                "left out a retained message on %s: publish commands without the retain flag", delivery.topic
-            )
-            session.ack(delivery)
+            leave_out(delivery, session)
             return
         if delivery.qos == 0 and (self._writer.full or self._writer.waiting >= WAITING_LIMIT):
             self._let_go(delivery)
@@ -294,6 +290,12 @@ class Intake:
             self._results.tell(result)
         else:
             self._on_results()
+
+
+def leave_out(delivery: Delivery, session: Acknowledger) -> None:
+    """Acknowledge a retained command: the broker's stored copy of an old wish, not a wish of now."""
+    log.info("left out a retained message on %s: publish commands without the retain flag", delivery.topic)
+    session.ack(delivery)
 
 
 def id_source() -> Callable[[], str]:

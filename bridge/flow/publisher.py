@@ -9,6 +9,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from bridge.core.delivery import Properties
@@ -148,6 +149,8 @@ class Publisher:
         A Response Topic is the publisher's choice: if we may not publish there, its result has gone out on
         our own topic anyway.
         """
+        if self._writer.busy(partial(self._refused, seq, problem)):
+            return
         report = next(iter(self._outbox.reports_after(seq - 1, 1)), None)
         if report is None or report.seq != seq:
             return
@@ -162,6 +165,8 @@ class Publisher:
 
     def _retry_held(self) -> None:
         """Try some of the refused ones again; the others and all that is new go on meanwhile."""
+        if self._writer.busy(self._retry_held):
+            return
         tried = list(self._held)[:HELD_TRIES]
         for seq in tried:
             del self._held[seq]

@@ -358,7 +358,7 @@ class Uplink:
         self._timer.call_later(TICK, self._tick)
         self._looks += 1
         mono = self._clock().mono
-        if self._next_retry is not None and self._next_retry <= mono:
+        if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
             self._next_retry = self._outbox.next_wake()
             self._retry()
         if any(

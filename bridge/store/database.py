@@ -40,7 +40,7 @@ def _sql(name: str) -> str:
     return resources.files("bridge.store").joinpath(name).read_text()
 
 
-MIGRATIONS = ("schema.sql",)
+MIGRATIONS = ("schema.sql", "schema_2.sql")
 """SQL files, the n-th of which brings a store of version n to version n + 1."""
 
 
@@ -180,6 +180,7 @@ class Database:
     def rebuild(self) -> None:
         """Make lanes and sums agree with the messages that are there."""
         for query in (
+            "rebuild_boots",
             "rebuild_orphans",
             "rebuild_adopt",
             "rebuild_heads",

@@ -1,6 +1,7 @@
 """Figures kept beside the messages: depth, results by state, bytes by day.
 
-They are added up in memory during a transaction and written once at its end.
+They are added up in memory during a transaction and written once at its end. Asking for them reads no disk:
+they can be told while a commit waits for one that hangs.
 """
 
 from collections import Counter
@@ -33,6 +34,7 @@ class Ledger:
         """What the reports that wait for the broker hold: payloads, topics and properties."""
         self.messages = sum(messages for messages, _ in self.depth.values())
         self.bytes = sum(size for _, size in self.depth.values())
+        self._days = {day: Traffic(up, down) for day, up, down in database.execute("usage_all")}
         self._moved: dict[tuple[Channel, Priority], list[int]] = {}
         self._counted: Counter[str] = Counter()
         self._traffic = Traffic()
@@ -76,7 +78,9 @@ class Ledger:
         if self._reported:
             self._database.execute("meta_set", ("report_bytes", self.report_bytes))
         if self._traffic != (0, 0):
-            self._database.execute("usage_add", (utc_day(wall), *self._traffic))
+            day = utc_day(wall)
+            self._days[day] = self._days.get(day, Traffic()).plus(self._traffic)
+            self._database.execute("usage_set", (day, *self._days[day]))
         self._clear()
 
     def _clear(self) -> None:
@@ -88,7 +92,7 @@ class Ledger:
     def spent(self, wall: float) -> tuple[Traffic, Traffic]:
         """Return the bytes of the UTC day of ``wall``, and of its month."""
         day = utc_day(wall)
-        return (
-            Traffic(*self._database.execute("usage_since", (day,)).fetchone()),
-            Traffic(*self._database.execute("usage_since", (day[:8] + "01",)).fetchone()),
+        month = [spent for each, spent in self._days.items() if each.startswith(day[:8])]
+        return self._days.get(day, Traffic()), Traffic(
+            sum(each.up for each in month), sum(each.down for each in month)
         )

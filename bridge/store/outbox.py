@@ -3,17 +3,12 @@
 All methods run in the event loop's thread; those that write run inside the writer's transaction.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum, auto
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bridge.core.messages import (
-    CLOUD,
-    Channel,
     Endpoint,
-    Lane,
     Message,
     Now,
     Priority,
@@ -26,6 +21,7 @@ from bridge.store.clock import Times
 from bridge.store.database import Database
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
+from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message
 
 CHOSEN_FOR = 24 * 3600.0
 """Seconds for which an id that a producer chose is remembered, from its first receipt on."""
@@ -89,16 +85,25 @@ class Outbox:
         self.receipts = Receipts(database)
         self._next_seq = self._number("message_last") + 1
         self._next_report = self._number("report_last") + 1
+        self._oldest = self._find_oldest()
+        """Seq, boot and monotonic time of the oldest message, as `flush` left them; None without one."""
+        self._oldest_left = False
         self.under_way: set[int] = set()
         """seqs of messages that are being sent: they can neither be dropped, purged nor expire."""
 
     def _number(self, query: str) -> int:
         return self._database.execute(query).fetchone()[0] or 0
 
+    def _find_oldest(self) -> tuple[int, int, float] | None:
+        row: tuple[int, int, float] | None = self._database.execute("message_oldest").fetchone()
+        return row
+
     # -- the transaction ---------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Write the sums of the transaction."""
+        if self._oldest is None or self._oldest_left:
+            self._oldest, self._oldest_left = self._find_oldest(), False
         self.receipts.flush()
         self.ledger.flush(self.times.wall())
 
@@ -107,6 +112,7 @@ class Outbox:
         self.receipts.reset()
         self.times.reset()
         self.ledger = Ledger(self._database)
+        self._oldest, self._oldest_left = self._find_oldest(), False
 
     # -- in ----------------------------------------------------------------------------------------------
 
@@ -156,7 +162,7 @@ class Outbox:
         run, lane, now = self._database.execute, message.lane, self.times.now()
         seq = self._next_seq
         self._next_seq += 1
-        key = (_endpoint_key(lane.endpoint), _names_key(lane.names), int(lane.priority))
+        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
         row = run("lane_find", key).fetchone()
         lane_id = row[0] if row else run("lane_add", (*key, seq)).lastrowid
         deadline = None if message.lifetime is None else now.wall + message.lifetime
@@ -223,21 +229,17 @@ class Outbox:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the destinations that messages wait for."""
-        return [_endpoint(row[0]) for row in self._database.execute("lane_endpoints")]
+        return [read_endpoint(row[0]) for row in self._database.execute("lane_endpoints")]
 
     def heads(self, endpoint: Endpoint, limit: int, busy: Collection[int]) -> list[Queued]:
         """Return the oldest message of each ready lane of ``endpoint`` that is not ``busy``, best first."""
-        key = _endpoint_key(endpoint)
+        key = endpoint_key(endpoint)
         rows = self._database.execute_except("lane_heads", key, busy, limit).fetchall()
-        return [_queued(row, endpoint) for row in rows]
+        return [read_message(row, endpoint, self.times) for row in rows]
 
     def overdue(self, queued: Queued) -> bool:
         """Whether the deadline of ``queued`` has passed."""
-        if queued.deadline is None:
-            return False
-        judged = self.times.judge()
-        now = judged["now"] if queued.boot == self.times.boot else judged["earlier_now"]
-        return queued.deadline <= now
+        return queued.deadline is not None and queued.deadline <= self.times.present(queued.boot)
 
     def mark_started(self, queued: Queued, *, started: bool) -> None:
         """Set or clear the durable mark that bytes of ``queued`` may be under way."""
@@ -263,7 +265,7 @@ class Outbox:
 
     def wake_endpoint(self, endpoint: Endpoint) -> None:
         """Let the waiting lanes of one destination go."""
-        self._database.execute("lane_wake_endpoint", (_endpoint_key(endpoint),))
+        self._database.execute("lane_wake_endpoint", (endpoint_key(endpoint),))
 
     def defer(self, queued: Queued, attempts: int, traffic: Traffic, delay: float) -> None:
         """Keep ``queued`` for later: its lane waits ``delay`` seconds."""
@@ -276,6 +278,7 @@ class Outbox:
         """Take ``queued`` out; its result is the caller's to record in the same transaction."""
         run = self._database.execute
         run("message_drop", (queued.seq,))
+        self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
         if run("lane_advance", (queued.seq, queued.lane_id)).rowcount == 0:
             run("lane_drop", (queued.lane_id,))
         lane = queued.lane
@@ -286,37 +289,32 @@ class Outbox:
     def get(self, seq: int) -> Queued | None:
         """Return the message numbered ``seq``."""
         row = self._database.execute("message_full", (seq,)).fetchone()
-        return _queued(row, _endpoint(row[-1])) if row else None
+        return read_message(row, read_endpoint(row[-1]), self.times) if row else None
 
     def due(self, limit: int) -> list[Queued]:
         """Return up to ``limit`` messages whose deadline, or the outbox's own, has passed."""
-        judged: dict[str, Any] = self.times.judge()
-        rows = self._database.execute(
-            "message_due", {**judged, "limit": limit + len(self.under_way)}
-        ).fetchall()
-        seqs = [seq for (seq,) in rows] + list(self._over_age(limit))
+        seqs = list(self._over_deadline(limit + len(self.under_way))) + list(self._over_age(limit))
         found = (self.get(seq) for seq in dict.fromkeys(seqs) if seq not in self.under_way)
         return [queued for queued in found if queued][:limit]
+
+    def _over_deadline(self, limit: int) -> Iterator[int]:
+        for boot, mono in self.times.passed():
+            rows = self._database.execute("message_due", (boot, mono, limit)).fetchall()
+            yield from (seq for (seq,) in rows)
 
     def _over_age(self, limit: int) -> Iterator[int]:
         oldest = self.oldest_age() if self.limits.max_age is not None else None
         if oldest is None or self.limits.max_age is None or oldest < self.limits.max_age:
             return
-        for seq, boot, queued_at in self._database.execute("message_head", (limit,)).fetchall():
-            age = self.times.age(boot, queued_at)
+        for seq, boot, mono in self._database.execute("message_head", (limit,)).fetchall():
+            age = self.times.age(boot, mono)
             if age is None or age < self.limits.max_age:
                 return  # the rest is younger
             yield seq
 
-    def next_deadline(self) -> float | None:
-        """Return the wall time of the earliest deadline."""
-        value: float | None = self._database.execute("message_next_deadline").fetchone()[0]
-        return value
-
     def oldest_age(self) -> float | None:
-        """Return the seconds that the oldest message has waited."""
-        row = self._database.execute("message_oldest").fetchone()
-        return self.times.age(row[2], row[0]) if row else None
+        """Return the seconds that the oldest message has waited; read from memory, not from the disk."""
+        return self.times.age(*self._oldest[1:]) if self._oldest else None
 
     def last_seq(self) -> int:
         """Return the number of the newest message ever accepted."""
@@ -331,7 +329,7 @@ class Outbox:
         """Return what ``queue list`` shows of up to ``limit`` messages, payloads left out."""
         mono = self.times.now().mono
         return [
-            _listed(row, mono, under_way=row[0] in self.under_way)
+            describe(row, mono, self.times, under_way=row[0] in self.under_way)
             for row in self._database.execute("message_list", (after, limit))
         ]
 
@@ -375,64 +373,3 @@ class Outbox:
     def count(self, state: State) -> None:
         """Count a result."""
         self.ledger.count(state.value)
-
-
-@lru_cache(maxsize=64)
-def _endpoint_key(endpoint: Endpoint) -> str:
-    """The cloud is one word, so that its rows stay small; others are JSON."""
-    return "cloud" if endpoint == CLOUD else json.dumps(endpoint)
-
-
-@lru_cache(maxsize=64)
-def _endpoint(key: str) -> Endpoint:
-    if key == "cloud":
-        return CLOUD
-    channel, host, port, expect = json.loads(key)
-    return Endpoint(Channel(channel), host, port, expect)
-
-
-@lru_cache(maxsize=512)
-def _names_key(names: tuple[str, ...]) -> str:
-    return json.dumps(names, ensure_ascii=False) if names else ""
-
-
-@lru_cache(maxsize=512)
-def _names(key: str) -> tuple[str, ...]:
-    return tuple(json.loads(key)) if key else ()
-
-
-def _queued(row: tuple[Any, ...], endpoint: Endpoint) -> Queued:
-    lane_id, names, priority, seq, id_, chosen, payload, queued_at, attempts, limit = row[:10]
-    up, down, reply, correlation, boot, deadline = row[10:16]
-    return Queued(
-        seq,
-        id_,
-        lane_id,
-        Lane(endpoint, _names(names), Priority(priority)),
-        payload,
-        bool(chosen),
-        queued_at,
-        attempts,
-        limit,
-        Traffic(up, down),
-        Reply(reply, correlation) if reply else None,
-        boot,
-        deadline,
-    )
-
-
-def _listed(row: tuple[Any, ...], mono: float, *, under_way: bool) -> dict[str, Any]:
-    _seq, id_, endpoint, names, priority, size, queued_at, attempts, deadline, not_before = row
-    lane = Lane(_endpoint(endpoint), _names(names), Priority(priority))
-    return {
-        "id": id_,
-        "channel": lane.endpoint.channel.value,
-        "to": lane.to,
-        "topics": list(lane.topics),
-        "priority": lane.priority.label,
-        "bytes": size,
-        "queued_at": queued_at,
-        "deadline": deadline,
-        "attempts": attempts,
-        "state": "under way" if under_way else "waiting" if not_before > mono else "queued",
-    }

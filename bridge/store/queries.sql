@@ -23,8 +23,8 @@ SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints
 SELECT DISTINCT endpoint FROM lane;
 -- name: lane_heads
-SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_at, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline
+SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at
 FROM lane JOIN message m ON m.seq = lane.head
 WHERE lane.endpoint = ? AND lane.not_before = 0 AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
@@ -52,34 +52,29 @@ SELECT seq FROM message WHERE started = 1;
 -- name: message_drop
 DELETE FROM message WHERE seq = ?;
 -- name: message_full
-SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_at, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline, lane.endpoint
+SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at,
+       lane.endpoint
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
 SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 -- name: message_last
 SELECT max(seq) FROM message;
 -- name: message_oldest
-SELECT queued_at, queued_mono, boot FROM message ORDER BY seq LIMIT 1;
+SELECT seq, boot, queued_mono FROM message ORDER BY seq LIMIT 1;
 -- name: message_head
-SELECT seq, boot, queued_at FROM message ORDER BY seq LIMIT ?;
+SELECT seq, boot, queued_mono FROM message ORDER BY seq LIMIT ?;
+-- name: message_from
+SELECT seq, boot, queued_mono FROM message WHERE seq >= ? ORDER BY seq LIMIT 1;
 -- name: message_due
-SELECT seq FROM message WHERE deadline IS NOT NULL AND deadline <= max(:now, :earlier_now)
-AND CASE boot WHEN :boot THEN deadline <= :now ELSE deadline <= :earlier_now END
-ORDER BY deadline LIMIT :limit;
--- name: message_next_deadline
-SELECT min(deadline) FROM message WHERE deadline IS NOT NULL;
--- name: message_shift
-UPDATE message SET queued_at = queued_at + :step, deadline = deadline + :step WHERE boot = :boot;
--- A boot that never had the time left times that mean nothing: their age begins when the time is known.
--- name: message_adopt
-UPDATE message SET deadline = deadline - queued_at + :now, queued_at = :now
-WHERE boot <> :boot AND queued_at < :plausible;
+SELECT seq FROM message WHERE deadline IS NOT NULL AND boot = ? AND deadline - queued_at + queued_mono <= ?
+ORDER BY deadline - queued_at + queued_mono LIMIT ?;
+-- A boot that never had the time left times that mean nothing.
 -- name: chosen_adopt
 UPDATE chosen SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
 -- name: message_list
-SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_at, m.attempts,
-       m.deadline, lane.not_before
+SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_mono, m.attempts,
+       m.deadline - m.queued_at, lane.not_before, m.boot
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq > ? ORDER BY m.seq LIMIT ?;
 -- name: depth_all
 SELECT channel, priority, messages, bytes FROM depth;
@@ -124,11 +119,11 @@ DELETE FROM receipt WHERE slot < ?;
 -- name: receipt_all
 SELECT slot, session, mid, digest FROM receipt ORDER BY slot;
 
--- name: usage_add
+-- name: usage_set
 INSERT INTO usage (day, bytes_up, bytes_down) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up, bytes_down = bytes_down + excluded.bytes_down;
--- name: usage_since
-SELECT coalesce(sum(bytes_up), 0), coalesce(sum(bytes_down), 0) FROM usage WHERE day >= ?;
+ON CONFLICT DO UPDATE SET bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down;
+-- name: usage_all
+SELECT day, bytes_up, bytes_down FROM usage;
 
 -- name: meta_get
 SELECT value FROM meta WHERE key = ?;
@@ -138,7 +133,13 @@ INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = ex
 SELECT key, value FROM meta WHERE key GLOB ?;
 
 -- name: boot_find
-SELECT id, lead FROM boot WHERE boot_id = ?;
+SELECT id FROM boot WHERE boot_id = ?;
+-- name: boot_all
+SELECT id, lead FROM boot;
+-- Boots of which nothing is left; later messages are of later boots.
+-- name: boot_forget
+DELETE FROM boot WHERE id < :boot AND id < coalesce((SELECT boot FROM message ORDER BY seq LIMIT 1), :boot)
+AND id < coalesce((SELECT min(boot) FROM chosen), :boot);
 -- name: boot_add
 INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
@@ -147,6 +148,11 @@ UPDATE boot SET lead = ? WHERE id = ?;
 -- After a recovery. The bytes of the reports are added up anew.
 -- name: rebuild_report_bytes
 DELETE FROM meta WHERE key = 'report_bytes';
+-- After a recovery. By how much the clock led in a boot whose row was lost is seen from its messages.
+-- name: rebuild_boots
+INSERT INTO boot (id, boot_id, lead)
+SELECT boot, 'lost ' || boot, min(queued_at - queued_mono) FROM message
+WHERE boot NOT IN (SELECT id FROM boot) GROUP BY boot;
 -- After a recovery. Messages whose lane was lost go to the cloud under the topic "recovered".
 -- name: rebuild_orphans
 INSERT OR IGNORE INTO lane (endpoint, names, priority, head)

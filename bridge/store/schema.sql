@@ -1,4 +1,4 @@
--- Version 1. Later versions are steps in migrations.py, never edits here.
+-- Version 1. Later versions are steps of their own, schema_2.sql and so on, never edits here.
 
 -- Single values: broker session number, last wall time seen, counters of results, the pause switch.
 CREATE TABLE meta (

@@ -11,7 +11,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bridge.adapters.mqtt import Broker, Session, tls_context
+from bridge.adapters.broker import Broker, tls_context
+from bridge.adapters.mqtt import Session
 from bridge.core.delivery import Delivery, Properties
 from tests.harness import Client, Keeper, Mosquitto
 

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -264,6 +266,24 @@ def test_a_modem_that_comes_later_is_waited_for(rig: Rig) -> None:
     assert not rig.client.events("modem.recovery")
 
 
+def test_a_port_that_another_program_has_is_waited_for(rig: Rig) -> None:
+    """Who has it stands in the status, and nothing is done to the modem; it is up once the port is free."""
+    rig.start("nova-u201")
+    rig.bridge.stop()
+    script = "import serial, sys; port = serial.Serial(sys.argv[1], exclusive=True); print('open'); input()"
+    with subprocess.Popen(
+        [sys.executable, "-uc", script, str(rig.modem.at)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        rig.bridge.start()
+        named = f"(process {holder.pid}) uses it"
+        rig.client.wait_for(lambda: named in (rig.status["error"] or ""), what=f"{named}: {rig.status}")
+        holder.kill()
+    rig.wait("state", "connected")
+    assert not rig.client.events("modem.recovery")
+
+
 def test_inbound_over_the_modems_sockets(rig: Rig) -> None:
     """What the cloud sends to port 4010 of the modem comes out on hologram/in."""
     rig.bridge.configure(inbound={"enabled": True, "host": "127.0.0.1", "port": 4010})
@@ -313,6 +333,22 @@ def test_on_demand(rig: Rig) -> None:
     rig.client.publish("hologram/out/a", "x", qos=1)
     assert rig.client.wait_results(1)[0]["state"] == "delivered"
     assert rig.status["state"] == "connected"
+
+
+def test_on_demand_a_paused_outbox_dials_nothing(rig: Rig) -> None:
+    """What may not be sent is no reason for a link; as soon as sending goes on, it is."""
+    rig.start("nova-u201", online=False, autoconnect="on_demand")
+    rig.wait("registration", "roaming")
+    rig.client.publish("hologram/queue/set", '{"command": "pause", "id": "pause"}', qos=1)
+    rig.client.wait_result("pause")
+    rig.client.publish("hologram/out/a", "x", qos=1)
+    rig.client.wait_for(lambda: rig.client.events("message.queued"), what="it is queued")
+    told = len(rig.client.messages(STATUS))
+    rig.client.wait_for(lambda: len(rig.client.messages(STATUS)) >= told + 3, what="time goes by")
+    assert {each["state"] for each in rig.client.json(STATUS)[told:]} == {"disconnected"}
+    assert not rig.client.events("network.connected")
+    rig.client.publish("hologram/queue/set", "resume", qos=1)
+    rig.client.wait_for(lambda: rig.cloud.payloads() == [b"x"], 15, "it arrives")
 
 
 @pytest.mark.slow

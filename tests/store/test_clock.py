@@ -1,5 +1,6 @@
 """Deadlines and ages on a box whose clock jumps, or is not there at boot."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,79 @@ def test_a_clock_that_was_years_ahead_does_not_stop_ageing_for_years(tmp_path: P
     box.reopen(boot="boot-2", clock=Clock(NOON + 2 * DAY, 5.0))
     box.sweep()
     assert box.due() == ["1"]
+
+
+def test_a_step_of_the_clock_writes_next_to_nothing(box: Box) -> None:
+    """With 20 MB queued before the time is known, learning it rewrites none of them."""
+    for number in range(20):
+        box.put(message(str(number), payload=bytes(1_000_000), lifetime=DAY))
+    box.database._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    box.clock.step(YEARS)
+    assert box.sweep() == pytest.approx(YEARS)
+    log = box.path.with_name(box.path.name + "-wal")
+    assert log.stat().st_size < 100_000
+    assert [queued.queued_at for queued in box.all()] == [pytest.approx(NOON + YEARS)] * 20
+
+
+def test_boots_that_left_nothing_are_forgotten(tmp_path: Path) -> None:
+    """A machine that boots every day does not collect boots for ever; one whose messages wait is kept."""
+    box = new_box(tmp_path)
+    for number in range(2, 5):
+        box.reopen(boot=f"boot-{number}")
+    box.put(message("1", lifetime=DAY))
+    for number in range(5, 9):
+        box.reopen(boot=f"boot-{number}", clock=Clock(NOON + 60 * number, 5.0))
+    boots = [row[0] for row in box.database._run("SELECT boot_id FROM boot ORDER BY id")]
+    assert boots == ["boot-4", "boot-5", "boot-6", "boot-7", "boot-8"]
+    assert box.all()[0].queued_at == pytest.approx(NOON)
+    box.database.close()
+
+
+def test_several_boots_without_a_clock_end_when_it_comes(tmp_path: Path) -> None:
+    """Each boot's newest message is as if it had come when the time did, and older ones before it."""
+    box = new_box(tmp_path, wall=30.0)
+    for number in range(1, 4):
+        box.reopen(boot=f"boot-{number}", clock=Clock(30.0, 5.0))
+        for each in range(3):
+            box.put(message(f"{number}{each}", lifetime=60.0))
+            box.clock.pass_(20.0)
+    box.reopen(boot="boot-9", clock=Clock(NOON, 5.0))
+    found = {queued.id: queued.queued_at - NOON for queued in box.all()}
+    ages = {
+        f"{number}{each}": pytest.approx(20.0 * each - 40.0) for number in range(1, 4) for each in range(3)
+    }
+    assert found == ages
+    box.clock.pass_(21.0)
+    assert sorted(box.due()) == ["10", "20", "30"]
+    box.database.close()
+
+
+def test_a_store_of_version_1_keeps_its_times(tmp_path: Path) -> None:
+    """Boots with and without a clock, an hour's step between: every message has the time it had before."""
+    connection = sqlite3.connect(tmp_path / "o.db")
+    connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
+    connection.close()
+    box = Box(tmp_path / "o.db", clock=Clock(NOON + 4060.0, 65.0), boot="boot-2")
+    found: dict[str, object] = {queued.id: (queued.queued_at - NOON, queued.deadline) for queued in box.all()}
+    assert found == {
+        "timeless": (pytest.approx(0.0), pytest.approx(NOON + DAY)),
+        "timeless-id": (pytest.approx(0.0), pytest.approx(NOON + DAY)),
+        "hour": (pytest.approx(3600.0), pytest.approx(NOON + 7200.0)),
+        "ever": (pytest.approx(3600.0), None),
+        "7": (pytest.approx(3600.0), None),
+        "late": (pytest.approx(3700.0), pytest.approx(NOON + 4700.0)),
+        "now": (pytest.approx(4000.0), pytest.approx(NOON + 4600.0)),
+    }
+    assert box.put(message("8", chosen=True)).verdict is Verdict.KNOWN
+    box.clock.step(YEARS)
+    box.sweep()
+    assert box.due() == []
+    for seconds, due in (
+        (539.0, []),
+        (1.5, ["now"]),
+        (100.0, ["late", "now"]),
+        (2500.0, ["hour", "late", "now"]),
+    ):
+        box.clock.pass_(seconds)
+        assert sorted(box.due()) == due
+    box.database.close()

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from bridge.core.messages import CLOUD, CLOUD_SMS, Lane, Priority
 from bridge.errors import StoreDamaged, StoreError, StoreInUse
 from bridge.store.database import MIGRATIONS, Database, Lock, load_queries
 from bridge.store.files import CHECKED_SIZE, mark_suspect, open_store
-from tests.store.box import Box, message
+from tests.store.box import DAY, NOON, Box, Clock, message
 
 PAGE = 4096
 
@@ -118,6 +119,26 @@ def test_damage_inside_the_file_costs_what_was_damaged_and_no_more(tmp_path: Pat
     assert kept >= 1800, f"4 pages of some 20 messages each were broken, {2000 - kept} messages are gone"
     assert len(box.outbox.reports_after(0, 10_000)) >= 1700
     consistent(box)
+    box.database.close()
+
+
+def test_messages_keep_their_time_where_the_boots_are_lost(tmp_path: Path) -> None:
+    """Each row tells by how much its boot's clock led, so that nothing is taken for older than it is."""
+    path = tmp_path / "o.db"
+    box = Box(path)
+    box.put(message("1", lifetime=DAY))
+    box.reopen(boot="boot-2", clock=Clock(NOON + 7200, 5.0))
+    box.put(message("2", chosen=True, lifetime=60.0))
+    box.database.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM boot")
+    with path.open("r+b") as file:
+        file.write(b"\0" * 16)
+    box = Box(path, boot="boot-3", clock=Clock(NOON + 7230, 5.0))
+    assert [queued.queued_at - NOON for queued in box.all()] == [pytest.approx(0.0), pytest.approx(7200.0)]
+    assert box.due() == []
+    box.clock.pass_(31.0)
+    assert box.due() == ["2"]
     box.database.close()
 
 

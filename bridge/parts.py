@@ -1,0 +1,338 @@
+"""The parts: what the bridge is made of, and who tells whom.
+
+::
+
+    Session (data) ────> Intake ───> Writer/Outbox ───> Uplink ───> carriers ───> the cloud, Direct IP
+    Session (control) ─> Controls ──────┤  ▲
+    Session (data) <──── Publisher <────┘  └── Downlink <── Listener <─── the cloud's inbound messages
+
+`bridge.app` gives them their life.
+"""
+
+import asyncio
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bridge.adapters.control import ControlServer, socket_path
+from bridge.adapters.listener import Listener
+from bridge.adapters.metrics import MetricsServer
+from bridge.adapters.mqtt import Session
+from bridge.adapters.resolver import Resolver
+from bridge.adapters.tcp import TcpCarrier
+from bridge.adapters.threads import Worker
+from bridge.adapters.udp import UdpCarrier
+from bridge.answers import Answers
+from bridge.compose import NOBODY, access, broker, device, inbound_limits, limits, policy
+from bridge.core.delivery import Delivery
+from bridge.core.destination import Destination
+from bridge.core.exchange import Carrier
+from bridge.core.messages import Channel, Endpoint
+from bridge.core.modem import Identity
+from bridge.flow.controls import Controls
+from bridge.flow.downlink import Downlink
+from bridge.flow.handlers import ControlHandler, DataHandler
+from bridge.flow.health import Health
+from bridge.flow.home_assistant import HomeAssistant
+from bridge.flow.intake import Intake
+from bridge.flow.monitor import Monitor
+from bridge.flow.names import Names
+from bridge.flow.publisher import Publisher
+from bridge.flow.results import Results
+from bridge.flow.speakers import CloudSpeaker, DatagramSpeaker, DirectSpeaker, SmsSpeaker, Speaker
+from bridge.flow.standing import describe
+from bridge.flow.switch import Switch
+from bridge.flow.uplink import Uplink
+from bridge.protocol import discovery, metrics
+from bridge.protocol.reports import dumps
+from bridge.reload import Changes, compare
+from bridge.settings import Settings
+from bridge.store.clock import read_clock
+from bridge.store.database import Lock, boot_id
+from bridge.store.files import open_store
+from bridge.store.outbox import Outbox
+from bridge.store.reserve import Reserve
+from bridge.store.writer import Writer
+
+if TYPE_CHECKING:
+    from bridge.managed import ManagedModem
+    from bridge.managed_wifi import ManagedWifi
+
+
+class Parts:
+    """Builds the parts and holds them; nothing runs yet."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the store and build the parts; raises `StoreError` or `ConfigError`."""
+        self.settings = settings
+        self.loop = loop
+        self.identity = NOBODY
+        self.path = settings.store.path
+        self.names = Names(settings.mqtt.prefix)
+        self.lock = Lock(self.path)
+        self.database = open_store(self.path)
+        self.outbox = Outbox(self.database, boot_id(), read_clock, limits(settings))
+        self.writer = Writer(
+            self.database,
+            self.outbox,
+            Reserve(self.path),
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+            on_full=self._store_full,
+            aside=Worker(loop, "commit").run,
+        )
+        self.publisher = Publisher(
+            self.outbox,
+            self.writer,
+            self.names,
+            read_clock,
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+        )
+        self.results = Results(self.outbox, self.publisher, self.names, read_clock)
+        self.access = access(settings)
+        self.switch = self._build_switch()
+        self.uplink = self._build_uplink()
+        self.health = Health(self.outbox, self.writer, self.uplink, read_clock)
+        self.monitor = Monitor(
+            self.outbox,
+            self.writer,
+            self.publisher,
+            self.health,
+            self.names,
+            read_clock,
+            call_later=loop.call_later,
+            on_step=self.uplink.release,
+        )
+        self._build_flow()
+        self._build_sessions()
+        self.managed = self._build_managed()
+        answers = Answers(
+            loop, self.health, self.outbox, self.writer, self.uplink, self.controls, self.managed
+        )
+        self.control = ControlServer(socket_path(settings.control.path, self.path), answers)
+        self.metrics = self._build_metrics()
+
+    def _build_switch(self) -> Switch:
+        resolver = Resolver(self.loop)
+        stream, datagram = TcpCarrier(self.loop, resolver), UdpCarrier(self.loop, resolver)
+        carriers: dict[Channel, Carrier] = {
+            Channel.CLOUD: stream,
+            Channel.SMS: stream,
+            Channel.TCP: stream,
+            Channel.UDP: datagram,
+        }
+        speakers: dict[Channel, Speaker] = {
+            Channel.CLOUD: CloudSpeaker(lambda: self.access, read_clock),
+            Channel.SMS: SmsSpeaker(lambda: self.access),
+            Channel.TCP: DirectSpeaker(lambda: self.access.timeout),
+            Channel.UDP: DatagramSpeaker(lambda: self.access.timeout),
+        }
+        return Switch(speakers, carriers, identified=lambda: self.access.credentials is not None)
+
+    def _build_uplink(self) -> Uplink:
+        return Uplink(
+            self.outbox,
+            self.writer,
+            self.results,
+            self.switch,
+            slots=self.settings.cloud.parallel,
+            clock=read_clock,
+            timer=self.loop,
+            on_condition=self._condition_changed,
+            on_event=self.publisher.event,
+            on_released=self._released,
+        )
+
+    def _build_flow(self) -> None:
+        publisher = self.publisher
+        self.intake = Intake(
+            self.outbox,
+            self.writer,
+            self.results,
+            self.names,
+            policy(self.settings),
+            read_clock,
+            session_number=lambda: self.monitor.session_number,
+            on_event=publisher.event,
+            on_queued=self.uplink.wake,
+            on_results=publisher.wake,
+        )
+        self.controls = Controls(
+            self.outbox,
+            self.writer,
+            self.results,
+            self.uplink,
+            self.names,
+            read_clock,
+            on_results=publisher.wake,
+            on_change=self.monitor.publish_health,
+        )
+        self.listener = self._build_listener() if self.settings.inbound.enabled else None
+
+    def _build_listener(self) -> Listener:
+        publisher, inbound = self.publisher, self.settings.inbound
+        downlink = Downlink(
+            self.outbox,
+            self.writer,
+            self.names,
+            read_clock,
+            call_later=self.loop.call_later,
+            on_event=publisher.event,
+            on_reports=publisher.wake,
+            on_problem=partial(self.monitor.problem, "inbound"),
+        )
+        listener = Listener(
+            self.loop,
+            inbound.host,
+            inbound.port,
+            inbound.protocols,
+            inbound_limits(self.settings),
+            downlink,
+            on_problem=lambda text: self.monitor.problem("inbound", text),
+        )
+        self.health.inbound = listener.figures
+        return listener
+
+    def _build_home_assistant(self) -> HomeAssistant:
+        wanted, names = self.settings.home_assistant, self.names
+        return HomeAssistant(
+            self.outbox,
+            self.writer,
+            discovery.Topics(
+                names.prefix, names.state, names.health, names.network, names.event, names.last_sms
+            ),
+            prefix=wanted.prefix,
+            enabled=wanted.enabled,
+            host=socket.gethostname(),
+            device=lambda name: device(self.settings, name),
+            call_later=self.loop.call_later,
+            publish=partial(self.publisher.state, again=True),
+            take_back=self.publisher.take_back,
+            repeat=self.publisher.repeat,
+        )
+
+    def _build_sessions(self) -> None:
+        where = broker(self.settings)
+        self.home_assistant = self._build_home_assistant()
+        self.session = Session(
+            self.loop,
+            where,
+            DataHandler(self.monitor, self.publisher, self._data_received),
+            subscriptions=self.names.data_filters,
+            stale=self.monitor.stale_filters(),
+            will=(self.names.state, b"offline"),
+            crowded=self.writer.crowded,
+        )
+        self.control_session = Session(
+            self.loop,
+            where._replace(client_id=where.client_id + "-control"),
+            ControlHandler(self._control_received),
+            subscriptions=(*self.names.control_filters, self.home_assistant.birth),
+        )
+        self.publisher.attach(self.session)
+
+    def _build_managed(self) -> "ManagedModem | ManagedWifi | None":
+        interface = self.settings.network.interface
+        if not interface:
+            return None
+        # What a box without a modem needs none of stays out of its memory.
+        from bridge.managed import Around, ManagedModem
+        from bridge.managed_wifi import ManagedWifi
+
+        managed = (ManagedWifi if interface == "wifi" else ManagedModem)(
+            Around(
+                self.settings,
+                self.loop,
+                self.database,
+                self.outbox,
+                self.writer,
+                self.names,
+                self.switch,
+                self.listener,
+                read_clock,
+                on_event=self.publisher.event,
+                on_reports=self.publisher.wake,
+                on_problem=self.monitor.problem,
+                on_status=self._network_changed,
+                on_identity=self._sim_identified,
+                on_ready=self.uplink.wake,
+                on_link=self.uplink.flush,
+                unreached_since=self.uplink.unreached_since,
+                under_way=lambda: self.uplink.under_way,
+                paused=lambda: self.uplink.paused,
+            )
+        )
+        self.controls.network = managed.command
+        return managed
+
+    def _build_metrics(self) -> MetricsServer | None:
+        port = self.settings.metrics.port
+        if port is None:
+            return None
+        return MetricsServer(port, lambda: metrics.render(self.health.figures()), metrics.CONTENT_TYPE)
+
+    # -- while it runs -----------------------------------------------------------------------------------
+
+    def standing(self) -> str:
+        """Return how the bridge stands, in one line."""
+        mqtt = self.settings.mqtt
+        return describe(
+            broker=None if self.session.connected else f"{mqtt.host}:{mqtt.port}",
+            conditions=self.uplink.conditions,
+            network=self.managed.status() if self.managed else None,
+            queued=self.outbox.ledger.messages,
+            notes=(
+                "paused" if self.uplink.paused else None,
+                "the disk is full" if self.writer.full else None,
+                self.listener.problem if self.listener else None,
+            ),
+        )
+
+    def _network_changed(self, status: dict[str, Any]) -> None:
+        self.publisher.state(self.names.network, dumps(status).encode())
+
+    def _sim_identified(self, identity: Identity) -> None:
+        """The SIM says who we are to the cloud, where the configuration does not."""
+        self.identity = identity
+        self.access = access(self.settings, identity)
+        self.uplink.wake()
+
+    def _data_received(self, delivery: Delivery) -> None:
+        self.intake.received(delivery, self.session)
+
+    def _control_received(self, delivery: Delivery) -> None:
+        if delivery.topic == self.home_assistant.birth:
+            self.home_assistant.received(delivery)
+            self.control_session.ack(delivery)
+            return
+        self.controls.received(delivery, self.control_session)
+
+    def _condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
+        self.monitor.condition_changed(endpoint, destination)
+
+    def _released(self) -> None:
+        self.monitor.publish_health()
+
+    def _store_full(self, full: bool) -> None:
+        self.monitor.store_full(full, str(self.path))
+        self.uplink.wake()
+
+    def reload(self, new: Settings) -> Changes:
+        """Take from ``new`` what needs no restart; raises `BridgeError` before anything is changed."""
+        ready = access(new, self.identity), policy(new), limits(new), inbound_limits(new)
+        changes = compare(self.settings, new)
+        self.access, self.intake.policy, self.outbox.limits, inbound = ready
+        self.uplink.set_slots(new.cloud.parallel)
+        if self.listener:
+            self.listener.set_limits(inbound)
+        self.settings = new
+        if self.managed:
+            self.managed.reloaded(new)
+        return changes
+
+    def close(self) -> None:
+        """Close the store, and let others have it."""
+        self.writer.close()
+        self.database.close()
+        self.lock.release()

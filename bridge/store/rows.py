@@ -1,0 +1,75 @@
+"""Rows: how a message stands in the rows of `message` and `lane`, and how it is read from there."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from bridge.core.messages import CLOUD, Channel, Endpoint, Lane, Priority, Queued, Reply, Traffic
+from bridge.store.clock import Times
+
+
+@lru_cache(maxsize=64)
+def endpoint_key(endpoint: Endpoint) -> str:
+    """Return what stands for ``endpoint``: JSON, but for the cloud a word, so that its rows stay small."""
+    return "cloud" if endpoint == CLOUD else json.dumps(endpoint)
+
+
+@lru_cache(maxsize=64)
+def read_endpoint(key: str) -> Endpoint:
+    """Return the destination that ``key`` stands for."""
+    if key == "cloud":
+        return CLOUD
+    channel, host, port, expect = json.loads(key)
+    return Endpoint(Channel(channel), host, port, expect)
+
+
+@lru_cache(maxsize=512)
+def names_key(names: tuple[str, ...]) -> str:
+    """Return what stands for a lane's topics, or its recipient."""
+    return json.dumps(names, ensure_ascii=False) if names else ""
+
+
+@lru_cache(maxsize=512)
+def _read_names(key: str) -> tuple[str, ...]:
+    return tuple(json.loads(key)) if key else ()
+
+
+def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queued:
+    """Return the message of a row of ``lane_heads`` or ``message_full``."""
+    lane_id, names, priority, seq, id_, chosen, payload, mono, attempts, limit = row[:10]
+    up, down, reply, correlation, boot, lifetime = row[10:16]
+    queued_at = times.date(boot, mono)
+    return Queued(
+        seq,
+        id_,
+        lane_id,
+        Lane(endpoint, _read_names(names), Priority(priority)),
+        payload,
+        bool(chosen),
+        queued_at,
+        attempts,
+        limit,
+        Traffic(up, down),
+        Reply(reply, correlation) if reply else None,
+        boot,
+        None if lifetime is None else queued_at + lifetime,
+    )
+
+
+def describe(row: tuple[Any, ...], mono: float, times: Times, *, under_way: bool) -> dict[str, Any]:
+    """Return what ``queue list`` shows of a row of ``message_list``; ``mono`` is the monotonic time now."""
+    _seq, id_, endpoint, names, priority, size, queued_mono, attempts, lifetime, not_before, boot = row
+    queued_at = times.date(boot, queued_mono)
+    lane = Lane(read_endpoint(endpoint), _read_names(names), Priority(priority))
+    return {
+        "id": id_,
+        "channel": lane.endpoint.channel.value,
+        "to": lane.to,
+        "topics": list(lane.topics),
+        "priority": lane.priority.label,
+        "bytes": size,
+        "queued_at": queued_at,
+        "deadline": None if lifetime is None else queued_at + lifetime,
+        "attempts": attempts,
+        "state": "under way" if under_way else "waiting" if not_before > mono else "queued",
+    }
