@@ -83,10 +83,14 @@ class Around(NamedTuple):
     """The link came up: nothing that waited for it needs to wait any longer."""
     unreached_since: Callable[[], float | None]
     """Since when, in monotonic seconds, nothing was reached."""
-    under_way: Callable[[], int] = lambda: 0
+    under_way: Callable[[], int]
     """How many messages are being sent."""
-    paused: Callable[[], bool] = lambda: False
+    paused: Callable[[], bool]
     """Whether sending is paused."""
+
+    def sent(self) -> int:
+        """Return how many messages have had their result; a rollback exchanges the ledger."""
+        return self.outbox.ledger.counts.total()
 
 
 class ManagedModem:
@@ -128,7 +132,7 @@ class ManagedModem:
             on_event=around.on_event,
             on_up=around.on_link,
             unreached_since=around.unreached_since,
-            sent=around.outbox.ledger.counts.total,
+            sent=around.sent,
             under_way=around.under_way if network.scope == "system" else lambda: 0,
             may_be_better=self.cellular.may_be_better,
         )

@@ -38,6 +38,8 @@ class ManagedWifi:
             on_event=around.on_event,
             on_up=around.on_link,
             unreached_since=around.unreached_since,
+            sent=around.sent,
+            under_way=around.under_way if wanted.scope == "system" else lambda: 0,
         )
         self._commands = NetworkCommands(self.network)
         self._sampler = Sampler("wifi", self._sample, wanted.poll)
