@@ -1,5 +1,6 @@
 """The files of the system: what the units promise, and that they agree with the program."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -115,6 +116,59 @@ def _rule() -> re.Pattern[str]:
     return re.compile(found[1])
 
 
+_ASK = """\
+let rule;
+const Result = { YES: "yes", NO: "no", NOT_HANDLED: "as without it" };
+globalThis.polkit = { Result, addRule: (given) => { rule = given; } };
+(0, eval)(require("fs").readFileSync(process.argv[1], "utf8"));
+const said = JSON.parse(process.argv[2]).map(([user, id, details]) =>
+    rule({ id, lookup: (key) => details[key] }, { user }));
+console.log(JSON.stringify(said));
+"""
+
+
+def _polkit(asked: list[tuple[str, str, dict[str, str]]]) -> list[str]:
+    """Return what the rule says to each (user, action, details)."""
+    rules = str(ROOT / "config/polkit/50-hologram-bridge.rules")
+    command = ["node", "-e", _ASK, rules, json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    answers: list[str] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no JavaScript engine here")
+def test_polkit_lets_the_bridge_do_this_and_no_more() -> None:
+    """Two units and the Wi-Fi's switch, for the user hologram alone; not what its groups may be given."""
+    units, network = "org.freedesktop.systemd1.manage-units", "org.freedesktop.NetworkManager."
+    ppp, power = "hologram-ppp.service", "hologram-usb-power@1-1.2.service"
+    may = [
+        *((units, {"unit": ppp, "verb": verb}) for verb in ("start", "stop")),
+        (units, {"unit": power, "verb": "start"}),
+        *((f"{network}{each}", {}) for each in ("network-control", "wifi.scan", "enable-disable-wifi")),
+    ]
+    may_not: list[tuple[str, dict[str, str]]] = [
+        (units, {}),
+        *((units, {"unit": ppp, "verb": verb}) for verb in ("restart", "kill", "set-property", "")),
+        (units, {"unit": power, "verb": "stop"}),
+        *(
+            (units, {"unit": unit, "verb": "start"})
+            for unit in (
+                f"{power}\n",
+                f"x\n{power}",
+                "hologram-usb-power@.service",
+                "ssh.service",
+                f"{ppp}.service",
+            )
+        ),
+        *((f"org.freedesktop.systemd1.{each}", {}) for each in ("manage-unit-files", "set-environment")),
+        *((f"{network}{each}", {}) for each in ("settings.modify.system", "settings.modify.own", "reload")),
+    ]
+    assert _polkit([("hologram", *each) for each in may]) == ["yes"] * len(may)
+    assert _polkit([("hologram", *each) for each in may_not]) == ["no"] * len(may_not)
+    others = [(user, *each) for user in ("root", "pi", "") for each in (*may, *may_not)]
+    assert set(_polkit(others)) == {"as without it"}
+
+
 def _program_takes(place: str) -> bool:
     try:
         check_place(place)
@@ -155,6 +209,15 @@ def test_the_drivers_of_the_allowed_devices_are_loaded_first() -> None:
     modules = (ROOT / "config/modules-load/hologram-bridge.conf").read_text().splitlines()
     assert {"usbserial", "option", "cdc_acm"} <= set(modules)
     assert "systemd-modules-load.service" in directives("hologram-bridge.service")["After"][0].split()
+
+
+def test_what_may_wait_in_the_broker_fits_into_a_small_box() -> None:
+    """A third of 512 MB is for all else: a Mosquitto that is killed for memory would load all of it again."""
+    text = (ROOT / "config/mosquitto/hologram-bridge.conf").read_text()
+    limits = {name: int(value) for name, value in re.findall(r"(?m)^(max_queued_\w+) (\d+)$", text)}
+    each = 400  # bytes beside the payload, with Mosquitto 2.0.11 on a 64-bit machine
+    most = limits["max_queued_messages"] * each + limits["max_queued_bytes"]
+    assert 0 < most <= 512 * 2**20 * 2 / 3
 
 
 def test_the_packages_dependencies_are_pinned_with_hashes() -> None:
