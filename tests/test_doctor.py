@@ -5,22 +5,25 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.doctor import box, broker, configuration, modem, store
+from bridge.doctor import box, broker, checks, configuration, modem, store
 from bridge.doctor.finding import Finding
 from bridge.doctor.patient import Patient
+from bridge.doctor.remedy import stop
 from bridge.settings import load
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
 from tests.harness.modem import SimModem
+from tests.harness.process import ROOT
 
 NAMES = {
     "configuration", "permissions", "credentials", "bridge", "broker", "session", "cloud", "modem",
@@ -156,6 +159,52 @@ def test_who_may_read_the_credentials(bridge: BridgeProcess, mode: int, state: s
     assert f"{mode:04o}" in found.finding
 
 
+@pytest.mark.root
+def test_the_installed_configuration_is_roots_and_the_service_may_read_it(
+    bridge: BridgeProcess, tmp_path: Path
+) -> None:
+    """The unit that dials as root acts on nobody else's file; a private file elsewhere is its owner's."""
+    bridge.write_config()
+    installed = tmp_path / "etc" / "hologram-bridge" / "bridge.hjson"
+    installed.parent.mkdir(parents=True)
+    installed.write_text(bridge.config.read_text())
+    for path, state in ((bridge.config, "ok"), (installed, "fail")):
+        path.chmod(0o640)
+        os.chown(path, 12345, 12345)
+        found = configuration.permissions(Patient(load(path, {}), etc=tmp_path / "etc"))
+        assert found.state == state
+    assert "does not belong to root" in found.finding
+    assert found.fix == f"sudo chown root:hologram {installed} && sudo chmod 640 {installed}"
+
+
+def test_what_the_service_takes_from_its_environment_is_told(
+    bridge: BridgeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command lacks what systemd gives the service: how to look with it is said, and no value is."""
+    whole = patient(bridge, etc=tmp_path)
+    assert configuration.environment(whole) is None
+    (tmp_path / "default").mkdir()
+    file = tmp_path / "default" / "hologram-bridge"
+    file.write_text("# words=1\nHOLOGRAM_BRIDGE__MQTT__PASSWORD=secret-word\nTZ=UTC\n")
+    file.chmod(0o644)
+    found = configuration.environment(whole)
+    assert found
+    assert (found.state, found.fix) == ("warn", f"sudo chmod 600 {file}")
+    file.chmod(0o600)
+    found = configuration.environment(whole)
+    assert found
+    assert found.state == "warn"
+    assert "takes HOLOGRAM_BRIDGE__MQTT__PASSWORD from" in found.finding
+    assert "secret-word" not in found.finding
+    assert f"-p EnvironmentFile={file} hologram-bridge doctor" in str(found.fix)
+    (broken,) = checks.unreadable("credentials: no device key is given", tmp_path)
+    assert str(found.fix) in str(broken.fix)
+    monkeypatch.setenv("HOLOGRAM_BRIDGE__MQTT__PASSWORD", "secret-word")
+    found = configuration.environment(whole)
+    assert found
+    assert found.state == "ok"
+
+
 @pytest.mark.parametrize(
     ("allow", "state", "part"),
     [
@@ -185,6 +234,7 @@ def test_an_open_allow_list_is_told_with_the_networks_that_it_opens(bridge: Brid
 
 
 KEEPS = "persistence true\n"
+SHIPPED = ROOT / "config/mosquitto/hologram-bridge.conf"
 
 
 # -- the broker ------------------------------------------------------------------------------------------
@@ -219,6 +269,7 @@ def test_a_broker_that_refuses_the_password(keeper: Keeper, tmp_path: Path, clou
         (5, f"{KEEPS}max_queued_messages 0\nautosave_on_changes true\n", "ok", "saved at every change"),
         ("3.1.1", f"{KEEPS}max_queued_messages 0\n", "warn", "every 1800 s"),
         (5, f"{KEEPS}autosave_on_changes true\n", "warn", "beyond 1000 messages"),
+        (5, KEEPS + SHIPPED.read_text(), "ok", "saved at every change"),
         (5, "# persistence true\n", "fail", "lost with a restart"),
         ("3.1.1", None, "ok", "cannot be read"),
     ],
@@ -238,6 +289,10 @@ def test_what_the_broker_keeps(
     assert first.state == "ok"
     assert (session.name, session.state) == ("session", state)
     assert part in session.finding
+    if session.fix:
+        assert session.fix.startswith(
+            f"sudo cp {SHIPPED} {folder}/conf.d/ && sudo systemctl restart mosquitto"
+        )
 
 
 class Forgetful:
@@ -313,6 +368,20 @@ def test_held_credentials_and_a_dead_cloud_are_told(
     assert found["cloud"][0] == "ok"
 
 
+def test_an_outbox_of_a_newer_version_is_not_called_damaged(bridge: BridgeProcess) -> None:
+    """After a downgrade the bridge does not start: what helps is the newer one. The file is left alone."""
+    bridge.start()
+    bridge.stop()
+    with closing(sqlite3.connect(bridge.store)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = bridge.store.read_bytes()
+    found = store.outbox(patient(bridge))
+    assert found.state == "fail"
+    assert "newer version" in found.finding
+    assert "install that version again" in str(found.fix)
+    assert bridge.store.read_bytes() == before
+
+
 def test_a_damaged_outbox_is_told_and_left_as_it_is(bridge: BridgeProcess, client: Client) -> None:
     """It is for the bridge to mend; the doctor changes nothing."""
     bridge.start()
@@ -328,6 +397,23 @@ def test_a_damaged_outbox_is_told_and_left_as_it_is(bridge: BridgeProcess, clien
     assert found.state == "fail"
     assert "damaged" in found.finding or "malformed" in found.finding
     assert bridge.store.read_bytes() == content
+
+
+@pytest.mark.root
+def test_root_does_not_follow_what_the_bridges_user_has_put_there(bridge: BridgeProcess) -> None:
+    """In the folder of the outbox its owner acts: no link of his makes root open or make a file elsewhere."""
+    elsewhere = bridge.store.parent.parent / "roots"
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / "file").write_text("root's")
+    folder = bridge.store.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    bridge.store.symlink_to(elsewhere / "file")
+    bridge.store.with_name(f"{bridge.store.name}.lock").symlink_to(elsewhere / "made")
+    os.chown(folder, 12345, 12345)
+    found = store.outbox(patient(bridge))
+    assert [each.name for each in elsewhere.iterdir()] == ["file"]
+    assert found.state == "fail"
+    assert "Permission denied" in found.finding
 
 
 def test_a_port_that_another_program_has(bridge: BridgeProcess) -> None:
@@ -377,11 +463,12 @@ def test_who_holds_the_modems_port(keeper: Keeper, tmp_path: Path, bridge: Bridg
     found = modem_findings(patient(bridge))
     assert found["modem"].state == "ok"
     # The simulated modem itself holds the other end of its ports, under no name of theirs.
-    assert found["serial port"].finding.endswith("held by nobody")
+    assert "held by nobody" in found["serial port"].finding
     with holding(sim.at) as pid:
         taken = modem_findings(patient(bridge))["serial port"]
     assert taken.state == "fail"
     assert f"(process {pid})" in taken.finding
+    assert taken.fix == stop(pid, Path("/proc"))
     bridge.start()
     eventually(lambda: "the modem is at" in bridge.said(), what="the bridge has it")
     held = modem_findings(patient(bridge))
@@ -401,9 +488,12 @@ def test_a_modem_that_is_not_there(bridge: BridgeProcess, tmp_path: Path) -> Non
     assert "05c6:90b2" in found["modem"].finding
 
 
-@pytest.mark.parametrize("kept_away", [True, False])
+@pytest.mark.parametrize(
+    ("noted", "kept_away"),
+    [("E:ID_MM_DEVICE_IGNORE=1\n", True), ("E:ID_MM_PORT_IGNORE=1\n", True), ("", False)],
+)
 def test_modem_manager_has_to_leave_the_port_alone(
-    bridge: BridgeProcess, tmp_path: Path, kept_away: bool
+    bridge: BridgeProcess, tmp_path: Path, noted: str, kept_away: bool
 ) -> None:
     """It runs: what udev has noted of the port tells whether it keeps its hands off."""
     process = tmp_path / "proc" / "4711"
@@ -412,10 +502,59 @@ def test_modem_manager_has_to_leave_the_port_alone(
     number = Path("/dev/null").stat().st_rdev
     notes = tmp_path / "run" / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}"
     notes.parent.mkdir(parents=True)
-    notes.write_text("E:ID_BUS=usb\n" + "E:ID_MM_DEVICE_IGNORE=1\n" * kept_away)
+    notes.write_text("E:ID_BUS=usb\n" + noted)
+    (process / "fd").mkdir()
+    (process / "fd" / "7").symlink_to("/dev/null")  # it had taken the modem before it was told not to
     bridge.configure(network={"interface": "cellular-nova-u201", "device": "/dev/null"})
     found = modem_findings(patient(bridge, proc=tmp_path / "proc", run=tmp_path / "run"))
     assert found["ModemManager"].state == ("ok" if kept_away else "warn")
+    assert found["serial port"].state == "fail"
+    ends = "restart ModemManager" if kept_away else "disable --now ModemManager"
+    assert str(found["serial port"].fix).startswith(f"sudo systemctl {ends}")
+
+
+def test_a_process_is_ended_by_its_service_where_it_has_one(tmp_path: Path) -> None:
+    """A service would start it again; what belongs to a login or to nothing is ended itself."""
+    for pid, place in (
+        (1, "0::/system.slice/gpsd.service"),
+        (2, "12:pids:/system.slice/system-getty.slice/getty@ttyUSB0.service"),
+        (3, "0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope"),
+        (4, "0::/system.slice/$(reboot).service"),
+    ):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(f"{place}\n")
+    assert stop(1, tmp_path) == "sudo systemctl stop gpsd.service"
+    assert stop(2, tmp_path) == "sudo systemctl stop getty@ttyUSB0.service"
+    assert [stop(pid, tmp_path) for pid in (3, 4, 5)] == [f"sudo kill {pid}" for pid in (3, 4, 5)]
+
+
+PPP = ("usr/sbin/pppd", "dev/ppp")
+UNIT = ("run/systemd/system/.", "usr/lib/systemd/system/hologram-ppp.service")
+POLKIT = ("usr/lib/polkit-1/polkitd",)
+
+
+@pytest.mark.parametrize(
+    ("there", "state", "fix"),
+    [
+        ((), "fail", "sudo apt install ppp"),
+        (PPP[:1], "fail", "sudo modprobe ppp_async"),
+        (PPP + UNIT, "fail", "sudo apt install polkitd"),
+        (PPP + UNIT[1:], "fail", "run it as root"),
+        (PPP + UNIT + POLKIT, "ok", None),
+    ],
+)
+def test_what_ppp_needs(
+    bridge: BridgeProcess, tmp_path: Path, there: tuple[str, ...], state: str, fix: str | None
+) -> None:
+    """Installed, what is missing for the unit to dial is named one after the other, each with its command."""
+    for name in there:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    bridge.configure(network={"interface": "cellular-e303", "device": "/dev/null"})
+    folders = {name: tmp_path / name for name in ("usr", "dev", "run", "etc")}
+    found = modem_findings(patient(bridge, **folders))["pppd"]
+    assert (found.state, found.fix) == (state, fix)
 
 
 # -- the machine -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -34,7 +35,9 @@ def clock(patient: Patient) -> Finding:
     totp = patient.settings.cloud.auth == "totp"
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    fix = "sudo timedatectl set-ntp true, and see timedatectl"
+    fix = "sudo timedatectl set-ntp true; timedatectl shows what became of it"
+    if not any((patient.usr / "lib/systemd/ntp-units.d").glob("*.list")):
+        fix = "sudo apt install systemd-timesyncd"
     if now < PLAUSIBLE:
         text = f"it is {shown} here: the clock was never set"
         return fail("clock", f"{text}; the cloud refuses time-based codes" if totp else text, fix)
@@ -59,7 +62,7 @@ def disk(patient: Patient) -> Finding:
     store = patient.settings.store
     folder = store.path.parent
     if not folder.is_dir():
-        fix = "the bridge makes it at its start, if it may; systemd does"
+        fix = f"the bridge makes it at its start where it may; else: {_folder_for_it(folder)}"
         return warn("disk", f"{folder} does not exist yet", fix)
     space = os.statvfs(folder)
     free = space.f_bavail * space.f_frsize
@@ -73,6 +76,11 @@ def disk(patient: Patient) -> Finding:
         seen += f"; the outbox may grow to {_size(store.max_bytes)}"
         return warn("disk", seen, "make room, or set store.max_bytes lower")
     return ok("disk", seen + _reserve(store.path))
+
+
+def _folder_for_it(folder: Path) -> str:
+    make = f"sudo install -d -o hologram -g hologram -m 750 {shlex.quote(str(folder))}"
+    return f"{make}, and ReadWritePaths={folder} below [Service] in sudo systemctl edit hologram-bridge"
 
 
 def speed(patient: Patient) -> Finding:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
+from bridge.doctor.remedy import shipped
 from bridge.errors import BridgeError
 
 WAIT = 10.0
@@ -16,9 +17,14 @@ WAIT = 10.0
 EXPIRY = 60
 """Seconds that the session of the check would stay, were it not removed."""
 
+EXAMPLE = "mosquitto/hologram-bridge.conf"
+
 LOCAL = ("127.0.0.1", "localhost", "::1")
 DAEMON_AWAY = 1000
 """Messages that mosquitto keeps for an absent client unless told otherwise [mosquitto.conf(5)]."""
+
+FEW = 100_000
+"""Messages below which the limit is worth a word: a day and more of one each second."""
 
 
 class Answer(NamedTuple):
@@ -51,7 +57,7 @@ def broker(patient: Patient) -> Iterator[Finding]:
 
 
 def _session(patient: Patient, first: Answer, second: Answer) -> Finding:
-    fix = "let the broker keep sessions: see config/mosquitto/hologram-bridge.conf"
+    fix = f"let the broker keep sessions: see {shipped(EXAMPLE)}"
     if first.expiry is not None and first.expiry < EXPIRY:
         return fail("session", f"the broker keeps sessions for {first.expiry} s only", fix)
     if not second.present:
@@ -69,11 +75,11 @@ def _saved(path: Path) -> Finding:
         said = dict(_directives(path, set()))
     except OSError as exc:
         return ok("session", f"{kept}; {path} cannot be read ({exc.strerror}), so not more is known")
-    fix = "copy config/mosquitto/hologram-bridge.conf to /etc/mosquitto/conf.d/ and restart mosquitto"
+    fix = f"sudo cp {shipped(EXAMPLE)} {path.parent / 'conf.d'}/ && sudo systemctl restart mosquitto"
     if said.get("persistence", "false") != "true":
         return fail("session", f"{kept}, and lost with a restart: persistence is not true in {path}", fix)
-    if said.get("max_queued_messages", str(DAEMON_AWAY)) != "0":
-        limit = said.get("max_queued_messages", DAEMON_AWAY)
+    limit = said.get("max_queued_messages", str(DAEMON_AWAY))
+    if limit.isdecimal() and 0 < int(limit) < FEW:
         return warn("session", f"{kept}; beyond {limit} messages for an absent bridge are dropped", fix)
     if said.get("autosave_on_changes", "false") != "true":
         seconds = said.get("autosave_interval", "1800")

@@ -1,16 +1,19 @@
 """The checks, in the order in which they are shown."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bridge.doctor import box, broker, cloud, configuration, modem, store
 from bridge.doctor.finding import Finding, fail
 from bridge.doctor.patient import Patient
+from bridge.doctor.remedy import as_the_service
 
 Check = Callable[[Patient], Finding | Iterator[Finding] | None]
 
 CHECKS: tuple[Check, ...] = (
     configuration.configuration,
     configuration.permissions,
+    configuration.environment,
     configuration.credentials,
     store.daemon,
     broker.broker,
@@ -39,7 +42,11 @@ def examine(patient: Patient, announce: Callable[[str], None]) -> Iterator[Findi
             yield from found
 
 
-def unreadable(error: str) -> Iterator[Finding]:
+def unreadable(error: str, etc: Path = Path("/etc")) -> Iterator[Finding]:
     """Return the findings of a configuration that cannot be used."""
+    fix = "correct it; hologram-bridge check-config tells when it is right"
+    environment = etc / "default" / "hologram-bridge"
+    if environment.exists():
+        fix += f"; with what the service takes from {environment}: {as_the_service(environment)}"
     for line in error.splitlines():
-        yield fail("configuration", line, "correct it; hologram-bridge check-config tells when it is right")
+        yield fail("configuration", line, fix)

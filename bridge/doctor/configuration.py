@@ -1,7 +1,9 @@
 """Checks of the configuration: its file, the credentials, who may come in."""
 
 import fcntl
+import grp
 import ipaddress
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -9,9 +11,13 @@ from collections.abc import Iterator
 from bridge.core.gate import Network
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
+from bridge.doctor.remedy import as_the_service
 
 CARRIER = tuple(ipaddress.ip_network(each) for each in ("10.176.0.0/16", "10.254.0.0/16"))
 """Where Hologram's messages come from [hologram-python 0.10, routes]."""
+
+SECRET = ("KEY", "PASSWORD", "PIN", "CREDENTIALS")
+"""How the names end that hold a secret."""
 
 _SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B  # [netdevice(7)]
 
@@ -31,20 +37,51 @@ def permissions(patient: Patient) -> Finding:
     path = patient.config
     if path is None:
         return skipped("permissions", "there is no configuration file; the environment holds all of it")
-    mode = path.stat().st_mode & 0o777
+    found = path.stat()
+    mode = found.st_mode & 0o777
+    fix = f"sudo chown root:hologram {path} && sudo chmod 640 {path}"
     if mode & 0o022:
-        return fail(
-            "permissions",
-            f"{path} has mode {mode:04o}: others than its owner can change it",
-            f"sudo chown root:hologram {path} && sudo chmod 640 {path}",
-        )
+        seen = f"{path} has mode {mode:04o}: others than its owner can change it"
+        return fail("permissions", seen, fix)
+    if path == patient.etc / "hologram-bridge" / "bridge.hjson" and (wrong := _not_for_the_service(found)):
+        return fail("permissions", f"{path}: {wrong}", fix)
     if mode & 0o004:
-        return warn(
-            "permissions",
-            f"{path} has mode {mode:04o}: everybody on this machine can read it",
-            f"sudo chown root:hologram {path} && sudo chmod 640 {path}",
-        )
+        seen = f"{path} has mode {mode:04o}: everybody on this machine can read it"
+        return warn("permissions", seen, fix)
     return ok("permissions", f"{path} has mode {mode:04o}")
+
+
+def _not_for_the_service(found: os.stat_result) -> str | None:
+    """Return why the installed units cannot use their configuration, None where they can."""
+    if found.st_uid != 0:
+        return "it does not belong to root, so hologram-ppp.service, which is root, does not act on it"
+    try:
+        group = grp.getgrnam("hologram").gr_gid
+    except KeyError:
+        return None
+    if found.st_mode & 0o004 or (found.st_mode & 0o040 and found.st_gid == group):
+        return None
+    return "the bridge's user, hologram, may not read it"
+
+
+def environment(patient: Patient) -> Finding | None:
+    """What systemd gives the service beside the file; None where that is nothing."""
+    path = patient.etc / "default" / "hologram-bridge"
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        return skipped("environment", f"{path}: {exc.strerror}", "run this as root")
+    names = [name.strip() for name, equals, _ in (line.partition("=") for line in lines) if equals]
+    names = [name for name in names if name.startswith("HOLOGRAM_BRIDGE__")]
+    if path.stat().st_mode & 0o004 and any(name.endswith(SECRET) for name in names):
+        seen = f"{path} holds a secret, and everybody on this machine can read it"
+        return warn("environment", seen, f"sudo chmod 600 {path}")
+    if unknown := [name for name in names if name not in os.environ]:
+        seen = f"the service takes {', '.join(unknown)} from {path}, which were not looked at here"
+        return warn("environment", seen, as_the_service(path))
+    return ok("environment", f"{path} was looked at too") if names else None
 
 
 def credentials(patient: Patient) -> Finding:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
+from bridge.doctor.remedy import stop
 
 PPP_HOLDERS = ("pppd", "chat")
+
+KEEP_AWAY = "sudo systemctl disable --now ModemManager, unless another modem needs it"
 
 
 def modem(patient: Patient) -> Iterator[Finding]:
@@ -82,7 +85,10 @@ def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
     others = [each for each in holders if each.pid != ours and each.name not in PPP_HOLDERS]
     if others:
         names = ", ".join(f"{each.name} (process {each.pid})" for each in sorted(others))
-        return fail("serial port", f"{shown} is held by {names}", f"stop it: {_stop(others[0].name)}")
+        fix = "; ".join(
+            dict.fromkeys(_stop(patient, ports[0], each.name, each.pid) for each in sorted(others))
+        )
+        return fail("serial port", f"{shown} is held by {names}", fix)
     if ours is not None:
         return ok("serial port", f"{shown} is the bridge's")
     if any(each.name in PPP_HOLDERS for each in holders):
@@ -93,27 +99,69 @@ def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
             f"this user may not open {shown}",
             "run this as root; the bridge's user must be in the group dialout",
         )
-    return ok("serial port", f"{shown}, held by nobody")
+    seen = f"{shown}, held by nobody"
+    return ok("serial port", seen if os.geteuid() == 0 else f"{seen} whom this user may see")
 
 
-def _stop(name: str) -> str:
-    return "see ModemManager below" if name == "ModemManager" else f"sudo systemctl stop {name}, or end it"
+def _stop(patient: Patient, port: str, name: str, pid: int) -> str:
+    if name != "ModemManager":
+        return stop(pid, patient.proc)
+    # One that was told to leave the modem alone after it had taken it keeps it until it starts anew.
+    return "sudo systemctl restart ModemManager" if _left_alone(patient, port) else KEEP_AWAY
 
 
 def _pppd(patient: Patient, interface: str) -> Finding:
-    from bridge.adapters.pppd import Pppd
-    from bridge.adapters.pppd_unit import PppdUnit
     from bridge.protocol.modems import by_interface
 
-    daemon_uid = patient.daemon.uid if patient.daemon else os.geteuid()
-    unit = daemon_uid != 0
-    why = PppdUnit.available() if unit else Pppd.available()
-    if why is None:
-        return ok("pppd", "by hologram-ppp.service" if unit else "installed, and /dev/ppp is there")
-    fix = "sudo apt install ppp; sudo modprobe ppp_async; sudo make install"
+    problem = _without_pppd(patient) or (_without_unit(patient) if _by_unit(patient) else None)
+    if problem is None:
+        return ok(
+            "pppd", "by hologram-ppp.service" if _by_unit(patient) else "installed, and /dev/ppp is there"
+        )
+    why, fix = problem
     if by_interface(interface).sockets:
         return warn("pppd", f"{why}; the modem's own sockets are used instead", fix)
     return fail("pppd", f"{why}; this modem carries nothing without PPP", fix)
+
+
+def _without_pppd(patient: Patient) -> tuple[str, str] | None:
+    """Return what is missing for PPP on this machine, and how to get it."""
+    # Looked for by name: only members of the group dip may run it.
+    if not (patient.usr / "sbin" / "pppd").exists():
+        return "pppd is not installed", "sudo apt install ppp"
+    if not (patient.dev / "ppp").exists():
+        return (
+            f"this kernel has no PPP, or its driver is not loaded: {patient.dev / 'ppp'} is missing",
+            "sudo modprobe ppp_async",
+        )
+    return None
+
+
+def _by_unit(patient: Patient) -> bool:
+    """Whether the link is a unit's to make: a bridge that is root dials itself."""
+    if patient.daemon:
+        return patient.daemon.uid != 0
+    return os.geteuid() != 0 or _unit_file(patient)
+
+
+def _unit_file(patient: Patient) -> bool:
+    from bridge.adapters.pppd_unit import UNIT
+
+    return any((folder / "systemd/system" / UNIT).exists() for folder in (patient.etc, patient.usr / "lib"))
+
+
+def _without_unit(patient: Patient) -> tuple[str, str] | None:
+    """Return why a bridge without root cannot have the unit dial, and how it could."""
+    if not (patient.run / "systemd/system").exists():
+        return "the bridge is not root, and no systemd runs here that could dial for it", "run it as root"
+    if not _unit_file(patient):
+        return (
+            "hologram-ppp.service is not installed",
+            "sudo make install, or sudo apt install --reinstall hologram-bridge",
+        )
+    if not (patient.usr / "lib/polkit-1/polkitd").exists():
+        return "polkit is missing, which lets the bridge start hologram-ppp", "sudo apt install polkitd"
+    return None
 
 
 def _modem_manager(patient: Patient, port: str | None) -> Finding:
@@ -125,18 +173,22 @@ def _modem_manager(patient: Patient, port: str | None) -> Finding:
     return warn(
         "ModemManager",
         "it runs, and nothing keeps it away from the modem",
-        "sudo make install puts a udev rule for it; or sudo systemctl disable --now ModemManager",
+        KEEP_AWAY,
     )
 
 
 def _left_alone(patient: Patient, port: str) -> bool:
-    """Whether udev has told ModemManager to leave ``port`` alone [ModemManager, "udev tags"]."""
+    """Whether udev has told ModemManager to leave ``port`` alone.
+
+    ID_MM_DEVICE_IGNORE is for all ports of a device, ID_MM_PORT_IGNORE for one [ModemManager, "Common udev
+    tags"]. Udev notes of a port what is said of itself, not of its device.
+    """
     try:
         number = Path(port).stat().st_rdev
     except OSError:
         return False
     properties = _text(patient.run / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}")
-    return "E:ID_MM_DEVICE_IGNORE=1" in properties.splitlines()
+    return not {"E:ID_MM_DEVICE_IGNORE=1", "E:ID_MM_PORT_IGNORE=1"}.isdisjoint(properties.splitlines())
 
 
 def _text(path: Path) -> str:

@@ -40,11 +40,12 @@ class Patient:
         dev: Path = Path("/dev"),
         run: Path = Path("/run"),
         etc: Path = Path("/etc"),
+        usr: Path = Path("/usr"),
     ) -> None:
         self.settings: Settings = loaded.settings
         self.warnings = loaded.warnings
         self.config = loaded.path
-        self.proc, self.sys, self.dev, self.run, self.etc = proc, sys, dev, run, etc
+        self.proc, self.sys, self.dev, self.run, self.etc, self.usr = proc, sys, dev, run, etc, usr
 
     @cached_property
     def control(self) -> Path:

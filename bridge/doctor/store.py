@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
+from bridge.doctor.remedy import stop
 from bridge.errors import StoreError
 
 CHECKED_SIZE = 64 * 1024 * 1024
@@ -26,23 +27,28 @@ def daemon(patient: Patient) -> Finding:
     if found is None and patient.forbidden:
         return skipped("bridge", "this user may not ask it", "run this as root, or as the bridge's user")
     if found is None:
-        return warn("bridge", "it does not run", "sudo systemctl enable --now hologram-bridge")
+        fix = "sudo systemctl enable --now hologram-bridge; why it ended says journalctl -u hologram-bridge"
+        return warn("bridge", "it does not run", fix)
     if found.stats is None:
         return fail(
             "bridge",
             f"process {found.pid} does not answer",
-            "sudo systemctl restart hologram-bridge, and look at journalctl -u hologram-bridge",
+            "sudo systemctl restart hologram-bridge; what it was at says journalctl -u hologram-bridge",
         )
     state, last = found.stats["state"], found.stats["last_error"]
     seen = f"runs (process {found.pid}) for {found.stats['uptime']:.0f} s, state {state}"
     if last:
         seen += f"; last error, {last['at']}: {last['component']}: {last['description']}"
-    return ok("bridge", seen) if state == "ok" else warn("bridge", seen, _state_remedy(state))
+    return (
+        ok("bridge", seen)
+        if state == "ok"
+        else warn("bridge", seen, _state_remedy(state, patient.settings.mqtt.prefix))
+    )
 
 
-def _state_remedy(state: str) -> str:
+def _state_remedy(state: str, prefix: str) -> str:
     return {
-        "paused": "hologram-bridge sends nothing until resume is published to hologram/queue/set",
+        "paused": f"mosquitto_pub -q 1 -t {prefix}/queue/set -m resume",
         "auth_failed": "check the credentials against the Hologram dashboard",
         "store_full": "make room on the disk",
         "reports_full": "the broker takes nothing: see its findings",
@@ -115,8 +121,13 @@ def _on_file(path: Path) -> Finding:
 
 @contextmanager
 def _as_owner(path: Path) -> Iterator[None]:
-    """As root, act as the file's owner meanwhile, so that all of it stays the daemon's."""
-    owner = path.stat()
+    """As root, act meanwhile as whoever may write there.
+
+    So all of it stays the daemon's; and where the daemon's user has put a link in the place of a file, root
+    does not follow it.
+    """
+    folder, file = path.parent.stat(), path.lstat()
+    owner = folder if folder.st_uid != 0 else file
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
         return
@@ -182,9 +193,17 @@ def _taken(patient: Patient) -> str:
     inodes = {f"socket:[{inode}]" for inode in _inodes(patient.proc, port)}
     for folder in patient.proc.glob("[0-9]*/fd"):
         if inodes.intersection(_open_files(folder)):
-            name = (folder.parent / "comm").read_text().strip()
-            return f"{name} (process {folder.parent.name}) has it: end it, or set inbound.port"
+            pid = int(folder.parent.name)
+            name = _name(folder.parent)
+            return f"{name} (process {pid}) has it: {stop(pid, patient.proc)}, or set inbound.port"
     return f"find who has it: sudo ss -lnp | grep {port}; or set inbound.port"
+
+
+def _name(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except OSError:
+        return "a program that has just ended"
 
 
 def _open_files(folder: Path) -> Iterator[str]:

@@ -1,0 +1,36 @@
+"""Commands that a person can type as they are, for what the checks propose."""
+
+import re
+from pathlib import Path
+
+SHIPPED = (Path("/usr/share/hologram-bridge"), Path(__file__).parents[2] / "config")
+"""Where the examples are: as installed, or as in the source tree."""
+
+_UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+\.service")
+
+
+def shipped(name: str) -> Path:
+    """Return the path of an example such as ``mosquitto/hologram-bridge.conf``."""
+    return next((folder / name for folder in SHIPPED if (folder / name).exists()), SHIPPED[0] / name)
+
+
+def stop(pid: int, proc: Path) -> str:
+    """Return the command that ends a process: its service, which would start it again, or itself.
+
+    The service is the last part of its place among the control groups that ends in ``.service``
+    [systemd.special(7), proc(5) /proc/PID/cgroup].
+    """
+    try:
+        places = (proc / str(pid) / "cgroup").read_text(errors="replace").splitlines()
+    except OSError:
+        places = []
+    for part in reversed([part for place in places for part in place.rpartition(":")[2].split("/")]):
+        if _UNIT.fullmatch(part) and not part.startswith("user@"):
+            return f"sudo systemctl stop {part}"
+    return f"sudo kill {pid}"
+
+
+def as_the_service(environment: Path) -> str:
+    """Return the command that looks with the ``environment`` file that the service has."""
+    run = f"sudo systemd-run --quiet --pipe --wait -p EnvironmentFile={environment}"
+    return f"{run} hologram-bridge doctor"
