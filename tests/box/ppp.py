@@ -37,9 +37,8 @@ class Rig:
     def __init__(self, machine: Machine, *, profile: str = "nova-u201") -> None:
         self.machine = machine
         machine.install()
-        machine.must(
-            "mkdir -p /etc/hologram-bridge && cp -r /opt/project/config/ppp /etc/hologram-bridge/ppp"
-        )
+        shared = "/usr/share/hologram-bridge"
+        machine.must(f"mkdir -p {shared} && cp -r /opt/project/config/ppp {shared}/ppp")
         machine.must("ip netns add far && ip -n far link set lo up")
         machine.must("modprobe -a ppp_async ftdi_sio")
         self._profile = profile

@@ -152,15 +152,19 @@ def test_scope_hologram_takes_only_the_tunnels(rig: Rig, dialling: Callable[[str
 def test_a_modem_that_no_longer_answers_is_found_by_its_echo(
     rig: Rig, dialling: Callable[[str], None]
 ) -> None:
-    """The far end is there but silent: LCP echoes go unanswered, and the reason says so."""
-    machine, options = rig.machine, "/etc/hologram-bridge/ppp/options"
+    """The far end is there but silent: LCP echoes go unanswered, and the reason says so.
+
+    How often they are sent is in options of one's own, which go before those that are shipped.
+    """
+    machine, own = rig.machine, "/etc/hologram-bridge/ppp"
     rig.configure()
-    machine.must(f"cp {options} /run/options && sed -i 's/interval 30/interval 3/' {options}")
+    shipped = "/usr/share/hologram-bridge/ppp/options"
+    machine.must(f"mkdir -p {own} && sed 's/interval 30/interval 3/' {shipped} >{own}/options")
     dialling(f"hologram-bridge dial -c {CONFIG}")
     machine.wait_for("ip addr show ppp0 | grep -q inet", UP)
     machine.must("pkill -STOP -F /run/ppp-far.pid")
     eventually(lambda: "LCP echo" in machine.journal("dial"), UP, what="the reason")
-    machine.must(f"cp /run/options {options} && pkill -KILL -F /run/ppp-far.pid")
+    machine.must(f"rm -r {own} && pkill -KILL -F /run/ppp-far.pid")
     nothing_is_left(rig)
 
 

@@ -1,0 +1,148 @@
+"""The package's scripts, run with every place and every program of the system standing for the real one."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.harness.process import ROOT
+
+SCRIPTS = ROOT / "config/debian"
+PLACES = re.compile(r"(?<![\w/])/(?=(?:etc|run|var|usr|lib)/|dev/hologram)")
+
+
+class System:
+    """A small machine below a folder: it notes which of its programs are called, and how."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls = folder / "calls"
+        self.calls.touch()
+        for name in (
+            "etc/default",
+            "etc/hologram-bridge",
+            "etc/systemd/system",
+            "usr/bin",
+            "run",
+            "lib/systemd",
+        ):
+            (folder / name).mkdir(parents=True)
+        (folder / "etc/hologram-bridge/bridge.hjson").touch()
+        for name in (
+            *("systemctl", "systemd-sysusers", "modprobe", "udevadm", "py3compile", "userdel", "groupdel"),
+            *("deb-systemd-helper", "deb-systemd-invoke", "getent"),
+        ):
+            self.program(name)
+        self.program("hologram-bridge")
+        self.program("../../lib/systemd/systemd-sysctl")
+
+    def program(self, name: str, does: str = "") -> None:
+        """Give it a program that notes how it was called, and then does what a shell is told."""
+        path = self.folder / "usr/bin" / name
+        path.write_text(f'#!/bin/sh\necho {path.name} "$@" >>{self.calls}\n{does}\n')
+        path.chmod(0o755)
+
+    def run(self, script: str, *words: str) -> str:
+        """Run a script of the package; return what it says."""
+        moved = self.folder / script
+        moved.write_text(PLACES.sub(f"{self.folder}/", (SCRIPTS / script).read_text()))
+        done = subprocess.run(
+            ["sh", str(moved), *words],
+            env={"PATH": f"{self.folder}/usr/bin:{os.environ['PATH']}"}, cwd=self.folder,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), script
+        return done.stdout
+
+    def called(self, name: str) -> bool:
+        return any(line.split()[0] == name for line in self.calls.read_text().splitlines())
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> System:
+    return System(tmp_path)
+
+
+def test_the_configuration_is_checked_in_the_units_environment(system: System) -> None:
+    """Values are taken as systemd takes them; a shell would run some of these, and fail at others."""
+    (system.folder / "etc/default/hologram-bridge").write_text(
+        "# a comment\n"
+        'HOLOGRAM_BRIDGE__ROUTES=[{"match": "alarms/#", "priority": "high"}]\n'
+        "HOLOGRAM_BRIDGE__MQTT__PASSWORD=a$b (c) `touch run` \\d\n"
+        "HOLOGRAM_BRIDGE__MQTT__USERNAME='two words'\n"
+        '  HOLOGRAM_BRIDGE__LOG__LEVEL="debug" \n'
+        "HOLOGRAM_BRIDGE__NO NAME=1\n"
+        "PATH=/nowhere\n"
+        "HOLOGRAM_BRIDGE__MQTT__HOST=last-line.lan"
+    )
+    system.program("hologram-bridge", f"env >{system.folder}/environment")
+    assert "not started" not in system.run("postinst", "configure", "")
+    found = dict(
+        line.split("=", 1)
+        for line in (system.folder / "environment").read_text().splitlines()
+        if line.startswith("HOLOGRAM_BRIDGE")
+    )
+    assert found == {
+        "HOLOGRAM_BRIDGE__ROUTES": '[{"match": "alarms/#", "priority": "high"}]',
+        "HOLOGRAM_BRIDGE__MQTT__PASSWORD": "a$b (c) `touch run` d",
+        "HOLOGRAM_BRIDGE__MQTT__USERNAME": "two words",
+        "HOLOGRAM_BRIDGE__LOG__LEVEL": "debug",
+        "HOLOGRAM_BRIDGE__MQTT__HOST": "last-line.lan",
+    }
+
+
+@pytest.mark.parametrize(
+    ("runs", "modem", "previous", "told"),
+    [(0, True, "", True), (3, True, "", False), (0, False, "", False), (0, True, "0.1.0", False)],
+)
+def test_a_modem_that_modem_manager_has_already_is_told_of(
+    system: System, runs: int, modem: bool, previous: str, told: bool
+) -> None:
+    """At a first installation beside one of our modems; it is not restarted, as its link may be in use."""
+    (system.folder / "run/udev").mkdir()
+    system.program("systemctl", f"exit {runs}")
+    if modem:
+        (system.folder / "dev/hologram").mkdir(parents=True)
+    said = system.run("postinst", "configure", previous)
+    assert ("sudo systemctl restart ModemManager" in said) == told
+    assert "restart" not in system.calls.read_text()
+
+
+def test_a_purge_leaves_nothing_of_the_bridges(system: System) -> None:
+    """The keys go, wherever they stand, and the user; a removal keeps all of it."""
+    system.program("getent", "echo hologram:x:990:990::/var/lib/hologram-bridge:/usr/sbin/nologin")
+    keys = [system.folder / "etc/hologram-bridge/bridge.hjson", system.folder / "etc/default/hologram-bridge"]
+    keys[1].touch()
+    system.run("postrm", "remove")
+    assert all(each.exists() for each in keys)
+    assert not system.called("userdel")
+    # The home is compared with a place of the system, which stands for itself here.
+    system.program(
+        "getent", f"echo hologram:x:990:990::{system.folder}/var/lib/hologram-bridge:/usr/sbin/nologin"
+    )
+    system.run("postrm", "purge")
+    assert not any(each.exists() for each in keys)
+    assert system.called("userdel")
+
+
+def test_a_person_of_the_name_hologram_survives_a_purge(system: System) -> None:
+    """Somebody who was there before the package has another home, and stays, with the group."""
+    system.program("getent", "echo hologram:x:1000:1000:Holly Gram:/home/hologram:/bin/bash")
+    system.run("postrm", "purge")
+    assert not system.called("userdel")
+    assert not system.called("groupdel")
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="there is no dpkg here")
+def test_what_tells_that_a_program_is_installed_is_that_programs_alone() -> None:
+    """A folder that another package has too would make `make install` believe that nothing is missing."""
+    needed = re.findall(r"(?m)^need (/\S+) (\S+)", (SCRIPTS / "install").read_text())
+    assert ("polkitd" in {package for _, package in needed}) is True
+    for path, _ in needed:
+        names = [path, path.removeprefix("/usr")]  # the one or the other, where /bin is a link to /usr/bin
+        done = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, text=True, check=False)
+        owners = {each for line in done.stdout.splitlines() for each in line.rpartition(":")[0].split(", ")}
+        assert len(owners) <= 1, (path, owners)
