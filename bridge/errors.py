@@ -17,7 +17,8 @@
     └── StoreError       the disk's
         ├── StoreFull    no room is left; what is queued is safe
         ├── StoreDamaged the database cannot be read
-        └── StoreInUse   another process owns the store
+        ├── StoreInUse   another process owns the store
+        └── StoreNewer   a newer version wrote it: starting again cannot help (exit 78)
 
 The text of each is one line for a person; nothing a user can cause ends in a traceback.
 """
@@ -120,3 +121,9 @@ class StoreDamaged(StoreError):
 
 class StoreInUse(StoreError):
     """Another process holds the store."""
+
+
+class StoreNewer(StoreError):
+    """A newer version wrote the store: only somebody who installs that again can help."""
+
+    exit_code = 78

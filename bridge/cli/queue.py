@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,17 +64,18 @@ def run(args: argparse.Namespace) -> int:
 def _on_file(settings: Any, store: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Act on the file, as the user who owns it, so that it stays the daemon's."""
     from bridge.cli.offline import act
+    from bridge.store.owner import as_owner
 
-    if not store.exists():
-        raise OperationError(f"there is no outbox at {store} yet, and no daemon is running; see store.path")
     try:
-        owner = store.stat()
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            os.setegid(owner.st_gid)
-            os.seteuid(owner.st_uid)
+        with as_owner(store):
+            store.stat()
+            return act(settings, store, request)
+    except FileNotFoundError:
+        raise OperationError(
+            f"there is no outbox at {store} yet, and no daemon is running; see store.path"
+        ) from None
     except OSError as exc:
         raise OperationError(f"cannot use {store}: {exc.strerror}; run this as its owner") from exc
-    return act(settings, store, request)
 
 
 def _print_stats(answer: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Checks of the bridge itself: the daemon, the outbox, the inbound port."""
 
-import os
 import socket
 import sqlite3
 import time
@@ -13,6 +12,7 @@ from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import stop
 from bridge.errors import StoreError
+from bridge.store.owner import as_owner
 
 CHECKED_SIZE = 64 * 1024 * 1024
 """Bytes up to which the whole file is read."""
@@ -66,7 +66,7 @@ def outbox(patient: Patient) -> Finding:
     try:
         if not path.exists():
             return ok("outbox", f"there is none at {path} yet")
-        with _as_owner(path), _locked(path):
+        with as_owner(path), _locked(path):
             return _on_file(path)
     except StoreError as exc:
         return fail("outbox", str(exc), "end that process, or set control.path as it was when it began")
@@ -117,27 +117,6 @@ def _on_file(path: Path) -> Finding:
     since = f", the oldest for {max(0.0, time.time() - oldest[0]):.0f} s" if oldest else ""
     checked = "whole" if size <= CHECKED_SIZE else f"{size} bytes, not read through"
     return ok("outbox", f"{messages} messages, {number} bytes{since}; {checked}")
-
-
-@contextmanager
-def _as_owner(path: Path) -> Iterator[None]:
-    """As root, act meanwhile as whoever may write there.
-
-    So all of it stays the daemon's; and where the daemon's user has put a link in the place of a file, root
-    does not follow it.
-    """
-    folder, file = path.parent.stat(), path.lstat()
-    owner = folder if folder.st_uid != 0 else file
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        yield
-        return
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
+from bridge.errors import StoreDamaged, StoreError, StoreFull, StoreInUse, StoreNewer
 
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC"}
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
@@ -89,7 +89,7 @@ class Database:
         """Open or create ``path``; ``check`` reads all of it first.
 
         Raises `StoreDamaged` for a file that is not readable as a database, `StoreError` for one that
-        cannot be opened or was written by a newer version.
+        cannot be opened, `StoreNewer` for one that a newer version wrote.
         """
         self.path = path
         self._queries = load_queries(_sql("queries.sql"))
@@ -128,7 +128,7 @@ class Database:
                 raise StoreDamaged(f"the outbox is damaged: {problem}")
         version = run("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
-            raise StoreError(
+            raise StoreNewer(
                 f"{self.path} was written by a newer version (schema {version}, this one knows "
                 f"{len(MIGRATIONS)}); install that version again"
             )

@@ -1,6 +1,7 @@
 """Ids, priorities, lanes, deadlines, bounds: what the outbox promises about order and about endings."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -412,3 +413,23 @@ def test_the_queue_commands_say_what_is_wrong(bridge: BridgeProcess) -> None:
     done = bridge.run("queue", "stats")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert str(bridge.store) in done.stderr
+
+
+@pytest.mark.root
+def test_root_follows_no_link_that_the_bridges_user_has_put_there(bridge: BridgeProcess) -> None:
+    """Without a daemon `queue` acts as the owner of the outbox's folder: root's files stay out of reach."""
+    elsewhere = bridge.store.parent.parent / "roots"
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / "file").write_text("root's")
+    (elsewhere / "file").chmod(0o600)
+    folder = bridge.store.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, target in (("", "file"), (".lock", "made"), (".reserve", "file")):
+        bridge.store.with_name(f"{bridge.store.name}{suffix}").symlink_to(elsewhere / target)
+    os.chown(folder, 12345, 12345)
+    done = bridge.run("queue", "stats")
+    assert done.returncode == 1
+    assert "Permission denied" in done.stderr
+    assert [each.name for each in elsewhere.iterdir()] == ["file"]
+    assert (elsewhere / "file").read_text() == "root's"
+    assert (elsewhere / "file").stat().st_mode & 0o777 == 0o600

@@ -79,6 +79,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         open_store(path)
     assert not isinstance(caught.value, StoreDamaged)
     assert "install" in str(caught.value)
+    assert caught.value.exit_code == 78, "systemd need not try again and again"
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM message").fetchone()[0] == 3
     connection.close()
