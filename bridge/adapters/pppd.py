@@ -214,7 +214,8 @@ class Pppd:
         """Raise `LinkError` where this call is over."""
         if child.ended.done():
             code = child.ended.result()
-            raise (PortHeld if code == LOCKED else LinkError)(self._call.reason(code))
+            held = code == LOCKED or self._call.held
+            raise (PortHeld if held else LinkError)(self._call.reason(code))
         if self._call.over:
             raise LinkError(self._call.reason(None))
 
@@ -233,7 +234,7 @@ class Pppd:
         link = call.link
         if link and self._up and not self._up.done():
             self._up.set_result(link)
-        elif event.kind in (Kind.WHY, Kind.VAGUE):
+        elif event.kind in (Kind.WHY, Kind.HELD, Kind.VAGUE):
             self._bad_news(event)
 
     def _bad_news(self, event: Event) -> None:

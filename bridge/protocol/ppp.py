@@ -30,8 +30,10 @@ class Kind(StrEnum):
     """``sent received``, bytes on the serial line."""
     WHY = "why"
     """Something that ends the call; the value is the reason for a person."""
+    HELD = "held"
+    """The same, where another program has the port: nobody has called yet."""
     VAGUE = "vague"
-    """The same, where another line may know better."""
+    """As WHY, where another line may know better."""
 
 
 class Event(NamedTuple):
@@ -76,7 +78,9 @@ _PATTERNS: tuple[tuple[str, Kind, str], ...] = (
     (r"local  IP address ([0-9.]+)", Kind.LOCAL_IP, "{}"),
     (r"remote IP address ([0-9.]+)", Kind.REMOTE_IP, "{}"),
     (r"(?:primary|secondary) +DNS address ([0-9.]+)", Kind.DNS, "{}"),
-    (r"Device \S+ is locked by pid (\d+)", Kind.WHY, _LOCKED.format("pid {}")),
+    (r"Device \S+ is locked by pid (\d+)", Kind.HELD, _LOCKED.format("pid {}")),
+    # EBUSY: whoever has it keeps all but root to itself [ioctl_tty(2), TIOCEXCL]; ModemManager does.
+    (r"Failed to open (\S+): Device or resource busy", Kind.HELD, "the port {} is held by another program"),
     (r"Failed to open (\S+): (.+)", Kind.WHY, "the port {} cannot be opened: {}"),
     (r"Couldn't (?:stat|open) (/dev/(?!ppp)\S+): (.+)", Kind.WHY, "the port {} cannot be opened: {}"),
     (r"Couldn't open (?:the )?/dev/ppp.*", Kind.WHY, _NO_PPP),
@@ -184,6 +188,8 @@ class Call:
     def __init__(self) -> None:
         self.dialled = False
         self.connected = False
+        self.held = False
+        """Another program has the port."""
         self.interface: str | None = None
         self.local_ip: str | None = None
         self.remote_ip: str | None = None
@@ -224,7 +230,8 @@ class Call:
             case Event(Kind.TRAFFIC, figures):
                 sent, received = figures.split()
                 self.traffic = (int(sent), int(received))
-            case Event(Kind.WHY, reason):
+            case Event(Kind.WHY | Kind.HELD as kind, reason):
+                self.held = self.held or kind is Kind.HELD
                 self._why = self._why or self._placed(reason)
             case Event(Kind.VAGUE, reason):
                 self._vague = self._vague or reason

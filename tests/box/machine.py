@@ -215,13 +215,15 @@ class Machine:
             )
         )
 
-    def hold(self, path: str, unit: str = "holder") -> None:
+    def hold(self, path: str, unit: str = "holder", *, alone: bool = False) -> None:
         """Have a process, the unit ``unit``, keep a device open until the unit is stopped.
 
+        ``alone``: as ModemManager does, so that nobody but root can open it too [ioctl_tty(2), TIOCEXCL].
         Not by a shell's redirection: that would make the port its terminal, whose hang-up ends it.
         """
         flags = "os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK"
-        code = f"import os, time; os.open({path!r}, {flags}); time.sleep(3600)"
+        also = "fcntl.ioctl(port, termios.TIOCEXCL); " if alone else ""
+        code = f"import fcntl, os, termios, time; port = os.open({path!r}, {flags}); {also}time.sleep(3600)"
         self.spawn(unit, shlex.join(["python3", "-c", code]))
         self.wait_for(f"fuser {shlex.quote(path)}")
 

@@ -1,5 +1,6 @@
 """PPP in the emulated machine: the real pppd dials over a real USB serial driver to another pppd."""
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -219,6 +220,19 @@ def test_the_unit_that_fails_says_why(unit: Rig) -> None:
     assert shown(unit, "StatusText").startswith("NO CARRIER")
     assert shown(unit, "ActiveState") == "failed"
     unit.machine.must("systemctl start hologram-ppp", UP)
+
+
+def test_the_unit_tells_that_another_program_has_the_port(unit: Rig) -> None:
+    """It may not look into other processes, but finds the port closed to it: no fault of the modem's."""
+    machine = unit.machine
+    machine.hold(unit.device, alone=True)
+    try:
+        assert machine.run("systemctl start hologram-ppp", UP).code != 0
+        assert "is held by another program" in shown(unit, "StatusText")
+        assert shown(unit, "StatusErrno") == str(errno.EBUSY)
+    finally:
+        machine.must("systemctl stop holder")
+    machine.must("systemctl start hologram-ppp", UP)
 
 
 def test_a_bridge_without_root_dials_through_the_unit(unit: Rig) -> None:

@@ -165,6 +165,7 @@ def test_silence_is_told_apart_before_and_after_dialling() -> None:
         ("CHAP authentication failed: bad", 19, "ppp_password"),
         ("PAP authentication failed", 19, "ppp_password"),
         ("Device ttyUSB3 is locked by pid 123", 6, "pid 123"),
+        ("Failed to open /dev/ttyUSB9: Device or resource busy", 7, "held by another program"),
         ("Failed to open /dev/ttyUSB9: No such file or directory", 7, "ttyUSB9"),
         ("Couldn't open the /dev/ppp device: No such file or directory", 4, "/dev/ppp"),
         ("Serial line is looped back.", 17, "not in data mode"),
@@ -176,6 +177,20 @@ def test_what_ends_a_call_is_the_reason(line: str, code: int, word: str) -> None
     assert told.over
     assert word in told.reason(code)
     assert "\n" not in told.reason(code)
+
+
+@pytest.mark.parametrize(
+    ("line", "held"),
+    [
+        ("Device ttyUSB3 is locked by pid 123", True),
+        ("Failed to open /dev/ttyUSB9: Device or resource busy", True),
+        ("Failed to open /dev/ttyUSB9: No such file or directory", False),
+        ("Connect script failed", False),
+    ],
+)
+def test_a_port_of_another_program_is_told_apart(line: str, held: bool) -> None:
+    """That no call came about for it says nothing of the modem."""
+    assert call(line).held is held
 
 
 def test_the_first_telling_line_is_the_reason() -> None:
