@@ -97,6 +97,8 @@ class Far:
         machine.boot()
         machine.install()
         machine.must("modprobe ppp_async")
+        # There whether or not somebody calls, as the modem's own sockets want to reach it too.
+        machine.must(f"ip addr add {FAR_IP}/32 dev lo")
         self.start_cloud()
         self.start_modem()
 

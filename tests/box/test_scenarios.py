@@ -47,7 +47,8 @@ YOUNG = "$(($(cut -d. -f1 /proc/uptime) + 60))"
 
 STATUS = "systemctl show --property=StatusText hologram-bridge"
 
-RATE = 20
+RATE = 10
+"""More, and a call on an emulated processor takes longer than the bridge's patience."""
 
 HASTENED = f"""\
 [Service]
