@@ -389,11 +389,11 @@ def test_it_is_replaced_by_and_replaces_an_installation_from_source(clean: Machi
     machine.must(f"{OWN_SCRIPT} && touch /usr/lib/hologram-bridge/bridge/old.py")
     machine.must("echo /usr/lib/hologram-bridge/bridge/old.py >>/usr/lib/hologram-bridge/installed-files")
     before, pid = (
-        machine.must(f"sha256sum {CONFIG} /etc/hologram-bridge/ppp/chat-3g"),
+        machine.must(f"sha256sum {CONFIG} /etc/hologram-bridge/ppp/chat-mine"),
         shown(machine, "MainPID"),
     )
     machine.must(install, SLOW)
-    assert machine.must(f"sha256sum {CONFIG} /etc/hologram-bridge/ppp/chat-3g") == before
+    assert machine.must(f"sha256sum {CONFIG} /etc/hologram-bridge/ppp/chat-mine") == before
     assert machine.run("test -e /usr/lib/hologram-bridge/bridge/old.py").code == 1
     assert shown(machine, "MainPID") not in (pid, "0")
 
