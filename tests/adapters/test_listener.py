@@ -232,8 +232,8 @@ def test_messages_up_to_the_limit(size: int) -> None:
 @pytest.mark.parametrize("size", [65537, 10_000_000])
 def test_a_message_over_the_limit_is_dropped_whole(size: int) -> None:
     """One byte too many, or millions: nothing of it is published, the peer is reset."""
-    with listening() as running:
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+    with listening() as running:  # which call of the peer meets the reset depends on when it comes
+        with pytest.raises(OSError, match=r"reset|pipe|not connected"):
             running.send(b"x" * size)
         eventually(lambda: running.count("too_large") == 1)
         assert running.disk.messages == []
