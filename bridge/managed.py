@@ -39,12 +39,14 @@ from bridge.errors import OperationError
 from bridge.flow.air_sms import AirSmsSpeaker
 from bridge.flow.cellular import Cellular
 from bridge.flow.demand import Demand
+from bridge.flow.hardware import Hardware
 from bridge.flow.keeper import Keeper
 from bridge.flow.names import Names
 from bridge.flow.network import Network
 from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.switch import Switch
 from bridge.flow.texts_in import TextsIn
+from bridge.flow.traffic import Traffic
 from bridge.flow.uplink import Line
 from bridge.protocol.modem import RESTARTED
 from bridge.protocol.modems import by_interface
@@ -88,7 +90,17 @@ class Around(NamedTuple):
     paused: Callable[[], bool]
     """Whether sending is paused."""
 
-    def sent(self) -> int:
+    def traffic(self) -> Traffic:
+        """Return what the manager of the link asks about the messages."""
+        takes_them = self.settings.network.scope == "system"
+        return Traffic(
+            pending=Demand(self.outbox, self.paused, lambda: self.writer.committing),
+            sent=self._sent,
+            under_way=self.under_way if takes_them else lambda: 0,
+            unreached_since=self.unreached_since,
+        )
+
+    def _sent(self) -> int:
         """Return how many messages have had their result; a rollback exchanges the ledger."""
         return self.outbox.ledger.counts.total()
 
@@ -108,11 +120,13 @@ class ManagedModem:
         network = settings.network
         find = Finder(network.interface, network.devices)
         self.keeper = Keeper(
-            find=find,
-            make=self._make,
-            power=partial(usb_unit.power_cycle_here, self._loop),
-            missing=f"{find.missing}; waiting for it",
-            can_power=usb_unit.can_power_cycle_here,
+            Hardware(
+                find=find,
+                missing=f"{find.missing}; waiting for it",
+                make=self._make,
+                power=partial(usb_unit.power_cycle_here, self._loop),
+                can_power=usb_unit.can_power_cycle_here,
+            ),
             poll=network.poll,
             clock=around.clock,
             on_change=self._changed,
@@ -123,17 +137,14 @@ class ManagedModem:
         self.cellular = Cellular(self.keeper, self._dialler(), self._usable_sockets, network.apn)
         self.network = Network(
             self.cellular,
+            around.traffic(),
             kind="cellular",
             interface=network.interface,
             autoconnect=network.autoconnect,
-            pending=Demand(around.outbox, around.paused, lambda: around.writer.committing),
             clock=around.clock,
             on_change=self._changed,
             on_event=around.on_event,
             on_up=around.on_link,
-            unreached_since=around.unreached_since,
-            sent=around.sent,
-            under_way=around.under_way if network.scope == "system" else lambda: 0,
             may_be_better=self.cellular.may_be_better,
         )
         self._commands = NetworkCommands(self.network)

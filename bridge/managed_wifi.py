@@ -5,7 +5,6 @@ from typing import Any
 
 from bridge.adapters.wifi import Wifi
 from bridge.errors import OperationError
-from bridge.flow.demand import Demand
 from bridge.flow.network import Network
 from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.sampler import Sampler
@@ -29,17 +28,14 @@ class ManagedWifi:
         )
         self.network = Network(
             self._wifi,
+            around.traffic(),
             kind="wifi",
             interface=wanted.interface,
             autoconnect=wanted.autoconnect,
-            pending=Demand(around.outbox, around.paused, lambda: around.writer.committing),
             clock=around.clock,
             on_change=self._changed,
             on_event=around.on_event,
             on_up=around.on_link,
-            unreached_since=around.unreached_since,
-            sent=around.sent,
-            under_way=around.under_way if wanted.scope == "system" else lambda: 0,
         )
         self._commands = NetworkCommands(self.network)
         self._sampler = Sampler("wifi", self._sample, wanted.poll)

@@ -8,8 +8,7 @@ modem announces wakes it. While the port is lent to a dialler nothing is asked.
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
 
 from bridge.core import link, recovery
 from bridge.core.messages import Now
@@ -18,6 +17,7 @@ from bridge.core.pulse import Pulse
 from bridge.core.recovery import Rung
 from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
 from bridge.flow.climber import Climber
+from bridge.flow.hardware import Hardware, Modem
 from bridge.flow.waiting import Waiters
 
 log = logging.getLogger("modem")
@@ -32,53 +32,13 @@ ORDER_WAIT = 60.0
 """Seconds that an order waits for a modem that is being started."""
 
 
-class Modem(Protocol):
-    """What is needed of a modem."""
-
-    @property
-    def facts(self) -> Facts:
-        """All that is known now."""
-
-    @property
-    def sim_problem(self) -> str | None:
-        """What somebody must do about the SIM."""
-
-    async def start(self, path: str, *, radio: bool = True) -> None:
-        """Open the port and set the modem up; raises `ModemGone` and `ModemSilent`."""
-
-    def close(self) -> None:
-        """Let go of the port."""
-
-    async def poll(self) -> None:
-        """Ask for signal and state; raises `ModemGone` and `ModemSilent`."""
-
-    async def probe(self, timeout: float = 3.0) -> bool:
-        """Whether it answers."""
-
-    async def radio(self, on: bool) -> None:
-        """Switch the radio."""
-
-    async def soft_reset(self) -> None:
-        """Switch the radio off and on."""
-
-    async def reset(self) -> None:
-        """Restart the modem."""
-
-    async def prepare_data(self, apn: str) -> None:
-        """Set the APN."""
-
-
 class Keeper:
     """Owns the modem; lives in the event loop's thread."""
 
     def __init__(
         self,
+        hardware: Hardware,
         *,
-        find: Callable[[], Place | None],
-        make: Callable[[Place, Callable[[Facts], None], Callable[[str], None]], Modem],
-        power: Callable[[Place], Awaitable[None]],
-        missing: str,
-        can_power: Callable[[Place], bool],
         poll: float,
         clock: Callable[[], Now],
         on_change: Callable[[], None],
@@ -87,28 +47,21 @@ class Keeper:
         link_up: Callable[[], bool],
         limits: recovery.Limits | None = None,
     ) -> None:
-        """``make`` gets the place, whom to tell facts, and whom to tell a lost port.
-
-        ``missing`` is the text of the trouble when no modem is found; ``can_power`` tells whether ``power``
-        can switch the modem there; ``poll`` in seconds.
-        """
+        """``poll`` is in seconds."""
         self.place: Place | None = None
         self.modem: Modem | None = None
         """The modem, while it is started and its port is ours."""
         self.facts = Facts()
         self.radio = True
-        self._find = find
-        self._make = make
-        self._power = power
-        self._missing = missing
+        self._hardware = hardware
         self._poll = poll
         self._clock = clock
         self._on_change = on_change
         self._on_started = on_started
         self._climber = Climber(
-            can_power=can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
+            can_power=hardware.can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
         )
-        self._absent: str | None = missing
+        self._absent: str | None = hardware.missing
         """Why there is no modem."""
         self._answers: bool | None = None
         self._link_failures = 0
@@ -246,9 +199,9 @@ class Keeper:
             await self._ask(self.modem)
 
     async def _start(self) -> None:
-        place = self._find()
+        place = self._hardware.find()
         if place is None:
-            self._gone(self._missing)
+            self._gone(self._hardware.missing)
             return
         if place != self.place:
             log.info("the modem is at %s", place.at)
@@ -288,7 +241,7 @@ class Keeper:
             if self._last is modem:
                 self._lost(reason)
 
-        modem = self._make(place, took_facts, lost)
+        modem = self._hardware.make(place, took_facts, lost)
         return modem
 
     async def _ask(self, modem: Modem) -> None:
@@ -353,7 +306,7 @@ class Keeper:
         else:
             self._drop("the modem is being recovered")
         if rung is Rung.POWER and place:
-            await self._power(place)
+            await self._hardware.power(place)
 
     # -- what happens ------------------------------------------------------------------------------------
 

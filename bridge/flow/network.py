@@ -9,23 +9,21 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from bridge.core.link import LIFE, Code, Phase, Step, Trouble, Verdict, judge
 from bridge.core.messages import Now
 from bridge.core.modem import Link
 from bridge.core.pulse import Pulse
 from bridge.errors import BridgeError, LinkError, OperationError
+from bridge.flow.connector import Connector
 from bridge.flow.pacing import Attempts, Staleness
+from bridge.flow.traffic import IDLE, Idleness, Traffic
 from bridge.flow.waiting import Waiters
 
 log = logging.getLogger("network")
 
 DIAL_TIMEOUT = 200.0
 """Seconds that an attempt may take; a SARA-R410 needs up to 122 [hologram-python 0.10]."""
-
-IDLE = 30.0
-"""Seconds without anything to send after which a link on demand is hung up."""
 
 ENDING = 5.0
 """Seconds that what is being sent gets to end before a link is hung up that stands: what is cut off is sent
@@ -35,57 +33,25 @@ LOOK = 30.0
 """Seconds between looks at a link that stands."""
 
 
-class Connector(Protocol):
-    """What makes the link: pppd, a modem's own sockets, or Wi-Fi."""
-
-    @property
-    def link(self) -> Link | None:
-        """The link, while it stands."""
-
-    async def connect(self, timeout: float) -> Link:
-        """Bring it up within ``timeout`` seconds; raises `LinkError` or `ModemError`."""
-
-    async def disconnect(self) -> None:
-        """Take it down; fine when there is none."""
-
-    async def close(self) -> None:
-        """Let go of it at the end of the process."""
-
-    async def order(self, command: str) -> str:
-        """Carry out ``reset``, ``radio_on`` or ``radio_off``; return what was done."""
-
-    def trouble(self) -> Trouble | None:
-        """What rules a link out for now."""
-
-    def failed(self, failures: int) -> None:
-        """Told after so many failed attempts in a row; 0: the link is not wanted any more."""
-
-
 class Network:
     """Owns the link; lives in the event loop's thread."""
 
     def __init__(
         self,
         connector: Connector,
+        traffic: Traffic,
         *,
         kind: str,
         interface: str,
         autoconnect: bool | str,
-        pending: Callable[[], bool],
         clock: Callable[[], Now],
         on_change: Callable[[], None],
         on_event: Callable[..., None],
         on_up: Callable[[], None],
-        unreached_since: Callable[[], float | None] = lambda: None,
-        sent: Callable[[], int] = lambda: 0,
-        under_way: Callable[[], int] = lambda: 0,
         may_be_better: Callable[[bool], bool] = lambda _: False,
     ) -> None:
-        """``kind`` is ``cellular`` or ``wifi``; ``pending`` says whether anything waits to be sent.
+        """``kind`` is ``cellular`` or ``wifi``.
 
-        ``sent`` counts what was sent: a message may come and go between two looks at ``pending``.
-        ``under_way`` is how many messages are being sent.
-        ``unreached_since`` returns since when, in monotonic seconds, nothing was reached over the link.
         ``may_be_better`` says whether it is time to try for a better link than the one that stands; it gets
         whether nothing is being sent.
         """
@@ -98,29 +64,26 @@ class Network:
         """How the last attempt ended, while a link is wanted."""
         self.radio = True
         self._connector = connector
+        self._traffic = traffic
         self._autoconnect = autoconnect
         self._wanted = autoconnect is True
         """It is to be up, whatever there is to send."""
         self._on_demand = autoconnect == "on_demand"
         """What waits to be sent brings it up; not after `disconnect`, until `connect`."""
-        self._pending = pending
-        self._sent = sent
-        self._under_way = under_way
         self._may_be_better = may_be_better
         self._stands = False
         """The link that is to be hung up carries still."""
-        self._counted = 0
         self._clock = clock
         self._on_change = on_change
         self._on_event = on_event
         self._on_up = on_up
         self._attempts = Attempts(kind, clock)
-        self._staleness = Staleness(clock, unreached_since)
+        self._staleness = Staleness(clock, traffic.unreached_since)
+        self._idleness = Idleness(traffic, clock)
         self._wake = asyncio.Event()
         self._waiters = Waiters()
         self._attempt: asyncio.Task[Link] | None = None
         self._evidence: Trouble | None = None
-        self._busy_at = 0.0
         self._timeout: float | None = None
         self._turns = 0
         self._turning = False
@@ -266,12 +229,12 @@ class Network:
             await self._hang_up()
         elif self.phase is Phase.DISCONNECTED and self._should_dial():
             await self._dial()
-        elif self.up and self._on_demand and self._idle():
+        elif self.up and self._on_demand and self._idleness.look():
             log.info("hanging up: nothing was sent for %g s", IDLE)
             self.hang_up()
         elif self.up and self._staleness.look():
             self.lost("nothing was reached over it for a long time; it is made anew")
-        elif self.up and self._may_be_better(not self._under_way()):
+        elif self.up and self._may_be_better(not self._traffic.under_way()):
             log.info("hanging up: a better link is tried")
             self.hang_up("a better link is tried")
 
@@ -292,20 +255,13 @@ class Network:
         """Let what is under way end; nothing new is begun, as the link is not up any more."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ENDING):
-                while self._under_way() and self._connector.link is not None:
+                while self._traffic.under_way() and self._connector.link is not None:
                     await asyncio.sleep(0.05)
 
     def _should_dial(self) -> bool:
-        wanted = self._wanted or (self._on_demand and self._pending())
+        wanted = self._wanted or (self._on_demand and self._traffic.pending())
         may = self.radio and not self._holding and not self._stopping
         return wanted and may and not self._attempts.wait
-
-    def _idle(self) -> bool:
-        now = self._clock().mono
-        sent, self._counted = self._counted, self._sent()
-        if self._pending() or sent != self._counted:
-            self._busy_at = now
-        return now - self._busy_at >= IDLE
 
     def _pause(self) -> float | None:
         """Seconds until the driver has to look again."""
@@ -356,10 +312,10 @@ class Network:
     def _came_up(self, link: Link) -> None:
         self._attempts.came_up()
         self._staleness.came_up()
+        self._idleness.came_up()
         self.failure = None
         if self._on_demand:  # `connect` has had its way
             self._wanted = False
-        self._busy_at = self._clock().mono
         self.since = self._clock().wall
         self._move(Step.UP)
         where = {"interface": link.interface, "local_ip": link.local_ip}

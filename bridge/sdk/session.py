@@ -19,9 +19,11 @@ from bridge.core.modem import Facts, Identity, Link, Place
 from bridge.errors import BridgeError, LinkError
 from bridge.errors import ModemError as CoreModemError
 from bridge.flow.cellular import Cellular
+from bridge.flow.hardware import Hardware
 from bridge.flow.keeper import Keeper
 from bridge.flow.network import Network
 from bridge.flow.network_commands import NetworkCommands
+from bridge.flow.traffic import Traffic
 from bridge.protocol.dial import Scope
 from bridge.protocol.modems import by_interface
 from bridge.protocol.sms.listing import read_notice
@@ -39,6 +41,9 @@ START_WAIT = 40.0
 
 SOCKETS_WAIT = 150.0
 """Seconds that a modem may take to have its sockets ready."""
+
+MISSING = "Modem not detected"
+"""What is said where no modem is found."""
 
 POLL = 60.0
 """Seconds between looks at the modem that nobody asked for."""
@@ -72,35 +77,45 @@ class Session:
         self._listener: Listener | None = None
         self._texts = ModemInbox(self._port)
         self._tasks: list[asyncio.Task[None]] = []
-        self.keeper = Keeper(
-            find=self._find,
-            make=self._make,
-            power=_no_power,
-            missing="Modem not detected",
-            can_power=lambda _: False,
+        self.keeper = self._new_keeper()
+        self.cellular = Cellular(
+            self.keeper, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
+        )
+        self.network = self._new_network()
+        self.command = NetworkCommands(self.network).carry_out
+        """Carries out a command about the link or the modem; raises `BridgeError`."""
+
+    def _new_keeper(self) -> Keeper:
+        """Return what finds the modem and asks it, but never switches it off."""
+        return Keeper(
+            Hardware(
+                find=self._find,
+                missing=MISSING,
+                make=self._make,
+                power=_no_power,
+                can_power=lambda _: False,
+            ),
             poll=POLL,
             clock=read_clock,
             on_change=self._changed,
             on_started=lambda: None,
-            on_event=on_event,
+            on_event=self._on_event,
             link_up=lambda: self.network.up,
         )
-        self.cellular = Cellular(
-            self.keeper, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
-        )
-        self.network = Network(
+
+    def _new_network(self) -> Network:
+        """Return what dials when it is told to, and by itself never."""
+        return Network(
             self.cellular,
+            Traffic(pending=lambda: False),
             kind="cellular",
-            interface=wish.interface,
+            interface=self._wish.interface,
             autoconnect=False,
-            pending=lambda: False,
             clock=read_clock,
             on_change=self._changed,
-            on_event=on_event,
-            on_up=on_change,
+            on_event=self._on_event,
+            on_up=self._on_change,
         )
-        self.command = NetworkCommands(self.network).carry_out
-        """Carries out a command about the link or the modem; raises `BridgeError`."""
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -113,7 +128,7 @@ class Session:
         place = self._find()
         if place is None:
             where = f": {self._wish.device} is not there" if self._wish.device else ""
-            raise NetworkError(f"Modem not detected{where}")
+            raise NetworkError(f"{MISSING}{where}")
         check_free(place.at)
         self._tasks = [self._loop.create_task(work) for work in (self.keeper.run(), self.network.run())]
         for task in self._tasks:
@@ -133,7 +148,7 @@ class Session:
 
     def _problem(self) -> str | None:
         found = self.keeper.trouble()
-        if found is None or found.text == "Modem not detected" or found.code is not Code.CLOUD_ERR_CONNECT:
+        if found is None or found.text == MISSING or found.code is not Code.CLOUD_ERR_CONNECT:
             return None
         return found.text
 
@@ -143,12 +158,9 @@ class Session:
 
     async def close(self) -> None:
         """Hang up and let go of the modem."""
-        self._want_sockets = False
         if self._again:
             self._again.cancel()
-        if self._own_sockets and self._sockets:
-            self._own_sockets = False
-            await _quietly(self._sockets.bring_down())
+        await self._let_go_of_sockets()
         await self.network.stop()
         for task in self._tasks:
             task.cancel()
@@ -197,10 +209,7 @@ class Session:
 
     async def connect(self, timeout: float) -> Link | None:
         """Bring the link up; raises `BridgeError`."""
-        self._want_sockets = False
-        if self._own_sockets and self._sockets:
-            self._own_sockets = False
-            await _quietly(self._sockets.bring_down())
+        await self._let_go_of_sockets()
         try:
             await self.command("connect", timeout)
         except BridgeError:
@@ -210,10 +219,7 @@ class Session:
 
     async def disconnect(self) -> None:
         """Take the link down; raises `BridgeError`."""
-        self._want_sockets = False
-        if self._own_sockets and self._sockets:
-            self._own_sockets = False
-            await _quietly(self._sockets.bring_down())
+        await self._let_go_of_sockets()
         await self.command("disconnect", None)
 
     @property
@@ -259,6 +265,13 @@ class Session:
             raise LinkError(f"the modem's sockets were not ready within {SOCKETS_WAIT:g} s") from None
         self._own_sockets = True
         self._on_change()
+
+    async def _let_go_of_sockets(self) -> None:
+        """Nobody wants them any more: a link takes their place, or nothing."""
+        self._want_sockets = False
+        if self._own_sockets and self._sockets:
+            self._own_sockets = False
+            await _quietly(self._sockets.bring_down())
 
     async def _sockets_again(self) -> None:
         """Runs after a change; what fails waits for the next."""

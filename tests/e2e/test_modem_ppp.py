@@ -26,9 +26,11 @@ from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place
 from bridge.errors import LinkError
 from bridge.flow.cellular import Cellular
+from bridge.flow.hardware import Hardware
 from bridge.flow.keeper import Keeper as ModemKeeper
 from bridge.flow.network import Network
 from bridge.flow.network_commands import NetworkCommands
+from bridge.flow.traffic import Traffic
 from bridge.protocol.modems import by_interface
 from bridge.store.clock import read_clock
 from tests.adapters.test_pppd import UP, write_ip, write_program
@@ -66,11 +68,13 @@ class Rig:
         self.under_way = 0
         self.sockets: Sockets | None = None
         self.keeper = ModemKeeper(
-            find=Finder(self.interface, (str(sim.at), str(sim.dial))),
-            make=self._make,
-            power=self._power,
-            missing="no modem",
-            can_power=lambda _: False,
+            Hardware(
+                find=Finder(self.interface, (str(sim.at), str(sim.dial))),
+                missing="no modem",
+                make=self._make,
+                power=self._power,
+                can_power=lambda _: False,
+            ),
             poll=60.0,
             clock=read_clock,
             on_change=lambda: self.network.changed_facts(),  # noqa: PLW0108  # made below
@@ -82,15 +86,14 @@ class Rig:
         self.cellular = Cellular(self.keeper, dialler, self._usable, "hologram", ppp_again=AGAIN)
         self.network = Network(
             self.cellular,
+            Traffic(pending=lambda: self.pending, under_way=lambda: self.under_way),
             kind="cellular",
             interface=self.interface,
             autoconnect="on_demand",  # which looks at the link each second
-            pending=lambda: self.pending,
             clock=_hasty,
             on_change=lambda: None,
             on_event=self._event,
             on_up=lambda: None,
-            under_way=lambda: self.under_way,
             may_be_better=self.cellular.may_be_better,
         )
         self.commands = NetworkCommands(self.network)

@@ -11,6 +11,7 @@ from bridge.core.messages import Now
 from bridge.core.modem import Facts, Link, Place, Registration, Sim
 from bridge.errors import BridgeError, LinkError, ModemError, ModemGone, ModemSilent, PortHeld
 from bridge.flow.cellular import FAILURES_TO_SOCKETS, Cellular
+from bridge.flow.hardware import Hardware
 from bridge.flow.keeper import Keeper
 
 HOME = Facts(Sim.READY, Registration.HOME)
@@ -99,11 +100,13 @@ class Rig:
         self.in_between: Callable[[], None] = lambda: None
         self.modems: list[Modem] = []
         self.keeper = Keeper(
-            find=lambda: place,
-            make=self._make,
-            power=self._no_power,
-            missing="no modem",
-            can_power=lambda _: False,
+            Hardware(
+                find=lambda: place,
+                missing="no modem",
+                make=self._make,
+                power=self._no_power,
+                can_power=lambda _: False,
+            ),
             poll=60,
             clock=lambda: Now(1.7e9, asyncio.get_running_loop().time()),
             on_change=lambda: None,

@@ -9,6 +9,7 @@ import pytest
 from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
 from bridge.flow.demand import Demand
 from bridge.flow.network import Network
+from bridge.flow.traffic import Traffic
 from tests.flow.test_network import Wire
 from tests.store.box import Box, message
 
@@ -63,10 +64,10 @@ def test_a_paused_outbox_is_no_reason_to_dial(box: Box) -> None:
     wire = Wire()
     network = Network(
         wire,
+        Traffic(pending=Demand(box.outbox, lambda: paused[0], lambda: False)),
         kind="cellular",
         interface="cellular",
         autoconnect="on_demand",
-        pending=Demand(box.outbox, lambda: paused[0], lambda: False),
         clock=wire.clock,
         on_change=lambda: None,
         on_event=lambda *_, **__: None,

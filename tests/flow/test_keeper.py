@@ -12,6 +12,7 @@ from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place, Registration, Signal, Sim
 from bridge.core.recovery import Limits
 from bridge.errors import AtRefused, BridgeError, ModemGone, ModemSilent, OperationError
+from bridge.flow.hardware import Hardware
 from bridge.flow.keeper import Keeper
 
 HOME = Facts(Sim.READY, Registration.HOME, operator="Vodafone", signal=Signal(-77, 58))
@@ -102,11 +103,13 @@ class Rig:
         self.link_up = False
         self.place = place
         self.keeper = Keeper(
-            find=lambda: self.place if self.there else None,
-            make=self._make,
-            power=self._power,
-            missing="no modem",
-            can_power=lambda _: self.can_power,
+            Hardware(
+                find=lambda: self.place if self.there else None,
+                missing="no modem",
+                make=self._make,
+                power=self._power,
+                can_power=lambda _: self.can_power,
+            ),
             poll=60,
             clock=lambda: Now(1.7e9 + self.mono, self.mono),
             on_change=lambda: None,

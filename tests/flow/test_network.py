@@ -13,9 +13,10 @@ from bridge.core.link import Code, Phase, Trouble
 from bridge.core.messages import Now
 from bridge.core.modem import Link
 from bridge.errors import LinkError, OperationError
-from bridge.flow.network import DIAL_TIMEOUT, IDLE, Network
+from bridge.flow.network import DIAL_TIMEOUT, Network
 from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.pacing import STALE, STEADY
+from bridge.flow.traffic import IDLE, Traffic
 from bridge.flow.waiting import Waiters
 
 LINK = Link("ppp0", "10.0.0.2", "10.0.0.1")
@@ -98,17 +99,19 @@ class Rig:
         self.under_way = 0
         self.network = Network(
             wire,
+            Traffic(
+                pending=lambda: self.pending,
+                sent=lambda: self.sent,
+                under_way=lambda: self.under_way,
+                unreached_since=lambda: wire.unreached,
+            ),
             kind="cellular",
             interface="cellular",
             autoconnect=autoconnect,
-            pending=lambda: self.pending,
             clock=wire.clock,
             on_change=lambda: None,
             on_event=lambda event, **_: self.events.append(event),
             on_up=lambda: self.events.append("up"),
-            unreached_since=lambda: wire.unreached,
-            sent=lambda: self.sent,
-            under_way=lambda: self.under_way,
         )
         self.command = NetworkCommands(self.network).carry_out
 

@@ -20,6 +20,7 @@ from bridge.core.modem import Place
 from bridge.core.pulse import Part, Pulse
 from bridge.core.routing import Router
 from bridge.errors import LinkError
+from bridge.flow.hardware import Hardware
 from bridge.flow.intake import Intake, Policy
 from bridge.flow.keeper import Keeper
 from bridge.flow.names import Names
@@ -380,11 +381,13 @@ def keeper(place: Place | None, clock: Clock) -> Keeper:
     async def power(_: Place) -> None: ...
 
     return Keeper(
-        find=lambda: place,
-        make=lambda *_: _HangingModem(),  # type: ignore[arg-type]  # it never gets further
-        power=power,
-        missing="no modem",
-        can_power=lambda _: False,
+        Hardware(
+            find=lambda: place,
+            missing="no modem",
+            make=lambda *_: _HangingModem(),  # type: ignore[arg-type]  # it never gets further
+            power=power,
+            can_power=lambda _: False,
+        ),
         poll=60.0,
         clock=clock,
         on_change=lambda: None,
