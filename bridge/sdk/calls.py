@@ -14,6 +14,9 @@ from bridge.sdk.errors import HologramError
 from bridge.sdk.response import Response
 from bridge.store.outbox import Outbox
 
+TIMEOUT = 5.0
+"""Seconds of silence after which an exchange is given up, unless the call says otherwise."""
+
 END_WAIT = 8.0
 """Seconds for what is under way to end."""
 
@@ -97,7 +100,7 @@ class Outcomes(Results):
 
 
 class Turn:
-    """Speaks for one message, and lets the post see what became of each try."""
+    """Speaks for one message, and has what became of each try judged."""
 
     def __init__(self, speaker: Speaker, judge: Callable[[Queued, float, Reading], Reading]) -> None:
         """``judge`` gets the message, when its exchange began in monotonic seconds, and what came of it."""
@@ -114,6 +117,6 @@ class Turn:
         return self._speaker.job(queued)
 
     def read(self, outcome: Outcome) -> Reading:
-        """Return what an exchange meant, after the post's judgement."""
+        """Return what an exchange meant, after the judgement."""
         assert self._queued is not None  # `job` comes first
         return self._judge(self._queued, self._began, self._speaker.read(outcome))

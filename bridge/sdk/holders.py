@@ -75,5 +75,7 @@ def _open_by(process: Path) -> set[str]:
         for link in (process / "fd").iterdir():
             found.add(os.readlink(link))  # noqa: PTH115  # the text of the link, which names no file
     except OSError:
-        pass  # another user's process, or one that has ended
+        # Another user's process, which only root may look into, or one that has ended and holds nothing. What
+        # was read until then counts; a holder that is not found is reported as one that cannot be seen.
+        pass
     return found

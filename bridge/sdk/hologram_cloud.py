@@ -10,12 +10,11 @@ from bridge.errors import InvalidCommand
 from bridge.flow.speakers import CloudAccess
 from bridge.protocol.cloud import SMS_LIMIT, check_sms_body
 from bridge.sdk import identity
-from bridge.sdk.calls import Wanted
+from bridge.sdk.calls import TIMEOUT, Wanted
 from bridge.sdk.custom_cloud import CustomCloud, payload_of
 from bridge.sdk.errors import AuthenticationError, HologramError
 from bridge.sdk.identity import Authentication
 from bridge.sdk.places import CLOUD, INBOUND, cloud_address, inbound_address
-from bridge.sdk.post import TIMEOUT
 from bridge.sdk.response import (
     ERR_OK,
     ERR_PAYLOADINVALID,

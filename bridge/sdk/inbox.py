@@ -151,5 +151,5 @@ async def _end(listener: Listener) -> None:
             while not listener.idle:
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        pass
+        pass  # a message that is not whole by now was never the script's: the reset tells its sender so
     listener.close()

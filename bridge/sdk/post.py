@@ -1,15 +1,13 @@
 """The post: the outbox beside the script and the uplink that empties it, for calls that wait.
 
 It is put together from the bridge's own parts, as `bridge.app` puts the daemon together; what differs is who
-waits for the outcome. A send is first made durable, then tried. While its call waits, the cloud's word is
-final: the caller hears the code and decides. Where there is no word (no network, no answer) the call ends,
-the message stays, and it is tried again by the uplink's own rules until it is delivered, by this run of the
-script or a later one.
+waits for the outcome (`bridge.sdk.waiting`), and whose the way to the cloud is (`bridge.sdk.senders`). A send
+is first made durable, then tried; what its call does not see delivered is tried again by the uplink's own
+rules until it is, by this run of the script or a later one.
 """
 
 import contextlib
 import logging
-import math
 import secrets
 import sqlite3
 import threading
@@ -22,18 +20,16 @@ from bridge.adapters.resolver import Resolver
 from bridge.adapters.tcp import TcpCarrier
 from bridge.adapters.threads import Worker
 from bridge.core.destination import Condition, Destination
-from bridge.core.exchange import Carrier
-from bridge.core.messages import Channel, Endpoint, Lane, Message, Priority, Queued, Result, State
-from bridge.core.retry import Kind, Reading
+from bridge.core.messages import Endpoint, Lane, Message, Priority
 from bridge.errors import BridgeError, StoreDamaged, StoreInUse
-from bridge.flow.speakers import CloudSpeaker, SmsSpeaker, Speaker
-from bridge.flow.uplink import Line, Uplink
+from bridge.flow.uplink import Uplink
 from bridge.sdk import holders
-from bridge.sdk.calls import END_WAIT, Call, Outcomes, Sender, Turn, Wanted
+from bridge.sdk.calls import END_WAIT, Call, Outcomes, Sender, Wanted
 from bridge.sdk.errors import HologramError
-from bridge.sdk.raw import RawSpeaker
-from bridge.sdk.response import ERR_AUTHINVALID, ERR_UNKNOWN, Response, kept, of_answer, of_code
-from bridge.sdk.runtime import at_end, dispatcher, runtime
+from bridge.sdk.response import Response, kept
+from bridge.sdk.runtime import at_end, runtime
+from bridge.sdk.senders import Senders, Ways
+from bridge.sdk.waiting import Calls
 from bridge.store.clock import read_clock
 from bridge.store.database import Lock, boot_id, translate
 from bridge.store.files import mark_suspect, open_store
@@ -42,9 +38,6 @@ from bridge.store.reserve import Reserve
 from bridge.store.writer import Writer
 
 log = logging.getLogger("Hologram")
-
-TIMEOUT = 5.0
-"""Seconds of silence after which an exchange is given up, unless the call says otherwise."""
 
 SLOTS = 4
 """Messages under way to one destination at once."""
@@ -67,15 +60,9 @@ class Post:
         self.path = path
         self._runtime = runtime()
         self._lock = _lock_store(path)
-        self._accounts: list[Sender] = []
-        """Who is behind the endpoints of the cloud, by the number in them."""
-        self._last: Sender | None = None
-        self._calls: dict[str, Call] = {}
-        self._owners: dict[str, Sender] = {}
-        """Who sent what is kept, by message id."""
-        self._failures = 0
+        self._senders = Senders()
+        self._calls = Calls(self._senders, try_again=lambda: self._runtime.loop.call_soon(self._uplink.flush))
         self._started = False
-        self._users = 0
         try:
             self._runtime.call(self._open)
         except BaseException:
@@ -101,17 +88,22 @@ class Post:
             on_full=self._full,
             aside=Worker(loop, "commit").run,
         )
-        self._carrier: Carrier = TcpCarrier(loop, Resolver(loop))
+        self._ways = Ways(
+            self._senders,
+            TcpCarrier(loop, Resolver(loop)),
+            timeout=self._calls.timeout,
+            judge=self._calls.judge,
+        )
         self._uplink = Uplink(
             self._outbox,
             self._writer,
-            Outcomes(self._outbox, read_clock, self._ended),
-            self,
+            Outcomes(self._outbox, read_clock, self._calls.ended),
+            self._ways,
             slots=SLOTS,
             clock=read_clock,
             timer=loop,
-            on_condition=self._condition,
-            on_event=self._event,
+            on_condition=_tell_of,
+            on_event=self._calls.happened,
         )
         if self._outbox.ledger.messages:
             log.info("%d messages of an earlier run are still to be sent", self._outbox.ledger.messages)
@@ -130,22 +122,11 @@ class Post:
 
         Those that are the same device to the cloud share an account, and the newest speaks for it.
         """
-        return self._runtime.call(self._attach, sender)
+        return self._runtime.call(self._senders.join, sender)
 
     def detach(self) -> bool:
         """One of those who send is done; return whether nobody is left."""
-        self._users -= 1
-        return self._users <= 0
-
-    def _attach(self, sender: Sender) -> int:
-        self._users += 1
-        self._last = sender
-        for number, other in enumerate(self._accounts):
-            if other.identity() == sender.identity():
-                self._accounts[number] = sender
-                return number
-        self._accounts.append(sender)
-        return len(self._accounts) - 1
+        return self._senders.leave()
 
     def send(
         self, sender: Sender, account: int, wanted: Wanted, timeout: float, on_event: Callable[[str], None]
@@ -162,7 +143,7 @@ class Post:
         try:
             response = call.wait(on_event)
         finally:
-            self._runtime.soon(self._calls.pop, message.id, None)
+            self._runtime.soon(self._calls.forget, message.id)
         return kept("no outcome in time") if response is None else response
 
     def drain(self, seconds: float) -> bool:
@@ -181,11 +162,11 @@ class Post:
     def _try_everything(self) -> int:
         self._start()
         self._uplink.flush()
-        return self._failures
+        return self._calls.failures
 
     def _left(self) -> tuple[bool, int]:
         """Whether anything is left that can go, and how many tries have failed."""
-        return any(self.ready(endpoint) for endpoint in self._outbox.endpoints()), self._failures
+        return any(self._ways.ready(endpoint) for endpoint in self._outbox.endpoints()), self._calls.failures
 
     def network_changed(self) -> None:
         """The network came or went: what waits may go, or must not be tried."""
@@ -201,9 +182,9 @@ class Post:
 
     def _take(self, message: Message, call: Call) -> None:
         if self._writer.full:
-            call.notes.put(HologramError(f"the disk is full: the message is not taken ({self.path})"))
+            self._calls.fail(message.id, call, f"the disk is full: the message is not taken ({self.path})")
             return
-        self._calls[message.id] = call
+        self._calls.begin(message.id, call)
         self._writer.grow(
             partial(self._outbox.accept, message),
             partial(self._taken, message, call),
@@ -213,127 +194,34 @@ class Post:
     def _taken(self, message: Message, call: Call, acceptance: Acceptance) -> None:
         call.taken = True
         if acceptance.verdict is not Verdict.STORED:
-            self._calls.pop(message.id, None)
-            call.notes.put(HologramError(f"the outbox {self.path} is full: {self._outbox.ledger.messages}"))
+            text = f"the outbox {self.path} is full: {self._outbox.ledger.messages}"
+            self._calls.fail(message.id, call, text)
             return
         self._start()
         endpoint = message.lane.endpoint
         self._uplink.wake(endpoint)
-        if not self.ready(endpoint):
-            self._keep(lambda other: other is call, kept("the network is down"))
+        if not self._ways.ready(endpoint):
+            self._calls.keep(lambda other: other is call, kept("the network is down"))
         elif self._outbox.next_wake() or self._uplink.conditions[endpoint].condition is not Condition.UP:
             self._uplink.flush()  # who calls wants it tried now, whatever waited before
 
-    # -- out: `bridge.flow.uplink.Ways` ------------------------------------------------------------------
-
-    def _sender(self, endpoint: Endpoint) -> Sender | None:
-        """Return who sends to ``endpoint`` in this run of the script."""
-        if endpoint.host:
-            return self._last
-        return self._accounts[endpoint.port] if endpoint.port < len(self._accounts) else None
-
-    def ready(self, endpoint: Endpoint) -> bool:
-        """Whether the way there is not known to be closed."""
-        sender = self._sender(endpoint)
-        if sender is None or not sender.network_up():
-            return False
-        return endpoint.channel is Channel.TCP or sender.access() is not None
-
-    def line(self, endpoint: Endpoint) -> Line:
-        """Return the way there."""
-        sender = self._sender(endpoint)
-        assert sender is not None  # `ready` said so
-        return Line(Turn(self._speaker(endpoint, sender), self._judge), sender.sockets() or self._carrier)
-
-    def _speaker(self, endpoint: Endpoint, sender: Sender) -> Speaker:
-        timeout = max(
-            (call.timeout for call in self._calls.values() if call.lane.endpoint == endpoint), default=TIMEOUT
-        )
-        if endpoint.channel is Channel.TCP:
-            return RawSpeaker(timeout)
-        access = sender.access()
-        assert access is not None  # `ready` said so
-        here = access._replace(timeout=timeout)
-        if endpoint.channel is Channel.SMS:
-            return SmsSpeaker(lambda: here)
-        return CloudSpeaker(lambda: here, read_clock)
-
-    def _judge(self, queued: Queued, began: float, reading: Reading) -> Reading:
-        """The cloud's word is final for a call that waits; without a word, calls need not wait longer."""
-        if reading.kind is Kind.ACCEPTED:
-            return reading
-        if queued.id in self._calls and reading.code is not None:
-            return reading if reading.kind is Kind.DOUBTFUL else reading._replace(kind=Kind.REFUSED)
-        lane = queued.lane
-        if reading.kind is Kind.UNREACHED:
-            self._keep(_to(lane.endpoint), kept(reading.description), began)
-        elif reading.kind is Kind.HELD:  # nothing goes with these credentials
-            response = of_code(ERR_AUTHINVALID).but_kept(reading.description)
-            self._keep(_to(lane.endpoint), response, began)
-        elif reading.kind is Kind.UNANSWERED:
-            self._keep(lambda call: call.lane == lane, kept(reading.description), began)
-        return reading
-
-    def _keep(self, concerned: Callable[[Call], bool], response: Response, began: float = math.inf) -> None:
-        """End the calls whose messages wait for better times.
-
-        What an exchange found that ``began`` before a call says nothing of it: the credentials, or the
-        network, may be others now. That call's message is tried.
-        """
-        self._failures += 1
-        for message_id, call in tuple(self._calls.items()):
-            if concerned(call) and call.since <= began:
-                del self._calls[message_id]
-                self._owners[message_id] = call.sender
-                call.end(response)
-            elif concerned(call):
-                self._runtime.loop.call_soon(self._uplink.flush)
-
-    # -- what became of it -------------------------------------------------------------------------------
-
-    def _ended(self, result: Result) -> None:
-        response = _response(result)
-        call = self._calls.pop(result.id, None)
-        owner = self._owners.pop(result.id, self._last)
-        if call is not None:
-            call.end(response)
-        elif result.state is State.DELIVERED:
-            if owner is not None:
-                dispatcher().tell(partial(owner.delivered, response))
-        else:
-            log.error("a kept message is given up: %s (%s)", result.description, result.state.value)
-
-    def _event(self, event: str, **about: object) -> None:
-        message_id = str(about.get("id"))
-        call = self._calls.get(message_id)
-        owner = self._owners.get(message_id, self._last)
-        if call is not None:
-            call.notes.put(event)
-        elif owner is not None:
-            dispatcher().tell(partial(owner.happened, event))
-
-    def _condition(self, endpoint: Endpoint, destination: Destination) -> None:
-        where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
-        if destination.condition is not Condition.UP:
-            log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
+    # -- what goes wrong ---------------------------------------------------------------------------------
 
     def _full(self, full: bool) -> None:
         log.error("the disk is full: no message is taken" if full else "there is room on the disk again")
-        for message_id, call in tuple(self._calls.items()) if full else ():
-            if not call.taken:
-                del self._calls[message_id]
-                text = f"the disk is full: the message waits for room in memory alone ({self.path})"
-                call.notes.put(HologramError(text))
+        if full:
+            self._calls.fail_untaken(
+                f"the disk is full: the message waits for room in memory alone ({self.path})"
+            )
 
     def _broken(self, error: BaseException) -> None:
         """The loop's work failed: whoever sends next opens the store anew."""
-        for call in self._calls.values():
-            call.notes.put(error)
+        self._calls.broken(error)
         if isinstance(error, StoreDamaged) or (
             isinstance(error, sqlite3.Error) and isinstance(translate(error), StoreDamaged)
         ):
             mark_suspect(self.path)
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error):  # it may be what broke; what is durable stays in the file
             self._database.close()
         self._lock.release()
 
@@ -359,8 +247,10 @@ class Post:
         self._database.close()
 
 
-def _to(endpoint: Endpoint) -> Callable[[Call], bool]:
-    return lambda call: call.lane.endpoint == endpoint
+def _tell_of(endpoint: Endpoint, destination: Destination) -> None:
+    where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
+    if destination.condition is not Condition.UP:
+        log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
 
 
 def _lock_store(path: Path) -> Lock:
@@ -375,16 +265,6 @@ def _lock_store(path: Path) -> Lock:
         ) from None
     except BridgeError as exc:
         raise HologramError(f"{exc}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
-
-
-def _response(result: Result) -> Response:
-    if result.answer is not None:
-        return of_answer(result.answer)
-    if result.code is not None:
-        return of_code(result.code)
-    if result.state is State.UNCONFIRMED:
-        return of_code(ERR_UNKNOWN)
-    return Response(result.description)
 
 
 _posts: dict[Path, Post] = {}
