@@ -1,12 +1,11 @@
 """The command line: arguments in, exit code out."""
 
 import argparse
-import os
 import sys
 from importlib import import_module
 
 from bridge import __version__
-from bridge.errors import BridgeError
+from bridge.cli.ending import exit_code
 
 COMMANDS = ("run", "check_config", "doctor", "queue", "modem", "dial", "usb_power", "simulate")
 
@@ -27,19 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
     args = build_parser().parse_args(arguments)
-    try:
-        code: int = args.run(args)
-    except BridgeError as exc:
-        for line in str(exc).splitlines():
-            print(f"hologram-bridge: {line}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has enough; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+    return exit_code("hologram-bridge", lambda: args.run(args))
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ class Performance:
                 topic, payload = self._heard.get_nowait()
             lines += self._board.heard(topic, payload, time.time())
         except queue.Empty:
-            pass
+            pass  # all that came is on the board: only the next message was missing, and the next turn asks
         return lines
 
     def _arrivals(self) -> list[Line]:

@@ -2,15 +2,17 @@
 
 import argparse
 import logging
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bridge.errors import BridgeError, OperationError, UsageError
+from bridge.cli.ending import exit_code
+from bridge.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from bridge.sdk import HologramCloud
 
 DEFAULT_TIMEOUT = 5
 """Seconds before the socket closes if no response comes [Python SDK 0.3]."""
@@ -129,6 +131,20 @@ def no_outbox() -> Iterator[Path]:
             close(path)
 
 
+@contextmanager
+def hologram_cloud(args: argparse.Namespace, found: dict[str, str]) -> "Iterator[HologramCloud]":
+    """Give the cloud that the options name, with the credentials ``found`` and `no_outbox`."""
+    from bridge.sdk import HologramCloud
+
+    with no_outbox() as outbox:
+        cloud = HologramCloud(found, enable_inbound=False, authentication_type=args.authtype, outbox=outbox)
+        if args.host is not None:
+            cloud.send_host = args.host
+        if args.port is not None:
+            cloud.send_port = args.port
+        yield cloud
+
+
 def join_wifi(ssid: str | None) -> None:
     """Join the Wi-Fi network called ``ssid``, if one is given."""
     if not ssid:
@@ -145,14 +161,4 @@ def run(
     """Run a tool; return its exit code: 0 done, 1 failed, 2 usage. An error is one line on stderr."""
     args = options.parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if args.verbose else logging.CRITICAL)
-    try:
-        return work(args)
-    except BridgeError as exc:
-        for line in str(exc).splitlines() or [type(exc).__name__]:
-            print(f"{name}: {line}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return exit_code(name, lambda: work(args))

@@ -54,7 +54,7 @@ def _listen(host: str, port: int, timeout: float | None) -> int:
         try:
             _wait(timeout, lambda: _show_all(cloud.popReceivedMessage))
         except KeyboardInterrupt:
-            pass  # how it is ended by hand
+            pass  # how it is ended by hand; what has come in until now is still shown below
         finally:
             cloud.closeReceiveSocket()
             _show_all(cloud.popReceivedMessage)

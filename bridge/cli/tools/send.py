@@ -64,14 +64,7 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def _to_the_cloud(args: argparse.Namespace, found: dict[str, str]) -> int:
-    from bridge.sdk import HologramCloud
-
-    with common.no_outbox() as outbox:
-        cloud = HologramCloud(found, enable_inbound=False, authentication_type=args.authtype, outbox=outbox)
-        if args.host is not None:
-            cloud.send_host = args.host
-        if args.port is not None:
-            cloud.send_port = args.port
+    with common.hologram_cloud(args, found) as cloud:
         timeout = args.timeout or common.DEFAULT_TIMEOUT
         if args.repeat:
             return _repeat(args, cloud, timeout)

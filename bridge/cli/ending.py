@@ -1,0 +1,23 @@
+"""How a command ends, whichever it is: errors become one line each on stderr, and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from bridge.errors import BridgeError
+
+
+def exit_code(name: str, work: Callable[[], int]) -> int:
+    """Do ``work`` for the program called ``name``; return what it returned, or its error's exit code."""
+    try:
+        return work()
+    except BridgeError as exc:
+        for line in str(exc).splitlines() or [type(exc).__name__]:
+            print(f"{name}: {line}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
