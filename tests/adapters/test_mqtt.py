@@ -206,8 +206,8 @@ def test_the_last_will_speaks_after_a_crash_only(mosquitto: Mosquitto, client: C
             await asyncio.sleep(0)
         assert heard == [b"online"]
         async with session(settings(mosquitto), owner) as found:
-            assert found._sock is not None
-            found._sock.shutdown(2)  # what a crash looks like from outside
+            assert found._wire._sock is not None
+            found._wire._sock.shutdown(2)  # what a crash looks like from outside
             await until(lambda: heard == [b"online", b"offline"])
 
     asyncio.run(main())

@@ -1,0 +1,188 @@
+"""The wire between paho and the event loop: bytes are read and written when the socket is ready.
+
+paho's documented external-loop calls (``loop_read``, ``loop_write``) run here. What paho reads is collected
+first and handed on after paho has returned, so that what goes wrong in our code reaches our code.
+
+Everything runs in the loop's thread but for one call: when paho connects anew it closes what it still has of
+the connection before, in the thread that connects. That socket was detached long ago, and `Wire` ignores it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from bridge.adapters.lean import BufferedSocket, LeanClient
+
+READ_BURST = 256
+"""Packets read in one go, which one transaction then makes durable."""
+
+
+class Wire:
+    """Moves the bytes of a client's connections, one after the other."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        client: LeanClient,
+        *,
+        on_message: Callable[[paho.MQTTMessage], None],
+        on_published: Callable[[int, str | None], None],
+        on_lost: Callable[[str], None],
+        crowded: Callable[[Callable[[], None]], bool],
+    ) -> None:
+        """``on_published`` gets the packet id, and why the broker refused if it did.
+
+        ``on_lost`` gets why the connection cannot go on, empty where paho's ``on_disconnect`` has said it.
+        ``crowded`` says that too much came already; it calls back what it is given when there is room again.
+        """
+        self._loop = loop
+        self._client = client
+        self._message = on_message
+        self._confirm = on_published
+        self._lost = on_lost
+        self._crowded = crowded
+        self._inbox: list[paho.MQTTMessage] = []
+        self._published: list[tuple[int, str | None]] = []
+        self._sock: BufferedSocket | None = None
+        self._writing = False
+        self._flushing = False
+        self._paused = False
+        self.bursts = 0
+        """Times that something was read."""
+        client.on_message = self._on_message
+        client.on_socket_close = self._on_socket_close
+
+    # -- the socket --------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Take up the socket that paho has connected."""
+        sock: Any = self._client.socket()
+        if sock is None:
+            self._lost("")
+            return
+        self._sock = sock
+        self._paused = False
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self.flush()
+
+    def detach(self) -> None:
+        """Give the socket up and close it, whatever paho did with it."""
+        sock, self._sock = self._sock, None
+        self._unwatch(sock)
+        if sock is not None:
+            sock.close()
+        self._writing = False
+
+    def _unwatch(self, sock: Any) -> None:
+        if sock is not None and sock.fileno() >= 0:
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+
+    def _on_socket_close(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        """Paho closes sockets inside its calls: the loop must forget the number before it is used again."""
+        if sock is self._sock:
+            self._unwatch(sock)
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read from a connection that stands, until there is room again."""
+        return self._paused and self._sock is not None
+
+    def _readable(self) -> None:
+        if self._sock is None or self._paused:
+            return
+        self.bursts += 1
+        try:
+            self._read_burst()
+        except (ValueError, IndexError, MQTTException) as exc:  # a packet that is no MQTT
+            self._lost(f"the broker sent what is not MQTT: {exc}")
+        came = self._hand_on()
+        self.flush()
+        if came and self._sock is not None and self._sock.fileno() >= 0 and self._crowded(self._resume):
+            self._loop.remove_reader(self._sock.fileno())
+            self._paused = True
+
+    def _hand_on(self) -> bool:
+        """Tell what was collected; return whether there were messages."""
+        published, self._published = self._published, []
+        for mid, problem in published:
+            self._confirm(mid, problem)
+        inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            self._message(message)
+        return bool(inbox)
+
+    def _resume(self) -> None:
+        """Read on, if it is still the connection that was paused."""
+        if self._paused and self._sock is not None and self._sock.fileno() >= 0:
+            self._paused = False
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._readable()  # what was read ahead makes no socket readable
+
+    def _read_burst(self) -> None:
+        client, sock = self._client, self._sock
+        # Only here can a PUBACK be read. Left set, paho would build a reason and properties for each QoS 0
+        # publication as well, which costs more than publishing it.
+        client.on_publish = self._on_publish
+        try:
+            self._read_packets(client, sock)
+        finally:
+            client.on_publish = None
+
+    def _read_packets(self, client: paho.Client, sock: Any) -> None:
+        for _ in range(READ_BURST):
+            if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS or sock.fileno() < 0:
+                self._lost("")
+                return
+            if not sock.pending():
+                return
+        # What was read ahead makes no socket readable: come back for it, after the others had their turn.
+        self._loop.call_soon(self._readable)
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._inbox.append(message)
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
+    ) -> None:
+        self._published.append((mid, str(reason) if reason.is_failure else None))
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Have what paho has queued written in the next turn of the loop, with all that comes until then."""
+        if not self._writing and not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what paho has queued; what the socket does not take now waits for it to be writable."""
+        self._flushing = False
+        sock = self._sock
+        if sock is None or sock.fileno() < 0:
+            return
+        try:
+            if self._client.want_write():
+                self._client.loop_write()
+            blocked = not sock.flush()
+        except OSError as exc:
+            self._lost(f"the connection to the broker broke: {exc.strerror or exc}")
+            return
+        if sock.fileno() >= 0:
+            self._watch_writing(sock, blocked=blocked or self._client.want_write())
+
+    def _watch_writing(self, sock: BufferedSocket, *, blocked: bool) -> None:
+        if blocked and not self._writing:
+            self._loop.add_writer(sock.fileno(), self.flush)
+        elif self._writing and not blocked:
+            self._loop.remove_writer(sock.fileno())
+        self._writing = blocked
