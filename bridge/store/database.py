@@ -22,6 +22,10 @@ _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 Row = tuple[Any, ...]
 
+LOG_PAGES = 512
+"""Pages in the log at which it is copied into the file: with what one transaction adds, the file never grows
+by more than the reserve holds."""
+
 GIVE_BACK_PAGES, GIVE_BACK_STEPS = 200, 10
 """Pages given back to the file system at once, and how often in one go."""
 
@@ -121,11 +125,13 @@ class Database:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA journal_size_limit = 4194304")
+        run(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         run("PRAGMA cache_size = -2000")
         if check:
             problem = run("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise StoreDamaged(f"the outbox is damaged: {problem}")
+        self._page_size = run("PRAGMA page_size").fetchone()[0]
         version = run("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             raise StoreNewer(
@@ -203,6 +209,15 @@ class Database:
     def release(self) -> None:
         """Take the mark away and keep what came after it."""
         self._run("RELEASE here")
+
+    def growth(self) -> int:
+        """Return by how many bytes the file will grow when all that the log holds is copied into it.
+
+        What an open transaction has added counts. The log cannot be emptied before there is room for it, and
+        SQLite says nothing of a copy that found none [SQLite documentation, Write-Ahead Logging].
+        """
+        pages = self._run("PRAGMA page_count").fetchone()[0] * self._page_size
+        return int(max(pages - self.path.stat().st_size, 0))
 
     def give_back(self) -> None:
         """Return deleted pages and the log to the file system, as far as that goes in a moment.

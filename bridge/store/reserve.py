@@ -6,6 +6,9 @@ from pathlib import Path
 SIZE = 4 * 1024 * 1024
 """Bytes held back: the size to which the log is kept, which deletions go through."""
 
+DELETIONS = 1024 * 1024
+"""Bytes of the reserve that stay for deletions when the file has grown into the rest."""
+
 
 class Reserve:
     """The reserve beside a store."""
@@ -28,6 +31,16 @@ class Reserve:
             self.release()
             return False
         return True
+
+    def covers(self, growth: int) -> bool:
+        """Whether the file can still grow by ``growth`` bytes if all else on the disk fills up.
+
+        What is beyond the reserve has to be free, twice: it goes into the log, and from there into the file.
+        """
+        if growth <= self._size - DELETIONS:
+            return True
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize >= 2 * growth
 
     @property
     def held(self) -> bool:

@@ -195,7 +195,9 @@ class Writer:
             self._database.begin()
             batch.values.extend(pending.operation() for pending in batch.settling + batch.growing)
             self._volatile.flush()
-        except sqlite3.Error as exc:
+            if batch.growing and not self._reserve.covers(self._database.growth()):
+                raise StoreFull("no room to copy the log into the file")
+        except (sqlite3.Error, StoreFull) as exc:
             self._ended(batch, exc)
         except BaseException:
             self._committing = False
@@ -234,11 +236,12 @@ class Writer:
 
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
         self._give_up()
-        if not isinstance(error, sqlite3.Error):
+        if isinstance(error, sqlite3.Error):
+            ours = translate(error)
+            if not isinstance(ours, StoreFull):
+                raise ours from error
+        elif not isinstance(error, StoreFull):
             raise error
-        ours = translate(error)
-        if not isinstance(ours, StoreFull):
-            raise ours from error
         self._settling = batch.settling + self._settling
         self._growing = batch.growing + self._growing
         self._ran_full()

@@ -1,26 +1,10 @@
 """A disk that is full, and a database that is damaged."""
 
-import os
 import random
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
-
-MOUNT = 'mount -t tmpfs -o size=16m none "$0" && exec "$@"'
-
-
-def small_disk(folder: Path) -> Sequence[str]:
-    """Return a command that runs another where ``folder`` is a disk of 16 MB of its own."""
-    flags = "-m" if os.geteuid() == 0 else "-rm"
-    command = ["unshare", flags, "sh", "-c", MOUNT, str(folder)]
-    tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"no file system can be mounted here: {tried.stderr.strip()}")
-    return command
+from tests.harness.small_disk import small_disk
 
 
 def test_a_full_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:

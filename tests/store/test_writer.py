@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bridge.errors import StoreFull
 from bridge.store.outbox import Verdict
 from bridge.store.reserve import Reserve
 from bridge.store.writer import CHECK_EVERY, Writer
+from tests.harness.small_disk import small_disk
 from tests.store.box import Box, message
 
 
@@ -253,3 +255,20 @@ def test_no_room_has_a_name_of_ours(box: Box) -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         box.put(message(payload=b"x" * 100_000))
     assert isinstance(translate(caught.value), StoreFull)
+
+
+def test_a_full_disk_never_keeps_results_from_being_recorded(tmp_path: Path) -> None:
+    """Whatever the sizes, and whoever takes the last room: what is sent is struck off, and makes room."""
+    command = [*small_disk(tmp_path), sys.executable, "-m", "tests.store.filling", str(tmp_path), "40"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ran.stdout == "done\n"
+
+
+def test_the_file_may_grow_by_what_the_reserve_holds(tmp_path: Path) -> None:
+    """What is beyond the reserve needs as much room twice, for the log and for the file."""
+    reserve = Reserve(tmp_path / "outbox.db", 4_000_000)
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    assert reserve.covers(0)
+    assert reserve.covers(2_000_000)
+    assert reserve.covers(free // 4)
+    assert not reserve.covers(free)
