@@ -69,6 +69,11 @@ class Trouble(NamedTuple):
     code: Code
     text: str
 
+    @property
+    def passing(self) -> bool:
+        """Whether it is nothing but the way things begin."""
+        return self.code is Code.CLOUD_DISCONNECTED
+
 
 class Verdict(NamedTuple):
     """What the status says."""
@@ -105,10 +110,11 @@ def judge(phase: Phase, evidence: Trouble | None, failure: Trouble | None) -> Ve
         return Verdict("connected", Code.CLOUD_CONNECTED, None)
     if phase is Phase.DISCONNECTING and not failure:
         return Verdict("disconnecting", Code.CLOUD_DISCONNECTED, None)
-    if evidence:
+    if evidence and not evidence.passing:
         return Verdict("error", evidence.code, evidence.text)
+    known = evidence or failure
     if phase is Phase.CONNECTING:
-        return Verdict("connecting", Code.CLOUD_DISCONNECTED, failure.text if failure else None)
+        return Verdict("connecting", Code.CLOUD_DISCONNECTED, known.text if known else None)
     if failure:
         return Verdict("error", failure.code, failure.text)
-    return Verdict("disconnected", Code.CLOUD_DISCONNECTED, None)
+    return Verdict("disconnected", Code.CLOUD_DISCONNECTED, known.text if known else None)

@@ -215,7 +215,7 @@ class Cellular:
         def decided() -> bool:
             # A modem that is not there yet may come; a SIM without its PIN will not change by itself.
             found = keeper.trouble()
-            return keeper.ready or bool(found and found.code != Code.CLOUD_ERR_CONNECT)
+            return keeper.ready or bool(found and found.code in (Code.CLOUD_ERR_SIM, Code.CLOUD_ERR_SIGNAL))
 
         await keeper.settled(decided, timeout)
         found = keeper.trouble()

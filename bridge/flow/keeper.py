@@ -28,6 +28,8 @@ PROBE = 3.0
 RESTARTING = 3.0
 """Seconds after a reset in which the modem is left alone: it may answer for a moment before its port goes."""
 
+LOOKING = "the modem is being looked for"
+
 ORDER_WAIT = 60.0
 """Seconds that an order waits for a modem that is being started."""
 
@@ -61,7 +63,7 @@ class Keeper:
         self._climber = Climber(
             can_power=hardware.can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
         )
-        self._absent: str | None = hardware.missing
+        self._absent: str | None = LOOKING
         """Why there is no modem."""
         self._answers: bool | None = None
         self._link_failures = 0
@@ -95,7 +97,9 @@ class Keeper:
         if self._lent:
             return None
         if self._absent is not None:
-            return link.Trouble(link.Code.CLOUD_ERR_CONNECT, self._absent)
+            begins = self._absent is LOOKING
+            code = link.Code.CLOUD_DISCONNECTED if begins else link.Code.CLOUD_ERR_CONNECT
+            return link.Trouble(code, self._absent)
         if self._answers is False:
             return link.Trouble(
                 link.Code.CLOUD_ERR_CONNECT, "the modem does not answer; it is being recovered"

@@ -6,6 +6,7 @@ from bridge.core.link import LIFE, Code, Phase, Step, Trouble, Verdict, judge, t
 from bridge.core.modem import Facts, Registration, Sim
 
 NO_CARRIER = Trouble(Code.CLOUD_ERR_CONNECT, "NO CARRIER")
+LOOKING = Trouble(Code.CLOUD_DISCONNECTED, "looking")
 
 
 def test_the_table_leads_out_of_every_phase_and_back() -> None:
@@ -48,6 +49,9 @@ def test_what_rules_a_link_out(facts: Facts, code: Code | None) -> None:
         (Phase.CONNECTING, NO_CARRIER, None, Verdict("error", Code.CLOUD_ERR_CONNECT, "NO CARRIER")),
         (Phase.DISCONNECTING, None, None, Verdict("disconnecting", Code.CLOUD_DISCONNECTED, None)),
         (Phase.DISCONNECTING, None, NO_CARRIER, Verdict("error", Code.CLOUD_ERR_CONNECT, "NO CARRIER")),
+        (Phase.CONNECTING, LOOKING, None, Verdict("connecting", Code.CLOUD_DISCONNECTED, "looking")),
+        (Phase.DISCONNECTED, LOOKING, None, Verdict("disconnected", Code.CLOUD_DISCONNECTED, "looking")),
+        (Phase.DISCONNECTED, LOOKING, NO_CARRIER, Verdict("error", Code.CLOUD_ERR_CONNECT, "NO CARRIER")),
         (Phase.DISCONNECTED, None, None, Verdict("disconnected", Code.CLOUD_DISCONNECTED, None)),
         (Phase.DISCONNECTED, None, NO_CARRIER, Verdict("error", Code.CLOUD_ERR_CONNECT, "NO CARRIER")),
     ],

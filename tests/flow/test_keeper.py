@@ -202,6 +202,19 @@ def test_a_modem_that_is_pulled_is_waited_for() -> None:
     story(tell)
 
 
+def test_a_modem_that_was_not_looked_for_yet_is_no_error() -> None:
+    """The status of a start says that it is looked for; a look that finds none says that it is missing."""
+
+    async def tell(rig: Rig) -> None:
+        found = rig.keeper.trouble()
+        assert found
+        assert (found.code, found.passing) == (Code.CLOUD_DISCONNECTED, True)
+        rig.there = False
+        await rig.until(lambda: rig.keeper.trouble() == (Code.CLOUD_ERR_CONNECT, "no modem"))
+
+    story(tell)
+
+
 def test_a_modem_that_is_being_set_up_is_not_missing() -> None:
     """From its first word on the status does not say that there is none."""
 
