@@ -343,10 +343,16 @@ class Appliance:
             )
             eventually(self._empty, timeout, what="an empty outbox")
         except AssertionError as error:
-            error.add_note(f"{self.figures()}\n{self.said()}")
+            error.add_note(f"{self.figures()}\n{self.missing()}\n{self.said()}")
             raise
         print(self.figures())
         return self.figures()
+
+    def missing(self) -> str:
+        """Return what has not arrived, and what the outbox holds."""
+        texts = sorted(set(self.told.bridge) - set(self.far.accepted()))
+        held = self.machine.run("hologram-bridge queue list; hologram-bridge queue stats", 120).out
+        return f"not in the cloud: {texts[:20]}\n{held}"
 
     def figures(self) -> Figures:
         """Return what has become so far of what was published since `load`."""
