@@ -76,7 +76,7 @@ class SimCloud:
 
         """
         if self._log_path is not None:
-            self._log = LineWriter(_open_log(self._log_path))
+            self._log = LineWriter(_open_log(self._log_path), at_once=True)
         self._listener = listen(self.host, self.port)
         self.port = self._listener.getsockname()[1]
         loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ class SimCloud:
         await self.close()
 
     def decide(self, request: Request) -> Record:
-        """Judge the request, number it, let its fault hit it, and write it down."""
+        """Judge the request, number it, let its fault hit it, and write it down before it is answered."""
         self.received += 1
         code, problem = judge(request, self._accounts, time.time())
         fault = faulty.fault_at(self._faults, self.received) if self._faults else None

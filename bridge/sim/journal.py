@@ -99,18 +99,20 @@ def _outcome(record: Record) -> str:
 
 
 class LineWriter:
-    """Writes lines to a stream and flushes once per turn of the event loop, not once per line.
+    """Writes lines to a stream, and flushes once per turn of the event loop where not at once.
 
     A stream that goes away (a closed pipe, a full disk) ends the writing and nothing else.
     Owned by the event loop's thread.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, at_once: bool = False) -> None:
+        """``at_once``: each line is in the file when `write` returns, for who acts on it then."""
         self._stream: IO[str] | None = stream
+        self._at_once = at_once
         self._due = False
 
     def write(self, line: str) -> None:
-        """Take one line; it is in the file before the loop sleeps again."""
+        """Take one line; it is in the file before the loop sleeps again, or already."""
         if self._stream is None:
             return
         try:
@@ -118,7 +120,9 @@ class LineWriter:
         except OSError as error:
             self._give_up(error)
             return
-        if not self._due:
+        if self._at_once:
+            self.flush()
+        elif not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self.flush)
 
