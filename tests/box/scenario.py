@@ -341,7 +341,7 @@ class Appliance:
                 timeout,
                 what="the outbox in the cloud",
             )
-            eventually(self._empty, timeout, what="an empty outbox")
+            self.emptied(timeout)
         except AssertionError as error:
             error.add_note(f"{self.figures()}\n{self.missing()}\n{self.said()}")
             raise
@@ -365,8 +365,9 @@ class Appliance:
             return int(json.loads(ran.out)["queue"]["messages"])
         return -1
 
-    def _empty(self) -> bool:
-        return self.queued() == 0
+    def emptied(self, timeout: float = UP) -> None:
+        """Wait until the outbox is empty."""
+        eventually(lambda: self.queued() == 0, timeout, what="an empty outbox")
 
     def whole(self) -> None:
         """Fail where the outbox was damaged when this boot began, or was found to be so by the bridge."""
