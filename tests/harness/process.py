@@ -1,6 +1,7 @@
 """Processes that tests start: each with its own log file, ended by process id whatever happens."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -37,17 +38,20 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str =
 WORKERS = 8
 """Tests that can run at the same time and have ports of their own."""
 
+_PORTS = 12000 // WORKERS
+_draws = itertools.count(random.randrange(_PORTS))
+
 
 def free_port() -> int:
     """Return a loopback TCP port that nobody uses, outside the range of outgoing connections.
 
     A port of that range could be taken by any connection while its server is down, even by the connection
-    to it: Linux lets a socket connect to itself. Tests that run at the same time draw from ranges of their
-    own, as a port is given long before somebody listens on it.
+    to it: Linux lets a socket connect to itself. A port is given long before somebody listens on it: tests
+    that run at the same time draw from ranges of their own, and none is given again before all others were.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
     while True:
-        port = 20000 + worker + WORKERS * random.randrange(12000 // WORKERS)
+        port = 20000 + worker + WORKERS * (next(_draws) % _PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
