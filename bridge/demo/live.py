@@ -41,8 +41,12 @@ _COLOURS = {
     "done": "cyan",
     "unconfirmed": "magenta",
 }
-_NOTED = {"demo", "event", "network", "rejected", "expired", "dropped", "failed", "unconfirmed"}
+_ENDED_BADLY = {"rejected", "expired", "dropped", "failed", "unconfirmed"}
+_NOTED = {"demo", "event", "network", *_ENDED_BADLY}
 """What is worth the line under the counters."""
+
+_READ = 3.0
+"""Seconds for reading that a message ended badly, before less important news takes the line."""
 
 
 class LiveView:
@@ -69,13 +73,18 @@ class LiveView:
     def show(self, lines: Sequence[Line], now: float, cloud_back_at: float | None) -> None:
         """Take what happened and draw when it is time; both times in Unix seconds."""
         for line in lines:
-            if line.kind in _NOTED:
+            if line.kind in _NOTED and not self._is_being_read(line):
                 self._note = line
         self._cloud_back_at = cloud_back_at
         if abs(now - self._drawn_at) >= REFRESH:
             self._drawn_at = now
             size = self._live.console.size
             self._live.update(self._picture(size.width, size.height, now), refresh=True)
+
+    def _is_being_read(self, line: Line) -> bool:
+        """Whether the line stays as it is, in spite of ``line``."""
+        note = self._note
+        return note.kind in _ENDED_BADLY and line.kind not in _ENDED_BADLY and line.at - note.at < _READ
 
     # -- the picture -------------------------------------------------------------------------------------
 
