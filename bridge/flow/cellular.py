@@ -220,7 +220,8 @@ class Cellular:
         await keeper.settled(decided, timeout)
         found = keeper.trouble()
         if found:
-            raise LinkError(found.text, found.code)
+            # What is only beginning has failed by now, as far as this attempt goes.
+            raise LinkError(found.text, Code.CLOUD_ERR_CONNECT if found.passing else found.code)
         if not keeper.ready:
             busy = keeper.facts.sim in (Sim.BUSY, Sim.UNKNOWN)
             text = "the SIM is not ready" if busy else "the modem found no network: see signal and antenna"

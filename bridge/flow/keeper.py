@@ -97,7 +97,7 @@ class Keeper:
         if self._lent:
             return None
         if self._absent is not None:
-            begins = self._absent is LOOKING
+            begins = self._absent == LOOKING
             code = link.Code.CLOUD_DISCONNECTED if begins else link.Code.CLOUD_ERR_CONNECT
             return link.Trouble(code, self._absent)
         if self._answers is False:

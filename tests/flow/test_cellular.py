@@ -35,6 +35,7 @@ class Modem:
 
     async def start(self, path: str, *, radio: bool = True) -> None:
         assert not self._rig.calling, "the port is open while it is dialled"
+        await self._rig.starts.wait()
         self.facts = self._rig.facts
         self._rig.open += 1
         if self._rig.left:
@@ -97,6 +98,9 @@ class Rig:
         self.sockets_fail = False
         self.busy = False
         self.silent = False
+        self.starts = asyncio.Event()
+        """A modem that is opened answers."""
+        self.starts.set()
         self.in_between: Callable[[], None] = lambda: None
         self.modems: list[Modem] = []
         self.keeper = Keeper(
@@ -224,6 +228,20 @@ def test_a_single_port_is_lent_and_comes_back() -> None:
         await rig.until(lambda: rig.open == 1)
 
     story(tell, place=ONE)
+
+
+def test_a_modem_that_takes_too_long_to_start_is_a_failure_of_the_attempt() -> None:
+    """What is only beginning is no error by itself; an attempt that ends meanwhile has one, with its code."""
+
+    async def tell(rig: Rig) -> None:
+        rig.starts.clear()
+        with pytest.raises(LinkError, match="looked for") as caught:
+            await rig.cellular.connect(0.05)
+        assert caught.value.status == Code.CLOUD_ERR_CONNECT
+        rig.starts.set()
+        assert await rig.cellular.connect(5) == PPP
+
+    story(tell)
 
 
 def test_a_single_port_that_an_earlier_run_has_left_in_use_is_freed() -> None:
