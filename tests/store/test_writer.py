@@ -11,7 +11,7 @@ import pytest
 
 from bridge.errors import StoreFull
 from bridge.store.outbox import Verdict
-from bridge.store.reserve import Reserve
+from bridge.store.reserve import DELETIONS, SIZE, Reserve
 from bridge.store.writer import CHECK_EVERY, Writer
 from tests.harness.small_disk import small_disk
 from tests.store.box import Box, message
@@ -272,3 +272,14 @@ def test_the_file_may_grow_by_what_the_reserve_holds(tmp_path: Path) -> None:
     assert reserve.covers(2_000_000)
     assert reserve.covers(free // 4)
     assert not reserve.covers(free)
+
+
+def test_the_log_never_holds_more_than_the_reserve_has_room_for(rig: Rig) -> None:
+    """However much comes, what is still to be copied into the file fits in, with room left for deletions."""
+    owed = []
+    for number in range(20):
+        rig.put(str(number), [], b"x" * 900_000)
+        rig.turns.turn()
+        owed.append(rig.box.database.growth())
+    assert 0 < max(owed) <= SIZE - DELETIONS
+    assert min(owed[5:]) < max(owed) / 2, "it is copied now and then"
