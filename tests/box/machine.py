@@ -223,7 +223,7 @@ class Machine:
         """
         flags = "os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK"
         also = "fcntl.ioctl(port, termios.TIOCEXCL); " if alone else ""
-        code = f"import fcntl, os, termios, time; port = os.open({path!r}, {flags}); {also}time.sleep(3600)"
+        code = f"import fcntl, os, signal, termios; port = os.open({path!r}, {flags}); {also}signal.pause()"
         self.spawn(unit, shlex.join(["python3", "-c", code]))
         self.wait_for(f"fuser {shlex.quote(path)}")
 
