@@ -6,6 +6,7 @@ WAL's index in memory, so that a full disk cannot get between us and our own ind
 ``auto_vacuum=INCREMENTAL`` lets a full disk be given back what was deleted.
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -219,22 +220,33 @@ class Database:
         pages = self._run("PRAGMA page_count").fetchone()[0] * self._page_size
         return int(max(pages - self.path.stat().st_size, 0))
 
-    def give_back(self) -> None:
-        """Return deleted pages and the log to the file system, as far as that goes in a moment.
+    def copy_log(self) -> None:
+        """Copy the log into the file; the next transaction writes from its start, which takes no room."""
+        self._run("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
-        In small steps with the log emptied between them, since moving pages needs room in it first.
+    def extend_log(self, size: int) -> None:
+        """Take ``size`` bytes of the disk for the log, if there are so many.
+
+        SQLite reads it up to the first frame that is not of its own [SQLite documentation, Database File
+        Format, section 4], so that what follows does no harm.
         """
-        self._truncate_log()
+        with contextlib.suppress(OSError), Path(f"{self.path}-wal").open("r+b") as log:
+            os.posix_fallocate(log.fileno(), 0, size)
+
+    def give_back(self) -> None:
+        """Return deleted pages to the file system, as far as that goes in a moment.
+
+        In small steps with the log copied between them, since moving pages needs room in it first. The log
+        itself keeps its room: others may take what is given back, and no result could be recorded without.
+        """
+        self.copy_log()
         for _ in range(GIVE_BACK_STEPS):
             if not self._run("PRAGMA freelist_count").fetchone()[0]:
                 return
             # Not `execute`, which steps a statement without rows once: that would free a single page.
             with self._lock:
                 self._connection.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
-            self._truncate_log()
-
-    def _truncate_log(self) -> None:
-        self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.copy_log()
 
     def close(self) -> None:
         """Close the file; what was committed is safe without this too."""

@@ -17,12 +17,16 @@ class Reserve:
         self._path = store.with_name(store.name + ".reserve")
         self._size = size
 
-    def hold(self) -> bool:
-        """Take the space if as much again stays free for messages; return whether it is held."""
+    def hold(self, ahead: int = 0) -> bool:
+        """Take the space if enough stays free for messages; return whether it is held.
+
+        Enough is as much again, and what `covers` will ask for the ``ahead`` bytes of the message that comes
+        next: otherwise it would find no room at once, and the outbox would call itself full and not full in
+        turns.
+        """
         if self.held:
             return True
-        disk = os.statvfs(self._path.parent)
-        if disk.f_bavail * disk.f_frsize < 2 * self._size:
+        if self._free() < self._size + max(self._size, 2 * (ahead + DELETIONS)):
             return False
         try:
             with self._path.open("wb") as file:
@@ -39,8 +43,7 @@ class Reserve:
         """
         if growth <= self._size - DELETIONS:
             return True
-        disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize >= 2 * growth
+        return self._free() >= 2 * growth
 
     @property
     def held(self) -> bool:
@@ -50,3 +53,7 @@ class Reserve:
     def release(self) -> None:
         """Give the space to the database."""
         self._path.unlink(missing_ok=True)
+
+    def _free(self) -> int:
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize

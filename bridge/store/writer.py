@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from bridge.core.pulse import Pulse
 from bridge.errors import StoreFull
 from bridge.store.database import Database, translate
-from bridge.store.reserve import Reserve
+from bridge.store.reserve import DELETIONS, Reserve
 
 Operation = Callable[[], Any]
 Done = Callable[[Any], None]
@@ -114,6 +114,10 @@ class Writer:
         self._committed = 0.0
         self._commits = 0
         """Transactions that ended, well or not."""
+        self._stored = 0
+        """Those that ended well."""
+        self._recycled = -1
+        """How many had, when the log was copied to be written from its start."""
         self.full = False
         self.starved = False
         """Not even settling has room: nothing more may be sent, since its end could not be recorded."""
@@ -227,6 +231,7 @@ class Writer:
         if error is not None:
             self._failed(batch, error)
             return
+        self._stored += 1
         self.starved = False
         for pending, value in zip(batch.settling + batch.growing, batch.values, strict=True):
             if pending.done:
@@ -251,8 +256,15 @@ class Writer:
         self._volatile.reset()
 
     def _ran_full(self) -> None:
-        """Release the reserve and go on with what settles; from then on look for room."""
+        """Release the reserve and go on with what settles; from then on look for room.
+
+        What is released is used at once, before others on the disk take it: the log is copied, so that it
+        can be written from its start again and again, and gets room for that.
+        """
         if self.full:
+            if self._recycle():
+                self._schedule()
+                return
             # The reserve is spent as well: nothing can be recorded until somebody makes room.
             self.starved = True
             if not self._retrying:
@@ -261,9 +273,32 @@ class Writer:
             return
         self.full = True
         self._reserve.release()
+        self._recycle()
+        self._database.extend_log(DELETIONS)
         self._on_full(True)
         self._schedule()
         self._call_later(CHECK_EVERY, self._look_for_room)
+
+    def _recycle(self) -> bool:
+        """Copy the log, for a transaction to write where it was; return whether that is worth a try.
+
+        It is not if nothing has been committed since the last time.
+        """
+        if self._recycled == self._stored:
+            return False
+        self._recycled = self._stored
+        return self._copied(self._database.copy_log)
+
+    @staticmethod
+    def _copied(copy: Callable[[], None]) -> bool:
+        """Whether there was room for it."""
+        try:
+            copy()
+        except sqlite3.Error as exc:
+            if not isinstance(translate(exc), StoreFull):
+                raise translate(exc) from exc
+            return False
+        return True
 
     def _retry_settling(self) -> None:
         self._retrying = False
@@ -277,12 +312,8 @@ class Writer:
         if self._committing:
             self._call_later(PACE, self._look_for_room)
             return
-        try:
-            self._database.give_back()
-        except sqlite3.Error as exc:
-            if not isinstance(translate(exc), StoreFull):
-                raise translate(exc) from exc
-        if self._reserve.hold():
+        self._copied(self._database.give_back)
+        if self._reserve.hold(self._growing[0].size if self._growing else 0):
             self.full = self.starved = False
             self._on_full(False)
             self._schedule()

@@ -3,6 +3,7 @@
 Prints one line for each time that the outbox could not record a result on the full disk.
 """
 
+import contextlib
 import os
 import random
 import sys
@@ -26,8 +27,14 @@ def fill(rig: Rig, chance: random.Random, others: Path) -> None:
             rig.put(chance.randbytes(8).hex(), [], chance.randbytes(chance.randrange(1, 2 * payload)))
         rig.turns.turn()
         if 0 < free(others) < left and not others.exists():
-            with others.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, free(others))
+            take_all(others)
+
+
+def take_all(others: Path) -> None:
+    """Have others take what is free, to the last byte."""
+    taken = others.stat().st_size if others.exists() else 0
+    with others.open("r+b" if others.exists() else "wb") as file, contextlib.suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, taken + free(others))
 
 
 def free(place: Path) -> int:
@@ -42,8 +49,13 @@ def drains(folder: Path, seed: int) -> bool:
         file.unlink()
     rig = Rig(folder / "outbox.db", reserve=SIZE)
     fill(rig, random.Random(seed), folder / "others")
+    greedy = random.Random(seed).random() < 0.5
     done: list[object] = []
     for number in range(RESULTS):
+        if greedy:
+            take_all(folder / "others")
+        if number % (RESULTS // 5) == 0:
+            rig.turns.tick()
         rig.writer.settle(partial(rig.box.outbox.set_meta, "paused", number), done.append)
         rig.turns.turn()
     rig.box.database.close()

@@ -1,5 +1,6 @@
 """Group commit, and a disk that is full."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -64,7 +65,8 @@ class Rig:
 
     def put(self, name: str, done: list[str], payload: bytes = b"x") -> None:
         item = message(name, payload=payload)
-        self.writer.grow(lambda: self.box.outbox.accept(item), lambda _: done.append(name))
+        size = len(payload)
+        self.writer.grow(lambda: self.box.outbox.accept(item), lambda _: done.append(name), size=size)
 
     def seen_from_outside(self) -> list[str]:
         """Return the ids that another reader of the files would find: what is committed, nothing else."""
@@ -214,14 +216,22 @@ def test_a_refused_message_is_not_stored_twice_after_room_is_back(rig: Rig) -> N
     assert rig.box.put(message("7", chosen=True)).verdict is Verdict.STORED
 
 
+@contextlib.contextmanager
+def mounted(place: Path) -> Iterator[Path]:
+    """A disk of 16 MB."""
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system of its own needs root")
 def test_a_really_full_disk(tmp_path: Path) -> None:
     """On a file system without room the outbox stops, drains with the help of its reserve, and goes on."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", place], check=True)
-    try:
+    with mounted(tmp_path / "small") as place:
         rig = Rig(place / "outbox.db", reserve=4 * 1024 * 1024)
         assert rig.reserve.held
         done: list[str] = []
@@ -242,8 +252,23 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
             rig.turns.tick()
         assert rig.told == [True, False]
         assert rig.box.ids() == [str(len(stored))]
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system of its own needs root")
+def test_a_message_that_does_not_fit_is_said_once(tmp_path: Path) -> None:
+    """Room is back when the message that waits fits in, not when a smaller one would."""
+    with mounted(tmp_path / "small") as place:
+        rig = Rig(place / "outbox.db", reserve=SIZE)
+        done: list[str] = []
+        rig.put("large", done, bytes(8_000_000))
+        rig.turns.turn()
+        for _ in range(5):
+            rig.turns.tick()
+        assert (rig.told, done) == ([True], [])
+        subprocess.run(["mount", "-o", "remount,size=32m", place], check=True)
+        rig.turns.tick()
+        assert (rig.told, done) == ([True, False], ["large"])
 
 
 def test_no_room_has_a_name_of_ours(box: Box) -> None:
