@@ -289,10 +289,24 @@ def test_what_the_broker_keeps(
     assert first.state == "ok"
     assert (session.name, session.state) == ("session", state)
     assert part in session.finding
-    if session.fix:
-        assert session.fix.startswith(
-            f"sudo cp {SHIPPED} {folder}/conf.d/ && sudo systemctl restart mosquitto"
-        )
+    restart = "sudo systemctl restart mosquitto"
+    if session.state == "fail":
+        assert session.fix == f"set persistence true in {folder}/mosquitto.conf, then: {restart}"
+    elif session.state == "warn":
+        assert session.fix == f"sudo cp {SHIPPED} {folder}/conf.d/ && {restart}"
+
+
+def test_a_broker_with_rules_of_its_own_keeps_them(bridge: BridgeProcess, tmp_path: Path) -> None:
+    """Where our file is in place, with a person's rules in it, the doctor never copies another over it."""
+    folder = tmp_path / "etc" / "mosquitto"
+    (folder / "conf.d").mkdir(parents=True)
+    (folder / "mosquitto.conf").write_text(f"persistence true\ninclude_dir {folder}/conf.d\n")
+    ours = folder / "conf.d" / SHIPPED.name
+    ours.write_text(SHIPPED.read_text().replace("autosave_on_changes true", "autosave_on_changes false"))
+    session = list(broker.broker(patient(bridge, etc=tmp_path / "etc")))[1]
+    assert session.state == "warn"
+    wanted = "autosave_on_changes true and autosave_interval 1"
+    assert session.fix == f"set {wanted} in {ours}, then: sudo systemctl restart mosquitto"
 
 
 class Forgetful:

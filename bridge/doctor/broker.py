@@ -75,16 +75,30 @@ def _saved(path: Path) -> Finding:
         said = dict(_directives(path, set()))
     except OSError as exc:
         return ok("session", f"{kept}; {path} cannot be read ({exc.strerror}), so not more is known")
-    fix = f"sudo cp {shipped(EXAMPLE)} {path.parent / 'conf.d'}/ && sudo systemctl restart mosquitto"
     if said.get("persistence", "false") != "true":
-        return fail("session", f"{kept}, and lost with a restart: persistence is not true in {path}", fix)
+        found = f"{kept}, and lost with a restart: persistence is not true in {path}"
+        return fail("session", found, _set(path, "persistence true"))
     limit = said.get("max_queued_messages", str(DAEMON_AWAY))
     if limit.isdecimal() and 0 < int(limit) < FEW:
-        return warn("session", f"{kept}; beyond {limit} messages for an absent bridge are dropped", fix)
+        found = f"{kept}; beyond {limit} messages for an absent bridge are dropped"
+        return warn("session", found, _take(path, "max_queued_messages 500000"))
     if said.get("autosave_on_changes", "false") != "true":
         seconds = said.get("autosave_interval", "1800")
-        return warn("session", f"{kept}; saved every {seconds} s, a power cut takes what came since", fix)
+        found = f"{kept}; saved every {seconds} s, a power cut takes what came since"
+        return warn("session", found, _take(path, "autosave_on_changes true", "autosave_interval 1"))
     return ok("session", f"{kept}, and saved at every change")
+
+
+def _take(path: Path, *directives: str) -> str:
+    """What to do for these ``directives``: a file of ours that is in place may hold a person's own rules."""
+    target = path.parent / "conf.d" / Path(EXAMPLE).name
+    if target.exists():
+        return _set(target, *directives)
+    return f"sudo cp {shipped(EXAMPLE)} {target.parent}/ && sudo systemctl restart mosquitto"
+
+
+def _set(path: Path, *directives: str) -> str:
+    return f"set {' and '.join(directives)} in {path}, then: sudo systemctl restart mosquitto"
 
 
 def _directives(path: Path, seen: set[Path]) -> Iterator[tuple[str, str]]:

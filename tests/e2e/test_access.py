@@ -1,6 +1,9 @@
 """The access list that is shipped, in force in a real Mosquitto: who is let through, and who is refused."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto
+from tests.harness.mosquitto import SHIPPED
 from tests.harness.process import ROOT
 
 ACL = ROOT / "config" / "mosquitto" / "hologram-bridge.acl"
@@ -21,6 +25,11 @@ MAY_PUBLISH = {
     "hologram/sms/15551234567": {"operator", "homeassistant", "nodered"},
     "hologram/network/set": {"operator", "homeassistant"},
     "hologram/queue/set": {"operator", "homeassistant"},
+    "sensors/kitchen": {"nodered", "sensor"},
+    "alarms/door": {"nodered", "sensor"},
+    "alarms-told/door": {"nodered"},
+    "actuators/pump/set": {"nodered"},
+    "commands/refused": {"nodered"},
     # What only the bridge says: nobody else can pretend to be it.
     "hologram/in": set(),
     "hologram/in/sms": set(),
@@ -159,8 +168,59 @@ def test_a_response_topic_is_answered_where_the_list_allows(
     assert "homeassistant/status" not in clients["homeassistant"].topics()
 
 
+def test_the_flows_get_their_results_and_their_topics(
+    bridge: BridgeProcess, guarded: Mosquitto, clients: dict[str, Client]
+) -> None:
+    """What the shipped flows ask for comes, where they ask for it."""
+    flows = json.loads((ROOT / "node-red-flows" / "flows.json").read_text())
+    replies = next(
+        each["value"] for flow in flows for each in flow.get("env", []) if each["name"] == "HOLOGRAM_REPLIES"
+    )
+    listens = {flow["topic"] for flow in flows if flow["type"] == "mqtt in" and "$" not in flow["topic"]}
+    user = ("nodered", guarded.users["nodered"])
+    with Client(guarded.port, replies, *listens, user=user) as node_red:
+        node_red.publish("hologram/out/a", "x", properties={"ResponseTopic": replies}, user={"id": "mine"})
+        assert node_red.wait_last(replies).json()["id"] == "mine"
+        for number, topic in enumerate(sorted(listens)):
+            node_red.publish(topic.replace("#", "one"), str(number))
+        node_red.wait_for(lambda: len(node_red.topics()) == len(listens) + 1)
+    assert "sensors/#" in listens
+    assert clients["viewer"].wait_result("mine")
+
+
+@pytest.mark.parametrize("name", ["bridge", "operator"])
+def test_a_tool_sees_its_result(name: str, bridge: BridgeProcess, guarded: Mosquitto, cloud: Cloud) -> None:
+    """An SMS that has been sent is not told as waiting, which would have it sent again."""
+    bridge.configure(mqtt={"username": name, "password": guarded.users[name]})
+    command = [sys.executable, "-m", "bridge.cli.tools.sms", "--via-bridge", "-c", str(bridge.config)]
+    command += ["--destination", "+15551234567", "Hello"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(cloud.accepted) == 1
+
+
 def test_without_a_password_nobody_gets_in(guarded: Mosquitto, bridge: BridgeProcess) -> None:
     """Neither anonymously nor with another's word; the bridge's own name is of no use without its own."""
     for user in (None, ("bridge", "word-of-sensor"), ("nobody", "")):
         with pytest.raises(AssertionError, match="did not take"):
             Client(guarded.port, user=user).connect(timeout=1.0)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_shipped_settings_leave_another_s_rules_alone(place: str, keeper: Keeper, tmp_path: Path) -> None:
+    """Beside a listener with passwords, whichever is read first: it listens on, and asks for them."""
+    broker = Mosquitto(keeper, tmp_path / "broker", users={"zigbee": "word"}, include=(SHIPPED, place))
+    broker.start()
+    with Client(broker.port, user=("zigbee", "word")):
+        pass
+    with pytest.raises(AssertionError, match="did not take"):
+        Client(broker.port).connect(timeout=1.0)
+
+
+def test_with_the_shipped_settings_alone_this_machine_gets_in(keeper: Keeper, tmp_path: Path) -> None:
+    """Where nobody has named a listener there is one on loopback alone."""
+    broker = Mosquitto(keeper, tmp_path / "broker", include=(SHIPPED, "alone"))
+    broker.start()
+    with Client(broker.port):
+        pass
+    assert "local only mode" in broker.said()

@@ -33,6 +33,8 @@ class Mosquitto(Process):
             (persistence on, saved on exit and every 30 minutes).
         lines: further lines for its configuration.
         users: names and passwords; anybody may connect if there are none.
+        include: a configuration file to be read as it is ``before`` or ``after`` the test's own lines, or
+            ``alone``, in the place of those that say where to listen and who may connect.
 
     """
 
@@ -44,6 +46,7 @@ class Mosquitto(Process):
         shipped: bool = False,
         lines: tuple[str, ...] = (),
         users: dict[str, str] | None = None,
+        include: tuple[Path, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__("mosquitto", folder / "mosquitto.log")
@@ -52,6 +55,7 @@ class Mosquitto(Process):
         self.users = users or {}
         self.lines = lines
         self.shipped = shipped
+        self.include = include
         keeper.keep(self)
 
     @property
@@ -62,14 +66,32 @@ class Mosquitto(Process):
     def start(self) -> None:
         """Start it and wait until it listens."""
         config = self.folder / "mosquitto.conf"
-        config.write_text(self._config())
-        self.launch([_program("mosquitto"), "-c", str(config)])
+        config.write_text(self._included(self._config()))
+        # With the port alone it is as with no listener: on loopback [mosquitto(8), -p].
+        port = ["-p", str(self.port)] if self.include and self.include[1] == "alone" else []
+        self.launch([_program("mosquitto"), "-c", str(config), *port])
         eventually(self._listening, 10, what=f"mosquitto listens; it said {self.said()[-400:]}")
 
     def _listening(self) -> bool:
         assert self.running, f"mosquitto ended: {self.said()}"
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _included(self, config: str) -> str:
+        if self.include is None:
+            return config
+        file, place = self.include
+        if place == "alone":
+            config = "".join(
+                line + "\n"
+                for line in config.splitlines()
+                if line.split(" ")[0] not in ("listener", "allow_anonymous")
+            )
+        folder = self.folder / "conf.d"
+        folder.mkdir(exist_ok=True)
+        (folder / file.name).write_text(file.read_text())
+        line = f"include_dir {folder}\n"
+        return line + config if place == "before" else config + line
 
     def _config(self) -> str:
         settings = "persistence true\n"

@@ -22,8 +22,8 @@ def test_readings_reach_the_cloud(lab: Lab) -> None:
     until(lambda: lab.arrived("sensors/attic/window") and lab.arrived("sensors/cellar"), what="both arrive")
     assert lab.arrived("sensors/cellar") == [b'{"temperature":20.5}']
     assert lab.arrived("sensors/attic/window") == [b"open"]
-    until(lambda: len(lab.said("node-red/hologram/results")) >= 2, what="their results come")
-    assert {json.loads(each)["state"] for each in lab.said("node-red/hologram/results")[:2]} == {"delivered"}
+    until(lambda: len(lab.said("reply/nodered/results")) >= 2, what="their results come")
+    assert {json.loads(each)["state"] for each in lab.said("reply/nodered/results")[:2]} == {"delivered"}
 
 
 def test_readings_that_hardly_move_stay(alone: Alone) -> None:

@@ -29,6 +29,14 @@ BROKER_WAIT = 10.0
 """Seconds for the broker to answer."""
 
 
+def _corner(username: str | None) -> str:
+    """Return where results for this user go: to a place of its own, as the shipped access list has it.
+
+    A Response Topic may hold no wildcard [MQTT 5.0, section 3.3.2.3.5].
+    """
+    return "tools" if not username or set(username) & set("+#\0") else username
+
+
 class Bridge:
     """A connection to the broker of a running bridge, for one tool's run."""
 
@@ -41,7 +49,7 @@ class Bridge:
         self._broker = broker(settings)
         self._prefix = settings.mqtt.prefix
         self._me = secrets.token_hex(6)
-        self._reply = f"hologram-tools/{self._me}"
+        self._reply = f"reply/{_corner(self._broker.username)}/{self._me}"
         self._ready = threading.Event()
         self._problem = ""
         self._lock = threading.Condition()
