@@ -6,6 +6,7 @@
     ├── ConfigError      the configuration's: names the key, the value and what is allowed (exit 78)
     ├── UsageError       the command line's (exit 2)
     ├── OperationError   a thing asked for could not be done; says what to do (exit 1)
+    │   └── DeadlinePassed   not before its deadline: becomes an ``expired`` result
     ├── InvalidCommand   a publisher's: names the field, becomes a ``rejected`` result
     ├── ModemError       the modem's
     │   ├── ModemGone    its port is not there, or broke
@@ -13,7 +14,8 @@
     │   ├── AtRefused    it answered with an error: ``final`` is its line, ``code`` the number in it
     │   └── BadPdu       it handed over a text message that cannot be read
     ├── LinkError        pppd's or Wi-Fi's: the connection did not come up
-    │   └── PortHeld     another program has the modem's port: nobody has called yet
+    │   └── NotCalled    something on this machine keeps us from calling
+    │       └── PortHeld another program has the modem's port
     └── StoreError       the disk's
         ├── StoreFull    no room is left; what is queued is safe
         ├── StoreDamaged the database cannot be read
@@ -44,6 +46,10 @@ class UsageError(BridgeError):
 
 class OperationError(BridgeError):
     """What was asked for could not be done; the text says what to do about it."""
+
+
+class DeadlinePassed(OperationError):
+    """The deadline of a command passed before it was done; the text says what becomes of it."""
 
 
 class InvalidCommand(BridgeError):
@@ -103,8 +109,12 @@ class LinkError(BridgeError):
         self.status = status
 
 
-class PortHeld(LinkError):
-    """Another program has the modem's port; the text names it. No fault of the modem's."""
+class NotCalled(LinkError):
+    """Nobody has called yet, for what is set or missing on this machine. No fault of the modem's."""
+
+
+class PortHeld(NotCalled):
+    """Another program has the modem's port; the text names it."""
 
 
 class StoreError(BridgeError):

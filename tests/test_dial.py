@@ -26,11 +26,12 @@ pytestmark = pytest.mark.root
 
 
 class Done(NamedTuple):
-    """How the command ended: its exit code, its one line, and what systemd was told."""
+    """How the command ended: its exit code, its one line, what systemd was told, and all that it said."""
 
     code: int
     line: str
     told: list[str]
+    all: str
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def dial(config: Path, *before: str) -> Done:
                 told += systemd.recv(4096).decode().splitlines()
     lines = [line for line in done.stderr.splitlines() if line.startswith("hologram-bridge: ")]
     assert "Traceback" not in done.stderr
-    return Done(done.returncode, lines[-1] if lines else done.stderr, told)
+    return Done(done.returncode, lines[-1] if lines else done.stderr, told, done.stderr)
 
 
 def test_why_there_is_no_link_stands_in_the_status_line(folder: Path, port: str) -> None:
@@ -90,7 +91,8 @@ def test_why_there_is_no_link_stands_in_the_status_line(folder: Path, port: str)
     done = dial(write(folder, f'interface: "cellular-nova-u201", device: "{port}"'))
     assert done.code == 1
     assert done.told[0] == f"STATUS=dialling on {port}"
-    assert done.told[-1] == f"STATUS={done.line.removeprefix('hologram-bridge: ')}"
+    said = [each for each in done.told if each.startswith("STATUS=")]
+    assert said[-1] == f"STATUS={done.line.removeprefix('hologram-bridge: ')}"
     assert "READY=1" not in done.told
     # pppd itself says so where the kernel has no PPP; elsewhere the silent port is the reason.
     assert ("/dev/ppp" if not Path("/dev/ppp").exists() else "right port") in done.line
@@ -106,6 +108,34 @@ def test_a_port_that_another_program_has_is_told_with_its_own_number(folder: Pat
     assert done.told[-2:] == [f"STATUS={done.line.removeprefix('hologram-bridge: ')}", f"ERRNO={errno.EBUSY}"]
 
 
+def test_a_mistake_in_the_configuration_does_not_keep_us_off_the_air(
+    folder: Path, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is made as it was the last time, and the mistake is said; there must have been a last time."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+    right = f'interface: "cellular-nova-u201", device: "{port}", ppp_password: "secret-word"'
+    refused = dial(write(folder, right + ", pol: 7"))
+    assert (refused.code, refused.told[-1]) == (78, f"ERRNO={errno.EINVAL}")
+    assert dial(write(folder, right)).told[0] == f"STATUS=dialling on {port}"
+    assert [each for each in folder.iterdir() if each.stat().st_mode & 0o077] == [folder / "bridge.hjson"]
+    again = dial(write(folder, right + ", pol: 7"))
+    assert (again.code, again.told[0]) == (1, f"STATUS=dialling on {port}")
+    assert "network.pol: unknown key" in again.all
+    assert "secret-word" not in again.all
+
+
+def test_a_copy_that_others_can_change_is_refused(
+    folder: Path, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as good as the configuration."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+    dial(write(folder, f'interface: "cellular-nova-u201", device: "{port}"'))
+    (folder / "network.json").chmod(0o646)
+    done = dial(write(folder, "pol: 7"))
+    assert done.code == 1
+    assert "network.json can be changed by others than root" in done.line
+
+
 @pytest.mark.parametrize("mode", [0o646, 0o660])
 def test_a_configuration_that_others_can_change_is_refused(folder: Path, port: str, mode: int) -> None:
     """The bridge's own user must not have a say in what root does."""
@@ -114,7 +144,7 @@ def test_a_configuration_that_others_can_change_is_refused(folder: Path, port: s
     done = dial(config)
     assert done.code == 1
     assert f"{config} can be changed by others than root" in done.line
-    assert done.told == [f"STATUS={done.line.removeprefix('hologram-bridge: ')}"]
+    assert done.told == [f"STATUS={done.line.removeprefix('hologram-bridge: ')}", f"ERRNO={errno.EINVAL}"]
 
 
 def test_a_configuration_in_somebody_elses_folder_is_refused(tmp_path: Path, port: str) -> None:

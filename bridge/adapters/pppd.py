@@ -19,7 +19,7 @@ from bridge.adapters.routes import Routes
 from bridge.adapters.threads import in_thread
 from bridge.adapters.usb import held_by
 from bridge.core.modem import Link
-from bridge.errors import LinkError, PortHeld
+from bridge.errors import LinkError, NotCalled, PortHeld
 from bridge.protocol.dial import DEFAULT_SCRIPT, DIAL_SCRIPTS, Dial, arguments, check, secret_options
 from bridge.protocol.ppp import Call, Event, Kind
 
@@ -40,6 +40,9 @@ GRACE = 10.0
 
 LOCKED = 6
 """The exit status of a pppd whose port another program has locked [pppd(8), EXIT STATUS]."""
+
+UNABLE = (2, 3, 4)
+"""Of one that cannot work on this machine: an option it does not take, no root, a kernel without PPP."""
 
 GONE = 5.0
 """Seconds that the kernel may take to remove the interface of a pppd that has ended."""
@@ -118,7 +121,8 @@ class Pppd:
         """Dial and return the link; the one that stands, where one does.
 
         Raises:
-            LinkError: it did not come up; the text says why. `PortHeld` where another program has the port.
+            LinkError: it did not come up; the text says why. `NotCalled` where pppd cannot work here,
+                `PortHeld` where another program has the port.
 
         """
         async with self._lock:
@@ -206,16 +210,17 @@ class Pppd:
                 partial(self._ended, call),
             )
         except FileNotFoundError:
-            raise LinkError("pppd is not installed: apt install ppp") from None
+            raise NotCalled("pppd is not installed: apt install ppp") from None
         except OSError as exc:
-            raise LinkError(f"pppd cannot be started: {exc.strerror or exc}") from exc
+            raise NotCalled(f"pppd cannot be started: {exc.strerror or exc}") from exc
 
     def _check(self, child: Child) -> None:
         """Raise `LinkError` where this call is over."""
         if child.ended.done():
             code = child.ended.result()
             held = code == LOCKED or self._call.held
-            raise (PortHeld if held else LinkError)(self._call.reason(code))
+            kind = PortHeld if held else NotCalled if code in UNABLE else LinkError
+            raise kind(self._call.reason(code))
         if self._call.over:
             raise LinkError(self._call.reason(None))
 

@@ -14,9 +14,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from bridge.adapters.pppd import SYSTEM_PATH
 from bridge.adapters.threads import in_thread
 from bridge.core.modem import Link
-from bridge.errors import LinkError, PortHeld
+from bridge.errors import LinkError, NotCalled, PortHeld
 from bridge.protocol.dial import Dial
 from bridge.protocol.ppp import read_status
 
@@ -29,8 +30,8 @@ UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Pa
 EVERY = 0.5
 """Seconds between looks at the interface: one `stat` each."""
 
-HELD = str(errno.EBUSY)
-"""The unit's error number where another program has the modem's port [systemctl(1), show, StatusErrno]."""
+KINDS = {str(errno.EBUSY): PortHeld, str(errno.EINVAL): NotCalled}
+"""What the unit's error number says of a call that was not made [systemctl(1), show, StatusErrno]."""
 
 MARGIN = 30.0
 """Seconds that the unit may take beyond the call itself, to end a pppd before and after it."""
@@ -74,6 +75,8 @@ class PppdUnit:
             return "systemd does not run here"
         if not any((folder / UNIT).exists() for folder in UNIT_FOLDERS):
             return f"{UNIT} is not installed: sudo make install"
+        if shutil.which("pppd", path=SYSTEM_PATH) is None:
+            return "pppd is not installed: apt install ppp"
         return None
 
     async def connect(self, dial: Dial) -> Link:
@@ -82,7 +85,8 @@ class PppdUnit:
         Of ``dial`` the timeout alone counts.
 
         Raises:
-            LinkError: it did not come up; the text says why. `PortHeld` where another program has the port.
+            LinkError: it did not come up; the text says why. `NotCalled` where nobody was called: for what is
+                set or missing here, or as `PortHeld` because another program has the port.
 
         """
         async with self._lock:
@@ -131,9 +135,9 @@ class PppdUnit:
         if code == 0:
             return
         if "uthenti" in said or "denied" in said:
-            raise LinkError(f"the bridge may not start {self._unit}: its polkit rule is missing ({said})")
+            raise NotCalled(f"the bridge may not start {self._unit}: its polkit rule is missing ({said})")
         shown = await self._show()
-        kind = PortHeld if shown.get("StatusErrno") == HELD else LinkError
+        kind = KINDS.get(shown.get("StatusErrno", ""), LinkError)
         raise kind(shown.get("StatusText") or said or f"{self._unit} could not be started")
 
     async def _stop(self) -> None:

@@ -2,6 +2,9 @@
 
 It takes nothing from the bridge but being started and stopped. What it acts on (the configuration, the chat
 script, pppd's options, the name of the port) must be root's alone.
+
+A mistake in the configuration must not take the box off the air: the bridge goes on with what it has read,
+and whoever mends the file may come in over this very link. So the call is then made as it was the last time.
 """
 
 import argparse
@@ -14,7 +17,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import BridgeError, ConfigError, LinkError, OperationError, PortHeld
+from bridge.errors import BridgeError, ConfigError, LinkError, NotCalled, OperationError, PortHeld
 
 if TYPE_CHECKING:
     from bridge.protocol.dial import Dial
@@ -47,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         BridgeError: there was no link, or it ended; the same stands in the unit's status line, and EBUSY in
-            its error number where another program has the port.
+            its error number where another program has the port, EINVAL where the configuration or what it
+            names is at fault.
 
     """
     from bridge import logs
@@ -55,24 +59,80 @@ def run(args: argparse.Namespace) -> int:
     if args.tidy:
         return asyncio.run(_tidy())
     try:
-        settings = _settings(args.config)
-        logs.set_up(settings.log.level)
-        dial = _call(settings.network)
+        network, level = _wanted(args.config)
+        logs.set_up(level)
+        dial = _call(network)
         asyncio.run(_keep(dial))
     except BridgeError as exc:
-        held = f"\nERRNO={errno.EBUSY}" if isinstance(exc, PortHeld) else ""
-        notify(f"STATUS={str(exc).splitlines()[0]}{held}")
+        notify(f"STATUS={str(exc).splitlines()[0]}{_number(exc)}")
         raise
     return 0
 
 
-def _settings(config: Path | None) -> Any:
+def _number(error: BridgeError) -> str:
+    """Return what tells the bridge that the modem is not to blame [sd_notify(3), ERRNO]."""
+    if isinstance(error, PortHeld):
+        return f"\nERRNO={errno.EBUSY}"
+    ours = isinstance(error, ConfigError | OperationError | NotCalled)
+    return f"\nERRNO={errno.EINVAL}" if ours else ""
+
+
+def _wanted(config: Path | None) -> "tuple[Network, str]":
+    """Return what the configuration says of the network, and the log level.
+
+    Of a configuration that was right the last time, and is not any more, that last time's counts.
+    """
+    from bridge import logs
     from bridge.adapters.trusted import trusted_file
     from bridge.settings import DEFAULT_PATH, load
 
     if os.geteuid() != 0:
         raise OperationError("dial needs root: sudo systemctl start hologram-ppp.service")
-    return load(trusted_file((config or DEFAULT_PATH).absolute())).settings
+    path = trusted_file((config or DEFAULT_PATH).absolute())
+    try:
+        settings = load(path).settings
+    except ConfigError as exc:
+        network = _kept()
+        if network is None:
+            raise
+        logs.set_up("info")
+        log.warning("%s; dialling as the last time", str(exc).splitlines()[0])
+        return network, "info"
+    _keep_for_later(settings.network)
+    return settings.network, settings.log.level
+
+
+def _copy() -> Path | None:
+    """Return where the last call's settings are, in a folder that systemd keeps until the next boot."""
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    return Path(folder) / "network.json" if folder else None
+
+
+def _keep_for_later(network: "Network") -> None:
+    copy = _copy()
+    if copy is None:
+        return
+    text, new = network.model_dump_json(), copy.with_suffix(".new")
+    try:
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)  # it may hold a password: nobody else reads it
+        new.replace(copy)
+    except OSError as exc:
+        log.warning("%s: %s; a mistake in the configuration will keep us from calling", copy, exc.strerror)
+
+
+def _kept() -> "Network | None":
+    from bridge.adapters.trusted import trusted_file
+    from bridge.settings.models import Network
+
+    copy = _copy()
+    if copy is None or not copy.exists():
+        return None
+    try:
+        return Network.model_validate_json(trusted_file(copy).read_text())
+    except ValueError:  # of another version, say
+        return None
 
 
 def _call(network: "Network") -> "Dial":
@@ -88,7 +148,7 @@ def _call(network: "Network") -> "Dial":
     find = Finder(network.interface, network.devices)
     place = find()
     if place is None:
-        raise OperationError(find.missing)
+        raise LinkError(find.missing)
     trusted_file(file_of("options"))
     dial = dial_of(
         place._replace(dial=str(trusted_port(Path(place.dial)))),

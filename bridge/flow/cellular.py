@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bridge.core.link import Code, Trouble
 from bridge.core.modem import Link, Place, Sim
-from bridge.errors import BridgeError, LinkError, ModemGone, ModemSilent, PortHeld
+from bridge.errors import BridgeError, LinkError, ModemGone, ModemSilent, NotCalled
 from bridge.flow.keeper import Keeper
 
 log = logging.getLogger("network")
@@ -177,7 +177,7 @@ class Cellular:
     def _count(self, error: BridgeError) -> None:
         """Count an attempt that failed."""
         self._failures += 1
-        if not isinstance(error, PortHeld):
+        if not isinstance(error, NotCalled):
             self._faults += 1
         if isinstance(error, ModemGone | ModemSilent):
             self._keeper.doubt()

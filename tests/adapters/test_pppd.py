@@ -17,7 +17,7 @@ import pytest
 from bridge.adapters.pppd import Pppd, chat_script, file_of
 from bridge.adapters.routes import Routes
 from bridge.core.modem import Link
-from bridge.errors import LinkError, PortHeld
+from bridge.errors import LinkError, NotCalled, PortHeld
 from bridge.protocol.dial import OWNER, Dial, arguments, secret_options
 from bridge.protocol.modems import PROFILES
 from tests.harness import Keeper, eventually
@@ -523,8 +523,11 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
                 await made.pppd.connect(made.dial._replace(port="/dev/ttyUSB-none"))
             with pytest.raises(LinkError, match="apn"):
                 await made.pppd.connect(made.dial._replace(apn="a;b"))
+            made.does("exit 4\n")
+            with pytest.raises(NotCalled, match="this kernel has no PPP"):
+                await made.pppd.connect(made.dial)
         async with box(tmp_path, program="/nonexistent/pppd") as made:
-            with pytest.raises(LinkError, match="not installed"):
+            with pytest.raises(NotCalled, match="not installed"):
                 await made.pppd.connect(made.dial)
 
     run(story)

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.adapters.pppd_unit import PppdUnit
 from bridge.core.modem import Link
-from bridge.errors import LinkError, PortHeld
+from bridge.errors import LinkError, NotCalled, PortHeld
 from bridge.protocol.dial import Dial
 
 LINK = Link("ppp0", "10.176.5.6", "10.64.64.64")
@@ -231,11 +231,14 @@ def test_a_machine_without_systemctl_says_so(tmp_path: Path) -> None:
 
 
 def test_a_port_that_another_program_has_is_told_apart(tmp_path: Path) -> None:
-    """By the unit's error number, as nobody but root sees who has it; any other failure is the link's."""
+    """By the unit's error number, as nobody but root sees who has it; so is what keeps us from calling."""
 
     async def story(unit: Unit) -> None:
         unit.starts(HELD)
         with pytest.raises(PortHeld, match=r"is held by minicom \(process 77\)"):
+            await unit.pppd.connect(DIAL)
+        unit.starts("echo 22 >errno\n" + FAILS)
+        with pytest.raises(NotCalled, match="NO CARRIER"):
             await unit.pppd.connect(DIAL)
         unit.starts("echo 0 >errno\n" + FAILS)
         with pytest.raises(LinkError, match="NO CARRIER") as caught:
