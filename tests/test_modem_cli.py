@@ -117,6 +117,18 @@ def test_texts_are_listed_and_sent(bg96: SimModem, ask: Ask) -> None:
     assert all(message["from"] == "+15557654321" for message in json.loads(text)["messages"])
 
 
+def test_a_text_that_may_be_out_is_not_called_not_sent(bg96: SimModem, ask: Ask) -> None:
+    """Who reads that it was not sent sends it again, and pays for it again."""
+    bg96.tell("sms_errors", codes=[500])  # unknown error [3GPP TS 27.005, 3.2.5]
+    code, _, error = ask("sms", "--to", "+15551234567", "one part")
+    assert code == 1
+    assert "may have been sent" in error
+    bg96.tell("sms_errors", codes=[0, 38, 38, 38])  # network out of order, after a part was taken
+    code, _, error = ask("sms", "--to", "+15551234567", "two parts " * 20)
+    assert code == 1
+    assert "may have been sent, in whole or in part: the network took 1 of 2 parts" in error
+
+
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [

@@ -18,8 +18,8 @@ from bridge.protocol.sms.text import join_with_gaps
 MAX_SEGMENTS = 9
 """Parts that a text sent from the command line may have."""
 
-PART_TIMEOUT = 60.0
-"""Seconds that the network may take for a part."""
+PART_TIMEOUT = 150.0
+"""Seconds that the network may take for a part: as the bridge's own sending has it."""
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -127,6 +127,8 @@ async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
     carrier = TextCarrier(asyncio.get_running_loop(), lambda: modem.port)
     carrier.start(job, done.set_result)
     outcome = await done
+    if outcome.written and not outcome.complete:
+        raise ModemError(f"the text may have been sent, in whole or in part: {outcome.error}")
     if not outcome.complete:
         raise ModemError(f"the text was not sent: {outcome.error}")
     return {"to": to, "parts": parts, "description": f"sent to {to} in {parts} part{'s' * (parts > 1)}"}

@@ -233,6 +233,8 @@ class ModemInbox:
         self._named: set[str] = set()
         """Stores that the modem has named; unless it is read from, one is looked into only then."""
         self._listed: Port | None = None
+        self._searched: Port | None = None
+        """Where the SIM's store was looked into, unasked."""
         self._store = ""
         self.usage: tuple[int, int] | None = None
         """Texts in the store that is read from, and how many it takes, when last listed."""
@@ -258,11 +260,18 @@ class ModemInbox:
         self.usage = (main.used, main.total) if main else None
         self._store = home = main.name if main else ""
         found = await self._list(port)
+        if port is not self._searched and home == "ME":
+            # What came before this modem was told to keep texts itself, or belongs on a SIM (class 2), is
+            # there, and no code will name it.
+            self._named.add("SM")
         for store in sorted(self._named - {home}):
             if await self._change_to(port, store):
                 found += await self._list(port)
         if self._store != home:
             await self._change_to(port, home)
+        if not any(store == "SM" for (store, _), _ in found):
+            self._named.discard("SM")  # empty: until it is named, or the modem starts anew
+        self._searched = port
         return found
 
     async def _prepare(self, port: Port) -> None:

@@ -381,6 +381,24 @@ def test_a_store_that_the_modem_names_is_looked_into() -> None:
     on_air(scenario)
 
 
+def test_texts_on_the_sim_are_found_at_each_start_of_a_modem() -> None:
+    """No code names what came before it was set up; a store that is empty is not asked for each time."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.stores["SM"] = {}
+        modem.put(PDU, store="SM")
+        inbox = ModemInbox(lambda: port)
+        for _ in range(2):  # what could not be taken is found again
+            assert [slot for slot, _ in await inbox.list()] == [("SM", 1)]
+        assert await inbox.delete(("SM", 1))
+        for _ in range(3):
+            assert await inbox.list() == []
+        assert modem.store == "ME"
+        assert modem.said.count('AT+CPMS="SM"') == 4  # three lists, and to delete
+
+    on_air(scenario)
+
+
 def test_a_text_that_lost_bytes_on_the_line_is_read_again() -> None:
     """Where the length is not what the modem says, the text is read by itself, and once more."""
 

@@ -68,10 +68,10 @@ class Texts:
         self._radio = radio
         self._code = code
         self._record = record
-        self._stored: dict[int, Stored] = {}
+        self._stores: dict[str, dict[int, Stored]] = {"ME": {}, "SM": {}}
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._routes = [0, 0, 0, 0]
-        self._memory = "ME"
+        self._memory = self._receiving = "ME"
         self._reference = 0
         self._said_full = False
         self._retry: asyncio.TimerHandle | None = None
@@ -79,12 +79,17 @@ class Texts:
     def reset(self) -> None:
         """Forget settings; what is stored stays."""
         self._routes = [0, 0, 0, 0]
-        self._memory = "ME"
+        self._memory = self._receiving = "ME"
+
+    @property
+    def _stored(self) -> dict[int, Stored]:
+        """The store that is read from."""
+        return self._stores[self._memory]
 
     @property
     def stored(self) -> int:
-        """How many messages the store holds."""
-        return len(self._stored)
+        """How many messages its stores hold."""
+        return sum(map(len, self._stores.values()))
 
     @property
     def waiting(self) -> int:
@@ -115,15 +120,16 @@ class Texts:
             return True
         if report and not route:
             return True  # nobody wants it
-        if len(self._stored) >= self.size:
+        store = self._stores[self._receiving]
+        if len(store) >= self.size:
             if self._profile.store_full and not self._said_full:
                 self._said_full = True
                 self._code(self._profile.store_full)
             return False
-        index = next(i for i in range(1, self.size + 1) if i not in self._stored)
-        self._stored[index] = Stored(_UNREAD, pdu)
+        index = next(i for i in range(1, self.size + 1) if i not in store)
+        store[index] = Stored(_UNREAD, pdu)
         if route:
-            self._code(f'{"+CDSI" if report else "+CMTI"}: "{self._memory}",{index}')
+            self._code(f'{"+CDSI" if report else "+CMTI"}: "{self._receiving}",{index}')
         return True
 
     # -- commands ----------------------------------------------------------------------------------------
@@ -156,15 +162,19 @@ class Texts:
         return guarded
 
     def _memories(self, call: Call) -> Reply:
-        used = f"{len(self._stored)},{self.size}"
         if call.command.kind is Kind.TEST:
             return told('+CPMS: ("ME","SM"),("ME","SM"),("ME","SM")')
-        if call.command.kind is Kind.READ:
-            return told("+CPMS: " + ",".join([f'"{self._memory}",{used}'] * 3))
-        if not set(call.command.args) <= {"ME", "SM", "MT", ""}:
-            raise cms(302)
-        self._memory = call.command.text_at(0) or self._memory
-        return told("+CPMS: " + ",".join([used] * 3))
+        if call.command.kind is Kind.SET:
+            if not set(call.command.args) <= {*self._stores, ""}:
+                raise cms(302)
+            self._memory = call.command.text_at(0) or self._memory
+            self._receiving = call.command.text_at(2) or self._receiving
+        # Read, written and received, in this order [3GPP TS 27.005, 3.2.2].
+        names = (self._memory, self._memory, self._receiving)
+        used = {name: f"{len(store)},{self.size}" for name, store in self._stores.items()}
+        if call.command.kind is Kind.SET:
+            return told("+CPMS: " + ",".join(used[name] for name in names))
+        return told("+CPMS: " + ",".join(f'"{name}",{used[name]}' for name in names))
 
     def _format(self, call: Call) -> Reply:
         if call.command.kind is Kind.READ:
