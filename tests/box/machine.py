@@ -223,9 +223,14 @@ class Machine:
         """
         flags = "os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK"
         also = "fcntl.ioctl(port, termios.TIOCEXCL); " if alone else ""
-        code = f"import fcntl, os, signal, termios; port = os.open({path!r}, {flags}); {also}signal.pause()"
+        held = f"/run/{unit}.held"  # others may have it open too, so that it is open proves nothing
+        code = (
+            f"import fcntl, os, signal, termios; port = os.open({path!r}, {flags}); {also}"
+            f"open({held!r}, 'w').close(); signal.pause()"
+        )
+        self.must(f"rm -f {held}")
         self.spawn(unit, shlex.join(["python3", "-c", code]))
-        self.wait_for(f"fuser {shlex.quote(path)}")
+        self.wait_for(f"test -e {held}")
 
     def journal(self, unit: str, lines: int = 200) -> str:
         """Return what a unit wrote since the machine booted."""
