@@ -146,6 +146,9 @@ class Message(NamedTuple):
     reply: Reply | None = None
 
 
+    received: float | None = None
+    """When it came, in seconds of the monotonic clock (`Now.mono`): on a full disk it waits before it is
+    stored. None: as it is stored."""
 class Queued(NamedTuple):
     """A message as the outbox holds it."""
 

@@ -197,7 +197,7 @@ class Intake:
             raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
         chosen = options.id is not None
         name = options.id if options.id is not None else self._new_id()
-        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply)
+        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply, self._clock().mono)
 
     # -- storing -----------------------------------------------------------------------------------------
 

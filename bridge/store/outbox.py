@@ -165,11 +165,13 @@ class Outbox:
         key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
         row = run("lane_find", key).fetchone()
         lane_id = row[0] if row else run("lane_add", (*key, seq)).lastrowid
-        deadline = None if message.lifetime is None else now.wall + message.lifetime
+        mono = now.mono if message.received is None else message.received
+        wall = now.wall - (now.mono - mono)
+        deadline = None if message.lifetime is None else wall + message.lifetime
         reply = message.reply or (None, None)
         run(
             "message_add",
-            (seq, message.id, message.chosen, lane_id, message.payload, self.times.boot, now.wall, now.mono,
+            (seq, message.id, message.chosen, lane_id, message.payload, self.times.boot, wall, mono,
              deadline, message.max_attempts, *reply),
         )  # fmt: skip
         self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(message.payload))

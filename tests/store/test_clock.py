@@ -29,6 +29,18 @@ def test_a_deadline_passes_when_its_time_is_over(box: Box) -> None:
     assert box.due() == ["soon", "later"]
 
 
+def test_a_deadline_counts_from_the_receipt(box: Box) -> None:
+    """A message that waited for a full disk is as old as it is."""
+    came = box.clock.mono
+    box.clock.pass_(50.0)
+    box.put(message("1", lifetime=60.0)._replace(received=came))
+    assert box.all()[0].queued_at == NOON
+    box.clock.pass_(9.0)
+    assert box.due() == []
+    box.clock.pass_(2.0)
+    assert box.due() == ["1"]
+
+
 def test_what_is_under_way_does_not_expire(box: Box) -> None:
     """A message whose exchange runs is left to end by its answer."""
     box.put(message("1", lifetime=1.0))
