@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.harness.process import ROOT
 
 SCRIPTS = ROOT / "config/debian"
-PLACES = re.compile(r"(?<![\w/])/(?=(?:etc|run|var|usr|lib)/|dev/hologram)")
+PLACES = re.compile(r"(?<![\w/])/(?=(?:etc|run|var|usr|lib|proc)/|dev/hologram)")
 
 
 class System:
@@ -111,6 +112,79 @@ def test_a_modem_that_modem_manager_has_already_is_told_of(
     assert "restart" not in system.calls.read_text()
 
 
+@pytest.mark.parametrize(
+    ("active", "previous", "told"),
+    [
+        (3, "", "not started. Edit {}, then: sudo systemctl enable --now hologram-bridge"),
+        (3, "0.1.0", "not started. Edit {}, then: sudo systemctl enable --now hologram-bridge"),
+        (0, "0.1.0", "the old version goes on. Edit {}, then: sudo systemctl restart hologram-bridge"),
+    ],
+)
+def test_a_configuration_that_does_not_serve_is_told_with_the_command_that_helps(
+    system: System, active: int, previous: str, told: str
+) -> None:
+    """One that runs needs a restart: to enable it once more would change nothing. Nothing is started here."""
+    (system.folder / "run/systemd/system").mkdir(parents=True)
+    system.program("systemctl", f'case "$*" in *is-active*hologram-bridge.service) exit {active};; esac')
+    system.program("hologram-bridge", "echo 'ERROR: nonsense: there is no such key' >&2; exit 78")
+    assert system.run("postinst", "configure", previous).splitlines() == [
+        "ERROR: nonsense: there is no such key",
+        f"hologram-bridge: {told.format(system.folder / 'etc/hologram-bridge/bridge.hjson')}",
+    ]
+    assert not system.called("deb-systemd-invoke")
+
+
+def fetched(system: System) -> set[str]:
+    """Run `make install`'s script on a machine that has nothing yet; return the packages that it asks for."""
+    system.program("id", "echo 0")
+    system.program("uname", "echo aarch64")
+    for name in ("dpkg-query", "python3", "apt-get"):
+        system.program(name)
+    (system.folder / "usr/lib/hologram-bridge").mkdir(parents=True)
+    (system.folder / "stage").write_text('mkdir "$1"')
+    (system.folder / "postinst").touch()
+    said = system.run("install")
+    calls = [line.split() for line in system.calls.read_text().splitlines()]
+    (words,) = (each for each in calls if each[0] == "apt-get" and "install" in each)
+    assert ("a broker listens on port 1883 already" in said) == ("mosquitto" not in words)
+    return set(words)
+
+
+def as_of_1883(system: System, port: int) -> None:
+    """Give it the kernel's own words about the sockets of ``port``, as if that were the broker's."""
+    (system.folder / "proc/net").mkdir(parents=True)
+    for name in ("tcp", "tcp6"):
+        title, *lines = (Path("/proc/net") / name).read_text().splitlines(keepends=True)
+        ours = [line.replace(f":{port:04X} ", ":075B ") for line in lines if f":{port:04X} " in line]
+        (system.folder / "proc/net" / name).write_text("".join([title, *ours]))
+
+
+def test_mosquitto_is_installed_where_no_broker_is(system: System) -> None:
+    """A connection to a broker on another machine is none here."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        connection, _ = server.accept()
+        server.close()
+        with connection:
+            as_of_1883(system, connection.getsockname()[1])
+            assert client.getpeername() == connection.getsockname()
+    assert {"mosquitto", "mosquitto-clients", "ppp", "polkitd"} <= fetched(system)
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")])
+def test_mosquitto_is_not_installed_beside_another_broker(
+    system: System, family: socket.AddressFamily, address: str
+) -> None:
+    """One in a container has the port: at the next boot the two would race for it. The rest is installed."""
+    with socket.create_server((address, 0), family=family) as server:
+        as_of_1883(system, server.getsockname()[1])
+    asked = fetched(system)
+    assert "mosquitto" not in asked
+    assert {"mosquitto-clients", "ppp", "polkitd"} <= asked
+
+
 def test_a_purge_leaves_nothing_of_the_bridges(system: System) -> None:
     """The keys go, wherever they stand, and the user; a removal keeps all of it."""
     system.program("getent", "echo hologram:x:990:990::/var/lib/hologram-bridge:/usr/sbin/nologin")
@@ -139,8 +213,8 @@ def test_a_person_of_the_name_hologram_survives_a_purge(system: System) -> None:
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="there is no dpkg here")
 def test_what_tells_that_a_program_is_installed_is_that_programs_alone() -> None:
     """A folder that another package has too would make `make install` believe that nothing is missing."""
-    needed = re.findall(r"(?m)^need (/\S+) (\S+)", (SCRIPTS / "install").read_text())
-    assert ("polkitd" in {package for _, package in needed}) is True
+    needed = re.findall(r"(?m)^ *need (/\S+) (\S+)", (SCRIPTS / "install").read_text())
+    assert {"mosquitto", "polkitd"} <= {package for _, package in needed}
     for path, _ in needed:
         names = [path, path.removeprefix("/usr")]  # the one or the other, where /bin is a link to /usr/bin
         done = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, text=True, check=False)
