@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from bridge.doctor import box, broker, checks, configuration, modem, store
+from bridge.doctor import cloud as cloud_check
 from bridge.doctor.finding import Finding
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import stop
 from bridge.settings import load
+from bridge.sim.modem.net import CLOUD_ADDRESS
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
 from tests.harness.modem import SimModem
 from tests.harness.process import ROOT
@@ -382,6 +384,41 @@ def test_held_credentials_and_a_dead_cloud_are_told(
     assert found["cloud"][0] == "ok"
 
 
+def test_the_cloud_is_the_bridges_alone_to_reach_without_ppp(
+    keeper: Keeper, tmp_path: Path, bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """The machine knows no way there and is well: idle on demand, then with the modem's sockets as the link.
+
+    The simulated modem alone knows where the cloud is. A link that cannot be had is a failure.
+    """
+    cloud.start()
+    sim = SimModem(keeper, tmp_path / "modem")
+    sim.start("--registration", "0.3", "--boot", "0.3", "--cloud", f"127.0.0.1:{cloud.port}")
+    modem = {"interface": "cellular-nova-u201", "device": [str(sim.at), str(sim.dial)]}
+    bridge.configure(
+        cloud={"host": CLOUD_ADDRESS, "port": 9999}, network={**modem, "autoconnect": "on_demand"}
+    )
+    bridge.start()
+    status = "hologram/network/status"
+    client.wait_for(lambda: client.state(status).get("registration") == "roaming", 20)
+    found = Report(bridge)
+    idle = "the link is disconnected; the bridge says of the cloud: nothing was sent there yet"
+    assert found["cloud"] == ("skipped", idle)
+    assert "TCP handshake" not in found.aside
+    client.publish("hologram/out/a", "x", user={"id": "a"})
+    assert client.wait_result("a", 60)["state"] == "delivered"
+    carried = "the modem's own sockets carry the messages; the bridge says of the cloud: up"
+    assert cloud_check.cloud(patient(bridge)) == ("cloud", "skipped", carried, None)
+    sim.tell("sim", state="absent")
+    client.wait_for(lambda: client.state(status).get("state") == "error", 20)
+    found = Report(bridge)
+    assert found["cloud"][0] == "fail"
+    assert re.match("there is no link: .*SIM", found["cloud"][1])
+    # Where messages take the machine's own network, whatever the link does, that is looked at.
+    bridge.configure(network={"scope": "hologram"}, cloud={"host": "127.0.0.1", "port": cloud.port})
+    assert cloud_check.cloud(patient(bridge)).state == "ok"
+
+
 def test_an_outbox_of_a_newer_version_is_not_called_damaged(bridge: BridgeProcess) -> None:
     """After a downgrade the bridge does not start: what helps is the newer one. The file is left alone."""
     bridge.start()
@@ -498,8 +535,11 @@ def test_a_modem_that_is_not_there(bridge: BridgeProcess, tmp_path: Path) -> Non
     assert found["modem"][1:3] == ("fail", "/dev/serial/by-id/none is not there")
     assert found["serial port"].state == "skipped"
     bridge.configure(network={"interface": "cellular-nova-r410", "device": None})
-    found = modem_findings(patient(bridge, sys=tmp_path))
+    (tmp_path / "proc" / "4711").mkdir(parents=True)
+    (tmp_path / "proc" / "4711" / "comm").write_text("ModemManager\n")
+    found = modem_findings(patient(bridge, sys=tmp_path, proc=tmp_path / "proc"))
     assert "05c6:90b2" in found["modem"].finding
+    assert found["ModemManager"][1:] == ("skipped", "it runs; there is no modem to look at", None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ _COLOURS = {"ok": "\033[32m", "warn": "\033[33m", "fail": "\033[31m", "skipped":
 _PLAIN = "\033[0m"
 
 _EPILOG = """\
-No message is sent; the cloud is asked for one TCP handshake. A bridge that runs is not disturbed.
+No message is sent; the cloud is asked for one TCP handshake at most. A bridge that runs is not disturbed.
 It ends with 0 where nothing failed, 1 where something did, 78 where the configuration cannot be used."""
 
 

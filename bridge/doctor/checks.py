@@ -33,8 +33,8 @@ CHECKS: tuple[Check, ...] = (
 def examine(patient: Patient, announce: Callable[[str], None]) -> Iterator[Finding]:
     """Run the checks one after the other; ``announce`` is told what is done to the outside, before it is."""
     for check in CHECKS:
-        if check is cloud.cloud:
-            announce(cloud.announcement(patient))
+        if check is cloud.cloud and (said := cloud.announcement(patient)):
+            announce(said)
         found = check(patient)
         if isinstance(found, Finding):
             yield found

@@ -1,24 +1,30 @@
-"""Check of the cloud: one TCP handshake, and no message."""
+"""Check of the cloud: one TCP handshake where this machine has a way there, and no message."""
 
 import socket
 import struct
 import time
+from typing import Any
 
-from bridge.doctor.finding import Finding, fail, ok
+from bridge.doctor.finding import Finding, fail, ok, skipped
 from bridge.doctor.patient import Patient
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that ends a connection in one packet: each costs on a metered link."""
 
 
-def announcement(patient: Patient) -> str:
-    """Return what is about to be done, since it costs some bytes."""
+def announcement(patient: Patient) -> str | None:
+    """Return what is about to be done, since it costs some bytes; None where nothing is."""
+    if _without_ppp(patient):
+        return None
     cloud = patient.settings.cloud
     return f"one TCP handshake with {cloud.host}:{cloud.port}, about 250 bytes with the look-up; no message"
 
 
 def cloud(patient: Patient) -> Finding:
-    """The cloud socket can be reached from here."""
+    """The cloud socket can be reached from here, or is the bridge's alone to reach."""
+    told = _without_ppp(patient)
+    if told:
+        return told
     wanted = patient.settings.cloud
     where = f"{wanted.host}:{wanted.port}"
     try:
@@ -34,6 +40,41 @@ def cloud(patient: Patient) -> Finding:
     if problem:
         return fail("cloud", f"{where}: {problem}", _remedy(patient))
     return ok("cloud", f"{where} answers within {1000 * (time.monotonic() - began):.0f} ms")
+
+
+def _without_ppp(patient: Patient) -> Finding | None:
+    """Return what the bridge says where messages take a link of its own and no PPP link stands, else None.
+
+    This machine may have no way of its own then, and is well: the link waits for a message, or is the modem's
+    own sockets, which have no remote address.
+    """
+    network = patient.settings.network
+    if not (network.interface.startswith("cellular") and network.scope == "system"):
+        return None
+    if not (patient.daemon and patient.daemon.stats and patient.daemon.network):
+        return None
+    status = patient.daemon.network
+    if status["remote_ip"]:
+        return None
+    if status["state"] == "error":
+        return fail("cloud", f"there is no link: {status['error']}", _remedy(patient))
+    over_sockets = status["state"] == "connected"
+    way = "the modem's own sockets carry the messages" if over_sockets else f"the link is {status['state']}"
+    if status["error"]:
+        way += f" ({status['error']})"
+    condition, known = _known(patient.daemon.stats)
+    fix = _remedy(patient) if condition == "down" else None
+    return skipped("cloud", f"{way}; the bridge says of the cloud: {known}", fix)
+
+
+def _known(stats: dict[str, Any]) -> tuple[str | None, str]:
+    """Return the cloud's condition as the daemon has it, the worse of its two channels, and it in words."""
+    found = [each for each in stats["destinations"] if each["channel"] in ("cloud", "sms") and not each["to"]]
+    if not found:
+        return None, "nothing was sent there yet"
+    worst = min(found, key=lambda each: each["condition"] == "up")
+    reason = f", {worst['reason']}" if worst["reason"] else ""
+    return worst["condition"], f"{worst['condition']}{reason}"
 
 
 def _handshake(family: int, address: object, timeout: float) -> str | None:

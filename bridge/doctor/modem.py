@@ -168,7 +168,9 @@ def _modem_manager(patient: Patient, port: str | None) -> Finding:
     running = [each for each in patient.proc.glob("[0-9]*/comm") if _text(each) == "ModemManager"]
     if not running:
         return ok("ModemManager", "it does not run")
-    if port is not None and _left_alone(patient, port):
+    if port is None:
+        return skipped("ModemManager", "it runs; there is no modem to look at")
+    if _left_alone(patient, port):
         return ok("ModemManager", f"it runs, and leaves {port} alone")
     return warn(
         "ModemManager",
