@@ -76,12 +76,7 @@ def _route(route: RouteSetting) -> Route:
 def broker(settings: Settings) -> Broker:
     """Return how to reach the broker; raises `ConfigError` for certificates that do not serve."""
     mqtt = settings.mqtt
-    tls = None
-    if mqtt.tls is not None:
-        try:
-            tls = tls_context(_text(mqtt.tls.ca), _text(mqtt.tls.cert), _text(mqtt.tls.key))
-        except OSError as exc:
-            raise ConfigError(f"mqtt.tls: the certificates cannot be used: {exc}") from exc
+    tls = None if mqtt.tls is None else tls_context(mqtt.tls.ca, mqtt.tls.cert, mqtt.tls.key)
     return Broker(
         mqtt.host,
         mqtt.port,
@@ -109,10 +104,6 @@ def inbound_limits(settings: Settings) -> InboundLimits:
     return InboundLimits(
         inbound.timeout, inbound.max_bytes, inbound.max_connections, inbound.deadline, inbound.allow
     )
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)
 
 
 def info(settings: Settings) -> dict[str, Any]:

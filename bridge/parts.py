@@ -321,6 +321,7 @@ class Parts:
     def reload(self, new: Settings) -> Changes:
         """Take from ``new`` what needs no restart; raises `BridgeError` before anything is changed."""
         ready = access(new, self.identity), policy(new), limits(new), inbound_limits(new)
+        broker(new)  # it waits for the restart, which must not be the one to find that its files do not serve
         changes = compare(self.settings, new)
         self.access, self.intake.policy, self.outbox.limits, inbound = ready
         self.uplink.set_slots(new.cloud.parallel)

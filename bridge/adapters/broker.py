@@ -3,6 +3,8 @@
 import ssl
 from typing import NamedTuple
 
+from bridge.errors import ConfigError
+
 
 class Broker(NamedTuple):
     """How to reach and talk to the broker."""
@@ -30,11 +32,34 @@ def connect_problem(error: Exception, where: str) -> str:
 def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
     """Return a context that trusts ``ca`` (the system's roots where None) and shows ``cert`` if there is one.
 
-    Raises OSError or ssl.SSLError for files that do not serve.
+    Raises `ConfigError`, which names the key, for files that do not serve.
     """
-    context = ssl.create_default_context(cafile=ca)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as exc:
+        raise ConfigError(
+            f'mqtt.tls.ca: "{ca}" is not allowed ({_why(exc)}); allowed is a file of certificates in PEM form'
+        ) from exc
     # Python 3.13 began to refuse authorities without some extensions, which those made at home lack.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cert:
-        context.load_cert_chain(cert, key)
+        try:
+            context.load_cert_chain(cert, key, _no_passphrase)
+        except OSError as exc:
+            raise ConfigError(
+                f'mqtt.tls.key: "{key}" is not allowed with cert "{cert}" ({_why(exc)}); '
+                "allowed are a certificate and the key that belongs to it, not encrypted, both in PEM form"
+            ) from exc
     return context
+
+
+def _no_passphrase() -> str:
+    """Refuse a key that is encrypted: OpenSSL would ask at the terminal, and a daemon has none."""
+    raise OSError(0, "the key is encrypted")
+
+
+def _why(error: OSError) -> str:
+    """Return the reason alone, such as ``key values mismatch``; OpenSSL has none for what is not PEM."""
+    if isinstance(error, ssl.SSLError):
+        return error.reason.lower().replace("_", " ") if error.reason else "not in PEM form"
+    return error.strerror or str(error)

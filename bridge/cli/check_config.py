@@ -28,7 +28,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the effective configuration; raises :class:`bridge.errors.ConfigError` for what is wrong."""
+    from bridge.compose import broker
+
     loaded = load(args.config)
+    broker(loaded.settings)
     for warning in loaded.warnings:
         print(f"WARNING:config:{warning}", file=sys.stderr)
     print(json.dumps(effective(loaded.settings), indent=2, ensure_ascii=False))

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bridge.adapters.broker import Broker, tls_context
 from bridge.adapters.mqtt import Session
 from bridge.core.delivery import Delivery, Properties
+from bridge.errors import ConfigError
 from tests.harness import Client, Keeper, Mosquitto
 
 
@@ -387,10 +388,19 @@ def test_a_missing_client_certificate_is_said(secure: Mosquitto, certificates: P
 
 
 def test_certificates_that_do_not_serve_are_refused(certificates: Path) -> None:
-    """A file that is not there, and a key that belongs to another, are errors at once."""
-    with pytest.raises(OSError, match="No such file"):
-        tls_context(str(certificates / "missing.crt"), None, None)
-    with pytest.raises(ssl.SSLError):
-        tls_context(
-            str(certificates / "ca.crt"), str(certificates / "client.crt"), str(certificates / "server.key")
-        )
+    """A file that is not there, one that is no PEM, an encrypted key, and another's, are errors at once."""
+    openssl(
+        "ec", "-in", "client.key", "-aes256", "-passout", "pass:secret", "-out", "encrypted.key",
+        folder=certificates,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r'^mqtt\.tls\.ca: "missing.crt" .*No such file'):
+        tls_context("missing.crt", None, None)
+    for key, reason in (
+        ("server.key", "key values mismatch"),
+        ("san", "not in PEM form"),
+        ("encrypted.key", "the key is encrypted"),
+    ):
+        with pytest.raises(ConfigError, match=rf'^mqtt\.tls\.key: "[^"]*{key}" .*\({reason}\)'):
+            tls_context(
+                str(certificates / "ca.crt"), str(certificates / "client.crt"), str(certificates / key)
+            )

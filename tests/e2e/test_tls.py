@@ -173,3 +173,30 @@ def test_a_broker_with_tls_takes_nobody_without(secure: Secure, tls_bridge: Brid
     eventually(lambda: "WARNING:bridge:" in tls_bridge.said(), 30, what="it is said")
     assert tls_bridge.running
     assert "connected to the broker" not in tls_bridge.said()
+
+
+@pytest.mark.parametrize("wrong_key", ["ca", "key"])
+def test_files_that_do_not_serve_are_refused_before_the_bridge_depends_on_them(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, wrong_key: str
+) -> None:
+    """check-config, a reload and a start say the same line; the bridge that runs goes on as it was."""
+    text, authority = tmp_path / "text", Authority(tmp_path, "authority")
+    text.write_text("not a certificate")
+    certificate, _ = authority.sign("client")
+    _, others = authority.sign("other")
+    bad = {"ca": str(text)} if wrong_key == "ca" else {"cert": str(certificate), "key": str(others)}
+    bridge = BridgeProcess(keeper, tmp_path / "bridge", mosquitto, free_port())
+    bridge.start()
+    bridge.configure(mqtt={"tls": bad})
+    checked = bridge.run("check-config")
+    assert (checked.returncode, checked.stdout) == (78, "")
+    line = checked.stderr.removeprefix("hologram-bridge: ").strip()
+    assert line.startswith(f'mqtt.tls.{wrong_key}: "{bad[wrong_key]}" is not allowed')
+    bridge.signal_reload()
+    eventually(lambda: f"the configuration is not reloaded: {line}" in bridge.said(), what="it is refused")
+    assert "configuration reloaded" not in bridge.said()
+    assert bridge.running
+    bridge.stop()
+    started = bridge.run("run")
+    assert started.returncode == 78
+    assert line in started.stderr
