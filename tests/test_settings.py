@@ -88,6 +88,12 @@ PORTS = "allowed is 1 to 65535"
             '"555" is not',
             '"+15551234567"',
         ),
+        (
+            'home_assistant: { notify: [ { name: "a", to: "+12345" } ] }',
+            "home_assistant.notify[0].to",
+            '"+12345" is not',
+            "+ and 7 to 15 digits",  # as for sending, or each of its notifications would be rejected
+        ),
         ("routes: [ {} ]", "routes[0].match", "is missing", "allowed is an MQTT topic filter"),
         ("routes: [ 3 ]", "routes[0]", "is not an object", "with the keys match, channel"),
         ("routes: {}", "routes", "an object is not allowed", "a list of routes"),
@@ -139,7 +145,7 @@ def test_what_belongs_together_is_asked_for_together(tmp_path: Path) -> None:
     assert line.startswith("mqtt.tls.key: is missing; cert and key belong together")
     (line,) = refused(tmp_path, "{" + KEY + 'mqtt: { password: "x", protocol: "3.1.1" } }')
     assert line.startswith("mqtt.username: is missing; MQTT 3.1.1 takes no password")
-    twice = '[ { name: "a", to: "+15551" }, { name: "a", to: "+15552" } ]'
+    twice = '[ { name: "a", to: "+15551234567" }, { name: "a", to: "+15551234568" } ]'
     (line,) = refused(tmp_path, "{" + KEY + f"home_assistant: {{ notify: {twice} }} }}")
     assert line.startswith("home_assistant.notify[1].name: is given to two entries")
 
@@ -379,6 +385,19 @@ def test_the_environment_takes_every_kind_of_value(tmp_path: Path) -> None:
     assert settings.metrics.port is None
     assert settings.mqtt.tls is not None
     assert settings.mqtt.tls.ca == str(SHIPPED)
+
+
+def test_the_environment_gives_one_device_or_two(tmp_path: Path) -> None:
+    """A path stands as it is; what begins with a bracket is a list, and its mistakes are named."""
+    both = env(NETWORK__INTERFACE="cellular", NETWORK__DEVICE=' ["/dev/ttyUSB2", "/dev/ttyUSB3"]')
+    assert read(tmp_path, "{}", both).settings.network.devices == ("/dev/ttyUSB2", "/dev/ttyUSB3")
+    one = env(NETWORK__INTERFACE="cellular", NETWORK__DEVICE="/dev/ttyUSB2")
+    assert read(tmp_path, "{}", one).settings.network.devices == ("/dev/ttyUSB2",)
+    wifi = env(NETWORK__INTERFACE="wifi", NETWORK__DEVICE="0123")
+    assert read(tmp_path, "{}", wifi).settings.network.devices == ("0123",)
+    (line,) = refused(tmp_path, "{}", env(NETWORK__DEVICE='["/dev/ttyUSB2"'))
+    assert line.startswith("network.device: ")
+    assert line.endswith("(from HOLOGRAM_BRIDGE__NETWORK__DEVICE)")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from bridge.adapters.modem import Modem
 from bridge.adapters.texts import ModemInbox, TextCarrier
 from bridge.core.exchange import Job, Outcome
 from bridge.core.modem import Registration
+from bridge.core.phone import E164, E164_ALLOWED
 from bridge.errors import AtRefused, BridgeError, InvalidCommand, ModemError, OperationError
 from bridge.protocol.reports import timestamp
 from bridge.protocol.sms.received import Deliver, decode
@@ -20,8 +21,6 @@ MAX_SEGMENTS = 9
 
 PART_TIMEOUT = 150.0
 """Seconds that the network may take for a part: as the bridge's own sending has it."""
-
-_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 
 _HARMFUL = re.compile(r"AT(D|O|A(?!T)|V0|Q1|&F|Z|\+CGDATA|\+CMUX)", re.IGNORECASE)
 """What leaves the port in another mode than the one that its owner reads it in."""
@@ -119,8 +118,8 @@ async def _sms(modem: Modem, request: Request) -> dict[str, Any]:
 
 
 async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
-    if not _NUMBER.fullmatch(to):
-        raise InvalidCommand("to", to, "a number is + and 7 to 15 digits, the first not 0 (E.164)")
+    if not E164.fullmatch(to):
+        raise InvalidCommand("to", to, f"a number is {E164_ALLOWED}")
     parts = check_text(text, MAX_SEGMENTS).parts
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     job = Job(to, 0, text.encode(), lambda _: True, PART_TIMEOUT, parts * PART_TIMEOUT)

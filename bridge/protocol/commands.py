@@ -6,19 +6,17 @@ The topics and payloads are the bridge's own, documented in the README under "To
 import base64
 import binascii
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from bridge.core.delivery import NO_PROPERTIES, Properties
 from bridge.core.messages import Channel, Priority, Reply
+from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import parse_duration
 from bridge.errors import InvalidCommand
 
 ID_LIMIT = 128
 """Characters of an id that a producer chooses."""
-
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 NETWORK_COMMANDS = ("connect", "disconnect", "reconnect", "reset", "radio_on", "radio_off")
 QUEUE_COMMANDS = ("pause", "resume", "flush", "purge")
@@ -218,8 +216,8 @@ class _Reader:
         if via not in (None, "cloud", "modem"):
             raise InvalidCommand("via", via, "it is cloud or modem")
         number = _string(to, "to")
-        if not _E164.fullmatch(number):
-            raise InvalidCommand("to", number, "a number is + and 7 to 15 digits, the first not 0 (E.164)")
+        if not E164.fullmatch(number):
+            raise InvalidCommand("to", number, f"a number is {E164_ALLOWED}")
         return Sms(number, _string(body, "body"), via, self._options(given))
 
     def control(self, channel: Channel, allowed: tuple[str, ...], payload: bytes) -> Control:

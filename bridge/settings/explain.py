@@ -38,6 +38,11 @@ def is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
+def may_be_list(field: FieldInfo) -> bool:
+    """Tell whether the setting takes one thing or a list of them."""
+    return any(get_origin(part) is tuple for part in get_args(field.annotation))
+
+
 def is_nullable(field: FieldInfo) -> bool:
     """Tell whether the setting may be null."""
     return type(None) in get_args(field.annotation)

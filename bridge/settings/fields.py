@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
 
 
@@ -165,7 +166,7 @@ ReadableFile = Annotated[str, AfterValidator(_readable), Allowed("the path of a 
 Apn = Annotated[str, _matches(r"[A-Za-z0-9.-]{1,100}"), Allowed("1 to 100 letters, digits, dots and hyphens")]
 SimPin = Annotated[str, _matches(r"[0-9]{4,8}"), Secret(), Allowed("4 to 8 digits in quotes")]
 PhoneNumber = Annotated[
-    str, _matches(r"\+[1-9][0-9]{3,14}"), Allowed('a number in E.164 form in quotes, such as "+15551234567"')
+    str, _holds(E164.fullmatch), Allowed(f'{E164_ALLOWED}, in quotes, such as "+15551234567"')
 ]
 IpNetwork = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network,

@@ -212,7 +212,7 @@ class Store(Section):
 
 
 class Notify(Section):
-    """A person whom Home Assistant can text: ``to`` in E.164 form (ITU-T E.164: at most 15 digits)."""
+    """A person whom Home Assistant can text: ``to`` in E.164 form, as for any SMS."""
 
     name: Name
     to: PhoneNumber

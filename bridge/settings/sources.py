@@ -15,7 +15,16 @@ from typing import Any
 import hjson
 
 from bridge.errors import ConfigError
-from bridge.settings.explain import find, is_list, is_nullable, known_keys, model_of, nearest, takes_text
+from bridge.settings.explain import (
+    find,
+    is_list,
+    is_nullable,
+    known_keys,
+    may_be_list,
+    model_of,
+    nearest,
+    takes_text,
+)
 
 PREFIX = "HOLOGRAM_BRIDGE"
 _MAX_BYTES = 1_000_000
@@ -171,7 +180,8 @@ def _value(text: str, path: str) -> Any:
     assert place.field is not None
     if is_nullable(place.field) and text.strip().lower() in ("", "null"):
         return None
-    if place.model is not None or is_list(place.field) or model_of(place.field.annotation):
+    opens_list = may_be_list(place.field) and text.lstrip().startswith("[")
+    if opens_list or place.model is not None or is_list(place.field) or model_of(place.field.annotation):
         return _decode(text)
     if takes_text(place.field):
         return text
