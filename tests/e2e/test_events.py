@@ -1,6 +1,9 @@
 """Events: each kind that needs no modem, when it happens and with what."""
 
+import socket
+
 from tests.harness import BridgeProcess, Client, Cloud
+from tests.readme import quoted, section
 
 
 def kinds(client: Client, message_id: str) -> list[str]:
@@ -26,6 +29,32 @@ def test_a_socket_that_never_connected_is_not_told(bridge: BridgeProcess, client
     assert client.wait_result("one", timeout=15)["state"] == "expired"
     client.wait_for(lambda: client.events("message.expired"))
     assert kinds(client, "one") == ["message.queued", "message.expired"]
+
+
+def told(event_type: str) -> set[str]:
+    """Return the keys that the README tells of an event, beside those that all have."""
+    rows = [line.split("|")[1:3] for line in section("Events").splitlines() if line.startswith("| `")]
+    (keys,) = [quoted(keys) for events, keys in rows if event_type in quoted(events)]
+    return keys | {"event_type", "at"}
+
+
+def test_an_event_about_a_message_has_what_the_readme_tells(bridge: BridgeProcess, client: Client) -> None:
+    """All of it where the message has a destination and topics; neither more nor less."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        direct = {"match": "#", "channel": "udp", "host": "127.0.0.1", "port": peer.getsockname()[1]}
+        bridge.configure(routes=[direct])
+        bridge.start()
+        client.publish("hologram/out/a", "x", user={"id": "sent"})
+        client.wait_for(lambda: client.events("message.sent"))
+        client.publish("hologram/queue/set", "pause")
+        client.wait_health("paused")
+        client.publish("hologram/out/a", "x", user={"id": "purged"})
+        client.wait_for(lambda: client.events("message.queued")[1:])
+        client.publish("hologram/queue/set", "purge")
+        client.wait_for(lambda: client.events("message.dropped"))
+    for event_type in ("message.queued", "message.sent", "message.dropped"):
+        assert set(client.events(event_type)[0]) == told(event_type)
 
 
 def test_the_network_status_is_repeated(bridge: BridgeProcess, client: Client) -> None:
