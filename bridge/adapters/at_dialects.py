@@ -5,16 +5,24 @@ A dialect turns "connect", "write", "close" into the commands of its make. Owned
 A u-blox modem connects with its AT port taken, and says nothing meanwhile: one that hangs then looks like one
 that connects, so a hang is noticed only after the profile's ``connect_timeout``. Quectel's leave the port
 free, and a hang shows at the next command. Most SARA-R4 could do the same (``async_connect`` of +USOCO); it
-is not used, as R404M and R410M-01B do not know it [UBX-17003787 R09, section 18.9.4].
+is not used, as R404M and R410M-01B do not know it [UBX-17003787 R09, section 18.9.4]. Writing takes the AT
+port too, on all but SARA-U2 for as long as the network pleases: a hang in it is noticed after `WRITING`.
+
+A write may take fewer bytes than it was given, or none while the modem's queue is full: it returns how many,
+and where that is not plain the modem is asked how many bytes of the stream it has in all.
 """
 
 import asyncio
 import contextlib
+import logging
 from typing import Protocol
 
 from bridge.errors import AtRefused, ModemError
 from bridge.protocol.at import Answer, Urc
+from bridge.protocol.modem import context_apn
 from bridge.protocol.sockets import News, Opened, quectel, ublox
+
+log = logging.getLogger("sockets")
 
 LOCAL = 3.0
 """Seconds for what needs nobody but the modem, which u-blox gives less than one."""
@@ -27,7 +35,13 @@ DEACTIVATION = 40.0
 R4_CLOSING = 130.0
 """Seconds that a SARA-R4 may take to close [SARA-R4 AT commands manual UBX-17003787, +USOCL: 120 s]."""
 
-WRITING = 20.0
+WRITING = 125.0
+"""Seconds that a write may take [Quectel BG96 TCP/IP Application Note, +QISEND and +QISENDEX: 120 s,
+"determined by network"; UBX-17003787 R09, section 18.10, +USOWR on SARA-R4: 120 s]."""
+
+QUEUEING = 20.0
+"""Seconds for u-blox's datagrams, and for what SARA-U2 writes: it queues them within a second or so
+[UBX-17003787 R16, section 19.11, +USOST: 10 s; Particle Device OS, mdm_hal.cpp, +USOWR on SARA-U2: 1 s]."""
 
 CLOSING = 10
 """Seconds after which a close that the peer does not answer is forced: Quectel's default, SARA-U2's limit."""
@@ -76,8 +90,11 @@ class Dialect(Protocol):
     async def connect(self, socket: int, host: str, port: int) -> None:
         """Connect over TCP."""
 
-    async def write(self, socket: int, data: bytes) -> None:
-        """Write at most ``chunk`` bytes."""
+    async def write(self, socket: int, data: bytes, sent: int) -> int:
+        """Write at most ``chunk`` bytes of a stream of which ``sent`` were taken; return how many are now.
+
+        None are while the modem's queue is full: wait a little, and write them again.
+        """
 
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
         """Send one datagram."""
@@ -135,13 +152,26 @@ class Ublox:
     async def _bring_up_r4(self, apn: str) -> str | None:
         with contextlib.suppress(AtRefused):  # without it a lost context shows as sockets that close
             await self._port.command(ublox.R4_TELL)
-        for text in ublox.r4_profile(apn):
-            await self._port.command(text)
+        await self._set_apn(apn)
         await self._port.command(ublox.R4_ACTIVATE, timeout=ACTIVATION)
         for socket in range(self.sockets):  # the context may have been up all the time, sockets open
             with contextlib.suppress(AtRefused):
                 await self.close(socket)
         return ublox.address(await self._port.command(ublox.R4_ADDRESS))
+
+    async def _set_apn(self, apn: str) -> None:
+        """Set the APN of SARA-R4's context where it is another.
+
+        Some firmware refuses that while it is attached; then what it is attached with has to do.
+        """
+        with contextlib.suppress(AtRefused):
+            if context_apn((await self._port.command(ublox.R4_CONTEXTS)).lines) == ("IP", apn):
+                return
+        try:
+            for text in ublox.r4_profile(apn):
+                await self._port.command(text)
+        except AtRefused as exc:
+            log.warning("the modem keeps the APN that it has: %s", exc)
 
     async def bring_down(self) -> None:
         """Deactivate; the default bearer of LTE stays, no error of ours [3GPP TS 27.007, section 10.1.10]."""
@@ -163,14 +193,32 @@ class Ublox:
         """Connect; the AT port is taken until it stands or has failed."""
         await self._port.command(ublox.connect(socket, host, port), timeout=self._connecting)
 
-    async def write(self, socket: int, data: bytes) -> None:
+    async def write(self, socket: int, data: bytes, sent: int) -> int:
         """Write in hex."""
-        await self._port.command(ublox.write(socket, data), timeout=WRITING, shown=_shown("USOWR", data))
+        text, shown = ublox.write(socket, data), _shown("USOWR", data)
+        seconds = WRITING if self._r4 else QUEUEING
+        try:
+            count = ublox.written(await self._port.command(text, timeout=seconds, shown=shown))
+        except AtRefused:
+            if await self._figure(ublox.ask_error(socket)) != ublox.FULL:
+                raise
+            count = 0
+        if not 0 <= count < len(data):
+            return len(data)
+        gained = await self._figure(ublox.ask_sent(socket)) - sent
+        return gained if count < gained <= len(data) else count
+
+    async def _figure(self, text: str) -> int:
+        """Return what +USOCTL tells, -1 where it tells nothing."""
+        try:
+            return ublox.figure(await self._port.command(text, timeout=LOCAL))
+        except AtRefused:
+            return -1
 
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
         """Send in hex, or after a prompt."""
         text, rest = ublox.send(socket, host, port, data)
-        await self._port.command(text, timeout=WRITING, prompt=rest, shown=_shown("USOST", data))
+        await self._port.command(text, timeout=QUEUEING, prompt=rest, shown=_shown("USOST", data))
 
     async def read(self, socket: int) -> tuple[bytes, bool]:
         """Fetch what waits; a refusal means that there is nothing."""
@@ -197,11 +245,7 @@ class Ublox:
 
     async def outstanding(self, socket: int) -> int:
         """Ask for it."""
-        try:
-            answer = await self._port.command(ublox.ask_outstanding(socket), timeout=LOCAL)
-        except AtRefused:
-            return 0
-        return ublox.outstanding(answer)
+        return max(0, await self._figure(ublox.ask_outstanding(socket)))
 
     async def close(self, socket: int) -> None:
         """Close; SARA-R4 may take 120 s."""
@@ -270,8 +314,23 @@ class Quectel:
         if error:
             raise AtRefused(text, f"+QIOPEN: {socket},{error}", "QIOPEN", error)
 
-    async def write(self, socket: int, data: bytes) -> None:
-        """Write in hex, or after a prompt."""
+    async def write(self, socket: int, data: bytes, sent: int) -> int:
+        """Write; a refusal for want of room is believed where the modem knows the socket."""
+        try:
+            await self._give(socket, data)
+        except AtRefused as exc:
+            if exc.kind != quectel.FULL:
+                raise
+            try:
+                answer = await self._port.command(quectel.ask_outstanding(socket), timeout=LOCAL)
+            except AtRefused:
+                raise exc from None
+            gained = quectel.sent(answer) - sent
+            return gained if 0 < gained <= len(data) else 0
+        return len(data)
+
+    async def _give(self, socket: int, data: bytes) -> None:
+        """Give in hex, or after a prompt."""
         text, rest = quectel.write(socket, data)
         shown = _shown("QISENDEX", data)
         await self._port.command(text, timeout=WRITING, finals=quectel.SENT, prompt=rest, shown=shown)
@@ -279,7 +338,7 @@ class Quectel:
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
         """Open towards the peer, and send."""
         await self._open(socket, quectel.open_socket(socket, "UDP", host, port))
-        await self.write(socket, data)
+        await self._give(socket, data)
 
     async def read(self, socket: int) -> tuple[bytes, bool]:
         """Nothing waits: it is pushed."""

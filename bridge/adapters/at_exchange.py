@@ -9,6 +9,8 @@ What differs from `bridge.adapters.tcp`:
 * Most modems' close blocks the AT port until the peer answers, so after an answer the peer's own close is
   waited for a moment. Nothing is saved by a reset, which modems do not offer.
 * The time in which commands of others hold the AT port is no silence of the peer's.
+* Whether the peer has acknowledged everything is asked of the modem; a peer that has said all that is waited
+  for, or has closed, after the modem took the last of the request counts as having it.
 * Traffic is an estimate: see `bridge.protocol.sockets.traffic`.
 """
 
@@ -33,6 +35,9 @@ ANSWER_LIMIT = 65536
 CLOSE_GRACE = 0.5
 """Seconds that the peer has to close after its answer, before we do."""
 
+
+FULL = 0.5
+"""Seconds until a modem whose queue is full is given the same bytes again."""
 
 ACKNOWLEDGING = 0.5
 """Seconds between looks at what the peer has acknowledged."""
@@ -80,6 +85,8 @@ class Exchange:
         self._done: Callable[[Outcome], None] | None = done
         self._meter = Meter()
         self._connected = self._written = self._shut = False
+        self._handed_over = self._acknowledged = False
+        """The modem has all of the request; so has the peer."""
         self._held = True
         """We wait for the AT port, not for the peer."""
         self._answer = b""
@@ -107,7 +114,8 @@ class Exchange:
         if self._done is None:
             return
         self._answer = (self._answer + data)[:ANSWER_LIMIT]
-        if not self._job.until_close and self._job.complete(self._answer):
+        early = self._job.orderly and not self._handed_over
+        if not self._job.until_close and not early and self._job.complete(self._answer):
             self._finish()
 
     def closed(self) -> None:
@@ -145,19 +153,28 @@ class Exchange:
             self._meter.ask(job.host)
             await dialect.connect(socket, host_text(job.host), job.port)
         self._stands()
-        for start in range(0, len(job.request), dialect.chunk):
-            if self._over.is_set():
-                break
-            chunk = job.request[start : start + dialect.chunk]
-            self._written = self._held = True
-            await dialect.write(socket, chunk)
-            self._meter.write(len(chunk))
-            self._alive()
+        await self._write(socket)
+        self._handed_over = not self._over.is_set()
         if job.until_close:
             await self._close_after(socket, job.silence / 2)
+        elif job.orderly:
+            self._acknowledged = await self._taken(socket)
         await self._over.wait()
         if self._answer:
             await _within(self._peer_closed, CLOSE_GRACE)
+
+    async def _write(self, socket: int) -> None:
+        """Write the request, as much at a time as the modem takes; only the deadline ends a full queue."""
+        request, dialect, sent = self._job.request, self._home.dialect, 0
+        while sent < len(request) and not self._over.is_set():
+            self._written = self._held = True
+            taken = await dialect.write(socket, request[sent : sent + dialect.chunk], sent)
+            if not taken:
+                await _within(self._over, FULL)
+                continue
+            sent += taken
+            self._meter.write(taken)
+            self._alive()
 
     def _stands(self) -> None:
         self._meter.stand()
@@ -175,9 +192,7 @@ class Exchange:
         """Wait for the peer's close, then close; a close that was not forced is the peer's too."""
         while not self._over.is_set() and (rest := self._last + quiet - self._loop.time()) > 0:
             await _within(self._over, rest)
-        while not self._over.is_set() and await self._home.dialect.outstanding(socket):
-            await _within(self._over, ACKNOWLEDGING)
-        if self._over.is_set():
+        if not await self._taken(socket):
             return
         begun = self._loop.time()
         try:
@@ -191,6 +206,12 @@ class Exchange:
             self.closed()
         else:
             self._finish("the peer did not close")
+
+    async def _taken(self, socket: int) -> bool:
+        """Wait until the peer has acknowledged every byte; return False where the exchange ended before."""
+        while not self._over.is_set() and await self._home.dialect.outstanding(socket):
+            await _within(self._over, ACKNOWLEDGING)
+        return not self._over.is_set()
 
     # -- the end -----------------------------------------------------------------------------------------
 
@@ -216,12 +237,13 @@ class Exchange:
             return
         self._timer.cancel()
         job = self._job
-        complete = self._connected and (closed if job.until_close else job.complete(self._answer))
+        said = job.complete(self._answer)
+        whole = self._handed_over and (closed or said or self._acknowledged)
+        complete = self._connected and (closed and whole if job.until_close else said)
         spent = self._meter.closed() if self._connected else self._meter.spent
+        outcome = Outcome(self._connected, self._written, complete, self._answer, closed, error, spent, whole)
         # From a turn of its own: `start` may still be under way.
-        self._loop.call_soon(
-            done, Outcome(self._connected, self._written, complete, self._answer, closed, error, spent)
-        )
+        self._loop.call_soon(done, outcome)
 
 
 class Datagram:

@@ -8,15 +8,21 @@ Few packets, since each costs 40 bytes and more of a metered link:
   acknowledgement, and the closing handshake, are saved. A FIN that meets a socket already closed would
   cost a second reset, so a moment is spent on waiting for it.
 
+A host of one's own may read until the end: an orderly exchange, and one until close, end by a FIN, but only
+once the peer has acknowledged the whole request. Less than that is reset: a FIN would pass a part off as the
+whole, and the kernel would go on sending what is sent again later.
+
 Measured: 466 bytes instead of 622 for a request of 81.
 """
 
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import Callable
 
 from bridge.adapters.resolver import Address, Lookup, Resolver
@@ -30,7 +36,9 @@ FIN_GRACE = 0.03
 ANSWER_LIMIT = 65536
 """Bytes of an answer that are kept."""
 
-_ABORT = struct.pack("ii", 1, 0)
+_ABORT, _CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""Values of ``SO_LINGER`` [socket(7)]."""
+
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _TIMESTAMPS = "/proc/sys/net/ipv4/tcp_timestamps"
 
@@ -127,8 +135,7 @@ class _Exchange:
             self._connect_failed(exc.errno or 0)
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-        if not self._job.until_close:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         code = sock.connect_ex(sockaddr)
         if code not in (0, errno.EINPROGRESS):
             self._connect_failed(code)
@@ -206,7 +213,7 @@ class _Exchange:
         if self._whole:
             return  # in the grace for the FIN; the answer was given
         self._received = (self._received + data)[:ANSWER_LIMIT]
-        if self._complete():
+        if self._complete() and (self._acknowledged() or not self._job.orderly):
             self._whole = True
             counts = self._counts()
             if counts is None or counts.peer_closed:
@@ -224,7 +231,8 @@ class _Exchange:
         counts = self._counts()
         if counts and counts.bytes_acked > self._acked:
             # A slow link takes its time over what the kernel holds: an acknowledgement is a sign of life.
-            self._acked, self._last = counts.bytes_acked, now
+            self._acked = counts.bytes_acked
+            self._last = max(self._last, now - counts.since_ack)
         due = min(self._last + self._job.silence, self._deadline)
         if now < due:
             self._timer = self._loop.call_at(due, self._check_time)
@@ -243,28 +251,47 @@ class _Exchange:
         self._done = None
         self._fin = closed
         self._timer.cancel()
-        self._drop_socket()
-        complete = closed if self._job.until_close else self._job.complete(self._received)
+        whole = self._acknowledged()
+        self._drop_socket(close=whole)
+        complete = closed and whole if self._job.until_close else self._job.complete(self._received)
         complete = complete and self._connected
-        done(Outcome(self._connected, self._sent > 0, complete, self._received, closed, error, self._traffic))
+        written, traffic = self._sent > 0, self._traffic
+        done(Outcome(self._connected, written, complete, self._received, closed, error, traffic, whole))
+
+    def _acknowledged(self) -> bool:
+        """Whether the peer has acknowledged the whole request, where its end matters.
+
+        What waits for that is told by SIOCOUTQ [tcp(7)]; our FIN counts as one byte of it.
+        """
+        job = self._job
+        if not (job.orderly or job.until_close) or not self._connected or self._sent < len(job.request):
+            return False
+        (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket(), termios.TIOCOUTQ, bytes(4)))
+        return bool(waiting <= job.until_close)
 
     def _counts(self) -> tcpinfo.Counts | None:
         if self._sock is None:
             return None
         return tcpinfo.read(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))
 
-    def _drop_socket(self) -> None:
+    def _drop_socket(self, *, close: bool = False) -> None:
         if self._sock is not None:
+            fin = close and not self._job.until_close  # there it has gone already
             if counts := self._last_counts or self._counts():
                 ipv6 = self._sock.family == socket.AF_INET6
                 offered = counts.timestamps or _offers_timestamps()
                 spent = tcpinfo.cost(
-                    counts, ipv6=ipv6, connected=self._connected, fin=self._fin, offered=offered
+                    counts, ipv6=ipv6, connected=self._connected, fin=self._fin, offered=offered, close=fin
                 )
                 self._traffic = self._traffic.plus(spent)
             fd = self._sock.fileno()
             self._loop.remove_reader(fd)
             self._loop.remove_writer(fd)
+            if close:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE)
+            if fin:  # before the close, which resets where an answer was not read
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_WR)
             self._sock.close()
             self._sock = None
 

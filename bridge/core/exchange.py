@@ -22,6 +22,9 @@ class Job(NamedTuple):
     """The peer's close is its answer: our side is closed after the request, so that it sees the end."""
     on_connected: Callable[[], None] | None = None
     """Told when the connection stands."""
+    orderly: bool = False
+    """The answer counts, and the connection ends by a close and not by a reset, only once the peer has
+    acknowledged the whole request: the peer may read until the end."""
 
 
 class Outcome(NamedTuple):
@@ -37,6 +40,8 @@ class Outcome(NamedTuple):
     """The peer ended the connection."""
     error: str | None
     traffic: Traffic
+    whole: bool = False
+    """The peer has acknowledged every byte of the request; asked where the job is orderly, or until close."""
 
 
 class Carrier(Protocol):

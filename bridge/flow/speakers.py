@@ -121,7 +121,9 @@ class DirectSpeaker:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
         if outcome.complete:
             return Reading(Kind.ACCEPTED, "the peer took it", answer=outcome.answer)
-        text = "the peer closed the connection without the expected answer"
+        text = (
+            "the peer closed the connection without the expected answer, or before it had the whole message"
+        )
         if outcome.error:
             text = (
                 f"neither the expected answer nor, where none is expected, the peer's close: {outcome.error}"

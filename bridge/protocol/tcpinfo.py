@@ -15,6 +15,7 @@ SIZE = 232
 """Bytes to ask getsockopt for: up to and including ``tcpi_bytes_retrans`` and what follows it."""
 
 _STATE = struct.Struct("@B4xB")  # tcpi_state, tcpi_options
+_SINCE_ACK = struct.Struct("@56xI")  # last_ack_recv, in milliseconds
 _COUNTS = struct.Struct("@120xQQII")  # bytes_acked, bytes_received, segs_out, segs_in
 _SENT = struct.Struct("@200xQ")  # bytes_sent, retransmissions included
 _TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
@@ -49,6 +50,8 @@ class Counts(NamedTuple):
     """The peer's FIN has come, ours has not gone."""
     over: bool
     """Both sides have ended, or one was reset: closing sends nothing more."""
+    since_ack: float
+    """Seconds since the peer's last acknowledgement, of new bytes or not [linux: tcp_ack, rcv_tstamp]."""
 
 
 def read(raw: bytes) -> Counts | None:
@@ -59,25 +62,35 @@ def read(raw: bytes) -> Counts | None:
     acked, received, out, incoming = _COUNTS.unpack_from(raw)
     sent: int = _SENT.unpack_from(raw)[0]
     stamped = bool(options & _TIMESTAMPS)
-    return Counts(out, incoming, sent, acked, received, stamped, state == _CLOSE_WAIT, state == _CLOSE)
+    since_ack = _SINCE_ACK.unpack_from(raw)[0] / 1000
+    return Counts(
+        out, incoming, sent, acked, received, stamped, state == _CLOSE_WAIT, state == _CLOSE, since_ack
+    )
 
 
-def cost(counts: Counts, *, ipv6: bool, connected: bool, fin: bool, offered: bool) -> Traffic:
-    """Return the bytes of IP packets of a connection that we end with a reset right after ``counts``.
+def cost(
+    counts: Counts, *, ipv6: bool, connected: bool, fin: bool, offered: bool, close: bool = False
+) -> Traffic:
+    """Return the bytes of IP packets of a connection that we end right after ``counts``.
 
     ``offered`` says that our SYN had the timestamp option, which the peer may not have taken up.
 
-    The reset is one more segment, unless the connection is over. ``fin`` says that the peer's FIN came, which
-    is a byte of Linux's count and none on the wire. A capture beside it confirms the sums.
+    We end it with a reset, which is one more segment, unless the connection is over. With ``close`` it is our
+    FIN, which the peer acknowledges; where its own has not come, it closes with the same segment, which we
+    acknowledge. ``fin`` says that the peer's FIN came, which is a byte of Linux's count and none on the
+    wire. A capture beside it confirms the sums.
     """
     plain = (IPV6 if ipv6 else IPV4) + TCP
     if not connected:  # SYNs went out; what came back, if anything, were resets
         syn = plain + syn_options(timestamps=offered)
         return Traffic(counts.segments_out * syn, counts.segments_in * plain)
     option = TIMESTAMP_OPTION if counts.timestamps else 0
-    segments_out = counts.segments_out + (not counts.over)
+    close = close and not counts.over
+    segments_out = counts.segments_out + (not counts.over) + (close and not counts.peer_closed)
     up = segments_out * (plain + option) + syn_options(timestamps=offered) - option + counts.bytes_sent
-    down = counts.segments_in * (plain + option) + syn_options(timestamps=counts.timestamps) - option
+    down = (
+        (counts.segments_in + close) * (plain + option) + syn_options(timestamps=counts.timestamps) - option
+    )
     return Traffic(up, down + counts.bytes_received - fin)
 
 

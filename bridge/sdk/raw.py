@@ -1,7 +1,8 @@
 """The exchange with a host of one's own: the bytes as they are, and whatever it answers.
 
 The SDK reads until the peer closes, is silent for the timeout, or has said 1024 bytes, and all of that is a
-success [hologram-python 0.10, ``CustomCloud``]. Here a connection that breaks is none.
+success [hologram-python 0.10, ``CustomCloud``]. Here a connection that breaks is none, nor is a message that
+the host has not acknowledged to its last byte.
 """
 
 from bridge.core.exchange import Job, Outcome
@@ -27,12 +28,23 @@ class RawSpeaker:
     def job(self, queued: Queued) -> Job:
         """Return the exchange that sends the payload as it is."""
         endpoint, silence = queued.lane.endpoint, self._timeout
-        return Job(endpoint.host, endpoint.port, queued.payload, _enough, silence, TOTAL_FACTOR * silence)
+        return Job(
+            endpoint.host,
+            endpoint.port,
+            queued.payload,
+            _enough,
+            silence,
+            TOTAL_FACTOR * silence,
+            orderly=True,
+        )
 
     def read(self, outcome: Outcome) -> Reading:
         """Sent is a success, with whatever came back."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
+        if not outcome.whole:
+            why = outcome.error or "it closed the connection"
+            return Reading(Kind.UNANSWERED, f"the host has not taken the whole message: {why}")
         if outcome.error and outcome.error.startswith(_BROKE) and not outcome.answer:
             return Reading(Kind.UNANSWERED, outcome.error)
         return Reading(Kind.ACCEPTED, "sent", answer=outcome.answer)

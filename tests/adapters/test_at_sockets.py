@@ -82,15 +82,32 @@ def sockets_of(modem: LocalModem) -> list[dict[str, Any]]:
     return found
 
 
-def run(story: Coroutine[Any, Any, None]) -> None:
+class Leaping(asyncio.SelectorEventLoop):
+    """A loop whose clock can be put forward, for what takes minutes."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def leap(seconds: float) -> None:
+    """Put the clock forward; what is due by then comes in the next turn."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Leaping)
+    loop.ahead += seconds
+
+
+def run(story: Coroutine[Any, Any, None], limit: float = 30) -> None:
     """Run ``story``; nothing may be raised into the loop meanwhile."""
     errors: list[dict[str, Any]] = []
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
-        await asyncio.wait_for(story, 30)
+        await asyncio.wait_for(story, limit)
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=Leaping) as runner:
+        runner.run(main())
     assert errors == []
 
 
@@ -118,8 +135,9 @@ def job(
     limit: float = 12.0,
     until_close: bool = False,
     on_connected: Callable[[], None] | None = None,
+    orderly: bool = False,
 ) -> Job:
-    return Job(host, port, request, complete, silence, limit, until_close, on_connected)
+    return Job(host, port, request, complete, silence, limit, until_close, on_connected, orderly)
 
 
 def answering(answer: bytes, *, request: bytes = b"request\n\n", close: bool = True) -> Script:
@@ -188,6 +206,54 @@ def test_any_bytes_of_any_size_in_pieces(tmp_path: Path, family: str) -> None:
         run(story())
 
 
+@pytest.mark.parametrize("family", ["nova-u201", "nova-r410"])
+def test_a_modem_that_takes_less_than_it_was_given(tmp_path: Path, family: str) -> None:
+    """What a write did not take is written by the next: nothing is left out, nothing comes twice."""
+    request = random.Random(family).randbytes(1501)
+    with local_modem(tmp_path, family) as modem, peer(answering(b"[0,0]", request=request)) as server:
+
+        async def story() -> None:
+            async with rig(modem, family) as made:
+                modem.tell("fault", name="send-short", number=3)
+                outcome = await made.carry_one(job(server.port, request))
+                assert outcome.complete, outcome.error
+
+        run(story())
+
+
+@families
+def test_a_full_queue_is_waited_for(tmp_path: Path, family: str) -> None:
+    """A modem without room for more is given the same bytes again, on the same connection."""
+    request = random.Random(family).randbytes(1501)
+    with local_modem(tmp_path, family) as modem, peer(answering(b"[0,0]", request=request)) as server:
+
+        async def story() -> None:
+            async with rig(modem, family) as made:
+                modem.tell("fault", name="send-fail", number=2)
+                outcome = await made.carry_one(job(server.port, request, silence=0.3))
+                assert outcome.complete, outcome.error
+
+        run(story())
+
+
+@fetched_and_pushed
+def test_a_queue_that_stays_full_ends_with_the_deadline(tmp_path: Path, family: str) -> None:
+    """Then the connection is given up, and the next is as good as any."""
+    with local_modem(tmp_path, family) as modem, peer(silent) as other, peer(answering(b"[0,0]")) as server:
+
+        async def story() -> None:
+            async with rig(modem, family) as made:
+                modem.tell("fault", name="send-fail")
+                outcome = await made.carry_one(job(other.port, limit=1.2))
+                assert outcome[:3] == (True, True, False)
+                assert outcome.error == "the exchange took longer than 1.2 s"
+                modem.tell("clear")
+                assert (await made.carry_one(job(server.port))).complete
+                await made.settled(modem)
+
+        run(story())
+
+
 @fetched_and_pushed
 def test_several_at_once(tmp_path: Path, family: str) -> None:
     """More jobs than sockets: each gets its own answer, none is mixed up."""
@@ -249,7 +315,7 @@ def test_a_peer_that_closes_without_an_answer(tmp_path: Path, family: str) -> No
         async def story() -> None:
             async with rig(modem, family) as made:
                 outcome = await made.carry_one(job(server.port))
-                assert outcome == Outcome(True, True, False, b"half", True, None, outcome.traffic)
+                assert outcome == Outcome(True, True, False, b"half", True, None, outcome.traffic, whole=True)
                 await made.settled(modem)
 
         run(story())
@@ -272,7 +338,7 @@ def test_where_the_close_is_the_receipt(tmp_path: Path, family: str, answer: byt
                 outcome = await made.carry_one(
                     job(server.port, until_close=True, complete=lambda _: False, silence=1.0)
                 )
-                expected = Outcome(True, True, True, answer or b"", True, None, outcome.traffic)
+                expected = Outcome(True, True, True, answer or b"", True, None, outcome.traffic, whole=True)
                 assert outcome == expected
                 await made.settled(modem)
 
@@ -713,18 +779,122 @@ def test_bytes_lost_on_the_way_end_the_connection() -> None:
 
 
 def test_a_send_that_fails_may_have_left() -> None:
-    """SEND FAIL ends the exchange; something may be on its way."""
+    """SEND FAIL of a modem that knows the socket no more ends the exchange; something may be on its way."""
 
     async def story() -> None:
         replies: dict[str, Reply] = {
             'AT+QIOPEN=1,0,"TCP","10.0.0.9",1,0,1': b"\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n",
             'AT+QISENDEX=0,"41"': b"\r\nSEND FAIL\r\n",
+            "AT+QISEND=0,0": b"\r\nERROR\r\n",
         }
         async with scripted("bg96", replies) as (made, _):
             outcome = await made.carry_one(job(1, b"A", host="10.0.0.9"))
             assert outcome[:3] == (True, True, False)
             assert "SEND FAIL" in (outcome.error or "")
             assert "41" not in (outcome.error or "")
+
+    run(story())
+
+
+UP_R4: dict[str, Reply] = {"AT+CGPADDR=1": b'\r\n+CGPADDR: 1,"10.0.0.2"\r\n\r\nOK\r\n'}
+CREATED: dict[str, Reply] = {"AT+USOCR=6": b"\r\n+USOCR: 0\r\n\r\nOK\r\n"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"+USOWR: 0,1\r\n\r\nOK", b"+CME ERROR: operation not allowed"],
+    ids=["too small a number", "a full queue"],
+)
+def test_the_modem_is_asked_what_a_write_has_taken(said: bytes) -> None:
+    """Its word on all that it has taken decides what is written next: two of these five bytes."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+USOWR=0,5,"4142434445"': b"\r\n" + said + b"\r\n",
+            "AT+USOCTL=0,1": b"\r\n+USOCTL: 0,1,11\r\n\r\nOK\r\n",
+            "AT+USOCTL=0,2": b"\r\n+USOCTL: 0,2,2\r\n\r\nOK\r\n",
+            'AT+USOWR=0,3,"434445"': b"\r\n+USOWR: 0,3\r\n\r\nOK\r\n\r\n+UUSORD: 0,1\r\n",
+            "AT+USORD=0,512": b'\r\n+USORD: 0,1,"5D"\r\n\r\nOK\r\n',
+        }
+        async with scripted("nova-r410", UP_R4 | CREATED | replies) as (made, modem):
+            outcome = await made.carry_one(job(1, b"ABCDE", host="10.0.0.9"))
+            assert outcome.complete, outcome.error
+            writes = [each for each in modem.heard if each.startswith("AT+USOWR")]
+            assert writes == ['AT+USOWR=0,5,"4142434445"', 'AT+USOWR=0,3,"434445"']
+
+    run(story())
+
+
+def test_a_write_that_is_refused_for_another_reason_ends_the_exchange() -> None:
+    """Only a full queue is waited for."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+USOWR=0,1,"41"': b"\r\n+CME ERROR: operation not allowed\r\n",
+            "AT+USOCTL=0,1": b"\r\n+USOCTL: 0,1,32\r\n\r\nOK\r\n",
+        }
+        async with scripted("nova-u201", CREATED | replies) as (made, modem):
+            outcome = await made.carry_one(job(1, b"A", host="10.0.0.9"))
+            assert outcome[:3] == (True, True, False)
+            assert "operation not allowed" in (outcome.error or "")
+            assert modem.heard.count('AT+USOWR=0,1,"41"') == 1
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("family", "replies", "write", "done"),
+    [
+        ("nova-r410", UP_R4 | CREATED, 'AT+USOWR=0,1,"41"', b"\r\n+USOWR: 0,1\r\n\r\nOK\r\n"),
+        (
+            "bg96",
+            {'AT+QIOPEN=1,0,"TCP","10.0.0.9",1,0,1': b"\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n"},
+            'AT+QISENDEX=0,"41"',
+            b"\r\nSEND OK\r\n",
+        ),
+    ],
+    ids=["nova-r410", "bg96"],
+)
+def test_a_write_that_takes_two_minutes_is_no_silence_of_the_modem(
+    family: str, replies: dict[str, Reply], write: str, done: bytes
+) -> None:
+    """The exchange ends at its deadline; others wait for the port, and the modem is in step afterwards."""
+
+    async def story() -> None:
+        async with scripted(family, replies | {write: None}) as (made, modem):
+            exchange = asyncio.create_task(made.carry_one(job(1, b"A", host="10.0.0.9", silence=5, limit=30)))
+            await until(lambda: write in modem.heard)
+            question = asyncio.create_task(made.port.command("AT+CSQ"))
+            await asyncio.sleep(0)
+            leap(31)
+            outcome = await exchange
+            assert outcome[:3] == (True, True, False)
+            assert outcome.error == "the exchange took longer than 30 s"
+            leap(88)
+            await asyncio.sleep(0)
+            modem.say(done)
+            assert (await question).final == "OK"
+            assert "AT" not in modem.heard, "nobody had to find out which answer is whose"
+
+    run(story(), 300)
+
+
+@pytest.mark.parametrize(
+    ("apn", "asked"), [("hologram", False), ("other", True), ("", True)], ids=["set", "another", "none"]
+)
+def test_an_apn_that_is_refused_is_gone_on_without(apn: str, asked: bool) -> None:
+    """It is set only where it is another; a SARA-R4 that refuses it while attached comes up all the same."""
+
+    async def story() -> None:
+        command = 'AT+CGDCONT=1,"IP","hologram"'
+        context = b'\r\n+CGDCONT: 1,"IP","%s"\r\n' % apn.encode() if apn else b""
+        replies: dict[str, Reply] = {
+            "AT+CGDCONT?": context + b"\r\nOK\r\n",
+            command: b"\r\n+CME ERROR: operation not allowed\r\n",
+        }
+        async with scripted("nova-r410", UP_R4 | replies) as (made, modem):
+            assert made.sockets.is_up
+            assert (command in modem.heard) is asked
 
     run(story())
 
@@ -743,6 +913,24 @@ def test_a_peer_that_does_not_acknowledge_has_not_taken_it() -> None:
             assert outcome[:3] == (True, True, False)
             assert outcome.error == "silence for 0.8 s"
             assert "AT+QISEND=0,0" in modem.heard
+
+    run(story())
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_an_orderly_exchange_tells_what_the_peer_has_taken(waiting: int) -> None:
+    """Silence is one thing to a peer that has acknowledged everything, another to one that has not."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+QIOPEN=1,0,"TCP","10.0.0.9",1,0,1': b"\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n",
+            'AT+QISENDEX=0,"41"': b"\r\nSEND OK\r\n",
+            "AT+QISEND=0,0": b"\r\n+QISEND: 1,%d,%d\r\n\r\nOK\r\n" % (1 - waiting, waiting),
+        }
+        async with scripted("bg96", replies) as (made, _):
+            outcome = await made.carry_one(job(1, b"A", host="10.0.0.9", silence=0.8, orderly=True))
+            assert outcome.error == "silence for 0.8 s"
+            assert outcome.whole is not bool(waiting)
 
     run(story())
 

@@ -157,6 +157,37 @@ def test_a_close_by_both_sides_is_counted() -> None:
     assert outcome.traffic == capture.traffic, capture.packets
 
 
+def test_an_orderly_close_is_counted() -> None:
+    """Our FIN to a peer that has closed, and its acknowledgement, are part of the figure."""
+
+    def script(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # the FIN rides with the answer
+        assert connection.recv(100) == b"raw bytes"
+        connection.sendall(b"thanks")
+
+    with peer(script) as server, capturing(server.port) as capture:
+        outcome, _ = carry_one(job(server.port, b"raw bytes", complete=lambda _: False, orderly=True))
+    assert (outcome.closed, outcome.whole) == (True, True)
+    assert outcome.traffic == capture.traffic, capture.packets
+
+
+def test_an_orderly_close_to_a_silent_peer_is_counted() -> None:
+    """The peer closes once it has seen our end: in one segment with its acknowledgement, or in one more."""
+    closed = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection, b"never")
+        connection.close()
+        closed.set()
+
+    with peer(script) as server, capturing(server.port) as capture:
+        outcome, _ = carry_one(job(server.port, b"raw bytes", complete=lambda _: False, orderly=True))
+        assert closed.wait(10)
+    assert outcome.whole
+    assert outcome.traffic.up == capture.traffic.up, capture.packets
+    assert capture.traffic.down - outcome.traffic.down in (0, 52), capture.packets
+
+
 def test_a_refused_connection_is_counted() -> None:
     """The SYN that was refused, and its refusal, are bytes too."""
     with socket.socket() as taken:

@@ -239,6 +239,113 @@ def test_a_peer_that_still_reads_is_not_silent() -> None:
     assert seconds > 0.5
 
 
+def test_an_acknowledgement_counts_from_when_it_came() -> None:
+    """The request is acknowledged at once, and then nothing comes: one silence is waited for, not two."""
+    with peer(answering(b"[0,0]", pause=3.6)) as server:
+        outcome, _ = carry_one(job(server.port, silence=2.0, limit=12.0))
+    assert (outcome.answer, outcome.error) == (b"", "silence for 2 s")
+
+
+def until_the_end(got: list[bytes], first: bytes = b"") -> Script:
+    """Say ``first``, then read until the end; b"reset" in ``got`` is an end that was none."""
+
+    def script(connection: socket.socket) -> None:
+        if first:
+            connection.sendall(first)
+        try:
+            while part := connection.recv(65536):
+                got.append(part)
+        except ConnectionResetError:
+            got.append(b"reset")
+
+    return script
+
+
+@pytest.mark.parametrize("answer", [b"", b"x" * 1024], ids=["silent", "with an answer"])
+def test_an_orderly_exchange_ends_with_an_end(answer: bytes) -> None:
+    """A peer that reads until the end sees one: what it acknowledged is not broken off behind it."""
+    got: list[bytes] = []
+    with peer(until_the_end(got, answer)) as server:
+        wanted = job(server.port, complete=lambda received: len(received) >= 1024, orderly=True)
+        outcome, _ = carry_one(wanted)
+    assert (outcome.whole, outcome.answer) == (True, answer)
+    assert got == [b"request\n\n"]
+
+
+def test_an_orderly_exchange_is_not_over_before_all_is_taken() -> None:
+    """A peer that answers before it has read everything, as one that echoes does, is not cut off by that."""
+    request = b"x" * 6_000_000
+    got: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"y" * 1024)
+        threading.Event().wait(0.3)
+        until_the_end(got)(connection)
+
+    with peer(script, receive_buffer=16384) as server:
+        enough = job(
+            server.port,
+            request,
+            complete=lambda answer: len(answer) >= 1024,
+            orderly=True,
+            silence=3.0,
+            limit=18.0,
+        )
+        outcome, _ = carry_one(enough)
+    assert outcome.whole
+    assert b"".join(got) == request
+
+
+@pytest.mark.parametrize(("until_close", "orderly"), [(True, False), (False, True)])
+def test_a_part_is_not_passed_off_as_the_whole(until_close: bool, orderly: bool) -> None:
+    """A peer that did not take everything in time sees a broken connection, not a shorter message."""
+    given_up = threading.Event()
+    got: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        given_up.wait(10)
+        until_the_end(got)(connection)
+
+    request = b"x" * 6_000_000
+    with peer(script, receive_buffer=4096) as server:
+        wanted = job(server.port, request, complete=lambda _: False, until_close=until_close, orderly=orderly)
+        outcome, _ = carry_one(wanted)
+        given_up.set()
+    assert (outcome.written, outcome.complete, outcome.whole) == (True, False, False)
+    assert outcome.error == "silence for 0.4 s"
+    assert len(b"".join(got)) < len(request)
+    assert got[-1] == b"reset"
+
+
+def test_a_close_before_the_whole_is_no_answer() -> None:
+    """Where the peer's close is the answer, it is none to a request that the peer has not had."""
+    over = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        connection.shutdown(socket.SHUT_WR)
+        over.wait(10)
+
+    with peer(script, receive_buffer=4096) as server:
+        wanted = job(server.port, b"x" * 6_000_000, complete=lambda _: False, until_close=True)
+        outcome, _ = carry_one(wanted)
+        over.set()
+    assert (outcome.closed, outcome.complete, outcome.whole) == (True, False, False)
+
+
+@pytest.mark.parametrize(("until_close", "orderly"), [(True, False), (False, True)])
+def test_what_is_not_acknowledged_is_not_taken(until_close: bool, orderly: bool) -> None:
+    """A link that dies behind the handshake: everything was written, nothing has arrived."""
+    with peer(lambda connection: None) as server:
+        server.lose_data()
+        wanted = job(
+            server.port, b"x" * 100, complete=lambda _: False, until_close=until_close, orderly=orderly
+        )
+        outcome, _ = carry_one(wanted)
+        server.lose_no_more()
+    assert (outcome.connected, outcome.written) == (True, True)
+    assert (outcome.complete, outcome.whole) == (False, False)
+
+
 def test_the_peers_close_is_an_answer_where_none_is_expected() -> None:
     """With `until_close` our side is closed after the request, and what comes until theirs is kept."""
 

@@ -117,9 +117,14 @@ def test_answers() -> None:
     assert ublox.address(Answer(("+CGPADDR: 1,10.0.0.2",), "OK")) == "10.0.0.2"
     assert ublox.address(Answer(('+UPSND: 0,0,"0.0.0.0"',), "OK")) is None
     assert quectel.address(Answer(('+QIACT: 1,1,1,"10.0.0.2"',), "OK")) == "10.0.0.2"
-    assert ublox.outstanding(Answer(("+USOCTL: 0,11,81",), "OK")) == 81
     assert quectel.outstanding(Answer(("+QISEND: 90,9,81",), "OK")) == 81
     assert quectel.outstanding(Answer((), "OK")) == 0
+    assert ublox.written(Answer(("+USOWR: 0,100",), "OK")) == 100
+    assert ublox.written(Answer((), "OK")) == -1
+    assert ublox.figure(Answer(("+USOCTL: 0,2,38",), "OK")) == 38
+    assert ublox.figure(Answer((), "OK")) == -1
+    assert quectel.sent(Answer(("+QISEND: 90,9,81",), "OK")) == 90
+    assert quectel.sent(Answer((), "OK")) == -1
     assert quectel.address(Answer(('+QIACT: 2,1,1,"10.0.0.2"',), "OK")) is None
 
 

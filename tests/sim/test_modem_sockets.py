@@ -123,6 +123,26 @@ def test_ublox_refuses_what_the_real_one_does(make_modem: MakeModem, peer: Peer)
         assert host.ask('AT+USOWR=1,1,"4x"') == ["+CME ERROR: Incorrect parameters"]
 
 
+def test_ublox_has_no_room_or_takes_half(make_modem: MakeModem, peer: Peer) -> None:
+    """A full queue is an error whose number is 11; a short write says how many bytes it took."""
+    modem = make_modem("nova-u201")
+    with Host(modem.at) as host:
+        up(host, modem)
+        host.ask("AT+USOCR=6")
+        host.ask("AT+UDCONF=1,1")
+        assert host.ask(f'AT+USOCO=0,"127.0.0.1",{peer.port}') == ["OK"]
+        with peer.accept() as connection:
+            modem.tell("fault", name="send-fail", number=1)
+            modem.tell("fault", name="send-short", number=1)
+            modem.tell("fault", name="send-slow", number=0.05)
+            assert host.ask('AT+USOWR=0,4,"41424344"') == ["+CME ERROR: operation not allowed"]
+            assert host.ask("AT+USOCTL=0,1") == ["+USOCTL: 0,1,11", "OK"]
+            assert host.ask('AT+USOWR=0,4,"41424344"') == ["+USOWR: 0,2", "OK"]
+            assert host.ask("AT+USOCTL=0,2") == ["+USOCTL: 0,2,2", "OK"]
+            assert host.ask('AT+USOWR=0,2,"4344"') == ["+USOWR: 0,2", "OK"]
+            assert connection.recv(2) + connection.recv(2) == b"ABCD"
+
+
 @pytest.mark.parametrize("place", ["cloudsocket.hologram.io", "8.8.8.8", "example.com", "10.0.0.1", ""])
 def test_nothing_but_this_machine_is_reached(make_modem: MakeModem, place: str) -> None:
     """Without an order where the cloud is, not even the cloud; it says so without trying."""

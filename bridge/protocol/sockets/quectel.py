@@ -31,6 +31,10 @@ DATAGRAM = 1460
 SENT = ("SEND OK",)
 """The final result of what was sent."""
 
+FULL = "SEND FAIL"
+"""The final result of what was not taken: the sending buffer is full and "the data can be tried to be resent"
+[Quectel BG96 TCP/IP Application Note, section 2.2.7]."""
+
 ACTIVE = "AT+QIACT?"
 ACTIVATE = "AT+QIACT=1"
 DEACTIVATE = "AT+QIDEACT=1"
@@ -57,12 +61,17 @@ def write(socket: int, data: bytes) -> tuple[str, bytes | None]:
 
 
 def ask_outstanding(socket: int) -> str:
-    """Return the command that asks for the bytes which the peer has not acknowledged."""
+    """Return the command that asks for the bytes sent, and which of them the peer has not acknowledged."""
     return f"AT+QISEND={socket},0"
 
 
+def sent(answer: Answer) -> int:
+    """Return all bytes that a socket has taken from ``+QISEND: <sent>,<acknowledged>,<not>``, -1 for none."""
+    return next((number(fields(line)[0]) for line in answer.lines if line.startswith("+QISEND:")), -1)
+
+
 def outstanding(answer: Answer) -> int:
-    """Return that number from ``+QISEND: <sent>,<acknowledged>,<not>``; 0 where there is none."""
+    """Return the last number in ``+QISEND: <sent>,<acknowledged>,<not>``; 0 where there is none."""
     return next((max(0, number(fields(line)[-1])) for line in answer.lines if line.startswith("+QISEND:")), 0)
 
 

@@ -33,6 +33,9 @@ DATAGRAM = 1024
 
 TCP, UDP = 6, 17
 
+FULL = 11
+"""The last error of a socket whose queue had no room [UBX-17003787 R16, section 19.10.1]."""
+
 HEX_MODE = "AT+UDCONF=1,1"
 ACTIVE = "AT+UPSND=0,8"
 ADDRESS = "AT+UPSND=0,0"
@@ -42,6 +45,7 @@ R4_TELL = "AT+CGEREP=1"
 """Turns on +CGEV, by which SARA-R4 tells that its context is lost [3GPP TS 27.007, section 10.1.19]."""
 R4_ACTIVATE = "AT+CGACT=1,1"
 R4_DEACTIVATE = "AT+CGACT=0,1"
+R4_CONTEXTS = "AT+CGDCONT?"
 R4_ADDRESS = "AT+CGPADDR=1"
 
 
@@ -73,6 +77,16 @@ def connect(socket: int, host: str, port: int) -> str:
 def write(socket: int, data: bytes) -> str:
     """Return the command that writes at most `CHUNK` bytes."""
     return f'AT+USOWR={socket},{len(data)},"{data.hex().upper()}"'
+
+
+def written(answer: Answer) -> int:
+    """Return how many bytes ``+USOWR: 0,100`` says were taken, -1 where there is no such number.
+
+    They can be fewer than were given: it "returns the number of bytes of data actually written", and on
+    SARA-R4 the number may also be too small, which `ask_sent` shows. The rest is to be written again
+    [UBX-17003787 R16, sections 19.10.1 and 19.10.4].
+    """
+    return next((number(fields(line)[-1]) for line in answer.lines if line.startswith("+USOWR:")), -1)
 
 
 def send(socket: int, host: str, port: int, data: bytes) -> tuple[str, bytes | None]:
@@ -115,14 +129,24 @@ def listen(socket: int, port: int) -> str:
     return f"AT+USOLI={socket},{port}"
 
 
+def ask_error(socket: int) -> str:
+    """Return the command that asks for a socket's last error [UBX-17003787 R16, section 19.23]."""
+    return f"AT+USOCTL={socket},1"
+
+
+def ask_sent(socket: int) -> str:
+    """Return the command that asks for all bytes that a socket has taken, acknowledged or not."""
+    return f"AT+USOCTL={socket},2"
+
+
+def figure(answer: Answer) -> int:
+    """Return the number in ``+USOCTL: 0,2,38``, -1 where there is none."""
+    return next((number(fields(line)[-1]) for line in answer.lines if line.startswith("+USOCTL:")), -1)
+
+
 def ask_outstanding(socket: int) -> str:
     """Return the command that asks for the bytes which the peer has not acknowledged."""
     return f"AT+USOCTL={socket},11"
-
-
-def outstanding(answer: Answer) -> int:
-    """Return that number from ``+USOCTL: 0,11,81``; 0 where there is none."""
-    return next((max(0, number(fields(line)[-1])) for line in answer.lines if line.startswith("+USOCTL:")), 0)
 
 
 def close(socket: int) -> str:

@@ -135,9 +135,9 @@ class SimModem:
             give_up=options.give_up,
             record=self._events.record,
         )
-        self.sockets = self._make_sockets(profile, options.places)
-        quectel = self.sockets if isinstance(self.sockets, QuectelSockets) else None
-        self.trouble = Trouble(profile, self, self.sim, self.radio, self.dialer, quectel)
+        sends = faults.Sends()
+        self.sockets = self._make_sockets(profile, options.places, sends)
+        self.trouble = Trouble(profile, self, self.sim, self.radio, self.dialer, sends)
         self.basic.echo_again = self.trouble.echo_was_turned_off
         self.sim.on_change = self.radio.search
         self.radio.on_lost = self._context_lost
@@ -146,11 +146,15 @@ class SimModem:
             if family is not None:
                 self.interpreter.add(family.handlers())
 
-    def _make_sockets(self, profile: Profile, places: Places) -> UbloxSockets | QuectelSockets | None:
+    def _make_sockets(
+        self, profile: Profile, places: Places, sends: faults.Sends
+    ) -> UbloxSockets | QuectelSockets | None:
         if profile.sockets == "quectel":
-            return QuectelSockets(self._loop, self.radio, places, code=self.code, note=self._listens)
+            return QuectelSockets(self._loop, self.radio, places, sends, code=self.code, note=self._listens)
         if profile.sockets:
-            return UbloxSockets(self._loop, profile, self.radio, places, code=self.code, note=self._listens)
+            return UbloxSockets(
+                self._loop, profile, self.radio, places, sends, code=self.code, note=self._listens
+            )
         return None
 
     # -- life --------------------------------------------------------------------------------------------

@@ -23,7 +23,10 @@ slow:S            every answer takes S seconds more
 lost:N            every N-th byte to the host is lost
 garbage           bytes that mean nothing come whenever a port is opened
 interleave        an unsolicited code stands within each answer
-send-fail[:N]     N sends (without N all) on Quectel sockets end in SEND FAIL
+send-fail[:N]     N writes (without N all) on its own sockets find its queue full: SEND FAIL on Quectel, an
+                  error and then 11 by ``AT+USOCTL`` on u-blox
+send-short[:N]    N writes (without N all) on u-blox sockets take half of their bytes
+send-slow:S       every write on its own sockets takes S seconds more, and the AT port meanwhile
 ================  ==========================================================================================
 
 ``@T`` after it orders it for T seconds after the start: ``hang:20@5``.
@@ -37,7 +40,7 @@ from bridge.errors import UsageError
 NAMES: Final = (
     *("hang", "hang-reset", "hang-port", "hang-hard", "echo", "reset", "vanish", "no-carrier"),
     *("sim-error", "sim-absent", "sim-pin", "sim-puk", "sim-busy", "searching", "denied"),
-    *("slow", "lost", "garbage", "interleave", "send-fail"),
+    *("slow", "lost", "garbage", "interleave", "send-fail", "send-short", "send-slow"),
 )
 """Every fault there is."""
 
@@ -46,7 +49,9 @@ HANGS: Final = ("hang", "hang-reset", "hang-port", "hang-hard")
 GARBAGE: Final = b"\x00\xff\xfe\x80AT\x1b\x1a~\x7e\xc0!\xe0\r\n\x00#+,\r"
 """What a port may say while a modem starts."""
 
-_COUNTING: Final = ("lost", "no-carrier", "send-fail")
+_COUNTING: Final = ("lost", "no-carrier", "send-fail", "send-short")
+_MEASURED: Final = ("slow", "lost", "send-slow")
+"""Those that mean nothing without a number."""
 
 
 class Fault(NamedTuple):
@@ -72,7 +77,7 @@ def parse_fault(text: str) -> Fault:
         raise UsageError(
             f"--fault: {text!r} is not allowed; NAME[:ARGUMENT] with NAME one of {', '.join(NAMES)}"
         )
-    if bool(colon) != bool(given) or (link and name != "vanish") or (not given and name in {"slow", "lost"}):
+    if bool(colon) != bool(given) or (link and name != "vanish") or (not given and name in _MEASURED):
         raise UsageError(f"--fault: {text!r} is not allowed; as in {name}:5")
     number = _number(text, given) if given else None
     if number is not None and name in _COUNTING and (number != int(number) or number < 1):
@@ -88,6 +93,31 @@ def _number(text: str, given: str) -> float:
     if not 0 <= number < 1e6:
         raise UsageError(f"--fault: {text!r} is not allowed; {given!r} is no number from 0 on")
     return number
+
+
+class Sends:
+    """What goes wrong with writes on the modem's own sockets."""
+
+    def __init__(self) -> None:
+        self.fails = 0
+        """How many of the next find the queue full."""
+        self.shorts = 0
+        """How many of those that are taken are taken by half."""
+        self.slow = 0.0
+        """Seconds that each takes more."""
+
+    def fail(self) -> bool:
+        """Whether a write finds the queue full."""
+        failing = self.fails > 0
+        self.fails -= failing
+        return failing
+
+    def taken(self, count: int) -> int:
+        """Return how many of ``count`` bytes a write takes."""
+        if not self.shorts:
+            return count
+        self.shorts -= 1
+        return max(1, count // 2)
 
 
 class Losses:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bridge.sim.modem.faults import Sends
 from bridge.sim.modem.interpreter import Call, Handler
 from bridge.sim.modem.line import Kind
 from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
@@ -73,15 +74,15 @@ class QuectelSockets:
         loop: asyncio.AbstractEventLoop,
         radio: Radio,
         places: Places,
+        sends: Sends,
         *,
         code: Callable[[str | bytes], None],
         note: Callable[[int, int], None],
     ) -> None:
-        self.fails = 0
-        """How many of the next sends end in SEND FAIL."""
         self._loop = loop
         self._radio = radio
         self._places = places
+        self._sends = sends
         self._code = code
         self._note = note
         self._contexts: set[int] = set()
@@ -319,23 +320,23 @@ class QuectelSockets:
             raise Refused
         if len(args) < 2:
             typed = await call.port.prompt_text()
-            return Reply() if typed is None else self._transmit(made, typed, args)
+            return Reply() if typed is None else await self._transmit(made, typed, args)
         count = call.command.number(1)
         if not 0 < count <= _MOST:
             raise Refused
         data = await call.port.prompt_bytes(b"\r\n> ", count)
-        return self._transmit(made, data, args)
+        return await self._transmit(made, data, args)
 
     async def _send_hex(self, call: Call) -> Reply:
         _, made = self._get(call)
         data = bytes.fromhex(call.command.text_at(1))
         if made.state != "connected" or not 0 < len(data) <= _MOST_HEX or made.kind == "UDP SERVICE":
             raise Refused
-        return self._transmit(made, data, ())
+        return await self._transmit(made, data, ())
 
-    def _transmit(self, made: _Socket, data: bytes, args: tuple[str, ...]) -> Reply:
-        if self.fails:
-            self.fails -= 1
+    async def _transmit(self, made: _Socket, data: bytes, args: tuple[str, ...]) -> Reply:
+        await asyncio.sleep(self._sends.slow)
+        if self._sends.fail():
             return Reply(final="SEND FAIL")
         try:
             if made.udp is not None:

@@ -8,7 +8,6 @@ from bridge.sim.modem.call import Dialer
 from bridge.sim.modem.faults import Fault
 from bridge.sim.modem.line import parse
 from bridge.sim.modem.profiles import Profile
-from bridge.sim.modem.quectel import QuectelSockets
 from bridge.sim.modem.radio import Radio
 from bridge.sim.modem.session import Session
 from bridge.sim.modem.sim import Sim
@@ -49,7 +48,7 @@ class Trouble:
         sim: Sim,
         radio: Radio,
         dialer: Dialer,
-        quectel: QuectelSockets | None,
+        sends: faults.Sends,
     ) -> None:
         self.silence = ""
         """The hang that there is."""
@@ -62,7 +61,7 @@ class Trouble:
         self._sim = sim
         self._radio = radio
         self._dialer = dialer
-        self._quectel = quectel
+        self._sends = sends
         self._stat = radio.target
         self._echo_after: float | None = None
 
@@ -108,8 +107,12 @@ class Trouble:
                 self.garbage = True
             case "interleave":
                 self.interleave = True
-            case "send-fail" if self._quectel is not None:
-                self._quectel.fails = _FOREVER if number is None else int(number)
+            case "send-fail":
+                self._sends.fails = _FOREVER if number is None else int(number)
+            case "send-short":
+                self._sends.shorts = _FOREVER if number is None else int(number)
+            case "send-slow":
+                self._sends.slow = number or 0.0
 
     def clear(self) -> None:
         """End every fault that goes on: the SIM is ready, the network takes it."""
@@ -120,8 +123,8 @@ class Trouble:
         self._echo_after = None
         self._dialer.refusals = 0
         self._dialer.carrier = True
-        if self._quectel is not None:
-            self._quectel.fails = 0
+        self._sends.fails = self._sends.shorts = 0
+        self._sends.slow = 0.0
         self._radio.target = self._stat
         if not self._sim.ready:
             self._sim.order("ready")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bridge.sim.modem.faults import Sends
 from bridge.sim.modem.interpreter import Call, Handler
 from bridge.sim.modem.line import Kind
 from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
@@ -20,6 +21,9 @@ _TCP, _UDP = 6, 17
 _MOST_TEXT: Final = 1024
 _MOST_HEX: Final = {"ublox": 250, "ublox-r4": 512}
 """Bytes a write takes in hex mode."""
+
+_FULL: Final = 11
+"""The error of a socket whose queue has no room."""
 
 _ESTABLISHED, _CLOSE_WAIT, _LISTEN, _INACTIVE = 4, 7, 1, 0
 
@@ -64,6 +68,7 @@ class UbloxSockets:
         profile: Profile,
         radio: Radio,
         places: Places,
+        sends: Sends,
         *,
         code: Callable[[str], None],
         note: Callable[[int, int], None],
@@ -72,6 +77,7 @@ class UbloxSockets:
         self._profile = profile
         self._radio = radio
         self._places = places
+        self._sends = sends
         self._code = code
         self._note = note
         self._own_context = profile.sockets == "ublox"
@@ -251,6 +257,12 @@ class UbloxSockets:
         number, found = self._get(call)
         count = call.command.number(1)
         data = await self._given(call, 2, count)
+        await asyncio.sleep(self._sends.slow)
+        if self._sends.fail():
+            self._last_error = found.error = _FULL
+            raise cme(3)
+        count = self._sends.taken(count)
+        data = data[:count]
         try:
             if found.udp is not None:
                 if found.remote is None:
