@@ -30,8 +30,10 @@ class Sender(NamedTuple):
     """Whether the network is not known to be down."""
     sockets: Callable[[], Carrier | None]
     """The modem's own sockets, while they are what carries."""
-    identity: Callable[[], object]
-    """What tells one device from another; those of one identity share an account."""
+    identity: Callable[[], str | None]
+    """What tells its device from others, '' where that is not known (yet); None: no device of the cloud's."""
+    host: Callable[[], tuple[str, int]]
+    """The host and port that it sends to."""
     delivered: Callable[[Response], None]
     """Told that a message that was kept has gone."""
     happened: Callable[[str], None]
@@ -46,6 +48,8 @@ class Wanted(NamedTuple):
     payload: bytes
     host: str = ""
     port: int = 0
+    keeps: bool = True
+    """It is kept where it cannot be sent; False: one try, and that is its outcome."""
 
 
 class Call:

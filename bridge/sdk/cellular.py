@@ -9,7 +9,7 @@ from bridge.core.exchange import Carrier
 from bridge.core.link import Code
 from bridge.errors import BridgeError
 from bridge.protocol.dial import Scope
-from bridge.sdk.errors import HologramError, NetworkError
+from bridge.sdk.errors import HologramError, ModemError, NetworkError
 from bridge.sdk.event import Event
 from bridge.sdk.inbox import Inbox
 from bridge.sdk.interface import Network, NetworkScope
@@ -74,6 +74,7 @@ class Cellular(Network):
         Raises:
             NetworkError: no modem is there.
             SerialError: another program uses it; it says which.
+            ModemError: its port cannot be had.
 
         """
         log.info("Connecting to cell network with timeout of %s seconds", timeout)
@@ -101,7 +102,7 @@ class Cellular(Network):
         """Return the connection status: 0, 1, 3, 5 or 12."""
         try:
             return int(self._modem.status())
-        except NetworkError:
+        except (NetworkError, ModemError):
             return CLOUD_ERR_CONNECT
 
     def is_connected(self) -> bool:

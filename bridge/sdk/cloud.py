@@ -13,7 +13,7 @@ from bridge.sdk.event import Event
 from bridge.sdk.identity import Authentication
 from bridge.sdk.network import NetworkManager
 from bridge.sdk.places import outbox_path
-from bridge.sdk.post import Post, close, post_at
+from bridge.sdk.post import Post, close, post_at, senders_at
 from bridge.sdk.response import Response
 from bridge.sdk.runtime import dispatcher
 
@@ -58,11 +58,18 @@ class Cloud:
         self.send_port = send_port
         self.receive_host = receive_host
         self.receive_port = receive_port
+        self.keeps = True
+        """What cannot be sent at once is kept and goes later; False: one try, and its outcome is final."""
         self._sender = Sender(
-            self._access, self.is_ready_to_send, self._sockets, self._identity, self._news, self._tell
+            self._access,
+            self.is_ready_to_send,
+            self._sockets,
+            self._identity,
+            self._host,
+            self._news,
+            self._tell,
         )
         self._attached: Post | None = None
-        self._account = 0
         self._outbox = Path(outbox).absolute() if outbox is not None else outbox_path()
         self.initializeNetwork(network, modem)
 
@@ -95,12 +102,13 @@ class Cloud:
         if not self._down:
             self._networkManager.network.prepare(timeout)
         post = self._post()
-        response = post.send(self._sender, self._account, wanted, float(timeout), self.event.broadcast)
+        wanted = wanted._replace(keeps=self.keeps)
+        response = post.send(self._sender, wanted, float(timeout), self.event.broadcast)
         if response.kept:
             self.logger.info(
                 "Not sent yet (%s): the message is kept and sent when it can be", response.reason
             )
-        elif response.code in (None, 0):
+        elif response.code in (None, 0) and not response.reason:
             self.logger.info("Sent.")
             self.event.broadcast("message.sent")
         return response
@@ -109,12 +117,18 @@ class Cloud:
         """Return the outbox, opened if need be."""
         post = post_at(self._outbox)
         if post is not self._attached:
-            self._account = post.attach(self._sender)
+            post.attach(self._sender)
             self._attached = post
         return post
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are kept and not delivered yet, of this run or an earlier one."""
+        return self._post().waiting if self._outbox.exists() else 0
+
     def _wake_outbox(self) -> None:
         """Send what an earlier run of the script has left, if it has left anything."""
+        senders_at(self._outbox).join(self._sender)
         if self._outbox.exists():
             self._post()
 
@@ -122,9 +136,12 @@ class Cloud:
         """Where the cloud is and who we are to it; None where messages carry no identity."""
         return None
 
-    def _identity(self) -> object:
-        """What tells one device from another."""
+    def _identity(self) -> str | None:
+        """What tells its device from others; None where it is none of the Hologram cloud's."""
         return None
+
+    def _host(self) -> tuple[str, int]:
+        return self.send_host, self.send_port
 
     def _sockets(self) -> Carrier | None:
         return self._networkManager.network.sockets
@@ -172,7 +189,8 @@ class Cloud:
         """
         self._networkManager.close()
         post, self._attached = self._attached, None
-        if post is not None and post.detach():
+        senders_at(self._outbox).leave(self._sender)
+        if post is not None and post.detach(self._sender):
             close(self._outbox)
 
     # -- properties --------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ class CustomCloud(Cloud):
 
     def resultWasSuccess(self, result_code: object) -> bool:
         """Return whether the message has gone."""
-        return not (isinstance(result_code, Response) and result_code.kept)
+        return not (isinstance(result_code, Response) and (result_code.kept or result_code.reason))
 
     # -- in ----------------------------------------------------------------------------------------------
 

@@ -52,5 +52,8 @@ def check_free(path: str) -> None:
     if others:
         text = f"the modem's port {path} is held by {', '.join(others)}"
         if any(name.startswith("hologram-bridge") for name in others):
-            text += ": let it do what you need by MQTT (hologram/out, hologram/network/set), or stop it"
+            text += (
+                ": let it do what you need by MQTT (hologram/out, hologram/network/set; hologram stands for "
+                "its mqtt.prefix), or stop it"
+            )
         raise SerialError(text)

@@ -1,6 +1,7 @@
 """The Hologram cloud [Python SDK 0.3, "HologramCloud"; hologram-python 0.10]."""
 # ruff: noqa: N802  # the documented names
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from bridge.sdk.places import CLOUD, INBOUND, cloud_address, inbound_address
 from bridge.sdk.response import (
     ERR_OK,
     ERR_PAYLOADINVALID,
+    ERR_TOPICINVALID,
     KEPT,
     RESULT_STRINGS,
     UNKNOWN_CODE,
@@ -91,8 +93,14 @@ class HologramCloud(CustomCloud):
 
     # -- who we are --------------------------------------------------------------------------------------
 
-    def _identity(self) -> object:
-        return identity.fields(self.credentials)
+    def _identity(self) -> str:
+        try:
+            given = identity.fields(self.credentials)
+        except AuthenticationError:
+            return ""
+        if self._needs_sim() and self._networkManager.name:
+            given["sim"] = self._networkManager.name  # the SIM itself is not asked for this
+        return json.dumps(given) if given else ""
 
     def _access(self) -> CloudAccess | None:
         try:
@@ -139,15 +147,20 @@ class HologramCloud(CustomCloud):
         if payload is None:  # what the cloud says of anything but text
             return of_code(ERR_PAYLOADINVALID)
         names = (topics,) if isinstance(topics, str) else tuple(str(topic) for topic in topics or ())
+        if not all(identity.is_text(name) for name in names):  # it cannot be written as JSON
+            return of_code(ERR_TOPICINVALID)
         self._announce(len(payload))
         return self._send(Wanted(Channel.CLOUD, names, payload), timeout)
 
-    def sendSMS(self, destination_number: str, message: str) -> Response:
+    def sendSMS(
+        self, destination_number: str, message: str, timeout: float = DEFAULT_SEND_MESSAGE_TIMEOUT
+    ) -> Response:
         """Send an SMS by the cloud.
 
         Args:
             destination_number: E.164 with a plus sign.
             message: at most 160 characters.
+            timeout: seconds of silence after which the socket is closed.
 
         Returns:
             As `sendMessage`. No clear answer is final here: a second SMS would cost and annoy.
@@ -159,7 +172,7 @@ class HologramCloud(CustomCloud):
         if self.authenticationType != "csrpsk":
             raise HologramError(f"{self.authenticationType} does not support SDK SMS features")
         self._check_identity()
-        text = message.decode() if isinstance(message, bytes) else message
+        text = _text(message)
         if not str(destination_number).startswith("+"):
             raise HologramError("SMS destination number must start with a '+' sign")
         if not str(destination_number)[1:].isdecimal():
@@ -171,9 +184,7 @@ class HologramCloud(CustomCloud):
         except InvalidCommand as exc:
             raise HologramError(str(exc)) from exc
         self._announce(len(text))
-        return self._send(
-            Wanted(Channel.SMS, (str(destination_number),), text.encode()), DEFAULT_SEND_MESSAGE_TIMEOUT
-        )
+        return self._send(Wanted(Channel.SMS, (str(destination_number),), text.encode()), timeout)
 
     def _send_again(self, message: object, topics: "list[str] | None", timeout: float) -> Response:
         return self.sendMessage(message, topics=topics, timeout=timeout)
@@ -209,3 +220,11 @@ class HologramCloud(CustomCloud):
     def popReceivedSMS(self) -> Any:
         """Return the oldest SMS received, with ``sender``, ``timestamp`` and ``message``, or None."""
         return self.network.popReceivedSMS()
+
+
+def _text(message: str | bytes) -> str:
+    """Return the text of an SMS; raises `HologramError` where its bytes are none."""
+    text = message.decode("utf-8", "surrogateescape") if isinstance(message, bytes) else message
+    if not identity.is_text(text):
+        raise HologramError("the text of an SMS must be UTF-8")
+    return text

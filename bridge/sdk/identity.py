@@ -102,12 +102,20 @@ def kind(credentials: object, wanted: str | None, *, sim: bool) -> str:
     return "totp" if sim or "device_id" in given or "private_key" in given else "csrpsk"
 
 
+def is_text(text: str) -> bool:
+    """Return whether ``text`` can be sent: what came from bytes that are not UTF-8 cannot [PEP 383]."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def read(credentials: object, kind_: str, sim: tuple[str | None, str | None] = (None, None)) -> Ours:
     """Return the credentials for the cloud; ``sim`` is the SIM's ICCID and IMSI where they are known.
 
     Raises `AuthenticationError` where they are missing or malformed.
     """
     given = fields(credentials)
+    for name, value in given.items():
+        if not is_text(value):
+            raise AuthenticationError(f"{name}: it is not UTF-8")
     if kind_ == "totp":
         device_id, private_key = given.get("device_id") or sim[0], given.get("private_key") or sim[1]
         if not device_id or not private_key:

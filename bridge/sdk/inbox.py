@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_network
+from math import inf
 
 from bridge.adapters.inbound import address_text, open_socket
 from bridge.adapters.listener import Limits, Listener
@@ -36,6 +37,9 @@ CLOSE_WAIT = 1.0
 
 ANYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 """As with the SDK: whoever can reach the port may send."""
+
+LIMITS = Limits(timeout=RECEIVE_TIMEOUT, max_bytes=ROOM, deadline=inf, allow=ANYBODY)
+"""The documents know no limit but the silence [Python SDK 0.3]; memory does."""
 
 
 class Inbox:
@@ -114,11 +118,12 @@ async def _listen(host: str, port: int, inbox: Inbox) -> Listener:
     loop = asyncio.get_running_loop()
     try:  # before the listener, which would say so in the log and try on
         (await in_thread(loop, partial(open_socket, host, port, socket.SOCK_STREAM))).close()
+    except UnicodeError as exc:  # a name that cannot be one, such as a..b
+        raise NetworkError(f"receive_host: {host!r} is not allowed; give a name or an address") from exc
     except OSError as exc:
         raise await in_thread(loop, partial(_refused, host, port, exc)) from exc
-    limits = Limits(timeout=RECEIVE_TIMEOUT, allow=ANYBODY)
     problems: list[str] = []
-    listener = Listener(loop, host, port, ("tcp",), limits, inbox, on_problem=problems.append)
+    listener = Listener(loop, host, port, ("tcp",), LIMITS, inbox, on_problem=problems.append)
     listener.start()
     until = loop.time() + OPEN_WAIT
     while not listener.figures()["listening"]:
@@ -136,7 +141,10 @@ def _refused(host: str, port: int, error: OSError) -> HologramError:
     who = holders.using_port(port) or "another user's program (root sees which)"
     text = f"port {where} is held by {who}"
     if who.startswith("hologram-bridge"):
-        text += ": read what comes in from its MQTT topic hologram/in, set enable_inbound=False, or stop it"
+        text += (
+            ": read what comes in from its MQTT topic hologram/in (hologram stands for its mqtt.prefix), "
+            "set enable_inbound=False, or stop it"
+        )
     else:
         text += ": end that, or use another port"
     taken = PortTaken(text)

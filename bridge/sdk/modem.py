@@ -5,6 +5,7 @@ A modem is opened when it is first asked for something, and stays open until the
 # ruff: noqa: N802, N803  # the documented names
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from bridge.sdk.errors import HologramError, ModemError
 from bridge.sdk.event import Event
 from bridge.sdk.places import modem_port
 from bridge.sdk.runtime import alive, at_end, dispatcher, runtime
-from bridge.sdk.session import Session
+from bridge.sdk.session import START_WAIT, Session
 from bridge.sdk.values import SMS, Location
 
 E303_DEVICE_NAME = "/dev/ttyUSB0"
@@ -30,6 +31,9 @@ DEFAULT_CHATSCRIPT = "../../example-script"
 
 CONNECT_TIMEOUT = 200
 """Seconds that a connection may take to come up."""
+
+LEAST_WAIT = 0.1
+"""Seconds that a connection gets where the modem took all of its time."""
 
 log = logging.getLogger("Modem")
 
@@ -117,20 +121,25 @@ class Modem:
 
     @property
     def session(self) -> Session:
-        """The opened modem, opened now if need be; raises `NetworkError`, `SerialError`, `ModemError`."""
-        if self._session is None:
-            self._session = runtime().wait(self._open())
-            at_end(self.close)
-        return self._session
+        """The opened modem, opened now if need be; raises `NetworkError`, `SerialError`, `ModemError`.
 
-    async def _open(self) -> Session:
+        It may be silent: it is being recovered then.
+        """
+        return self._session or self._new_session(START_WAIT)
+
+    def _new_session(self, seconds: float) -> Session:
+        self._session = session = runtime().wait(self._open(seconds))
+        at_end(self.close)
+        return session
+
+    async def _open(self, seconds: float) -> Session:
         session = Session(
             self._wish(),
             scope=lambda: self.scope(),  # noqa: PLW0108  # set later
             on_event=lambda event, **_: self.tell(event),
             on_change=lambda: self.on_change(),  # noqa: PLW0108  # set later
         )
-        await session.open()
+        await session.open(seconds)
         return session
 
     @property
@@ -149,14 +158,18 @@ class Modem:
     def connect(self, timeout: float = CONNECT_TIMEOUT) -> bool:
         """Connect within ``timeout`` seconds; return whether it worked.
 
+        A modem that does not answer is being recovered meanwhile, and after that too.
+
         Raises:
             NetworkError: no modem is there.
             SerialError: another program uses it; it says which.
+            ModemError: its port cannot be had.
 
         """
-        session = self.session
+        until = time.monotonic() + timeout
+        session = self._session or self._new_session(min(timeout, START_WAIT))
         try:
-            runtime().wait(session.connect(timeout))
+            runtime().wait(session.connect(max(until - time.monotonic(), LEAST_WAIT)))
         except HologramError:
             raise
         except BridgeError as exc:

@@ -83,6 +83,11 @@ class NetworkManager:
         self.networkActive = False
 
     @property
+    def name(self) -> str:
+        """The interface's name."""
+        return self._name
+
+    @property
     def scope(self) -> NetworkScope:
         """What goes over the interface; set before `connect`."""
         return self.network.scope

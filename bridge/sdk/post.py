@@ -26,7 +26,7 @@ from bridge.flow.uplink import Uplink
 from bridge.sdk import holders
 from bridge.sdk.calls import END_WAIT, Call, Outcomes, Sender, Wanted
 from bridge.sdk.errors import HologramError
-from bridge.sdk.response import Response, kept
+from bridge.sdk.response import ERR_UNKNOWN, Response, kept, of_code
 from bridge.sdk.runtime import at_end, runtime
 from bridge.sdk.senders import Senders, Ways
 from bridge.sdk.waiting import Calls
@@ -60,7 +60,8 @@ class Post:
         self.path = path
         self._runtime = runtime()
         self._lock = _lock_store(path)
-        self._senders = Senders()
+        self._senders = senders_at(path)
+        self._users: set[Sender] = set()
         self._calls = Calls(self._senders, try_again=lambda: self._runtime.loop.call_soon(self._uplink.flush))
         self._started = False
         try:
@@ -114,37 +115,54 @@ class Post:
         if not self._started:
             self._started = True
             self._uplink.start()
+            self._tell_of_nobodys()
+
+    def _tell_of_nobodys(self) -> None:
+        for endpoint in self._outbox.endpoints():
+            if self._senders.behind(endpoint) is None:
+                log.warning(
+                    "messages of an earlier run wait for their device: they go when the script has a "
+                    "HologramCloud with the credentials they were sent with (%s)",
+                    self.path,
+                )
+                return
 
     # -- for the clouds, in any thread -------------------------------------------------------------------
 
-    def attach(self, sender: Sender) -> int:
-        """Make ``sender`` one of those who send; return its account.
+    def attach(self, sender: Sender) -> None:
+        """``sender`` uses it from now on: what an earlier run has left for it may go."""
+        self._users.add(sender)
+        self._senders.join(sender)
+        self._runtime.soon(self._uplink.wake)
 
-        Those that are the same device to the cloud share an account, and the newest speaks for it.
-        """
-        return self._runtime.call(self._senders.join, sender)
-
-    def detach(self) -> bool:
-        """One of those who send is done; return whether nobody is left."""
-        return self._senders.leave()
+    def detach(self, sender: Sender) -> bool:
+        """``sender`` is done; return whether nobody is left."""
+        self._users.discard(sender)
+        return not self._users
 
     def send(
-        self, sender: Sender, account: int, wanted: Wanted, timeout: float, on_event: Callable[[str], None]
+        self, sender: Sender, wanted: Wanted, timeout: float, on_event: Callable[[str], None]
     ) -> Response:
         """Make the message durable, try to deliver it, and return how that ended.
 
         Raises `HologramError` where it cannot be taken or can never be sent.
         """
-        port = wanted.port if wanted.host else account
-        lane = Lane(Endpoint(wanted.channel, wanted.host, port), wanted.names, Priority.NORMAL)
+        endpoint = self._senders.endpoint(sender, wanted.channel, wanted.host, wanted.port)
+        lane = Lane(endpoint, wanted.names, Priority.NORMAL)
         call = Call(sender, lane, timeout)
-        message = Message(secrets.token_hex(8), chosen=False, lane=lane, payload=wanted.payload)
+        tries = None if wanted.keeps else 1
+        message = Message(
+            secrets.token_hex(8), chosen=False, lane=lane, payload=wanted.payload, max_attempts=tries
+        )
         self._runtime.soon(self._take, message, call)
         try:
             response = call.wait(on_event)
         finally:
             self._runtime.soon(self._calls.forget, message.id)
-        return kept("no outcome in time") if response is None else response
+        if response is None:
+            late = "no outcome in time"
+            return kept(late) if wanted.keeps else of_code(ERR_UNKNOWN, late)
+        return response
 
     def drain(self, seconds: float) -> bool:
         """Send what waits until all went, a try fails, or ``seconds`` are over; return whether all went."""
@@ -202,8 +220,15 @@ class Post:
         self._uplink.wake(endpoint)
         if not self._ways.ready(endpoint):
             self._calls.keep(lambda other: other is call, kept("the network is down"))
-        elif self._outbox.next_wake() or self._uplink.conditions[endpoint].condition is not Condition.UP:
+        elif self._outbox.next_wake() or self._waits(call.sender):
             self._uplink.flush()  # who calls wants it tried now, whatever waited before
+
+    def _waits(self, sender: Sender) -> bool:
+        """Whether a destination of ``sender`` waits, be it under credentials that it had before."""
+        return any(
+            destination.condition is not Condition.UP and self._senders.behind(endpoint) is sender
+            for endpoint, destination in self._uplink.conditions.items()
+        )
 
     # -- what goes wrong ---------------------------------------------------------------------------------
 
@@ -268,6 +293,7 @@ def _lock_store(path: Path) -> Lock:
 
 
 _posts: dict[Path, Post] = {}
+_senders: dict[Path, Senders] = {}
 _lock = threading.RLock()
 
 
@@ -280,6 +306,12 @@ def post_at(path: Path) -> Post:
             post = _posts[path] = Post(path)
             at_end(partial(close, path))
         return post
+
+
+def senders_at(path: Path) -> Senders:
+    """Return who sends by the outbox at ``path`` in this process; nothing is opened for that."""
+    with _lock:
+        return _senders.setdefault(path.absolute(), Senders())
 
 
 def close(path: Path) -> None:

@@ -49,7 +49,8 @@ class Response(str):
 
     ``code`` is the cloud's, None where it said none; ``data`` the bytes of an answer as they came; ``kept``
     says that the message is in the outbox and goes when the network is back: the text is empty then, as it
-    was with the SDK, and ``reason`` says what was in the way.
+    was with the SDK, and ``reason`` says what was in the way. So it does of a message that is neither sent
+    nor kept, and of one whose outcome is in doubt, code -1; of all others it is empty.
     """
 
     __slots__ = ("code", "data", "kept", "reason")
@@ -93,9 +94,9 @@ class Response(str):
         return ERR_UNKNOWN if self.code is None else self.code
 
 
-def of_code(code: int) -> Response:
-    """Return the response that says ``code``."""
-    return Response(DESCRIPTIONS.get(code, UNKNOWN_CODE), code=code)
+def of_code(code: int, reason: str = "") -> Response:
+    """Return the response that says ``code``; ``reason`` is what is behind it."""
+    return Response(DESCRIPTIONS.get(code, UNKNOWN_CODE), code=code, reason=reason)
 
 
 def of_answer(answer: bytes) -> Response:

@@ -1,9 +1,17 @@
 """Who sends, and the way to each endpoint from there.
 
 The cloud's endpoint of each device has the number of an account in place of its port, so that what holds one
-device's messages up holds up no other's. A host of the script's own has its name and port, and no account.
+device's messages up holds up no other's. The number stays the same from one run of the script to the next: it
+is drawn from what the device proves itself by. A host of the script's own has its name and port, and no
+account.
+
+Which cloud object is behind an account that an earlier run has left is known by that number. Where it is
+nobody's, as after a key was corrected, the only device of this run stands for it, if its messages were
+written by the only device of that run; one of several never stands for another.
 """
 
+import hashlib
+import threading
 from collections.abc import Callable
 
 from bridge.core.exchange import Carrier
@@ -15,41 +23,98 @@ from bridge.sdk.calls import Sender, Turn
 from bridge.sdk.raw import RawSpeaker
 from bridge.store.clock import read_clock
 
+DEVICE_BITS = 24
+"""Bits of an account that stand for the device: they tell a script's few apart, and tell little of a key."""
+
+DEVICE = (1 << DEVICE_BITS) - 1
+
+SEVERAL = 1 << DEVICE_BITS + 1
+"""Marks the account of one of several devices."""
+
+ALONE = 1 << DEVICE_BITS
+"""Marks the account of the only device of its run; accounts without a mark are of older outboxes, in which
+they count the script's clouds."""
+
 
 class Senders:
-    """The script's clouds that send, by account."""
+    """The clouds of a script that have one outbox; they come and go in any thread."""
 
     def __init__(self) -> None:
         self.last: Sender | None = None
-        """Whoever came last; speaks for what is nobody's own."""
-        self._accounts: list[Sender] = []
-        """Who is behind the endpoints of the cloud, by the number in them."""
-        self._users = 0
+        """Whoever came or sent last; speaks for what is nobody's own."""
+        self._lock = threading.Lock()
+        self._all: tuple[Sender, ...] = ()
+        """Of each device of the Hologram cloud the newest, and of each host of the script's own."""
+        self._devices: dict[int, Sender] = {}
+        """Who has sent as which device: credentials may change."""
+        self._hosts: dict[tuple[str, int], Sender] = {}
+        """Who has sent to which host."""
+        self._several = False
+        """There were several devices at some time of this run."""
 
-    def join(self, sender: Sender) -> int:
-        """Make ``sender`` one of those who send; return its account.
+    def join(self, sender: Sender) -> None:
+        """``sender`` is there from now on; of those with one device, or one host, the newest counts."""
+        with self._lock:
+            others = (each for each in self._all if each is not sender and _key(each) != _key(sender))
+            self._all = (*others, sender)
+            self.last = sender
+            self._several = self._several or len(self._known()) > 1
 
-        Those that are the same device to the cloud share an account, and the newest speaks for it.
-        """
-        self._users += 1
-        self.last = sender
-        for number, other in enumerate(self._accounts):
-            if other.identity() == sender.identity():
-                self._accounts[number] = sender
-                return number
-        self._accounts.append(sender)
-        return len(self._accounts) - 1
+    def leave(self, sender: Sender) -> None:
+        """``sender`` is there no more."""
+        with self._lock:
+            self._all = tuple(each for each in self._all if each is not sender)
+            self._devices = {name: each for name, each in self._devices.items() if each is not sender}
+            self._hosts = {name: each for name, each in self._hosts.items() if each is not sender}
+            if self.last is sender:
+                self.last = self._all[-1] if self._all else None
 
-    def leave(self) -> bool:
-        """One of those who send is done; return whether nobody is left."""
-        self._users -= 1
-        return self._users <= 0
+    def endpoint(self, sender: Sender, channel: Channel, host: str, port: int) -> Endpoint:
+        """Return where ``sender`` sends to: ``host`` and ``port``, or without a host the cloud."""
+        self.join(sender)  # as what it is now
+        with self._lock:
+            if host:
+                self._hosts = {**self._hosts, (host, port): sender}
+                return Endpoint(channel, host, port)
+            device = _device(sender) or 0
+            self._devices = {**self._devices, device: sender}
+            return Endpoint(channel, "", device | (SEVERAL if self._several else ALONE))
 
     def behind(self, endpoint: Endpoint) -> Sender | None:
-        """Return who sends to ``endpoint`` in this run of the script."""
+        """Return who sends to ``endpoint`` in this run of the script; None where that is nobody."""
         if endpoint.host:
-            return self.last
-        return self._accounts[endpoint.port] if endpoint.port < len(self._accounts) else None
+            return self._at_host(endpoint.host, endpoint.port)
+        device = endpoint.port & DEVICE
+        known = self._known()
+        if endpoint.port > DEVICE and (found := self._devices.get(device) or known.get(device)):
+            return found
+        alone = not endpoint.port & SEVERAL and not self._several
+        return next(iter(known.values()), None) if alone else None
+
+    def _at_host(self, host: str, port: int) -> Sender | None:
+        found = self._hosts.get((host, port))
+        if found is None:
+            found = next((each for each in self._all if _key(each) == (host, port)), self.last)
+        return found
+
+    def _known(self) -> dict[int, Sender]:
+        """Return the devices that are known by now."""
+        found = ((_device(each), each) for each in self._all)
+        return {device: each for device, each in found if device is not None}
+
+
+def _key(sender: Sender) -> object:
+    """Return what tells ``sender`` from others: its device, or its host."""
+    identity = sender.identity()
+    return sender.host() if identity is None else identity
+
+
+def _device(sender: Sender) -> int | None:
+    """Return the number of the device that ``sender`` is to the cloud; None where it is none, or none yet."""
+    identity = sender.identity()
+    if not identity:
+        return None
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()) & DEVICE
 
 
 class Ways:

@@ -11,10 +11,10 @@ from typing import Any
 from bridge.adapters.at_listening import ListeningSockets
 from bridge.adapters.at_port import Urc
 from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
-from bridge.adapters.listener import Limits, Listener
+from bridge.adapters.listener import Listener
 from bridge.adapters.modem import Modem
 from bridge.adapters.texts import ModemInbox
-from bridge.core.link import Code
+from bridge.core.link import Code, Phase
 from bridge.core.modem import Facts, Identity, Link, Place
 from bridge.errors import BridgeError, LinkError
 from bridge.errors import ModemError as CoreModemError
@@ -29,8 +29,8 @@ from bridge.protocol.modems import by_interface
 from bridge.protocol.sms.listing import read_notice
 from bridge.sdk.dialling import Wish, check_free, dialler, finder
 from bridge.sdk.errors import ModemError, NetworkError
-from bridge.sdk.inbox import ANYBODY, RECEIVE_TIMEOUT, Inbox
-from bridge.sdk.texts import pop
+from bridge.sdk.inbox import LIMITS, Inbox
+from bridge.sdk.texts import Texts
 from bridge.sdk.values import SMS
 from bridge.store.clock import read_clock
 
@@ -75,7 +75,8 @@ class Session:
         """Held by whoever brings the sockets up."""
         self._again: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
-        self._texts = ModemInbox(self._port)
+        self._inbox = ModemInbox(self._port)
+        self._texts = Texts(self._inbox)
         self._tasks: list[asyncio.Task[None]] = []
         self.keeper = self._new_keeper()
         self.cellular = Cellular(
@@ -119,11 +120,13 @@ class Session:
 
     # -- life --------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Open the modem and set it up.
+    async def open(self, seconds: float = START_WAIT) -> None:
+        """Open the modem and set it up; wait at most ``seconds`` for it.
+
+        A modem that does not answer is opened too: it is being recovered then, however long that takes.
 
         Raises `NetworkError` where there is none, `SerialError` where somebody else uses it (it says who),
-        and `ModemError` where it does not answer.
+        and `ModemError` where its port cannot be had.
         """
         place = self._find()
         if place is None:
@@ -133,16 +136,16 @@ class Session:
         self._tasks = [self._loop.create_task(work) for work in (self.keeper.run(), self.network.run())]
         for task in self._tasks:
             task.add_done_callback(self._ended)
-        await self._settle(lambda: self.keeper.modem is not None or self._problem() is not None)
-        if self.keeper.modem is None:
-            problem = self._problem() or "the modem does not answer"
+        await self._settle(lambda: self.keeper.modem is not None or self._problem() is not None, seconds)
+        problem = self._problem()
+        if problem and self.keeper.modem is None and self.keeper.shown_place is None:
             await self.close()
             check_free(place.at)
             raise ModemError(problem)
 
-    async def _settle(self, condition: Callable[[], bool]) -> None:
-        """Wait until ``condition`` holds, or `START_WAIT` is over."""
-        until = self._loop.time() + START_WAIT
+    async def _settle(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until ``condition`` holds, or ``seconds`` are over."""
+        until = self._loop.time() + seconds
         while not condition() and self._loop.time() < until:
             await asyncio.sleep(0.02)
 
@@ -186,7 +189,7 @@ class Session:
     def _heard(self, urc: Urc) -> None:
         store = read_notice(urc.line)
         if store is not None:
-            self._texts.noticed(store)
+            self._inbox.noticed(store)
             self._on_event("sms.received")
         elif self._sockets:
             self._sockets.urc(urc)
@@ -203,7 +206,7 @@ class Session:
         self.network.changed_facts()
         self._on_change()
         if self._want_sockets and not self.up and self.keeper.ready and not self._turn.locked():
-            self._again = self._loop.create_task(self._sockets_again())
+            self._again = self._loop.create_task(self._sockets_in_time(0.0))
 
     # -- the link ----------------------------------------------------------------------------------------
 
@@ -273,12 +276,12 @@ class Session:
             self._own_sockets = False
             await _quietly(self._sockets.bring_down())
 
-    async def _sockets_again(self) -> None:
-        """Runs after a change; what fails waits for the next."""
+    async def _sockets_in_time(self, seconds: float) -> None:
+        """Get the modem's own sockets ready; what fails is tried again after the next change."""
         try:
-            await self.use_sockets(0.0)
+            await self.use_sockets(seconds)
         except BridgeError as exc:
-            log.info("the modem's sockets: %s", exc)
+            log.log(logging.WARNING if seconds else logging.INFO, "the modem's sockets: %s", exc)
 
     def _usable_sockets(self) -> ListeningSockets | None:
         if self._sockets is None or self.keeper.modem is None:
@@ -298,15 +301,17 @@ class Session:
     # -- what comes in -----------------------------------------------------------------------------------
 
     async def listen(self, port: int, inbox: Inbox) -> bool:
-        """Listen by the modem's sockets; False where they are not what carries. Raises `BridgeError`."""
+        """Listen by the modem's sockets; False where they are not what carries. Raises `BridgeError`.
+
+        Where the modem has no network, or does not answer, it listens as soon as it can.
+        """
         if not self.sockets_available or self._sockets is None:
             return False
-        limits = Limits(timeout=RECEIVE_TIMEOUT, allow=ANYBODY)
-        self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), limits, inbox)  # noqa: S104  # the modem's own
+        self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), LIMITS, inbox)  # noqa: S104  # the modem's own
         if self.up:
             await self._sockets.listen(self._listener)
         else:
-            await self.use_sockets(START_WAIT)
+            await self._sockets_in_time(START_WAIT)
         return True
 
     async def stop_listening(self) -> None:
@@ -321,8 +326,9 @@ class Session:
         """Return the modem, to be asked; raises `ModemError` while it cannot be."""
         if self.keeper.modem is None or self._modem is None:
             found = self.keeper.trouble()
-            why = found.text if found else "its only port is in use by the connection; disconnect first"
-            raise ModemError(f"the modem cannot be asked: {why}")
+            lent = self.network.phase is not Phase.DISCONNECTED
+            busy = "its only port is in use by the connection; disconnect first" if lent else "it is set up"
+            raise ModemError(f"the modem cannot be asked: {found.text if found else busy}")
         return self._modem
 
     async def identify(self) -> Identity:
@@ -335,7 +341,7 @@ class Session:
     async def pop_text(self) -> SMS | None:
         """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""
         self.modem()
-        return await pop(self._texts)
+        return await self._texts.pop()
 
 
 async def _quietly(work: Any) -> None:

@@ -52,6 +52,9 @@ class Calls:
         """The cloud's word is final for a call that waits; without a word, calls need not wait longer."""
         if reading.kind is Kind.ACCEPTED:
             return reading
+        if queued.max_attempts is not None and reading.code is None:  # there was one try
+            unanswered = reading.kind is Kind.UNANSWERED
+            return reading._replace(kind=Kind.DOUBTFUL) if unanswered else reading
         if queued.id in self._waiting and reading.code is not None:
             return reading if reading.kind is Kind.DOUBTFUL else reading._replace(kind=Kind.REFUSED)
         lane = queued.lane
@@ -133,5 +136,7 @@ def _response(result: Result) -> Response:
     if result.code is not None:
         return of_code(result.code)
     if result.state is State.UNCONFIRMED:
-        return of_code(ERR_UNKNOWN)
+        return of_code(ERR_UNKNOWN, result.description)
+    if result.state is State.FAILED:
+        return Response("", reason=result.description)
     return Response(result.description)

@@ -121,7 +121,8 @@ def test_a_port_that_the_daemon_holds_says_so(custom: Make, bridge: BridgeProces
     port = free_port()
     bridge.configure(inbound={"enabled": True, "host": "127.0.0.1", "port": port})
     bridge.start()
-    with pytest.raises(PortTaken, match=rf"hologram-bridge \(process {bridge.pid}\).*hologram/in"):
+    says = rf"hologram-bridge \(process {bridge.pid}\).*hologram/in \(.*mqtt.prefix\)"
+    with pytest.raises(PortTaken, match=says):
         custom(receive_host="127.0.0.1", receive_port=port, enable_inbound=True)
 
 
@@ -129,3 +130,11 @@ def test_an_address_that_is_not_ours_is_an_error(custom: Make) -> None:
     """Said with the reason."""
     with pytest.raises(HologramError, match=r"192\.0\.2\.1"):
         custom(receive_host="192.0.2.1", receive_port=free_port(), enable_inbound=True)
+
+
+def test_a_long_message_is_one_message(custom: Make) -> None:
+    """The documents know no limit; what is over the daemon's is taken too."""
+    cloud = opened(custom)
+    long = b"x" * 3_000_000
+    send(cloud.receive_port, long)
+    assert cloud.popReceivedMessage() == long.decode()

@@ -291,6 +291,31 @@ def test_no_modem_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert cloud.network.getConnectionStatus() == 12
 
 
+def test_a_modem_that_hangs_is_no_error(
+    keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`connect` is False within its timeout, the status says why, and the modem is recovered meanwhile."""
+    modem = started(keeper, tmp_path / "modem", "nova-u201", "--inbound-port", "0", "--fault", "hang")
+    monkeypatch.setenv("HOLOGRAM_SDK_MODEM", str(modem.at))
+    cloud = HologramCloud(
+        {"devicekey": "abcd1234"},
+        enable_inbound=False,
+        network="cellular-nova-u201",
+        outbox=tmp_path / "x.db",
+    )
+    assert cloud.network.connect(timeout=0.5) is False
+    eventually(lambda: cloud.network.getConnectionStatus() == 12, 40, what="it is known to be silent")
+    with pytest.raises(ModemError, match="does not answer"):
+        _ = cloud.network.signal_strength
+    assert cloud.openReceiveSocket() is True
+    assert cloud.sendMessage("kept", timeout=0.5).kept
+    modem.tell("clear")
+    eventually(cloud.is_ready_to_send, 40, what="the modem is back, and its sockets carry")
+    assert cloud.network.getConnectionStatus() != 12
+    assert "port 4010 of the modem is" in modem.said()
+    cloud.close()
+
+
 def test_a_modem_that_the_daemon_holds_says_so(
     bridge: BridgeProcess, keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +331,7 @@ def test_a_modem_that_the_daemon_holds_says_so(
         with pytest.raises(SerialError) as error:
             cloud.network.connect()
         text = str(error.value)
+        assert "hologram/out" not in text or "mqtt.prefix" in text
         return f"is held by hologram-bridge (process {bridge.pid})" in text and "hologram/out" in text
 
     eventually(refused, what="the error names the daemon")

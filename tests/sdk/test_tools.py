@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -132,10 +134,33 @@ def test_no_connection_ends_with_1_and_the_reason() -> None:
 
 
 def test_no_answer_within_the_timeout() -> None:
-    """Is said with the seconds."""
+    """Is said with the seconds; the message may have been read, which "not sent" would deny."""
     with running("silent:1") as sim:
         done = tool("send", "a", "--devicekey", "abcd1234", "--timeout", "0.3", *there(sim))
-    one_line(done, 1, "not sent", "silence for 0.3 s")
+    one_line(done, 1, "no answer: it may or may not have arrived", "silence for 0.3 s")
+    assert "not sent" not in done.stderr
+
+
+def test_each_message_has_one_try_and_its_own_outcome() -> None:
+    """What is told to have failed is not sent later after all: nobody pays twice for repeating it."""
+    with running("close:2") as sim:
+        done = tool("send", "x", "a", "b", "c", "--devicekey", "abcd1234", *there(sim))
+        assert [data for _, data, _, _ in arrived(sim)] == [b"x", b"a", b"b", b"c"]
+        outcomes = [record.accepted for record in sim.records]
+    assert (done.returncode, done.stdout) == (1, FINE * 2)
+    assert outcomes == [True, False, True, False]
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[1] for line in lines] == [" 'a'", " 'c'"]
+    assert all("it may or may not have arrived" in line for line in lines)
+
+
+def test_a_host_of_ones_own_that_is_away() -> None:
+    """Is told for each message, which none of the others brings along."""
+    done = tool("send", "a", "b", "--host", "127.0.0.1", "-p", str(free_port()))
+    assert done.returncode == 1
+    assert [line.split(":")[1:3] for line in done.stderr.splitlines()] == [
+        [f" {name!r}", " not sent"] for name in "ab"
+    ]
 
 
 def test_without_credentials_it_goes_to_a_host_of_ones_own(sim: Running) -> None:
@@ -154,6 +179,10 @@ def test_without_credentials_it_goes_to_a_host_of_ones_own(sim: Running) -> None
         ("send", ["hi", "--port", "70000"], "70000"),
         ("send", ["hi", "--timeout", "0"], "0"),
         ("send", ["hi", "--unknown"], "--unknown"),
+        ("send", ["hi", "--repeat", "1", "--via-bridge"], "--repeat"),
+        ("send", ["hi", "--repeat", "1", "--host", "127.0.0.1", "-p", "9"], "--repeat"),
+        ("send", ["hi", "--host", "127.0.0.1", "-p", "9", "-t", "a"], "--topic"),
+        ("receive", ["--port", "70000"], "70000"),
         ("sms", [], "message body"),
         ("sms", ["hi"], "--destination"),
         ("sms", ["hi", "--destination", "+15551234567"], "--devicekey"),
@@ -192,6 +221,43 @@ def test_repeated_messages_end_after_the_duration(sim: Running) -> None:
     assert len(sim.records) == 2
 
 
+def test_repeated_messages_that_are_never_delivered_are_told() -> None:
+    """Each with its reason, how many they are at the end, and the exit code is 1."""
+    where = ["--host", "127.0.0.1", "-p", str(free_port())]
+    done = tool("send", "x", "--devicekey", "abcd1234", "--repeat", "1", "--duration", "1.5", *where)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert all("not delivered yet" in line and "Connection refused" in line for line in lines[:2])
+    assert lines[2] == "hologram_send: never delivered: 2"
+
+
+def test_repeated_messages_that_are_delivered_later(cloud: Cloud, keeper: Keeper, tmp_path: Path) -> None:
+    """What fails for a moment goes with the next message, while the tool runs: nothing is left then."""
+    running_tool = Process("send", tmp_path / "log")
+    keeper.keep(running_tool)
+    where = ["--host", "127.0.0.1", "-p", str(cloud.port)]
+    command = [sys.executable, "-m", "bridge.cli.tools.send", "x", "--devicekey", "abcd1234"]
+    running_tool.launch([*command, "--repeat", "1", *where])
+    eventually(lambda: "not delivered yet" in running_tool.said())
+    cloud.start()
+    eventually(lambda: "A message has been sent" in running_tool.said())
+    os.kill(running_tool.pid, signal.SIGINT)
+    assert running_tool.wait(30) == 130
+    assert "never delivered" not in running_tool.said()
+    assert len(cloud.accepted) >= 2
+
+
+def test_repeated_messages_that_are_refused_end_at_once(sim: Running) -> None:
+    """With the cloud's words; malformed credentials with theirs."""
+    done = tool("send", "x", "--devicekey", "wrong123", "--repeat", "1", *there(sim))
+    assert (done.returncode, done.stdout) == (
+        1,
+        "RESPONSE MESSAGE: Auth section of the message was invalid.\n",
+    )
+    one_line(tool("send", "x", "--devicekey", "short", "--repeat", "1", *there(sim)), 1, "8 characters")
+
+
 def test_the_documents_call_of_hologram_sms(sim: Running, tmp_path: Path) -> None:
     """A number, a text, credentials from a file."""
     (tmp_path / "credentials.json").write_text(FILE)
@@ -206,6 +272,40 @@ def test_an_sms_that_is_not_allowed() -> None:
     words = ["--devicekey", "abcd1234", "--destination"]
     one_line(tool("sms", "hi", *words, "11234567890"), 1, "'+' sign")
     one_line(tool("sms", "x" * 161, *words, "+11234567890"), 1, "160")
+
+
+def test_an_sms_waits_as_long_as_it_is_told() -> None:
+    """And what is still not clear then is told as that: another would be paid for."""
+    words = ["hi", "--devicekey", "abcd1234", "--destination", "+11234567890"]
+    with running(delay=5.5) as sim:
+        assert tool("sms", *words, "--timeout", "30", *there(sim)).stdout == FINE
+    with running("silent:1") as sim:
+        done = tool("sms", *words, "--timeout", "0.3", *there(sim))
+        assert len(sim.records) == 1
+    one_line(done, 1, "it may have been sent; it is not sent again", "silence for 0.3 s")
+    one_line(tool("sms", *words, "--host", "127.0.0.1", "-p", str(free_port())), 1, "not sent", "refused")
+
+
+LATIN = "caf\udce9"
+"""How Python has an argument that is Latin-1, where UTF-8 is expected [PEP 383]."""
+
+
+def test_arguments_that_are_not_utf8(sim: Running) -> None:
+    """A message goes as the bytes that it is; whatever can only be text ends with 1 and one line."""
+    key = ["--devicekey", "abcd1234"]
+    assert tool("send", LATIN, *key, *there(sim)).stdout == FINE
+    assert arrived(sim)[0][:3] == ("json", b"Y2Fm6Q==", ("base64",))
+    one_line(tool("sms", LATIN, "--destination", "+11234567890", *key, *there(sim)), 1, "UTF-8")
+    one_line(tool("send", "x", "--devicekey", f"abc{LATIN}e", *there(sim)), 1, "devicekey", "UTF-8")
+    done = tool("send", "x", *key, "-t", LATIN, *there(sim))
+    assert (done.returncode, done.stdout) == (1, "RESPONSE MESSAGE: Topic was formatted incorrectly.\n")
+    assert len(sim.records) == 1
+
+
+def test_an_address_that_cannot_be_one() -> None:
+    """Ends with 1 and names it."""
+    one_line(tool("receive", "--host", "a..b", "-p", str(free_port())), 1, "a..b")
+    one_line(tool("send", "x", "--host", "a..b", "-p", "9"), 1, "a..b")
 
 
 def test_the_documents_call_of_hologram_receive(keeper: Keeper, tmp_path: Path) -> None:
@@ -292,6 +392,29 @@ def test_receiving_through_the_bridge(bridge: BridgeProcess, keeper: Keeper, tmp
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"hello")
     eventually(lambda: "Received message: hello\n" in running_tool.said())
+
+
+def test_receiving_through_the_bridge_ends_with_its_reader(
+    bridge: BridgeProcess, client: Client, keeper: Keeper
+) -> None:
+    """As with ``| head -2``: without a word of what Python makes of that."""
+    bridge.start()
+    command = [sys.executable, "-m", "bridge.cli.tools.receive", "--via-bridge", "-c", str(bridge.config)]
+    reading = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True)
+    keeper.finally_(reading.kill)
+    assert reading.stdout is not None
+    assert reading.stderr is not None
+    assert reading.stdout.readline() == "Ready to receive data from hologram/in\n"
+    client.publish("hologram/in", b"one")
+    assert reading.stdout.readline() == "Received message: one\n"
+    reading.stdout.close()
+
+    def ended() -> bool:
+        client.publish("hologram/in", b"more")
+        return reading.poll() is not None
+
+    eventually(ended, what="the tool has ended")
+    assert (reading.returncode, reading.stderr.read()) == (0, "")
 
 
 def test_a_bad_configuration_ends_with_78(tmp_path: Path) -> None:

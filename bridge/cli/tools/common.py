@@ -12,7 +12,7 @@ from bridge.cli.ending import exit_code
 from bridge.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
-    from bridge.sdk import HologramCloud
+    from bridge.sdk import HologramCloud, Response
 
 DEFAULT_TIMEOUT = 5
 """Seconds before the socket closes if no response comes [Python SDK 0.3]."""
@@ -51,7 +51,7 @@ def add_credentials(options: argparse.ArgumentParser) -> None:
 def add_destination(options: argparse.ArgumentParser) -> None:
     """Add where it goes, and how long to wait."""
     options.add_argument("--host", help="the host to connect to (default: cloudsocket.hologram.io)")
-    options.add_argument("-p", "--port", type=_port, help="the port to connect to (default: 9999)")
+    options.add_argument("-p", "--port", type=port, help="the port to connect to (default: 9999)")
     options.add_argument(
         "--timeout",
         type=_seconds,
@@ -79,7 +79,8 @@ def add_bridge(options: argparse.ArgumentParser) -> None:
     options.add_argument("-v", "--verbose", action="store_true", help="say what is done, on stderr")
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """Return the port that an option gives; raises `ValueError` or argparse's error for what is none."""
     number = int(text)
     if not 0 < number < 65536:
         raise argparse.ArgumentTypeError(f"{text} is not a port; give 1 to 65535")
@@ -142,7 +143,18 @@ def hologram_cloud(args: argparse.Namespace, found: dict[str, str]) -> "Iterator
             cloud.send_host = args.host
         if args.port is not None:
             cloud.send_port = args.port
-        yield cloud
+        cloud.keeps = False
+        try:
+            yield cloud
+        finally:
+            cloud.close()
+
+
+def not_delivered(response: "Response") -> str | None:
+    """Return why a message is not known to be delivered, for a person; None where the peer has its word."""
+    if response.code == -1:
+        return f"no answer: it may or may not have arrived ({response.reason})"
+    return f"not sent: {response.reason}" if response.reason else None
 
 
 def join_wifi(ssid: str | None) -> None:

@@ -1,6 +1,7 @@
 """``hologram_receive``: prints what comes in."""
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = common.parser(NAME, "Print the messages that come in on a port.")
     parser.add_argument("--host", nargs="?", default="0.0.0.0", help="our address (default: %(default)s)")  # noqa: S104  # documented
     parser.add_argument(
-        "-p", "--port", type=int, nargs="?", default=4010, help="our port (default: %(default)s)"
+        "-p",
+        "--port",
+        type=common.port,
+        nargs="?",
+        const=4010,
+        default=4010,
+        help="our port (default: %(default)s)",
     )
     parser.add_argument(
         "-t",
@@ -48,6 +55,7 @@ def _work(args: argparse.Namespace) -> int:
 def _listen(host: str, port: int, timeout: float | None) -> int:
     from bridge.sdk import CustomCloud
 
+    logging.getLogger("inbound").setLevel(logging.WARNING)  # what is not taken is said
     with common.no_outbox() as outbox:
         cloud = CustomCloud(None, receive_host=host, receive_port=port, enable_inbound=True, outbox=outbox)
         print(f"Ready to receive data on port {cloud.receive_port}", flush=True)

@@ -1,16 +1,20 @@
 """``hologram_send``: messages to the Hologram cloud, or to a host of one's own."""
 
 import argparse
+import math
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.cli.tools import common
-from bridge.errors import UsageError
+from bridge.errors import BridgeError, UsageError
 
 if TYPE_CHECKING:
-    from bridge.sdk import HologramCloud
+    from collections.abc import Callable
+
+    from bridge.sdk import CustomCloud, HologramCloud, Response
 
 NAME = "hologram_send"
 
@@ -50,67 +54,107 @@ def _work(args: argparse.Namespace) -> int:
     if not args.message:
         raise UsageError("Message body cannot be empty: give a message, before -t and its topics")
     if args.via_bridge:
+        if args.repeat:
+            raise UsageError("--repeat: not with --via-bridge; use a timer, such as systemd's")
         return _via_bridge(args)
     found = common.credentials(args)
+    if not found:
+        _check_host(args)
     common.join_wifi(args.ssid)
-    if found:
-        return _to_the_cloud(args, found)
+    return _to_the_cloud(args, found) if found else _to_a_host(args)
+
+
+def _check_host(args: argparse.Namespace) -> None:
+    """Raise `UsageError` unless the options are for a host of one's own."""
     if args.host is None or args.port is None:
         raise UsageError(
             "credentials are missing: give --devicekey, or --cloud_id and --cloud_key, or --device_id and "
             "--private_key, or a file with -f; without credentials --host and --port name a host of your own"
         )
-    return _to_a_host(args)
+    for option, given in (("--topic", args.topic), ("--repeat", args.repeat)):
+        if given:
+            raise UsageError(f"{option}: for the Hologram cloud alone, which needs credentials")
 
 
 def _to_the_cloud(args: argparse.Namespace, found: dict[str, str]) -> int:
     with common.hologram_cloud(args, found) as cloud:
-        timeout = args.timeout or common.DEFAULT_TIMEOUT
         if args.repeat:
-            return _repeat(args, cloud, timeout)
-        good = True
-        for message in args.message:
-            response = cloud.sendMessage(message, topics=args.topic, timeout=timeout)
-            good &= cloud.resultWasSuccess(response)
-            _say(response or f"not sent: {response.reason}", failed=response.kept)
-    return 0 if good else 1
-
-
-def _say(text: str, *, failed: bool) -> None:
-    if failed:
-        print(f"{NAME}: {text}", file=sys.stderr)
-    else:
-        print(f"RESPONSE MESSAGE: {text}", flush=True)
-
-
-def _repeat(args: argparse.Namespace, cloud: "HologramCloud", timeout: float) -> int:
-    """Send every ``--repeat`` seconds until ``--duration`` is over, a message is refused, or Ctrl-C."""
-    cloud.event.subscribe("message.sent", lambda: print("A message has been sent", flush=True))
-    cloud.sendPeriodicMessage(args.repeat, " ".join(args.message), topics=args.topic, timeout=timeout)
-    until = None if args.duration in (None, -1) else time.monotonic() + args.duration
-    pause = threading.Event()
-    try:
-        while cloud.periodicMessageRunning() and (until is None or time.monotonic() < until):
-            pause.wait(0.1)
-        return 0 if cloud.periodicMessageRunning() else 1
-    finally:
-        cloud.stopPeriodicMessage()
+            return _repeat(args, cloud)
+        send = partial(cloud.sendMessage, topics=args.topic, timeout=_timeout(args))
+        return _send_each(args, cloud, send, "RESPONSE MESSAGE")
 
 
 def _to_a_host(args: argparse.Namespace) -> int:
     from bridge.sdk import CustomCloud
 
-    good = True
     with common.no_outbox() as outbox:
         cloud = CustomCloud(None, send_host=args.host, send_port=args.port, outbox=outbox)
-        for message in args.message:
-            response = cloud.sendMessage(message, timeout=args.timeout or common.DEFAULT_TIMEOUT)
-            good &= not response.kept
-            if response.kept:
-                _say(f"not sent: {response.reason}", failed=True)
-            else:
-                print(f"RESPONSE FROM CLOUD: {response}", flush=True)
-    return 0 if good else 1
+        cloud.keeps = False
+        try:
+            send = partial(cloud.sendMessage, timeout=_timeout(args))
+            return _send_each(args, cloud, send, "RESPONSE FROM CLOUD")
+        finally:
+            cloud.close()
+
+
+def _send_each(
+    args: argparse.Namespace, cloud: "CustomCloud", send: "Callable[[str], Response]", who: str
+) -> int:
+    """Send each message and tell what became of it; return the exit code."""
+    failures = 0
+    for message in args.message:
+        response = send(message)
+        failures += not cloud.resultWasSuccess(response)
+        why = common.not_delivered(response)
+        if why is None:
+            print(f"{who}: {response}", flush=True)
+        else:  # where there are several, of which one it is told
+            print(f"{NAME}: {f'{message!r}: ' if len(args.message) > 1 else ''}{why}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _timeout(args: argparse.Namespace) -> float:
+    seconds: float = args.timeout or common.DEFAULT_TIMEOUT
+    return seconds
+
+
+def _repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
+    """Send every ``--repeat`` seconds until ``--duration`` is over, a message is refused, or Ctrl-C.
+
+    What is not delivered is tried again for as long as that goes on.
+    """
+    from bridge.sdk.periodic import Periodic
+
+    cloud.keeps = True
+    cloud.event.subscribe("message.sent", lambda: print("A message has been sent", flush=True))
+    job = Periodic()
+    job.start(args.repeat, lambda: _send_again(args, cloud))
+    until = math.inf if args.duration in (None, -1) else time.monotonic() + args.duration
+    pause = threading.Event()
+    try:
+        while job.running and time.monotonic() < until:
+            pause.wait(0.1)
+        refused = not job.running
+    finally:
+        job.stop()
+        left = cloud.waiting
+        if left:
+            print(f"{NAME}: never delivered: {left}", file=sys.stderr)
+    return 1 if refused or left else 0
+
+
+def _send_again(args: argparse.Namespace, cloud: "HologramCloud") -> bool:
+    """Send the message once more; return whether to go on."""
+    try:
+        response = cloud.sendMessage(" ".join(args.message), topics=args.topic, timeout=_timeout(args))
+    except BridgeError as exc:
+        print(f"{NAME}: {exc}", file=sys.stderr)
+        return False
+    if response.kept:
+        print(f"{NAME}: not delivered yet: {response.reason}", file=sys.stderr)
+    elif not cloud.resultWasSuccess(response):
+        print(f"RESPONSE MESSAGE: {response}", flush=True)
+    return response.kept or cloud.resultWasSuccess(response)
 
 
 def _via_bridge(args: argparse.Namespace) -> int:

@@ -47,9 +47,13 @@ def _work(args: argparse.Namespace) -> int:
 
 def _send(args: argparse.Namespace, found: dict[str, str]) -> int:
     with common.hologram_cloud(args, found) as cloud:
-        response = cloud.sendSMS(args.destination, args.message)
-    if response.kept:
-        print(f"{NAME}: {response or 'not sent'}: {response.reason}", file=sys.stderr)
+        timeout = args.timeout or common.DEFAULT_TIMEOUT
+        response = cloud.sendSMS(args.destination, args.message, timeout=timeout)
+    if response.code == -1:
+        doubt = "no clear answer: it may have been sent; it is not sent again"
+        print(f"{NAME}: {doubt} ({response.reason})", file=sys.stderr)
+    elif why := common.not_delivered(response):
+        print(f"{NAME}: {why}", file=sys.stderr)
     else:
         print(f"RESPONSE MESSAGE: {response}")
     return 0 if cloud.resultWasSuccess(response) else 1

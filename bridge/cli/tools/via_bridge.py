@@ -8,8 +8,10 @@ import json
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,7 +58,8 @@ class Bridge:
         self._results: dict[str, dict[str, Any]] = {}
         self._state = ""
         self._filters = [f"{self._prefix}/bridge/state"]
-        self._on_message: Callable[[str], None] = lambda _: None
+        self._inbound: SimpleQueue[str] = SimpleQueue()
+        """What came in, until it is shown."""
         self._client = self._new_client()
 
     def _new_client(self) -> paho.Client:
@@ -122,7 +125,7 @@ class Bridge:
             elif message.topic in (self._reply, f"{self._prefix}/result"):
                 self._take_result(message)
             else:
-                self._on_message(message.payload.decode(errors="backslashreplace"))
+                self._inbound.put(message.payload.decode(errors="backslashreplace"))
             self._lock.notify_all()
 
     def _take_result(self, message: paho.MQTTMessage) -> None:
@@ -188,10 +191,11 @@ class Bridge:
 
     def listen(self, timeout: float | None, show: Callable[[str], None]) -> None:
         """Give every message that comes in to ``show``, for ``timeout`` seconds or until Ctrl-C."""
-        self._on_message = show
         self._connect(f"{self._prefix}/in")
         print(f"Ready to receive data from {self._prefix}/in", flush=True)
+        until = None if timeout is None else time.monotonic() + timeout
         try:
-            threading.Event().wait(timeout)
-        except KeyboardInterrupt:
-            return  # how it is ended by hand
+            while True:
+                show(self._inbound.get(timeout=None if until is None else max(0.0, until - time.monotonic())))
+        except (Empty, KeyboardInterrupt):
+            return  # Ctrl-C is how it is ended by hand
