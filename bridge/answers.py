@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.flow.controls import Controls
 from bridge.flow.health import Health
-from bridge.flow.uplink import Uplink
 from bridge.store.outbox import Outbox
 from bridge.store.writer import Writer
 
@@ -23,7 +22,6 @@ class Answers:
         health: Health,
         outbox: Outbox,
         writer: Writer,
-        uplink: Uplink,
         controls: Controls,
         managed: "ManagedModem | ManagedWifi | None",
     ) -> None:
@@ -31,7 +29,6 @@ class Answers:
         self._health = health
         self._outbox = outbox
         self._writer = writer
-        self._uplink = uplink
         self._controls = controls
         self._managed = managed
         self._answers = {
@@ -62,8 +59,7 @@ class Answers:
         return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
 
     async def _retry(self, _request: dict[str, Any]) -> dict[str, Any]:
-        self._uplink.flush()
-        return {"description": "everything is tried now"}
+        return {"description": self._controls.flush()}
 
     async def _purge(self, _request: dict[str, Any]) -> dict[str, Any]:
         purged: asyncio.Future[int] = self._loop.create_future()

@@ -78,6 +78,7 @@ class Bridge:
         self._publish_info()
         parts.home_assistant.start()
         parts.uplink.start()
+        parts.controls.start()
         if parts.listener:
             parts.listener.start()
         parts.monitor.start()
@@ -85,6 +86,7 @@ class Bridge:
         keeping = [self._loop.create_task(each) for each in (parts.managed.tasks() if parts.managed else ())]
         for task in (*tasks, *keeping):
             task.add_done_callback(self._task_ended)
+        keeping.append(self._loop.create_task(parts.clear_link()))
         log.info("%s started; %d messages are queued", __version__, parts.outbox.ledger.messages)
         self._service.ready()
         await self._stop.wait()

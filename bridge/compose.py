@@ -1,5 +1,7 @@
 """From the configuration to the values that the parts take; what a reload replaces is made here."""
 
+import hashlib
+import json
 import socket
 from typing import Any
 
@@ -104,6 +106,23 @@ def inbound_limits(settings: Settings) -> InboundLimits:
     return InboundLimits(
         inbound.timeout, inbound.max_bytes, inbound.max_connections, inbound.deadline, inbound.allow
     )
+
+
+CALLED_WITH = "called_with"
+"""Key under which the outbox keeps `called_with` of the link that may stand."""
+
+
+def called_with(settings: Settings) -> str | None:
+    """Return what stands for the settings that a call is made with; None where no modem is managed.
+
+    It is kept where the bridge's user alone may read it: of a short password it could give much away.
+    """
+    network = settings.network
+    if not network.interface.startswith("cellular"):
+        return None
+    login = (network.ppp_user, network.ppp_password)
+    values = [network.interface, network.devices, network.apn, network.scope, *login]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 def info(settings: Settings) -> dict[str, Any]:

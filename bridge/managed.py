@@ -14,7 +14,6 @@ Imported only where an interface is managed: the others need none of it in memor
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,19 +22,18 @@ from bridge.adapters import usb_unit
 from bridge.adapters.at_listening import ListeningSockets
 from bridge.adapters.at_port import AtPort, Urc
 from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
-from bridge.adapters.dialler import PppDialler, dial_of
+from bridge.adapters.dialler import PppDialler, dial_of, ppp
 from bridge.adapters.finder import Finder
 from bridge.adapters.listener import Listener
 from bridge.adapters.modem import Modem
 from bridge.adapters.modem_queries import answer as answer_query
-from bridge.adapters.pppd import Pppd
-from bridge.adapters.pppd_unit import PppdUnit
 from bridge.adapters.sim_pin import PinGuard
 from bridge.adapters.texts import ModemInbox, TextCarrier
+from bridge.compose import CALLED_WITH, called_with
 from bridge.core.exchange import Carrier
 from bridge.core.messages import Channel, Now
 from bridge.core.modem import Facts, Identity, Place
-from bridge.errors import OperationError
+from bridge.errors import LinkError, OperationError
 from bridge.flow.air_sms import AirSmsSpeaker
 from bridge.flow.cellular import Cellular
 from bridge.flow.demand import Demand
@@ -43,7 +41,6 @@ from bridge.flow.hardware import Hardware
 from bridge.flow.keeper import Keeper
 from bridge.flow.names import Names
 from bridge.flow.network import Network
-from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.switch import Switch
 from bridge.flow.texts_in import TextsIn
 from bridge.flow.traffic import Traffic
@@ -97,7 +94,7 @@ class Around(NamedTuple):
             pending=Demand(self.outbox, self.paused, lambda: self.writer.committing),
             sent=self._sent,
             under_way=self.under_way if takes_them else lambda: 0,
-            unreached_since=self.unreached_since,
+            unreached_since=self.unreached_since if takes_them else lambda: None,
         )
 
     def _sent(self) -> int:
@@ -134,7 +131,14 @@ class ManagedModem:
             on_event=around.on_event,
             link_up=lambda: self.network.up,
         )
-        self.cellular = Cellular(self.keeper, self._dialler(), self._usable_sockets, network.apn)
+        self.cellular = Cellular(
+            self.keeper,
+            self._dialler(),
+            self._usable_sockets,
+            network.apn,
+            adopts=around.outbox.meta(CALLED_WITH) == called_with(settings),
+            on_cleared=partial(self._remember, CALLED_WITH, called_with(settings)),
+        )
         self.network = Network(
             self.cellular,
             around.traffic(),
@@ -147,18 +151,16 @@ class ManagedModem:
             on_up=around.on_link,
             may_be_better=self.cellular.may_be_better,
         )
-        self._commands = NetworkCommands(self.network)
         self._build_texts()
         self.watched = (self.keeper, self.network, self._texts_in)
         self._set_switch()
 
     def _build_texts(self) -> None:
-        around, sms = self._around, self._settings.sms
+        around = self._around
         texts = Texts(around.database, around.clock)
         speaker = AirSmsSpeaker(lambda: self._settings.sms.max_segments, texts, around.writer)
-        reports = sms.status_reports
         carrier = TextCarrier(
-            self._loop, self._port, status_reports=lambda: reports, on_reference=speaker.referenced
+            self._loop, self._port, status_reports=self._wants_reports, on_reference=speaker.referenced
         )
         self._texts_in = TextsIn(
             around.outbox,
@@ -166,7 +168,7 @@ class ManagedModem:
             around.writer,
             around.names,
             around.clock,
-            ModemInbox(self._port, status_reports=lambda: reports),
+            ModemInbox(self._port, status_reports=self._wants_reports),
             loop=self._loop,
             on_event=around.on_event,
             on_reports=around.on_reports,
@@ -174,6 +176,9 @@ class ManagedModem:
         )
         around.switch.texts = Line(speaker, carrier)
         around.switch.texts_ready = lambda: self.keeper.ready
+
+    def _wants_reports(self) -> bool:
+        return self._settings.sms.status_reports
 
     def _set_switch(self) -> None:
         switch = self._around.switch
@@ -190,19 +195,25 @@ class ManagedModem:
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what has to run all the time."""
-        return [self.keeper.run(), self.network.run(), self._texts_in.run()]
+        return [self.keeper.run(), self._drive(), self._texts_in.run()]
+
+    async def _drive(self) -> None:
+        """Drive the link; where nobody wants it at the start, one that an earlier run has left goes first."""
+        if self._settings.network.autoconnect is not True:
+            try:
+                await self.cellular.clear()
+            except LinkError as exc:
+                log.warning("%s", exc)
+        await self.network.run()
 
     def reloaded(self, settings: Settings) -> None:
-        """Use what a reload may change: the limits of texts."""
+        """Use what a reload may change: the limits of texts, and whether to ask for reports on them."""
         self._settings = settings
+        self._texts_in.wake()  # before it lists, the modem is told to hand reports over where they are wanted
 
     async def stop(self) -> None:
         """Let go of the link, at the end."""
         await self.network.stop()
-
-    async def command(self, name: str, timeout: float | None) -> str:
-        """Carry out a command of ``hologram/network/set``; return what was done."""
-        return await self._commands.carry_out(name, timeout)
 
     async def query(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer ``hologram-bridge modem``; raises `BridgeError`."""
@@ -226,7 +237,7 @@ class ManagedModem:
             on_lost=on_lost,
             pins=self._pins,
             apn=settings.network.apn,
-            status_reports=settings.sms.status_reports,
+            status_reports=self._wants_reports,
             payload_after=payload_after if profile.sockets else None,
         )
         self._sockets = make_sockets(profile, modem.port, self._loop, self._sockets_down)
@@ -247,15 +258,15 @@ class ManagedModem:
         self._around.on_ready()
 
     def _remember_pins(self, notes: Any) -> None:
-        kept = json.dumps(dict(notes))
-        self._around.writer.settle(lambda: self._around.outbox.set_meta(PINS, kept))
+        self._remember(PINS, json.dumps(dict(notes)))
+
+    def _remember(self, key: str, value: str | None) -> None:
+        self._around.writer.settle(lambda: self._around.outbox.set_meta(key, value))
 
     # -- the link ----------------------------------------------------------------------------------------
 
     def _dialler(self) -> PppDialler:
-        """As root pppd is a child of ours; otherwise its unit dials, by the same configuration."""
         network = self._settings.network
-        kind = Pppd if os.geteuid() == 0 else PppdUnit
         dial = partial(
             dial_of,
             apn=network.apn,
@@ -263,7 +274,7 @@ class ManagedModem:
             password=network.ppp_password,
             scope=network.scope,
         )
-        return PppDialler(kind(self._loop, on_up=lambda _: None, on_down=self._link_lost), dial)
+        return PppDialler(ppp(self._loop, self._link_lost), dial)
 
     def _link_lost(self, reason: str) -> None:
         self.network.lost(reason)

@@ -6,7 +6,6 @@ from typing import Any
 from bridge.adapters.wifi import Wifi
 from bridge.errors import OperationError
 from bridge.flow.network import Network
-from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.sampler import Sampler
 from bridge.managed import Around
 from bridge.protocol.network import status
@@ -37,7 +36,6 @@ class ManagedWifi:
             on_event=around.on_event,
             on_up=around.on_link,
         )
-        self._commands = NetworkCommands(self.network)
         self._sampler = Sampler("wifi", self._sample, wanted.poll)
         self.watched = (self.network, self._sampler)
         if wanted.scope == "system":
@@ -54,10 +52,6 @@ class ManagedWifi:
 
     def reloaded(self, settings: Settings) -> None:
         """Nothing of ours changes with a reload."""
-
-    async def command(self, name: str, timeout: float | None) -> str:
-        """Carry out a command of ``hologram/network/set``; return what was done."""
-        return await self._commands.carry_out(name, timeout)
 
     async def query(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 a modem would look at it
         """There is no modem to ask."""

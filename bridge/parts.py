@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import logging
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,19 +24,30 @@ from bridge.adapters.tcp import TcpCarrier
 from bridge.adapters.threads import Worker
 from bridge.adapters.udp import UdpCarrier
 from bridge.answers import Answers
-from bridge.compose import NOBODY, access, broker, device, inbound_limits, limits, policy
+from bridge.compose import (
+    CALLED_WITH,
+    NOBODY,
+    access,
+    broker,
+    called_with,
+    device,
+    inbound_limits,
+    limits,
+    policy,
+)
 from bridge.core.delivery import Delivery
 from bridge.core.destination import Destination
 from bridge.core.exchange import Carrier
 from bridge.core.messages import Channel, Endpoint
 from bridge.core.modem import Identity
+from bridge.errors import LinkError
 from bridge.flow.controls import Controls
 from bridge.flow.downlink import Downlink
 from bridge.flow.handlers import ControlHandler, DataHandler
 from bridge.flow.health import Health
 from bridge.flow.home_assistant import HomeAssistant
 from bridge.flow.intake import Intake
-from bridge.flow.monitor import Monitor
+from bridge.flow.monitor import CONTROL_FILTERS, DATA_FILTERS, Monitor
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher
 from bridge.flow.results import Results
@@ -49,14 +61,15 @@ from bridge.reload import Changes, compare
 from bridge.settings import Settings
 from bridge.store.clock import read_clock
 from bridge.store.database import Lock, boot_id
-from bridge.store.files import open_store
-from bridge.store.outbox import Outbox
+from bridge.store.files import open_outbox
 from bridge.store.reserve import Reserve
 from bridge.store.writer import Writer
 
 if TYPE_CHECKING:
     from bridge.managed import ManagedModem
     from bridge.managed_wifi import ManagedWifi
+
+log = logging.getLogger("network")
 
 
 class Parts:
@@ -70,12 +83,14 @@ class Parts:
         self.path = settings.store.path
         self.names = Names(settings.mqtt.prefix)
         self.lock = Lock(self.path)
-        self.database = open_store(self.path)
-        self.outbox = Outbox(self.database, boot_id(), read_clock, limits(settings))
+        self.reserve = Reserve(self.path)
+        self.database, self.outbox = open_outbox(
+            self.path, self.reserve, boot_id(), read_clock, limits(settings)
+        )
         self.writer = Writer(
             self.database,
             self.outbox,
-            Reserve(self.path),
+            self.reserve,
             call_soon=loop.call_soon,
             call_later=loop.call_later,
             on_full=self._store_full,
@@ -107,9 +122,9 @@ class Parts:
         self._build_flow()
         self._build_sessions()
         self.managed = self._build_managed()
-        answers = Answers(
-            loop, self.health, self.outbox, self.writer, self.uplink, self.controls, self.managed
-        )
+        self._link_left = called_with(settings) is None and self.outbox.meta(CALLED_WITH) is not None
+        """An earlier run managed a modem, as this one does not, and may have left its link."""
+        answers = Answers(loop, self.health, self.outbox, self.writer, self.controls, self.managed)
         self.control = ControlServer(socket_path(settings.control.path, self.path), answers)
         self.metrics = self._build_metrics()
 
@@ -220,15 +235,22 @@ class Parts:
             where,
             DataHandler(self.monitor, self.publisher, self._data_received),
             subscriptions=self.names.data_filters,
-            stale=self.monitor.stale_filters(),
+            stale=self.monitor.stale_filters(DATA_FILTERS, self.names.data_filters),
             will=(self.names.state, b"offline"),
             crowded=self.writer.crowded,
         )
+        control = (*self.names.control_filters, self.home_assistant.birth)
+
+        def online(session_present: bool) -> None:  # the handler's callback
+            self.controls.online(session_present)
+            self.monitor.remember_filters(CONTROL_FILTERS, control)
+
         self.control_session = Session(
             self.loop,
             where._replace(client_id=where.client_id + "-control"),
-            ControlHandler(self._control_received),
-            subscriptions=(*self.names.control_filters, self.home_assistant.birth),
+            ControlHandler(online, self._control_received),
+            subscriptions=control,
+            stale=self.monitor.stale_filters(CONTROL_FILTERS, control),
         )
         self.publisher.attach(self.session)
 
@@ -237,6 +259,7 @@ class Parts:
         if not interface:
             return None
         # What a box without a modem needs none of stays out of its memory.
+        from bridge.flow.network_commands import NetworkCommands
         from bridge.managed import Around, ManagedModem
         from bridge.managed_wifi import ManagedWifi
 
@@ -263,7 +286,7 @@ class Parts:
                 paused=lambda: self.uplink.paused,
             )
         )
-        self.controls.network = managed.command
+        self.controls.network = NetworkCommands(managed.network).carry_out
         return managed
 
     def _build_metrics(self) -> MetricsServer | None:
@@ -273,6 +296,19 @@ class Parts:
         return MetricsServer(port, lambda: metrics.render(self.health.figures()), metrics.CONTENT_TYPE)
 
     # -- while it runs -----------------------------------------------------------------------------------
+
+    async def clear_link(self) -> None:
+        """Hang up the link that an earlier run has left, where no modem is managed any more."""
+        if not self._link_left:
+            return
+        from bridge.adapters.dialler import ppp
+
+        try:
+            await ppp(self.loop).clear()
+        except LinkError as exc:
+            log.warning("%s", exc)
+        else:
+            self.writer.settle(lambda: self.outbox.set_meta(CALLED_WITH, None))
 
     def standing(self) -> str:
         """Return how the bridge stands, in one line."""
@@ -336,4 +372,5 @@ class Parts:
         """Close the store, and let others have it."""
         self.writer.close()
         self.database.close()
+        self.reserve.take()
         self.lock.release()

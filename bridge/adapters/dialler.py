@@ -1,5 +1,7 @@
 """What dials a modem by PPP, and how it is called: pppd as a child of ours, or through its unit."""
 
+import asyncio
+import os
 from collections.abc import Callable
 
 from bridge.adapters.pppd import Pppd, chat_script
@@ -37,6 +39,15 @@ def dial_of(
     )
 
 
+def ppp(loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None] = lambda _: None) -> Pppd | PppdUnit:
+    """Return what dials for the bridge: as root a child of ours, else its unit, by the same configuration.
+
+    ``on_down`` is told why a link ended by itself.
+    """
+    kind = Pppd if os.geteuid() == 0 else PppdUnit
+    return kind(loop, on_up=lambda _: None, on_down=on_down)
+
+
 class PppDialler:
     """Dials the modem wherever it is by now; lives in the event loop's thread."""
 
@@ -59,7 +70,7 @@ class PppDialler:
         return await self._pppd.connect(self._dial(place)._replace(timeout=timeout))
 
     async def clear(self) -> None:
-        """Hang up what an earlier run of ours has left."""
+        """Hang up what an earlier run of ours has left; raises `LinkError` where that cannot be done."""
         await self._pppd.clear()
 
     async def disconnect(self) -> None:

@@ -5,6 +5,7 @@ gets no answer either; then `ModemSilent` is raised.
 """
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bridge.adapters.at_port import AtPort
@@ -60,7 +61,7 @@ class Interview:
         *,
         sim_pin: str | None,
         pins: PinGuard,
-        status_reports: bool,
+        status_reports: Callable[[], bool],
         pace: Pace,
     ) -> None:
         self._port = port
@@ -176,7 +177,7 @@ class Interview:
 
     async def _set_up_sim(self) -> None:
         """Do what needs an open SIM: texts in PDU mode, announced by their index, and who the SIM is."""
-        reports = "AT+CNMI=2,1,0,2" if self._status_reports else "AT+CNMI=2,1"
+        reports = "AT+CNMI=2,1,0,2" if self._status_reports() else "AT+CNMI=2,1"
         await self.tell('AT+CPMS="ME","ME","ME"', "AT+CMGF=0", reports)
         await self._announce()  # some modems refuse it before
         await self.sim_identity()

@@ -46,15 +46,15 @@ class Modem:
         on_lost: Callable[[str], None],
         pins: PinGuard | None = None,
         apn: str = "hologram",
-        status_reports: bool = False,
+        status_reports: Callable[[], bool] = lambda: False,
         payload_after: Callable[[str], int] | None = None,
         pace: Pace = NORMAL_PACE,
     ) -> None:
         """``on_facts`` is told each change, ``on_urc`` every unsolicited code, ``on_lost`` a port that broke.
 
         ``pins`` outlives the modem object: it keeps a wrong PIN from being entered again. ``apn`` is for
-        location by the network; ``status_reports`` asks for reports on texts; ``payload_after`` is the AT
-        port's; ``pace`` is how long the modem is given.
+        location by the network; ``status_reports`` says whether to have reports on texts handed over;
+        ``payload_after`` is the AT port's; ``pace`` is how long the modem is given.
         """
         self.profile = profile
         self.port = AtPort(loop, on_urc=self._heard, on_lost=self._broke, payload_after=payload_after)

@@ -27,6 +27,9 @@ UNIT = "hologram-ppp.service"
 
 UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
+BOOTED = Path("/run/systemd/system")
+"""Is there where systemd runs [sd_booted(3)]."""
+
 EVERY = 0.5
 """Seconds between looks at the interface: one `stat` each."""
 
@@ -50,6 +53,7 @@ class PppdUnit:
         program: str = "systemctl",
         unit: str = UNIT,
         sys: Path = Path("/sys"),
+        booted: Path = BOOTED,
     ) -> None:
         """``on_down`` is called once for a link that ends by itself; ``on_line`` gets what systemctl says."""
         self._loop = loop
@@ -59,6 +63,7 @@ class PppdUnit:
         self._program = program
         self._unit = unit
         self._sys = sys
+        self._booted = booted
         self._lock = asyncio.Lock()
         self._link: Link | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -114,12 +119,23 @@ class PppdUnit:
             await self._gone(link.interface)
 
     async def clear(self) -> None:
-        """Hang up the link that an earlier run has left; fine where there is none."""
+        """Hang up the link that an earlier run has left; fine where there is none, and where no systemd is.
+
+        Raises:
+            LinkError: it could not be hung up, or not even looked for.
+
+        """
+        if shutil.which(self._program) is None:
+            return
         async with self._lock:
-            state = (await self._show()).get("ActiveState", "inactive")
-            if not self._link and state not in ("inactive", "failed"):
-                log.info("hanging up the link of an earlier run: %s is %s", self._unit, state)
-                await self._stop()
+            state = (await self._show()).get("ActiveState")
+            if state is None and self._booted.exists():
+                raise LinkError(f"{self._unit} could not be looked at; it may keep an earlier run's link")
+            if self._link or state in (None, "inactive", "failed"):
+                return
+            log.info("hanging up the link of an earlier run: %s is %s", self._unit, state)
+            if not await self._stop():
+                raise LinkError(f"{self._unit} could not be stopped; it keeps an earlier run's link")
 
     async def _start(self, timeout: float) -> None:
         """Start the unit, which is done when the link stands or the call has failed."""
@@ -140,10 +156,12 @@ class PppdUnit:
         kind = KINDS.get(shown.get("StatusErrno", ""), LinkError)
         raise kind(shown.get("StatusText") or said or f"{self._unit} could not be started")
 
-    async def _stop(self) -> None:
+    async def _stop(self) -> bool:
         code, said = await self._systemctl("stop", self._unit)
-        if code and "not loaded" not in said:
+        stopped = not code or "not loaded" in said
+        if not stopped:
             log.warning("%s could not be stopped: %s", self._unit, said)
+        return stopped
 
     async def _standing(self) -> Link | None:
         """Return the link that the unit keeps, by its own word and the kernel's."""

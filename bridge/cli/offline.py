@@ -6,8 +6,8 @@ from typing import Any
 
 from bridge.compose import limits
 from bridge.core.messages import Result
-from bridge.errors import StoreInUse
-from bridge.flow.controls import PAUSED, PURGE_BATCH, drop
+from bridge.errors import OperationError, StoreFull, StoreInUse
+from bridge.flow.controls import PAUSED, WHILE_PAUSED, drop, purge_batch
 from bridge.flow.health import Health
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher
@@ -16,11 +16,11 @@ from bridge.flow.switch import Switch
 from bridge.flow.uplink import Uplink
 from bridge.settings import Settings
 from bridge.store.clock import read_clock
-from bridge.store.database import Lock, boot_id
-from bridge.store.files import open_store
+from bridge.store.database import Database, Lock, boot_id
+from bridge.store.files import open_outbox
 from bridge.store.outbox import Outbox
 from bridge.store.reserve import Reserve
-from bridge.store.writer import Writer
+from bridge.store.writer import PACE, Writer
 
 
 class _NoLoop:
@@ -29,8 +29,10 @@ class _NoLoop:
     def call_soon(self, callback: Callable[..., object], *args: object) -> None:
         callback(*args)
 
-    def call_later(self, _delay: float, _callback: Callable[..., object], *_args: object) -> None:
-        """Never: the command ends first."""
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> None:
+        """A pause between transactions is over at once; what is later never comes: the command ends first."""
+        if delay <= PACE:
+            callback(*args)
 
 
 def act(settings: Settings, store: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -42,20 +44,24 @@ def act(settings: Settings, store: Path, request: dict[str, Any]) -> dict[str, A
             f"a daemon runs on {store} but does not listen where it is looked for; is control.path the same, "
             "and RUNTIME_DIRECTORY (under systemd it is /run/hologram-bridge)?"
         ) from None
-    database = open_store(store)
+    reserve = Reserve(store)
     try:
-        return _Offline(settings, database).answer(request)
+        database, outbox = open_outbox(store, reserve, boot_id(), read_clock, limits(settings))
+        try:
+            return _Offline(settings, database, outbox, reserve).answer(request)
+        finally:
+            database.close()
+            reserve.take()
     finally:
-        database.close()
         lock.release()
 
 
 class _Offline:
-    def __init__(self, settings: Settings, database: Any) -> None:
+    def __init__(self, settings: Settings, database: Database, outbox: Outbox, reserve: Reserve) -> None:
         loop, names = _NoLoop(), Names(settings.mqtt.prefix)
-        self.outbox = Outbox(database, boot_id(), read_clock, limits(settings))
+        self.outbox = outbox
         self.writer = Writer(
-            database, self.outbox, Reserve(settings.store.path),
+            database, self.outbox, reserve,
             call_soon=loop.call_soon, call_later=loop.call_later, on_full=lambda _: None,
         )  # fmt: skip
         publisher = Publisher(
@@ -77,17 +83,30 @@ class _Offline:
         if command == "list":
             return {"messages": self.outbox.listing(0, request["limit"])}
         if command == "retry":
-            self.writer.settle(self.outbox.wake_all)
+            if self.uplink.paused:
+                raise OperationError(WHILE_PAUSED)
+            if not self._recorded(self.outbox.wake_all):
+                raise StoreFull("the disk is full, too full to note that: make room, or start the daemon")
             return {"description": "everything is tried when the daemon starts"}
         return {"purged": self._purge()}
 
     def _purge(self) -> int:
         number, last = 0, self.outbox.last_seq()
-        while page := self.outbox.page(0, last, PURGE_BATCH):
+        while page := self.outbox.page(0, last, purge_batch(self.writer)):
 
             def operation(victims: Any = page) -> list[Result]:
                 return [drop(self.outbox, self.results, queued) for queued in victims]
 
-            self.writer.settle(operation)
+            if not self._recorded(operation):
+                raise StoreFull(
+                    f"the disk is full: {number} messages are purged, and the results of more have no room; "
+                    "make some, or start the daemon, which sends results away"
+                )
             number += len(page)
         return number
+
+    def _recorded(self, operation: Callable[[], object]) -> bool:
+        """Whether there was room for ``operation``; what waits for some is forgotten with this process."""
+        done: list[object] = []
+        self.writer.settle(operation, done.append)
+        return bool(done)

@@ -16,6 +16,9 @@ COMMANDS = {
     "purge": "drop every queued message; each gets its result",
 }
 
+MOST = 1_000_000_000
+"""Messages that are listed at most: as many as an outbox may be set to hold."""
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
@@ -37,10 +40,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if text.isdecimal() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is not allowed; allowed is a whole number from 1 to {MOST}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         answer = _on_file(settings, store, request)
     if args.json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif args.queue_command == "stats":
+        _print_stats(answer, settings.mqtt.prefix)
     else:
         _PRINTERS[args.queue_command](answer)
     return 0
@@ -78,7 +82,7 @@ def _on_file(settings: Any, store: Path, request: dict[str, Any]) -> dict[str, A
         raise OperationError(f"cannot use {store}: {exc.strerror}; run this as its owner") from exc
 
 
-def _print_stats(answer: dict[str, Any]) -> None:
+def _print_stats(answer: dict[str, Any], prefix: str) -> None:
     queue = answer["queue"]
     print(f"queued     {queue['messages']} messages, {queue['bytes']} bytes")
     for channel, depth in queue["by_channel"].items():
@@ -87,7 +91,7 @@ def _print_stats(answer: dict[str, Any]) -> None:
     if queue["oldest_age"] is not None:
         print(f"oldest     {queue['oldest_age']:.0f} s")
     if queue["paused"]:
-        print("sending is paused (hologram/queue/set resume)")
+        print(f"sending is paused ({prefix}/queue/set resume)")
     print("results    " + ", ".join(f"{number} {state}" for state, number in answer["results"].items()))
     for period, traffic in answer["bytes"].items():
         print(f"{period:<10} {traffic['up']} bytes up, {traffic['down']} bytes down")
@@ -106,7 +110,6 @@ def _print_list(answer: dict[str, Any]) -> None:
 
 
 _PRINTERS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "stats": _print_stats,
     "list": _print_list,
     "retry": lambda answer: print(answer["description"]),
     "purge": lambda answer: print(f"purged {answer['purged']} messages"),

@@ -2,7 +2,7 @@
 
 The phase follows only what was done and what happened:
 
-* ``disconnected`` until somebody wants the link;
+* ``disconnected`` until somebody wants the link, or wants it down, which is done whatever we know of one;
 * ``connecting`` while the modem registers and dials: this takes up to some minutes;
 * ``connected`` while an interface carries IP;
 * ``disconnecting`` until the interface is gone.
@@ -40,6 +40,7 @@ class Step(StrEnum):
 
 LIFE = {
     (Phase.DISCONNECTED, Step.DIAL): Phase.CONNECTING,
+    (Phase.DISCONNECTED, Step.HANG_UP): Phase.DISCONNECTING,
     (Phase.CONNECTING, Step.UP): Phase.CONNECTED,
     (Phase.CONNECTING, Step.FAILED): Phase.DISCONNECTED,
     (Phase.CONNECTING, Step.HANG_UP): Phase.DISCONNECTING,

@@ -102,6 +102,11 @@ class Endpoint(NamedTuple):
     expect: str | None = None
     """Direct IP: what the peer's answer must hold to count as one; None: its close is the answer."""
 
+    @property
+    def where(self) -> str | None:
+        """What people are told: ``host:port``, ``modem`` for SMS over the air, None for the cloud."""
+        return f"{self.host}:{self.port}" if self.port else self.host or None
+
 
 CLOUD = Endpoint(Channel.CLOUD)
 CLOUD_SMS = Endpoint(Channel.SMS)
@@ -126,10 +131,7 @@ class Lane(NamedTuple):
     @property
     def to(self) -> str | None:
         """What a result shows as ``to``."""
-        endpoint = self.endpoint
-        if endpoint.channel is Channel.SMS:
-            return self.names[0]
-        return f"{endpoint.host}:{endpoint.port}" if endpoint.host else None
+        return self.names[0] if self.endpoint.channel is Channel.SMS else self.endpoint.where
 
 
 class Message(NamedTuple):
@@ -144,11 +146,11 @@ class Message(NamedTuple):
     """Seconds from its receipt to its deadline."""
     max_attempts: int | None = None
     reply: Reply | None = None
-
-
     received: float | None = None
     """When it came, in seconds of the monotonic clock (`Now.mono`): on a full disk it waits before it is
     stored. None: as it is stored."""
+
+
 class Queued(NamedTuple):
     """A message as the outbox holds it."""
 

@@ -61,7 +61,7 @@ class Dialler(Protocol):
         """Let go at the end of the process."""
 
     async def clear(self) -> None:
-        """Hang up what an earlier run of ours has left; fine where there is nothing."""
+        """Hang up what an earlier run of ours has left; fine where there is nothing. Raises `LinkError`."""
 
     def unavailable(self) -> str | None:
         """Why it cannot work here, if so."""
@@ -92,10 +92,13 @@ class Cellular:
         apn: str,
         *,
         ppp_again: float = PPP_AGAIN,
+        adopts: bool = True,
+        on_cleared: Callable[[], None] = lambda: None,
     ) -> None:
         """``sockets`` returns those of the modem that is started, if it has any.
 
-        ``ppp_again`` is the seconds over sockets until PPP is tried again, the first time.
+        ``ppp_again`` is the seconds over sockets until PPP is tried again, the first time. ``adopts`` says
+        whether a link that an earlier run has left may be taken over; ``on_cleared`` is told when it is gone.
         """
         self._keeper = keeper
         self._dialler = dialler
@@ -103,8 +106,10 @@ class Cellular:
         self._apn = apn
         self._sockets: Sockets | None = None
         self._socket_link: Link | None = None
+        self._adopts = adopts
+        self._on_cleared = on_cleared
         self._cleared = False
-        """Nothing of an earlier run holds the modem's port any more."""
+        """Nothing of an earlier run is in the way any more."""
         self._failures = 0
         """Attempts in a row that failed, by which PPP and sockets take turns."""
         self._faults = 0
@@ -154,7 +159,7 @@ class Cellular:
     async def connect(self, timeout: float) -> Link:
         """Bring the link up; raises `LinkError` or `ModemError`."""
         deadline = asyncio.get_running_loop().time() + timeout
-        await self._free_port()
+        await self._make_way()
         await self._in_network(_until(deadline))
         sockets = self._sockets_of()
         why_not = self._dialler.unavailable()
@@ -192,21 +197,31 @@ class Cellular:
         self._again_at = asyncio.get_running_loop().time() + self._patience
         self._patience = min(2 * self._patience, LONGEST_PPP_AGAIN)
 
-    async def _free_port(self) -> None:
-        """Hang up what an earlier run, that was killed, has left on the modem's only port.
+    async def clear(self) -> None:
+        """Hang up the link that an earlier run has left; raises `LinkError` where that cannot be done."""
+        await self._dialler.clear()
+        self._cleared = True
+        self._keeper.doubt()  # its port may be free now
+        self._on_cleared()
 
-        Its link cannot be taken over: while it stands nobody can ask the modem who it is.
+    async def _make_way(self) -> None:
+        """Hang up the link that an earlier run has left, unless it can be taken over.
+
+        On a modem's only port it cannot: while it stands nobody can ask the modem who it is.
         """
         keeper = self._keeper
         if self._cleared:
             return
-        await keeper.settled(lambda: keeper.place is not None, FINDING)
-        if keeper.place is None:
-            return
-        if keeper.place.single and keeper.modem is None:
-            await self._dialler.clear()
-            keeper.doubt()
-        self._cleared = True
+        if self._adopts:
+            await keeper.settled(lambda: keeper.place is not None, FINDING)
+            if keeper.place is None:
+                return
+            if not keeper.place.single or keeper.modem is not None:
+                self._cleared = True
+                return
+        elif self._dialler.unavailable():
+            return  # what cannot dial here has left nothing
+        await self.clear()
 
     async def _in_network(self, timeout: float) -> None:
         """Wait until the modem is in a network; what a person must see to ends the wait at once."""

@@ -30,12 +30,15 @@ class DataHandler:
 class ControlHandler:
     """The session that carries commands about the bridge itself."""
 
-    def __init__(self, receive: Callable[[Delivery], None]) -> None:
+    def __init__(self, online: Callable[[bool], None], receive: Callable[[Delivery], None]) -> None:
+        """``online`` is told at each connection whether the broker still had the session."""
+        self._online = online
         self.mqtt_received = receive
 
     def mqtt_up(self, *, session_present: bool) -> None:
         """The broker has us."""
         log.debug("control session %s", "resumed" if session_present else "new")
+        self._online(session_present)
 
     def mqtt_down(self, reason: str) -> None:
         """The other session says so, for both."""

@@ -90,7 +90,7 @@ class Health:
         return [
             {
                 "channel": endpoint.channel.value,
-                "to": f"{endpoint.host}:{endpoint.port}" if endpoint.host else None,
+                "to": endpoint.where,
                 "condition": destination.condition.value,
                 "reason": destination.reason or None,
             }

@@ -121,11 +121,14 @@ class Intake:
         except InvalidCommand as exc:
             self._reject(topic, delivery, exc, session)
             return
-        receipt = self._receipt(delivery)
+        receipt = receipt_of(delivery, self._session_number())
         self._writer.grow(
             partial(self._accept, message, receipt),
             partial(self._accepted, message, delivery, session),
             size=len(message.payload),
+            key=receipt.key if receipt else None,
+            again=delivery.dup,
+            replaced=self._replaced,
         )
 
     def _let_go(self, delivery: Delivery) -> None:
@@ -136,14 +139,6 @@ class Intake:
                 self.lost,
                 delivery.topic,
             )
-
-    def _receipt(self, delivery: Delivery) -> Receipt | None:
-        if delivery.qos == 0:
-            return None
-        properties = delivery.properties
-        extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
-        fingerprint = digest(delivery.topic, delivery.payload, extra)
-        return Receipt(self._session_number(), delivery.mid, delivery.dup, fingerprint)
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -251,6 +246,10 @@ class Intake:
             )
             self._on_queued(lane.endpoint)
 
+    def _replaced(self) -> None:
+        """The broker sent again what still waits for room: it is kept once, acknowledged as it came last."""
+        self._ended += 1
+
     # -- refusing ----------------------------------------------------------------------------------------
 
     def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
@@ -261,9 +260,13 @@ class Intake:
         )
         log.warning("rejected a message on %s: %s", delivery.topic, error.reason)
         reply = commands.claimed_reply(delivery.properties, self._names.prefix)
+        receipt = receipt_of(delivery, self._session_number())
         self._writer.grow(
-            partial(self._refuse, result, bool(claimed), reply, self._receipt(delivery)),
+            partial(self._refuse, result, bool(claimed), reply, receipt),
             partial(self._refused, result, delivery, session),
+            key=receipt.key if receipt else None,
+            again=delivery.dup,
+            replaced=self._replaced,
         )
 
     def _refuse(
@@ -296,6 +299,16 @@ def leave_out(delivery: Delivery, session: Acknowledger) -> None:
     """Acknowledge a retained command: the broker's stored copy of an old wish, not a wish of now."""
     log.info("left out a retained message on %s: publish commands without the retain flag", delivery.topic)
     session.ack(delivery)
+
+
+def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
+    """Return what recognises ``delivery`` when it comes again; at QoS 0 none does."""
+    if delivery.qos == 0:
+        return None
+    properties = delivery.properties
+    extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
+    fingerprint = digest(delivery.topic, delivery.payload, extra)
+    return Receipt(session_number, delivery.mid, delivery.dup, fingerprint)
 
 
 def id_source() -> Callable[[], str]:

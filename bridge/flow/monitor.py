@@ -28,6 +28,9 @@ SETTLED = 1.0
 SWEEP_EVERY = 30.0
 """Seconds between looks at the clock and at old ids."""
 
+DATA_FILTERS, CONTROL_FILTERS = "filters", "control_filters"
+"""Keys in the store: what either session is subscribed to."""
+
 
 class Monitor:
     """Watches over the parts; lives in the event loop's thread."""
@@ -64,10 +67,17 @@ class Monitor:
 
     # -- the broker --------------------------------------------------------------------------------------
 
-    def stale_filters(self) -> list[str]:
-        """Return subscriptions of an earlier configuration that the session may still hold."""
-        remembered: Sequence[str] = json.loads(self._outbox.meta("filters") or "[]")
-        return [topic for topic in remembered if topic not in self._names.data_filters]
+    def stale_filters(self, session: str, filters: Sequence[str]) -> list[str]:
+        """Return subscriptions of an earlier configuration that ``session`` may still hold.
+
+        ``session`` is the key in the store under which its ``filters`` are remembered.
+        """
+        remembered: Sequence[str] = json.loads(self._outbox.meta(session) or "[]")
+        return [topic for topic in remembered if topic not in filters]
+
+    def remember_filters(self, session: str, filters: Sequence[str]) -> None:
+        """Note what ``session`` is subscribed to, for a run that has another configuration."""
+        self._writer.settle(lambda: self._outbox.set_meta(session, json.dumps(filters)))
 
     def online(self, *, session_present: bool) -> None:
         """The broker has us."""
@@ -80,14 +90,11 @@ class Monitor:
             self.session_number += 1
         self._offline_for = ""
         log.info("connected to the broker, session %s", "resumed" if session_present else "new")
-        self._writer.settle(self._remember_session)
+        self._writer.settle(lambda: self._outbox.set_meta("session", self.session_number))
+        self.remember_filters(DATA_FILTERS, self._names.data_filters)
         self._publisher.state(self._names.state, b"online")
         self._publisher.up()
         self.publish_health()
-
-    def _remember_session(self) -> None:
-        self._outbox.set_meta("session", self.session_number)
-        self._outbox.set_meta("filters", json.dumps(self._names.data_filters))
 
     def offline(self, reason: str) -> None:
         """The broker is gone, or refuses us; said once, however often it is tried again."""
@@ -112,7 +119,7 @@ class Monitor:
 
     def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
         """A destination answers again, is down, or refuses our credentials."""
-        where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
+        where = endpoint.where or "the cloud"
         if destination.condition is Condition.UP:
             log.info("%s answers", where)
         else:
@@ -150,4 +157,4 @@ class Monitor:
                 self._on_step()
             self._call_later(SWEEP_EVERY, self._sweep)
 
-        self._writer.settle(self._outbox.sweep, swept)
+        self._writer.settle(self._outbox.sweep, swept, frees=True)

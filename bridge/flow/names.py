@@ -21,5 +21,10 @@ class Names:
         self.last_sms = f"{prefix}/in/sms/last"
 
     def below(self, topic: str) -> str:
-        """Return ``topic`` without the prefix."""
-        return topic[len(self.prefix) + 1 :]
+        """Return ``topic`` without the prefix.
+
+        What the broker has kept for us from before a change of `mqtt.prefix` comes back with a slash before
+        it, under which there is no command.
+        """
+        ours = topic.startswith(self.prefix + "/")
+        return topic[len(self.prefix) + 1 :] if ours else f"/{topic}"

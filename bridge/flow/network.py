@@ -160,11 +160,15 @@ class Network:
         self.failure = None
         self._connector.failed(0)
 
-    def hang_up(self, reason: str = "it was hung up") -> None:
-        """Take the link down, or call the attempt off; one that is still wanted is dialled again."""
+    def hang_up(self, reason: str = "it was hung up", *, unknown: bool = False) -> None:
+        """Take the link down, or call the attempt off; one that is still wanted is dialled again.
+
+        With ``unknown`` one that we know nothing of as well: an earlier run may have left it.
+        """
         if self._attempt:
             self._attempt.cancel()
-        if self.phase in (Phase.CONNECTING, Phase.CONNECTED):
+        unknown = unknown and self.phase is Phase.DISCONNECTED and not self._stopping
+        if unknown or self.phase in (Phase.CONNECTING, Phase.CONNECTED):
             self._stands = was_up = self.up
             self._move(Step.HANG_UP)
             if was_up:
@@ -231,6 +235,7 @@ class Network:
             await self._dial()
         elif self.up and self._on_demand and self._idleness.look():
             log.info("hanging up: nothing was sent for %g s", IDLE)
+            self._wanted = False  # a `connect` that came while it was up has had its way too
             self.hang_up()
         elif self.up and self._staleness.look():
             self.lost("nothing was reached over it for a long time; it is made anew")

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from bridge.core.link import Phase
-from bridge.errors import LinkError, OperationError
+from bridge.errors import DeadlinePassed, LinkError, OperationError
 from bridge.flow.network import Network
 
 COMMAND_TIMEOUT = 240.0
@@ -22,26 +22,37 @@ class NetworkCommands:
         self._orders = asyncio.Lock()
         """Held by the order to the modem that is being carried out."""
 
-    async def carry_out(self, name: str, timeout: float | None) -> str:
+    async def carry_out(self, name: str, timeout: float | None, lifetime: float | None = None) -> str:
         """Carry out the command ``name`` within ``timeout`` seconds; return what was done.
 
+        ``lifetime`` is the seconds that are left to its deadline. That ends the waiting; an order that the
+        modem has begun with goes on.
+
         Raises:
+            DeadlinePassed: it was not done, or not begun, by its deadline.
             BridgeError: it could not be done; the text says why.
 
         """
+        if name not in ("connect", "disconnect", "reconnect"):
+            return await self._order(name, timeout, lifetime)
+        try:
+            async with asyncio.timeout(lifetime):
+                return await self._link(name, timeout)
+        except TimeoutError:
+            raise DeadlinePassed("its deadline passed first; it is tried on") from None
+
+    async def _link(self, name: str, timeout: float | None) -> str:
         if name == "connect":
             self._network.want()
             return await self._outcome(timeout)
         if name == "disconnect":
             self._network.give_up()
-            await self._down()
+            await self._down(unknown=True)
             return "disconnected"
-        if name == "reconnect":
-            # Wanted all the while: a hang-up that fails must not leave a remote box offline.
-            self._network.want()
-            await self._down()
-            return await self._outcome(timeout)
-        return await self._order(name, timeout)
+        # Wanted all the while: a hang-up that fails must not leave a remote box offline.
+        self._network.want()
+        await self._down(unknown=True)
+        return await self._outcome(timeout)
 
     async def _outcome(self, timeout: float | None) -> str:
         """Wait for the link that is wanted, unless somebody changes that."""
@@ -62,21 +73,25 @@ class NetworkCommands:
         network = self._network
         return network.up or network.failure is not None or not network.wanted or not network.radio
 
-    async def _down(self) -> None:
+    async def _down(self, *, unknown: bool = False) -> None:
         """Hang up; done once the link was down, though it may be dialled again by then."""
         network = self._network
         downs = network.downs
-        network.hang_up()
+        network.hang_up(unknown=unknown)
         await self._until(lambda: network.phase is Phase.DISCONNECTED or network.downs != downs, None)
 
-    async def _order(self, name: str, timeout: float | None) -> str:
+    async def _order(self, name: str, timeout: float | None, lifetime: float | None) -> str:
         seconds = timeout or COMMAND_TIMEOUT
+        turn = asyncio.timeout(lifetime)
         try:
             with self._network.held():
-                async with asyncio.timeout(seconds), self._orders:
+                async with asyncio.timeout(seconds), turn, self._orders:
                     await self._down()
+                    turn.reschedule(None)  # cut off half way it would leave the modem in any state
                     return await self._network.order(name)
         except TimeoutError:
+            if turn.expired():
+                raise DeadlinePassed("its deadline passed before the modem was given the order") from None
             raise OperationError(f"{name} took longer than {seconds:g} s") from None
 
     async def _until(self, condition: Callable[[], bool], timeout: float | None) -> None:

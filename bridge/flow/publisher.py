@@ -141,7 +141,7 @@ class Publisher:
 
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
-        self._writer.settle(lambda: self._outbox.reports_sent(seqs))
+        self._writer.settle(lambda: self._outbox.reports_sent(seqs), frees=True)
 
     def _refused(self, seq: int, problem: str) -> None:
         """An access list that refuses our own report is a mistake to mend: keep it and come back.
@@ -161,7 +161,7 @@ class Publisher:
             self._held[seq] = None
         else:
             log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
-            self._writer.settle(lambda: self._outbox.reports_sent([seq]))
+            self._writer.settle(lambda: self._outbox.reports_sent([seq]), frees=True)
 
     def _retry_held(self) -> None:
         """Try some of the refused ones again; the others and all that is new go on meanwhile."""

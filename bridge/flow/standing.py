@@ -68,7 +68,7 @@ def _shown(conditions: Mapping[Endpoint, Destination]) -> Iterable[tuple[Endpoin
 
 
 def _condition(endpoint: Endpoint, destination: Destination) -> str:
-    where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "cloud"
+    where = endpoint.where or "cloud"
     if destination.condition is Condition.UP:
         return f"{where} up"
     word = "refuses us" if destination.condition is Condition.HELD else "down"

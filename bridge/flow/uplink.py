@@ -170,11 +170,17 @@ class Uplink:
             self._on_released()
         self.wake()
 
+    @property
+    def _recordable(self) -> bool:
+        """Whether there is room for what becomes of a message, or waiting would not help to make it."""
+        waits = self._writer.tight and self._outbox.ledger.report_bytes > 0
+        return not (self._writer.starved or waits)
+
     # -- choosing ----------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         self._scheduled = False
-        if self._stopping or self.paused or self._writer.starved:
+        if self._stopping or self.paused or not self._recordable:
             return
         if self._writer.busy(self.wake):
             return
@@ -221,7 +227,7 @@ class Uplink:
 
     def _on_socket(self, event_type: str, queued: Queued) -> None:
         endpoint = queued.lane.endpoint
-        about = {"to": f"{endpoint.host}:{endpoint.port}"} if endpoint.host else {}
+        about = {"to": endpoint.where} if endpoint.where else {}
         self._on_event(event_type, channel=endpoint.channel.value, **about, id=queued.id)
 
     # -- ending ------------------------------------------------------------------------------------------
@@ -333,12 +339,11 @@ class Uplink:
     def _pulse(self, endpoint: Endpoint, traffic: _Traffic) -> Pulse:
         ended = bool(traffic.busy) and traffic.out == 0 and self._writer.idle
         owes = traffic.out > 0 or ended or (not traffic.busy and self._could_start(endpoint, traffic))
-        where = f" {endpoint.host}:{endpoint.port}" if endpoint.host else ""
-        name = f"uplink {endpoint.channel.value}{where}"
+        name = " ".join(filter(None, ("uplink", endpoint.channel.value, endpoint.where)))
         return Pulse(name, traffic.moves, owes, traffic.limit if traffic.out else 0.0)
 
     def _could_start(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
-        if self._stopping or self.paused or self._writer.starved or not self._ways.ready(endpoint):
+        if self._stopping or self.paused or not self._recordable or not self._ways.ready(endpoint):
             return False
         if self._writer.committing or traffic.destination.may_start(self._clock().mono, 0) <= 0:
             return False
@@ -361,7 +366,8 @@ class Uplink:
         if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
             self._next_retry = self._outbox.next_wake()
             self._retry()
-        if any(
+        # On a full disk there may be room for results again.
+        if self._writer.full or any(
             (due := traffic.destination.wakes_at()) is not None and due <= mono
             for traffic in self._traffic.values()
         ):
@@ -370,7 +376,7 @@ class Uplink:
 
     def expire(self) -> None:
         """End what is past its deadline."""
-        if self._writer.starved or self._writer.busy(self.expire):
+        if not self._recordable or self._writer.busy(self.expire):
             return
         due = self._outbox.due(EXPIRE_BATCH)
         for queued in due:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IO
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 Row = tuple[Any, ...]
+
+_ASIDE = "aside"
+"""Key under which free pages are for a moment, until they are on the disk."""
 
 LOG_PAGES = 512
 """Pages in the log at which it is copied into the file: with what one transaction adds, the file never grows
@@ -117,12 +120,15 @@ class Database:
         try:
             return sqlite3.connect(path, isolation_level=None, cached_statements=256, check_same_thread=False)
         except sqlite3.Error as exc:
+            if path.is_dir():
+                raise StoreError(f"store.path: {path} is a folder; name a file, as {path}/outbox.db") from exc
             raise translate(exc) from exc
 
     def _prepare(self, check: bool) -> None:
         run = self._connection.execute
-        run("PRAGMA auto_vacuum = INCREMENTAL")
+        # First: without it SQLite makes a -shm file, for which a full disk has no room.
         run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA journal_size_limit = 4194304")
@@ -230,22 +236,57 @@ class Database:
         SQLite reads it up to the first frame that is not of its own [SQLite documentation, Database File
         Format, section 4], so that what follows does no harm.
         """
-        with contextlib.suppress(OSError), Path(f"{self.path}-wal").open("r+b") as log:
-            os.posix_fallocate(log.fileno(), 0, size)
+        while size > self.log_size():
+            with contextlib.suppress(OSError), Path(f"{self.path}-wal").open("r+b") as log:
+                os.posix_fallocate(log.fileno(), 0, size)
+            size //= 2
 
-    def give_back(self) -> None:
-        """Return deleted pages to the file system, as far as that goes in a moment.
+    def log_size(self) -> int:
+        """Return the bytes that the log has on the disk."""
+        log = Path(f"{self.path}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def used(self) -> int:
+        """Return the bytes of the file that hold something, as the open transaction leaves them."""
+        return int(self._run("PRAGMA page_count").fetchone()[0] * self._page_size) - self.spare()
+
+    def spare(self) -> int:
+        """Return the bytes of the file's free pages."""
+        return int(self._run("PRAGMA freelist_count").fetchone()[0] * self._page_size)
+
+    def set_aside(self, size: int, fits: Callable[[], bool]) -> None:
+        """Have ``size`` bytes of free pages in the file; `StoreFull` where the transaction does not fit.
+
+        They are written and copied before they are freed: SQLite does not write a page that it frees, and
+        the file would have a hole there, which is no room.
+        """
+        try:
+            self.begin()
+            self.execute("meta_set", (_ASIDE, bytes(size)))
+            if not fits():
+                raise StoreFull("no room for more free pages")
+            self.commit()
+            self.copy_log()
+            self.begin()
+            self.execute("meta_drop", (_ASIDE,))
+            self.commit()
+        finally:
+            self.rollback()
+        self.copy_log()
+
+    def give_back(self, keep: int) -> None:
+        """Return deleted pages, but for ``keep`` bytes, to the file system, as far as that goes in a moment.
 
         In small steps with the log copied between them, since moving pages needs room in it first. The log
         itself keeps its room: others may take what is given back, and no result could be recorded without.
         """
-        self.copy_log()
         for _ in range(GIVE_BACK_STEPS):
-            if not self._run("PRAGMA freelist_count").fetchone()[0]:
+            pages = min(GIVE_BACK_PAGES, (self.spare() - keep) // self._page_size)
+            if pages <= 0:
                 return
             # Not `execute`, which steps a statement without rows once: that would free a single page.
             with self._lock:
-                self._connection.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK_PAGES})")
+                self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
             self.copy_log()
 
     def close(self) -> None:

@@ -1,17 +1,53 @@
 """Opening the store: lock, check, and repair where a damaged file was found."""
 
 import logging
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from bridge.errors import StoreDamaged
-from bridge.store.database import Database
+from bridge.core.messages import Now
+from bridge.errors import StoreDamaged, StoreFull
+from bridge.store.database import Database, translate
+from bridge.store.outbox import Limits, Outbox
+from bridge.store.reserve import Reserve
 from bridge.store.salvage import salvage
 
 log = logging.getLogger("store")
 
 CHECKED_SIZE = 32 * 1024 * 1024
 """Bytes up to which a file is read through at every start; a larger one only when it gave cause."""
+
+
+def open_outbox(
+    path: Path, reserve: Reserve, boot: str, clock: Callable[[], Now], limits: Limits
+) -> tuple[Database, Outbox]:
+    """Open the outbox at ``path``; on a full disk with what ``reserve`` gives back.
+
+    Raises `StoreError`, and `StoreFull` where even that is too little.
+    """
+    try:
+        return _open(path, boot, clock, limits)
+    except StoreFull:
+        log.error("the disk is full: the outbox is opened with the room that was held back for it")
+        reserve.release()
+    try:
+        return _open(path, boot, clock, limits)
+    except StoreFull as exc:
+        reserve.take()
+        raise StoreFull(f"{exc}; make room on the disk of {path}") from exc
+
+
+def _open(path: Path, boot: str, clock: Callable[[], Now], limits: Limits) -> tuple[Database, Outbox]:
+    database = open_store(path)
+    try:
+        return database, Outbox(database, boot, clock, limits)
+    except BaseException as exc:
+        # This copies the log of an earlier run, so that the next try writes it from its start.
+        database.close()
+        if isinstance(exc, sqlite3.Error):
+            raise translate(exc) from exc
+        raise
 
 
 def open_store(path: Path) -> Database:

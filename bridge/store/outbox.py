@@ -17,6 +17,7 @@ from bridge.core.messages import (
     State,
     Traffic,
 )
+from bridge.store.claims import Claims
 from bridge.store.clock import Times
 from bridge.store.database import Database
 from bridge.store.ledger import Ledger
@@ -78,11 +79,12 @@ class Outbox:
         self.times = Times(database, boot, clock)
         if self.times.new_boot:
             database.execute("lane_wake_all")  # not_before counts from a boot that is over
-        # A command that a stop interrupted ended in nothing: its id must not keep it from being done again.
+        # An id of which neither a message nor a claim is left ended in nothing: it may be used again.
         database.execute("chosen_orphans")
         database.commit()
         self.ledger = Ledger(database)
         self.receipts = Receipts(database)
+        self.claims = Claims(database)
         self._next_seq = self._number("message_last") + 1
         self._next_report = self._number("report_last") + 1
         self._oldest = self._find_oldest()

@@ -103,7 +103,8 @@ SELECT result FROM chosen WHERE id = ?;
 -- name: chosen_finish
 UPDATE chosen SET result = ? WHERE id = ?;
 -- name: chosen_orphans
-DELETE FROM chosen WHERE result IS NULL AND id NOT IN (SELECT id FROM message WHERE chosen = 1);
+DELETE FROM chosen WHERE result IS NULL AND id NOT IN (SELECT id FROM message WHERE chosen = 1)
+AND 'command:' || id NOT IN (SELECT key FROM meta);
 -- name: chosen_forget
 DELETE FROM chosen WHERE id = ?;
 -- name: chosen_expire
@@ -129,6 +130,8 @@ SELECT day, bytes_up, bytes_down FROM usage;
 SELECT value FROM meta WHERE key = ?;
 -- name: meta_set
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value;
+-- name: meta_drop
+DELETE FROM meta WHERE key = ?;
 -- name: meta_get_like
 SELECT key, value FROM meta WHERE key GLOB ?;
 

@@ -5,6 +5,9 @@ section 4.4]. Packet ids are used again after 65,535 messages (Mosquitto counts 
 only within the same broker session and among the last of them. Receive Maximum should bound how many can be
 unacknowledged, but Mosquitto 2.0.11 lets more under way once it has a queue (3,021 were seen where 128 were
 asked for), so more are kept. In doubt a message is kept.
+
+The session that carries messages and the one that carries commands about the bridge share them: no topic is
+delivered by both, so the fingerprints tell them apart.
 """
 
 from collections import deque
@@ -21,10 +24,15 @@ class Receipt(NamedTuple):
     """One delivery as the broker made it."""
 
     session: int
-    """Our number for the broker session: one more each time the broker had lost it."""
+    """Our number for this broker session: one more each time the broker had lost it."""
     mid: int
     dup: bool
     digest: bytes
+
+    @property
+    def key(self) -> tuple[int, int, bytes]:
+        """What a repetition has in common with it."""
+        return self.session, self.mid, self.digest
 
 
 def digest(topic: str, payload: bytes, extra: bytes = b"") -> bytes:
@@ -53,13 +61,12 @@ class Receipts:
 
     def known(self, receipt: Receipt) -> bool:
         """Whether this delivery is a repetition of one that is already stored."""
-        return receipt.dup and (receipt.session, receipt.mid, receipt.digest) in self._ring
+        return receipt.dup and receipt.key in self._ring
 
     def add(self, receipt: Receipt) -> None:
         """Note a delivery; durable with the transaction."""
-        entry = (receipt.session, receipt.mid, receipt.digest)
-        self._ring.append(entry)
-        self._added.append(entry)
+        self._ring.append(receipt.key)
+        self._added.append(receipt.key)
 
     def flush(self) -> None:
         """Write the newest receipts; older ones than the ring holds need not touch the disk."""

@@ -26,11 +26,20 @@ class Reserve:
         """
         if self.held:
             return True
-        if self._free() < self._size + max(self._size, 2 * (ahead + DELETIONS)):
+        if self.free() < self._size + max(self._size, 2 * (ahead + DELETIONS)):
             return False
+        return self._take(self._size)
+
+    def take(self) -> None:
+        """Take as much as is free, for the next start: the log, which gave it back, has to be made anew."""
+        if not self.held:
+            self.release()
+            self._take(min(self._size, self.free()))
+
+    def _take(self, size: int) -> bool:
         try:
             with self._path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size)
+                os.posix_fallocate(file.fileno(), 0, size)
         except OSError:
             self.release()
             return False
@@ -41,19 +50,20 @@ class Reserve:
 
         What is beyond the reserve has to be free, twice: it goes into the log, and from there into the file.
         """
-        if growth <= self._size - DELETIONS:
+        if growth <= self._size - DELETIONS and self.held:
             return True
-        return self._free() >= 2 * growth
+        return self.free() >= 2 * growth
 
     @property
     def held(self) -> bool:
-        """Whether the space is held."""
-        return self._path.exists()
+        """Whether all of the space is held."""
+        return self._path.exists() and self._path.stat().st_size >= self._size
 
     def release(self) -> None:
         """Give the space to the database."""
         self._path.unlink(missing_ok=True)
 
-    def _free(self) -> int:
+    def free(self) -> int:
+        """Return the bytes that are free on the disk."""
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize

@@ -10,18 +10,21 @@ transaction, so it changes nothing but the store. Its ``done`` is called with it
 which is when an acknowledgement may leave the house.
 
 On a full disk growing operations wait in memory (the broker keeps what it is not acknowledged), the reserve
-is released, and settling goes on; when there is room again the waiting ones run.
+is released, and settling goes on as far as `bridge.store.room` finds room for it, what makes room first; when
+there is room again the waiting ones run. A start that cannot hold the reserve begins like that.
 """
 
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.pulse import Pulse
 from bridge.errors import StoreFull
 from bridge.store.database import Database, translate
-from bridge.store.reserve import DELETIONS, Reserve
+from bridge.store.reserve import Reserve
+from bridge.store.room import Room
 
 Operation = Callable[[], Any]
 Done = Callable[[Any], None]
@@ -36,6 +39,9 @@ GROWTH = 1_000_000
 CROWD = 256
 """Waiting operations at which whoever brings them should pause. Mosquitto lets far more messages under way
 than Receive Maximum allows, and memory is what the box has least of."""
+
+PORTION = 256
+"""Settling operations that one transaction takes on a full disk; where they find no room, fewer."""
 
 CHECK_EVERY = 2.0
 """Seconds between looks for room while the disk is full."""
@@ -68,14 +74,21 @@ class _Pending(NamedTuple):
     operation: Operation
     done: Done | None
     size: int = 0
+    frees: bool = False
+    replaced: Callable[[], None] | None = None
 
 
 class _Batch(NamedTuple):
     """The operations of one transaction, and what they returned."""
 
     settling: list[_Pending]
-    growing: list[_Pending]
+    growing: dict[object, _Pending]
     values: list[Any]
+
+    @property
+    def frees(self) -> bool:
+        """Whether it is there to make room on a full disk."""
+        return all(pending.frees for pending in self.settling)
 
 
 class Writer:
@@ -100,12 +113,13 @@ class Writer:
         self._aside = aside or _at_once
         self._database = database
         self._volatile = volatile
-        self._reserve = reserve
+        self._room = Room(database, reserve)
         self._call_soon = call_soon
         self._call_later = call_later
         self._on_full = on_full
         self._settling: list[_Pending] = []
-        self._growing: list[_Pending] = []
+        self._growing: dict[object, _Pending] = {}
+        self._portion = PORTION
         self._scheduled = False
         self._committing = False
         self._again: dict[Callable[[], None], None] = {}
@@ -121,16 +135,41 @@ class Writer:
         self.full = False
         self.starved = False
         """Not even settling has room: nothing more may be sent, since its end could not be recorded."""
-        reserve.hold()
+        self.tight = False
+        """Little is left for results on a full disk: nothing should be sent before reports have gone out."""
+        if not self._room.hold():
+            self._run_on_spare()
 
-    def settle(self, operation: Operation, done: Done | None = None) -> None:
-        """Run ``operation`` in the next transaction, full disk or not."""
-        self._settling.append(_Pending(operation, done))
-        self._schedule()
+    def settle(self, operation: Operation, done: Done | None = None, *, frees: bool = False) -> None:
+        """Run ``operation`` in the next transaction, full disk or not.
 
-    def grow(self, operation: Operation, done: Done | None = None, *, size: int = 0) -> None:
-        """Run ``operation``, which stores ``size`` bytes, in the next transaction that has room for it."""
-        self._growing.append(_Pending(operation, done, size))
+        One that only ``frees`` runs before others on a full disk, in a transaction without them.
+        """
+        self._settling.append(_Pending(operation, done, frees=frees))
+        self._schedule(anew=frees)
+
+    def grow(
+        self,
+        operation: Operation,
+        done: Done | None = None,
+        *,
+        size: int = 0,
+        key: object = None,
+        again: bool = False,
+        replaced: Callable[[], None] | None = None,
+    ) -> None:
+        """Run ``operation``, which stores ``size`` bytes, in the next transaction that has room for it.
+
+        One that comes ``again`` takes the place of the one with its ``key`` that still waits; of that one
+        ``replaced`` is called instead of ``done``. The broker sends what it has no acknowledgement for at
+        each connection, and on a full disk all of that would wait in memory each time.
+        """
+        known = self._growing.get(key) if key is not None else None
+        if key is None or (known and not again):
+            key = object()
+        elif known and known.replaced:
+            known.replaced()
+        self._growing[key] = _Pending(operation, done, size, replaced=replaced)
         if not self.full:
             self._schedule()
 
@@ -177,9 +216,9 @@ class Writer:
         """Return how far the commits have come, for the watchdog."""
         return (Pulse("writer", self._commits, owes=not self.idle and not self._closed),)
 
-    def _schedule(self) -> None:
-        if self._scheduled or self._committing or self.starved:
-            return  # while starved the timer alone tries, so that failures do not pile up
+    def _schedule(self, *, anew: bool = False) -> None:
+        if self._scheduled or self._committing or (self.starved and not anew):
+            return  # while starved only what makes room and the timer try, so that failures do not pile up
         self._scheduled = True
         since = time.monotonic() - self._committed
         if since >= PACE:
@@ -190,16 +229,16 @@ class Writer:
     def _commit(self) -> None:
         """Run everything that waits in one transaction; then tell who asked."""
         self._scheduled = False
-        batch = _Batch(self._settling, [] if self.full else self._take_growing(), [])
-        self._settling = []
+        batch = self._take()
         if self._closed or (not batch.settling and not batch.growing):
             return
         self._committing = True
         try:
             self._database.begin()
-            batch.values.extend(pending.operation() for pending in batch.settling + batch.growing)
+            self._room.begin()
+            batch.values.extend(pending.operation() for pending in (*batch.settling, *batch.growing.values()))
             self._volatile.flush()
-            if batch.growing and not self._reserve.covers(self._database.growth()):
+            if not (self._room.fits_full(frees=batch.frees) if self.full else self._room.fits()):
                 raise StoreFull("no room to copy the log into the file")
         except (sqlite3.Error, StoreFull) as exc:
             self._ended(batch, exc)
@@ -210,15 +249,29 @@ class Writer:
         else:
             self._aside(self._database.commit, lambda error: self._ended(batch, error))
 
-    def _take_growing(self) -> list[_Pending]:
+    def _take(self) -> _Batch:
+        """Return what the next transaction takes: on a full disk what makes room, and else a portion."""
+        if not self.full:
+            settling, self._settling = self._settling, []
+            return _Batch(settling, self._take_growing(), [])
+        freeing = [pending for pending in self._settling if pending.frees]
+        others = [pending for pending in self._settling if not pending.frees]
+        first, rest = (freeing, others) if freeing else (others, [])
+        self._settling = first[self._portion :] + rest
+        return _Batch(first[: self._portion], {}, [])
+
+    def _take_growing(self) -> dict[object, _Pending]:
         """Return what one transaction takes: a larger one may need more room in the log than is left."""
-        taken, size = 0, 0
-        for pending in self._growing:
+        taken: dict[object, _Pending] = {}
+        size = 0
+        for key, pending in self._growing.items():
             if taken and size + pending.size > GROWTH:
                 break
-            taken, size = taken + 1, size + pending.size
-        growing, self._growing = self._growing[:taken], self._growing[taken:]
-        return growing
+            taken[key] = pending
+            size += pending.size
+        for key in taken:
+            del self._growing[key]
+        return taken
 
     def _ended(self, batch: "_Batch", error: BaseException | None) -> None:
         """The transaction is durable, or it failed."""
@@ -232,12 +285,14 @@ class Writer:
             self._failed(batch, error)
             return
         self._stored += 1
-        self.starved = False
-        for pending, value in zip(batch.settling + batch.growing, batch.values, strict=True):
+        self._portion = min(2 * self._portion, PORTION)
+        self.starved = self.starved and batch.frees and bool(self._settling)
+        self.tight = self.full and self._room.tight
+        for pending, value in zip((*batch.settling, *batch.growing.values()), batch.values, strict=True):
             if pending.done:
                 pending.done(value)
         if self._settling or (self._growing and not self.full):
-            self._schedule()
+            self._schedule(anew=True)
 
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
         self._give_up()
@@ -248,36 +303,41 @@ class Writer:
         elif not isinstance(error, StoreFull):
             raise error
         self._settling = batch.settling + self._settling
-        self._growing = batch.growing + self._growing
-        self._ran_full()
+        for key in batch.growing.keys() & self._growing.keys():
+            if replaced := batch.growing[key].replaced:
+                replaced()
+        self._growing = {**batch.growing, **self._growing}
+        if self.full:
+            self._found_no_room(len(batch.settling))
+        else:
+            self._run_on_spare()
+            self._schedule()
 
     def _give_up(self) -> None:
         self._database.rollback()
         self._volatile.reset()
 
-    def _ran_full(self) -> None:
-        """Release the reserve and go on with what settles; from then on look for room.
+    def _run_on_spare(self) -> None:
+        """Release the reserve and go on with what settles; from then on look for room."""
+        self.full = True
+        self._room.spend()
+        self.tight = self._room.tight
+        self._call_soon(partial(self._on_full, True))
+        self._call_later(CHECK_EVERY, self._look_for_room)
 
-        What is released is used at once, before others on the disk take it: the log is copied, so that it
-        can be written from its start again and again, and gets room for that.
-        """
-        if self.full:
-            if self._recycle():
-                self._schedule()
-                return
-            # The reserve is spent as well: nothing can be recorded until somebody makes room.
+    def _found_no_room(self, number: int) -> None:
+        """Try fewer than ``number`` operations, or with the log from its start; else they wait."""
+        if number > 1:
+            self._portion = number // 2
+            self._schedule(anew=True)
+        elif self._recycle():
+            self._schedule(anew=True)
+        else:
+            # The reserve is spent as well: nothing can be recorded until reports go out, or there is room.
             self.starved = True
             if not self._retrying:
                 self._retrying = True
                 self._call_later(CHECK_EVERY, self._retry_settling)
-            return
-        self.full = True
-        self._reserve.release()
-        self._recycle()
-        self._database.extend_log(DELETIONS)
-        self._on_full(True)
-        self._schedule()
-        self._call_later(CHECK_EVERY, self._look_for_room)
 
     def _recycle(self) -> bool:
         """Copy the log, for a transaction to write where it was; return whether that is worth a try.
@@ -287,24 +347,12 @@ class Writer:
         if self._recycled == self._stored:
             return False
         self._recycled = self._stored
-        return self._copied(self._database.copy_log)
-
-    @staticmethod
-    def _copied(copy: Callable[[], None]) -> bool:
-        """Whether there was room for it."""
-        try:
-            copy()
-        except sqlite3.Error as exc:
-            if not isinstance(translate(exc), StoreFull):
-                raise translate(exc) from exc
-            return False
-        return True
+        return self._room.copy_log()
 
     def _retry_settling(self) -> None:
         self._retrying = False
-        if self._settling and not self._committing and not self._scheduled:
-            self._scheduled = True
-            self._call_soon(self._commit)
+        if self._settling:
+            self._schedule(anew=True)
 
     def _look_for_room(self) -> None:
         if self._closed:
@@ -312,10 +360,12 @@ class Writer:
         if self._committing:
             self._call_later(PACE, self._look_for_room)
             return
-        self._copied(self._database.give_back)
-        if self._reserve.hold(self._growing[0].size if self._growing else 0):
-            self.full = self.starved = False
+        self._room.give_back()
+        first = next(iter(self._growing.values()), None)
+        if self._room.hold(first.size if first else 0):
+            self.full = self.starved = self.tight = False
             self._on_full(False)
             self._schedule()
         else:
+            self.tight = self._room.tight
             self._call_later(CHECK_EVERY, self._look_for_room)

@@ -15,13 +15,17 @@ LINK = Link("ppp0", "10.176.5.6", "10.64.64.64")
 
 SYSTEMCTL = """\
 #!/bin/sh
-# start: does what the file "start" says, and fails as it fails; show: the files "active" and "status"
+# start: does what the file "start" says, and fails as it fails; stop: fails while there is a file "stuck";
+# show: the files "active" and "status", or nothing while there is a file "mute"
 cd {folder}
 echo "$@" >>asked
 case "$2" in
 start) . ./start ;;
-stop) rm -rf sys/class/net/ppp0; echo inactive >active; echo "hung up" >status ;;
-show) echo "ActiveState=$(cat active)"; echo "StatusText=$(cat status)"; echo "StatusErrno=$(cat errno)" ;;
+stop)
+    if [ -e stuck ]; then echo "Failed to stop $3: Access denied" >&2; exit 4; fi
+    rm -rf sys/class/net/ppp0; echo inactive >active; echo "hung up" >status ;;
+show) [ ! -e mute ] || exit 1
+    echo "ActiveState=$(cat active)"; echo "StatusText=$(cat status)"; echo "StatusErrno=$(cat errno)" ;;
 esac
 """
 
@@ -81,6 +85,7 @@ class Unit:
             on_down=self.downs.append,
             program=str(self.folder / "systemctl"),
             sys=self.folder / "sys",
+            booted=self.folder,
         )
 
     def starts(self, script: str) -> None:
@@ -199,6 +204,33 @@ def test_a_link_that_stands_is_taken_over(tmp_path: Path) -> None:
         unit.ends("the modem hung up")
         await until(lambda: len(unit.downs) == 2)
         await second.disconnect()
+
+    run(tmp_path, story)
+
+
+def test_a_link_that_is_not_taken_over_is_hung_up(tmp_path: Path) -> None:
+    """Once; that it cannot be is told, as the link goes on, and a machine without systemd has none."""
+
+    async def story(unit: Unit) -> None:
+        await unit.pppd.connect(DIAL)
+        second = unit.again()
+        (tmp_path / "stuck").touch()
+        with pytest.raises(LinkError, match="could not be stopped"):
+            await second.clear()
+        (tmp_path / "stuck").unlink()
+        (tmp_path / "mute").touch()
+        with pytest.raises(LinkError, match="could not be looked at"):
+            await second.clear()
+        (tmp_path / "mute").unlink()
+        await second.clear()
+        assert unit.asked("stop") == 2
+        await second.clear()
+        assert unit.asked("stop") == 2
+        assert await second.connect(DIAL) == LINK
+        await second.clear()
+        assert second.link == LINK
+        (tmp_path / "systemctl").unlink()
+        await unit.again().clear()
 
     run(tmp_path, story)
 

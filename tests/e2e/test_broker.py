@@ -1,5 +1,6 @@
 """A broker that is absent, refuses, vanishes and returns."""
 
+from functools import partial
 from pathlib import Path
 
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
@@ -115,3 +116,34 @@ def test_what_is_published_while_the_bridge_is_down_waits_in_the_broker(
         bridge.start()
         client.wait_results(number + 1)
     assert cloud.payloads() == [b"0", b"1"]
+
+
+def test_another_prefix_obeys_nothing_of_the_one_before(
+    bridge: BridgeProcess, mosquitto: Mosquitto, cloud: Cloud
+) -> None:
+    """What waited under it is refused in so many words, and what comes later is none of this bridge's."""
+    cloud.start()
+    bridge.start()
+    assert bridge.stop() == 0
+    with Client(mosquitto.port, "#") as client:
+        client.publish("hologram/queue/set", "pause", user={"id": "waited"})
+        client.publish("hologram/out/a", "x", user={"id": "message"})
+        bridge.configure(mqtt={"prefix": "devices1"})  # as long as the one before
+        bridge.start()
+        for name in ("waited", "message"):
+            result = client.wait_for(partial(client.results, name, "devices1"))[0]
+            assert (result["state"], "/hologram/" in result["description"]) == ("rejected", True)
+        client.publish("hologram/queue/set", '{"command": "pause", "id": "later"}')
+        client.publish("hologram/out/a", "x", user={"id": "later-message"})
+        client.publish("devices1/queue/set", '{"command": "flush", "id": "ours"}')
+        client.publish("devices1/out/a", "y", user={"id": "our-message"})
+        for name in ("ours", "our-message"):
+            client.wait_for(partial(client.results, name, "devices1"))
+    assert {each["id"] for each in client.results(prefix="devices1")} == {
+        "waited",
+        "message",
+        "ours",
+        "our-message",
+    }
+    assert [each.payload for each in cloud.accepted] == [b"y"]
+    assert bridge.queue("stats")["queue"]["paused"] is False

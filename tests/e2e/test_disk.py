@@ -1,10 +1,17 @@
 """A disk that is full, and a database that is damaged."""
 
 import random
+import re
+import subprocess
+import time
+from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
-from tests.harness.small_disk import small_disk
+from tests.harness.bridge import PROGRAM
+from tests.harness.small_disk import KeptDisk, small_disk
 
 
 def test_a_full_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
@@ -39,6 +46,152 @@ def test_a_full_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
     payloads = [int(each.payload.split()[0]) for each in cloud.accepted]
     assert sorted(payloads) == list(range(number)), "each arrived once"
     assert bridge.stop() == 0
+
+
+def bridge_on_a_small_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> tuple[BridgeProcess, KeptDisk]:
+    """Return a bridge, and the small disk of its own that holds its outbox."""
+    broker = Mosquitto(keeper, tmp_path / "mosquitto", lines=("max_queued_messages 0", "log_type all"))
+    broker.start()
+    bridge = BridgeProcess(keeper, tmp_path / "bridge", broker, cloud.port)
+    bridge.store.parent.mkdir(parents=True)
+    disk = KeptDisk(keeper, bridge.store.parent)
+    bridge.wrap = disk.wrap
+    bridge.configure(control={"path": str(tmp_path / "control.sock")})
+    return bridge, disk
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_restart_on_a_full_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path, end: str) -> None:
+    """What is left for results stays so in the next run, and what others take does not matter to them."""
+    bridge, disk = bridge_on_a_small_disk(keeper, cloud, tmp_path)
+    bridge.start()
+    number, filler = 900, "x" * 20_000
+    with Client(bridge.broker.port, "hologram/#") as client:
+        client.flood((f"hologram/out/t{each % 8}", f"{each} {filler}") for each in range(number))
+        client.wait_health("store_full", 30)
+        assert getattr(bridge, end)() in (0, None)
+        disk.fill()
+        bridge.start()
+        eventually(lambda: bridge.queue("stats")["state"] == "store_full", 30, what="it starts as full")
+        held = bridge.queue("stats")["queue"]["messages"]
+        assert 100 < held < number, "the rest waits in the broker"
+        cloud.start()
+        client.publish("hologram/queue/set", b"flush")
+        client.wait_for(lambda: len(client.results()) >= held + 1, 60, what="what is held is sent")
+        disk.empty()
+        client.wait_for(lambda: len(client.results()) >= number + 1, 60, what="the rest is taken and sent")
+        client.wait_health("ok", 30)
+    assert sorted(int(each.payload.split()[0]) for each in cloud.accepted) == list(range(number)), "each once"
+    assert bridge.stop() == 0
+
+
+def test_a_start_where_others_have_filled_the_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
+    """After a power cut and after a clean stop it starts with what it held back, and sends what is queued."""
+    bridge, disk = bridge_on_a_small_disk(keeper, cloud, tmp_path)
+    bridge.start()
+    with Client(bridge.broker.port, "hologram/#") as client:
+        client.flood((f"hologram/out/t{each % 4}", str(each)) for each in range(50))
+        client.wait_for(lambda: len(client.events("message.queued")) == 50)
+        bridge.kill()
+        for _ in range(3):
+            disk.fill()
+            bridge.start()
+            eventually(lambda: bridge.queue("stats")["state"] == "store_full", 30, what="it starts as full")
+            assert bridge.stop() == 0
+        disk.fill()
+        cloud.start()
+        bridge.start()
+        client.wait_for(lambda: len(client.results()) == 50, 30, what="what is queued is sent")
+        assert len(cloud.accepted) == 50
+        disk.empty()
+        client.wait_health("ok", 30)
+    assert bridge.stop() == 0
+
+
+def test_a_purge_on_a_full_disk(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
+    """Results are larger than what they end: they wait for those before them to go out, then all are there.
+
+    Without a daemon none goes out: as many are purged as there is room for, and that is said.
+    """
+    bridge, disk = bridge_on_a_small_disk(keeper, cloud, tmp_path)
+    bridge.start()
+    disk.fill(leave=4_000_000)
+    with Client(bridge.broker.port, "hologram/#") as client:
+        number = 0
+        while not client.events("store.full"):
+            client.flood((f"hologram/out/{each % 8}/{'t' * 20}", "x" * 20) for each in range(2000))
+            number += 2000
+        assert bridge.stop() == 0
+        offline = subprocess.run(
+            [*bridge.wrap, *PROGRAM, "queue", "purge", "-c", str(bridge.config)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        said = re.search(r"the disk is full: (\d+) messages are purged", offline.stderr)
+        assert offline.returncode == 1
+        assert said, offline.stderr
+        assert 0 < int(said[1]) < number
+        bridge.start()
+        client.publish("hologram/queue/set", b'{"command": "purge", "id": "p"}')
+        assert client.wait_result("p", 90)["state"] == "done"
+        disk.empty()
+        cloud.start()
+        client.publish("hologram/queue/set", b"flush")
+        client.wait_for(lambda: len(client.results()) == number + 2, 90, what="every message has its result")
+        client.wait_health("ok", 30)
+    assert bridge.stop() == 0
+
+
+def stored_or_full(client: Client, number: int) -> bool:
+    """Whether ``number`` messages are stored, or there is no room for the last."""
+    return bool(client.events("store.full")) or len(client.events("message.queued")) >= number
+
+
+def test_what_waits_on_a_full_disk_ages(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
+    """A deadline counts from the receipt: what is late by the time there is room is not sent."""
+    bridge, _ = bridge_on_a_small_disk(keeper, cloud, tmp_path)
+    bridge.start()
+    with Client(bridge.broker.port, "hologram/#") as client:
+        number = 0
+        while not client.events("store.full"):  # so that few wait, and the next reaches the bridge
+            number += 1
+            client.publish(f"hologram/out/t{number % 8}", "x" * 20_000)
+            client.wait_for(partial(stored_or_full, client, number))
+        client.publish("hologram/out/alarm", "late", user={"id": "late", "expires": "1s"})
+        late = time.monotonic() + 1.5
+        eventually(lambda: time.monotonic() > late, what="its deadline has passed")
+        cloud.start()
+        client.publish("hologram/queue/set", "flush")
+        assert client.wait_result("late", 60)["state"] == "expired"
+    assert b"late" not in [each.payload for each in cloud.accepted]
+
+
+def sent_again(broker: Mosquitto) -> int:
+    """Return how often the broker has sent the bridge something again since its start."""
+    return len(re.findall(r"Sending PUBLISH to hologram-bridge\S* \(d1, q1", broker.said(since_start=True)))
+
+
+def test_what_waits_on_a_full_disk_waits_once(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
+    """The broker sends it again at each connection; that takes no more memory each time, nor loses any."""
+    bridge, _ = bridge_on_a_small_disk(keeper, cloud, tmp_path)
+    bridge.start()
+    number, filler = 250, "x" * 200_000
+    with Client(bridge.broker.port, "hologram/result", "hologram/bridge/#", "hologram/event") as client:
+        client.flood((f"hologram/out/t{each % 8}", f"{each} {filler}") for each in range(number))
+        client.wait_health("store_full", 30)
+        seen = []
+        for _ in range(4):
+            bridge.broker.stop()
+            bridge.broker.start()
+            eventually(lambda: sent_again(bridge.broker) >= 100, 60, what="the broker sends it again")
+            seen.append(bridge.memory())
+        print("memory", seen)
+        client.wait_connected()
+        cloud.start()
+        client.publish("hologram/queue/set", b"flush")
+        client.wait_for(lambda: len(cloud.accepted) >= number, 90, what="all of it arrives")
+        client.wait_health("ok", 30)
+    assert seen[-1] < seen[0] + 20_000_000
+    assert sorted(int(each.payload.split()[0]) for each in cloud.accepted) == list(range(number)), "each once"
 
 
 def fill(bridge: BridgeProcess, client: Client, number: int) -> None:

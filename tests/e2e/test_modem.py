@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from bridge.flow.controls import ORDERS
 from tests.harness import BridgeProcess, Client, Cloud, Keeper
+from tests.harness.cable import Cable
 from tests.harness.modem import SimModem
 from tests.harness.process import eventually, free_port
 
@@ -25,7 +27,7 @@ class Rig:
     def __init__(
         self, keeper: Keeper, folder: Path, bridge: BridgeProcess, cloud: Cloud, client: Client
     ) -> None:
-        self._keeper = keeper
+        self.keeper = keeper
         self._folder = folder
         self.bridge = bridge
         self.cloud = cloud
@@ -37,7 +39,7 @@ class Rig:
         self, profile: str, *options: str, online: bool = True, modem: bool = True, **network: Any
     ) -> None:
         """Start all of it."""
-        self.modem = SimModem(self._keeper, self._folder / "modem", profile)
+        self.modem = SimModem(self.keeper, self._folder / "modem", profile)
         self.bridge.configure(
             network={
                 "interface": f"cellular-{profile}",
@@ -205,6 +207,83 @@ def test_commands_at_once(rig: Rig) -> None:
     rig.client.wait_for(lambda: rig.cloud.payloads() == [b"x"], 10, "the message arrives")
     rig.client.wait_for(lambda: len(rig.client.results()) == len(commands) + 3, 5, "a result each")
     assert rig.wait("state", "connected")["error"] is None
+
+
+def test_a_reset_that_takes_the_broker_away_is_done_once(rig: Rig) -> None:
+    """Its acknowledgement is lost, and the line to the broker breaks meanwhile: one restart, one result."""
+    cable = Cable(rig.keeper, rig.bridge.broker.port)
+    rig.bridge.configure(mqtt={"port": cable.port})
+    rig.start("nova-u201", "--boot", "1")
+    cable.swallow("near")
+    rig.client.publish("hologram/network/set", "reset", qos=1)
+    eventually(lambda: rig.modem.events("restart"), 30, what="the modem restarts")
+    cable.cut()
+    (result,) = rig.client.wait_results(1, 60)
+    assert (result["channel"], result["state"]) == ("network", "done")
+    assert rig.order("connect")["state"] == "done"
+    assert len(rig.modem.events("restart")) == 1
+    assert len({each["id"] for each in rig.client.results()}) == 2
+
+
+def test_a_command_that_a_crash_interrupts_has_failed_and_is_not_repeated(rig: Rig) -> None:
+    """Killed in the middle of a reset the bridge says so when it is back; the modem restarts only once."""
+    rig.start("nova-u201", "--boot", "1")
+    order = '{"command": "reset", "id": "reset"}'
+    rig.client.publish("hologram/network/set", order, properties={"ResponseTopic": "reply/reset"})
+    eventually(lambda: rig.modem.events("restart"), 30, what="the modem restarts")
+    rig.bridge.kill()
+    rig.bridge.start()
+    result = rig.client.wait_result("reset", 30)
+    assert (result["channel"], result["state"]) == ("network", "failed")
+    assert result["description"] == "the bridge stopped meanwhile"
+    assert rig.client.wait_last("reply/reset").json() == result
+    rig.client.publish("hologram/network/set", order)
+    rig.client.wait_for(lambda: len(rig.client.results("reset")) == 2, what="the same result again")
+    assert rig.client.results("reset") == [result] * 2
+    assert rig.order("connect")["state"] == "done"
+    assert len(rig.modem.events("restart")) == 1
+
+
+def test_an_order_whose_deadline_passes_while_it_waits_is_not_given(rig: Rig) -> None:
+    """A reset goes first and takes its time: the order behind it ends as ``expired``, the radio stays on."""
+    rig.start("nova-u201", "--boot", "6", online=False)
+    rig.wait("registration", "roaming")
+    rig.client.publish("hologram/network/set", "reset", properties={"MessageExpiryInterval": 4})
+    late = '{"command": "radio_off", "id": "late"}'
+    rig.client.publish("hologram/network/set", late, properties={"MessageExpiryInterval": 2})
+    result = rig.client.wait_result("late", 30)
+    assert (result["channel"], result["state"]) == ("network", "expired")
+    rig.client.wait_for(lambda: len(rig.client.results()) == 2, 60, what="the reset has ended")
+    assert rig.client.results()[1]["state"] == "done", "it had begun in time"
+    assert rig.order("connect")["state"] == "done", "the radio is on"
+
+
+def test_connect_waits_until_its_deadline_at_most(rig: Rig) -> None:
+    """No network yet: ``expired`` after a second, not after the four minutes that a command may take."""
+    rig.start("nova-u201", "--registration", "3600", online=False, autoconnect=False)
+    rig.wait("registration", "searching")
+    began = time.monotonic()
+    order = '{"command": "connect", "id": "connect"}'
+    rig.client.publish("hologram/network/set", order, properties={"MessageExpiryInterval": 1})
+    result = rig.client.wait_result("connect", 60)
+    assert (result["state"], "deadline" in result["description"]) == ("expired", True)
+    assert time.monotonic() - began < 60
+
+
+def test_commands_that_wait_keep_no_others_from_coming(rig: Rig) -> None:
+    """More wait than a broker delivers unacknowledged; what is too much fails, and each has one result."""
+    rig.start("nova-u201", "--registration", "3600", online=False, autoconnect=False)
+    for _ in range(ORDERS):
+        rig.client.publish("hologram/network/set", "connect", qos=1)
+    rig.client.publish("hologram/queue/set", '{"command": "pause", "id": "pause"}', qos=1)
+    assert rig.client.wait_result("pause", 30)["state"] == "done"
+    refused = rig.order("connect")
+    assert (refused["state"], "under way already" in refused["description"]) == ("failed", True)
+    assert rig.bridge.stop() == 0
+    rig.client.wait_results(ORDERS + 2, 30)
+    ended = {each["id"]: each["description"] for each in rig.client.results()}
+    assert list(ended.values()).count("the bridge stopped meanwhile") == ORDERS
+    assert len(ended) == ORDERS + 2
 
 
 def test_messages_of_the_other_scope_never_take_the_modem(rig: Rig) -> None:

@@ -367,7 +367,7 @@ def test_the_queue_commands(bridge: BridgeProcess, cloud: Cloud, client: Client,
     shown = bridge.run("queue", "list")
     assert (shown.returncode, shown.stderr, shown.stdout.count("\n")) == (0, "", 3)
     assert "abc" not in shown.stdout, "payloads are nobody's business"
-    assert bridge.run("queue", "retry").returncode == 0
+    assert bridge.run("queue", "retry").returncode == 1, "sending is paused"
     assert bridge.queue("purge") == {"purged": 3}
     assert bridge.queue("stats")["queue"]["messages"] == 0
     assert bridge.run("queue", "list").stdout == "nothing is queued\n"
@@ -375,6 +375,35 @@ def test_the_queue_commands(bridge: BridgeProcess, cloud: Cloud, client: Client,
         bridge.start()
     for number in range(3):
         assert client.wait_result(f"m{number}")["state"] == "dropped"
+
+
+def test_a_paused_queue_names_the_topic_that_resumes_it(bridge: BridgeProcess, client: Client) -> None:
+    """The one that this bridge listens to, whatever its prefix is."""
+    bridge.configure(mqtt={"prefix": "site/box"})
+    bridge.start()
+    client.publish("site/box/queue/set", "pause")
+    eventually(lambda: bridge.queue("stats")["queue"]["paused"], what="sending is paused")
+    shown = bridge.run("queue", "stats")
+    assert "sending is paused (site/box/queue/set resume)" in shown.stdout.splitlines()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "9223372036854775808", "9" * 5000])
+def test_a_limit_that_is_none_is_refused_with_what_is_allowed(bridge: BridgeProcess, limit: str) -> None:
+    """One line, before anything is asked; exit code 2."""
+    done = bridge.run("queue", "list", f"--limit={limit}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.rstrip().endswith(
+        f"argument --limit: '{limit}' is not allowed; allowed is a whole number from 1 to 1000000000"
+    )
+
+
+def test_a_store_that_is_a_folder_is_said(bridge: BridgeProcess) -> None:
+    """By the daemon and on the file: which key it is, and what to put there."""
+    bridge.store.mkdir(parents=True)
+    said = f"store.path: {bridge.store} is a folder; name a file, as {bridge.store}/outbox.db"
+    for command in (["run"], ["queue", "list"]):
+        done = bridge.run(*command)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"hologram-bridge: {said}\n")
 
 
 def test_retry_of_the_command_line_tries_at_once(bridge: BridgeProcess, cloud: Cloud, client: Client) -> None:

@@ -14,6 +14,7 @@ from bridge.sim.modem import air
 from tests.harness import BridgeProcess, Client, Keeper
 from tests.harness.modem import SimModem
 from tests.harness.process import eventually
+from tests.harness.systemd import Systemd
 
 IN, LAST = "hologram/in/sms", "hologram/in/sms/last"
 FROM = "+15557654321"
@@ -206,6 +207,18 @@ def test_what_the_network_refuses_is_told_by_its_code(rig: Rig) -> None:
     assert rig.client.wait_for(lambda: rig.client.events("sms.unconfirmed"))[0]["id"] == "doubtful"
 
 
+def test_the_modem_is_called_so_where_people_look(rig: Rig, systemd: Systemd) -> None:
+    """In health, in the log and in systemd's status; a modem has no port number."""
+    rig.bridge.wrap = ["env", *(f"{name}={value}" for name, value in systemd.environment.items())]
+    rig.start()
+    rig.modem.tell("sms_errors", codes=[300] * 100)
+    rig.send("hello", "m1")
+    systemd.wait("; modem down (+CMS ERROR: 300 (modem failure))")
+    (modem,) = rig.client.wait_health("degraded")["destinations"]
+    assert (modem["channel"], modem["to"], modem["condition"]) == ("sms", "modem", "down")
+    assert "WARNING:bridge:modem: +CMS ERROR: 300 (modem failure)" in rig.bridge.said()
+
+
 def test_texts_wait_for_a_network(rig: Rig) -> None:
     """Without registration a text stays in the outbox, without an attempt, and goes when there is one."""
     rig.start()
@@ -235,6 +248,24 @@ def test_status_reports_are_events_about_their_message(rig: Rig) -> None:
     eventually(rig.emptied, 10, what="no report is left on the modem")
     assert all(each["report"] for each in rig.modem.sms)
     assert rig.received() == {}
+
+
+def test_status_reports_are_asked_for_from_a_reload_on(rig: Rig) -> None:
+    """The modem hands them over without a restart; switched off again, none is asked for."""
+    rig.start()
+    rig.send("without", "m1")
+    rig.client.wait_result("m1", 20)
+    rig.bridge.configure(sms={"status_reports": True})
+    rig.bridge.reload()
+    rig.send("with", "m2")
+    event = rig.client.wait_for(lambda: rig.client.events("sms.report"), 10)[0]
+    assert (event["id"], event["state"]) == ("m2", "delivered")
+    rig.bridge.configure(sms={"status_reports": False})
+    rig.bridge.reload()
+    rig.send("without again", "m3")
+    rig.client.wait_result("m3", 20)
+    assert [each["report"] for each in rig.modem.sms] == [False, True, False]
+    assert "wait for a restart" not in rig.bridge.said()
 
 
 def test_a_full_store_is_emptied_and_health_says_so(rig: Rig) -> None:

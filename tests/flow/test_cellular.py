@@ -75,13 +75,16 @@ class Modem:
 class Rig:
     """A cellular link and its world; it is the dialler and the sockets as well."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, adopts: bool = True) -> None:
         self.facts = HOME
         self.open = 0
         self.calling = False
         self.left = False
         """A link of an earlier run holds the port."""
         self.cleared = 0
+        self.stands = False
+        """Clearing fails."""
+        self.told: list[str] = []
         self.reattaches = False
         self.resets: list[str] = []
         self.calls = 0
@@ -119,7 +122,13 @@ class Rig:
             link_up=lambda: False,
         )
         self.cellular = Cellular(
-            self.keeper, self, lambda: self if self.has_sockets else None, "hologram", ppp_again=AGAIN
+            self.keeper,
+            self,
+            lambda: self if self.has_sockets else None,
+            "hologram",
+            ppp_again=AGAIN,
+            adopts=adopts,
+            on_cleared=lambda: self.told.append("cleared"),
         )
 
     def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
@@ -155,6 +164,8 @@ class Rig:
         return PPP
 
     async def clear(self) -> None:
+        if self.stands:
+            raise LinkError("it could not be stopped")
         self.cleared += 1
         self.left = False
 
@@ -201,11 +212,11 @@ class Rig:
         return why
 
 
-def story(tell: Callable[[Rig], Awaitable[None]], *, place: Place = TWO) -> None:
+def story(tell: Callable[[Rig], Awaitable[None]], *, place: Place = TWO, adopts: bool = True) -> None:
     """Run a keeper and a link while ``tell`` tells what happens."""
 
     async def run() -> None:
-        rig = Rig(place)
+        rig = Rig(place, adopts=adopts)
         task = asyncio.create_task(rig.keeper.run())
         try:
             await tell(rig)
@@ -256,6 +267,27 @@ def test_a_single_port_that_an_earlier_run_has_left_in_use_is_freed() -> None:
         assert rig.cleared == 1
 
     story(tell, place=ONE)
+
+
+def test_a_link_that_may_not_be_taken_over_is_hung_up_before_a_call() -> None:
+    """Once; while that fails no call is made, and the modem is not to blame."""
+
+    async def tell(rig: Rig) -> None:
+        rig.stands = True
+        assert await rig.try_to_connect(6) == ["it could not be stopped"] * 6
+        assert (rig.calls, rig.told, rig.resets) == (0, [], [])
+        rig.stands = False
+        assert await rig.cellular.connect(5) == PPP
+        await rig.cellular.disconnect()
+        assert await rig.cellular.connect(5) == PPP
+        assert (rig.cleared, rig.told) == (1, ["cleared"])
+
+    async def without_ppp(rig: Rig) -> None:
+        rig.stands, rig.has_sockets, rig.why_not = True, True, "systemd does not run here"
+        assert await rig.cellular.connect(5) == OWN
+
+    story(tell, adopts=False)
+    story(without_ppp, adopts=False)
 
 
 def test_a_single_port_comes_back_however_a_call_ends() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bridge.core.link import Code, Phase, Trouble
 from bridge.core.messages import Now
 from bridge.core.modem import Link
-from bridge.errors import LinkError, OperationError
+from bridge.errors import DeadlinePassed, LinkError, OperationError
 from bridge.flow.network import DIAL_TIMEOUT, Network
 from bridge.flow.network_commands import NetworkCommands
 from bridge.flow.pacing import STALE, STEADY
@@ -215,6 +215,28 @@ def test_disconnect_calls_off_an_attempt() -> None:
     story(tell, wire=wire)
 
 
+@pytest.mark.parametrize("name", ["disconnect", "reconnect"])
+@pytest.mark.parametrize("autoconnect", [True, False, "on_demand"])
+def test_what_stands_unknown_is_taken_down_too(autoconnect: bool | str, name: str) -> None:
+    """An earlier run may have left it, and the status knows of none; an order to the modem leaves it."""
+    wire = Wire()
+    tries = 1 if autoconnect is True else 0
+    wire.fails = ["the modem does not answer"] * 2 * tries
+
+    async def tell(rig: Rig) -> None:
+        await rig.until(lambda: _failed(wire, tries))
+        await rig.command("reset", None)
+        await rig.until(lambda: _failed(wire, 2 * tries))
+        assert wire.hang_ups == 0
+        wire.link = LINK
+        await rig.command(name, None)
+        assert wire.hang_ups == 1
+        assert rig.network.verdict().state == ("connected" if name == "reconnect" else "disconnected")
+        assert (wire.link is not None) is (name == "reconnect")
+
+    story(tell, autoconnect=autoconnect, wire=wire)
+
+
 def test_a_connect_that_fails_says_why_and_is_tried_on() -> None:
     """The command ends with the first definite answer; the bridge goes on, as nobody is there."""
     wire = Wire()
@@ -398,6 +420,26 @@ def test_disconnect_holds_on_demand_too() -> None:
     story(tell, autoconnect="on_demand")
 
 
+def test_on_demand_a_connect_while_the_link_is_up_brings_up_no_other() -> None:
+    """Idle it is hung up, and stays down until there is something to send."""
+
+    async def tell(rig: Rig) -> None:
+        rig.pending = True
+        rig.network.wanted_now()
+        await rig.until(lambda: rig.network.up)
+        rig.pending = False
+        assert "10.0.0.2" in await rig.command("connect", None)
+        rig.wire.mono += IDLE + 1
+        rig.network._wake.set()
+        await rig.until(lambda: rig.network.downs == 1)
+        turns = rig.network.pulses()[0].progress
+        rig.network._wake.set()
+        await rig.until(lambda: rig.network.pulses()[0].progress > turns)
+        assert (rig.wire.attempts, rig.network.phase) == (1, Phase.DISCONNECTED)
+
+    story(tell, autoconnect="on_demand")
+
+
 def test_on_demand_tells_why_it_does_not_connect() -> None:
     """A call that fails is an error there too."""
     wire = Wire()
@@ -475,6 +517,50 @@ def test_an_order_that_takes_too_long_fails_and_leaves_the_link_wanted() -> None
         await rig.until(lambda: rig.network.up)
 
     story(tell)
+
+
+@pytest.mark.parametrize("command", ["radio_off", "reset"])
+def test_an_order_waits_for_its_turn_until_its_deadline(command: str) -> None:
+    """Then it is not given at all, and the one that is under way goes on."""
+
+    async def tell(rig: Rig) -> None:
+        await rig.until(lambda: rig.network.up)
+        rig.wire.deaf = True
+        first = asyncio.create_task(rig.command("reset", None))
+        await rig.until(lambda: rig.wire.orders)
+        with pytest.raises(DeadlinePassed):
+            await rig.command(command, None, 0.01)
+        assert (rig.wire.orders, first.done(), rig.network.radio) == (["reset"], False, True)
+        first.cancel()
+
+    story(tell)
+
+
+def test_an_order_that_was_begun_in_time_is_not_cut_off() -> None:
+    """Its deadline passes while the modem carries it out: nobody would know what it had done."""
+
+    async def tell(rig: Rig) -> None:
+        rig.wire.slow = 0.1
+        assert await rig.command("radio_off", None, 0.05) == "radio_off done"
+        assert not rig.network.radio
+
+    story(tell, autoconnect=False)
+
+
+@pytest.mark.parametrize("command", ["connect", "reconnect"])
+def test_waiting_for_a_link_ends_with_the_deadline(command: str) -> None:
+    """The link is wanted all the same, as after a timeout, and comes when it can."""
+    wire = Wire()
+    wire.hangs = True
+
+    async def tell(rig: Rig) -> None:
+        with pytest.raises(DeadlinePassed, match="tried on"):
+            await rig.command(command, None, 0.01)
+        wire.hangs = False
+        rig.network.hang_up()
+        await rig.until(lambda: rig.network.up)
+
+    story(tell, autoconnect=False, wire=wire)
 
 
 def test_a_link_that_breaks_before_it_is_heard_of_is_not_up() -> None:

@@ -6,9 +6,10 @@ from typing import Self
 
 from bridge.core.messages import CLOUD, Endpoint, Lane, Message, Now, Priority, Queued, Traffic
 from bridge.store.database import Database
-from bridge.store.files import open_store
-from bridge.store.outbox import Acceptance, Limits, Outbox
+from bridge.store.files import open_outbox
+from bridge.store.outbox import Acceptance, Limits
 from bridge.store.receipts import Receipt
+from bridge.store.reserve import Reserve
 
 NOON = 1_700_000_000.0
 DAY = 86400.0
@@ -46,8 +47,10 @@ class Box:
         self.open()
 
     def open(self) -> None:
-        self.database: Database = open_store(self.path)
-        self.outbox = Outbox(self.database, self.boot, self.clock, self.limits)
+        self.database: Database
+        self.database, self.outbox = open_outbox(
+            self.path, Reserve(self.path), self.boot, self.clock, self.limits
+        )
 
     def reopen(self, *, boot: str | None = None, clock: Clock | None = None) -> None:
         self.database.close()

@@ -15,6 +15,7 @@ from bridge.core.messages import (
     Reply,
     Traffic,
 )
+from bridge.store.claims import Claim
 from bridge.store.outbox import CHOSEN_FOR, Limits, Verdict
 from bridge.store.receipts import KEPT, Receipt, digest
 from tests.store.box import DAY, NOON, Box, message
@@ -292,6 +293,28 @@ def test_a_message_refused_for_lack_of_room_may_try_again(tmp_path: Path) -> Non
     assert box.put(message("7", chosen=True)).verdict is Verdict.REFUSED
     box.finish("1")
     assert box.put(message("7", chosen=True)).verdict is Verdict.STORED
+
+
+# -- claims ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reply", [None, Reply("me/reply", None), Reply("me/reply", b""), Reply("é", b"\0\xff")]
+)
+def test_a_claim_is_kept_until_it_is_dropped(box: Box, reply: Reply | None) -> None:
+    """Every field survives a restart, and so does its id, though no message has it."""
+    older = Claim("*?['é", True, Channel.NETWORK, NOON, reply)
+    newer = Claim("1", False, Channel.QUEUE, NOON + 1.5)
+    with box:
+        assert box.outbox.choose(older.id)
+        box.outbox.claims.add(newer)
+        box.outbox.claims.add(older)
+    box.reopen(boot="boot-2")
+    assert box.outbox.claims.left() == [older, newer]
+    with box:
+        assert not box.outbox.choose(older.id)
+        box.outbox.claims.drop(older)
+    assert box.outbox.claims.left() == [newer]
 
 
 # -- limits ----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from bridge.store.outbox import Verdict
 from bridge.store.reserve import DELETIONS, SIZE, Reserve
 from bridge.store.writer import CHECK_EVERY, Writer
 from tests.harness.small_disk import small_disk
-from tests.store.box import Box, message
+from tests.store.box import Box, Clock, message
 
 
 class Turns:
@@ -49,8 +49,8 @@ class Turns:
 class Rig:
     """A box with a writer on it."""
 
-    def __init__(self, path: Path, *, reserve: int = 4096) -> None:
-        self.box = Box(path)
+    def __init__(self, path: Path, *, reserve: int = 4096, clock: Clock | None = None) -> None:
+        self.box = Box(path, clock=clock)
         self.turns = Turns()
         self.told: list[bool] = []
         self.reserve = Reserve(path, reserve)
@@ -271,6 +271,46 @@ def test_a_message_that_does_not_fit_is_said_once(tmp_path: Path) -> None:
         assert (rig.told, done) == ([True, False], ["large"])
 
 
+def test_what_makes_room_goes_first_on_a_full_disk(rig: Rig) -> None:
+    """It has a transaction without the others, which may find no room before it is done."""
+    done: list[str] = []
+    limit_pages(rig, 40)
+    fill(rig, done)
+    rig.writer.settle(lambda: rig.box.outbox.report("r", b"x" * 2_000_000), lambda _: done.append("large"))
+    rig.turns.turn()
+    assert rig.writer.starved
+    rig.writer.settle(lambda: rig.box.outbox.reports_sent([1]), lambda _: done.append("frees"), frees=True)
+    rig.turns.turn()
+    assert (done[-1], rig.writer.starved) == ("frees", True)
+
+
+def test_what_comes_again_takes_the_place_of_what_waits(rig: Rig) -> None:
+    """It is stored once, and only who brought it last is told; what merely looks alike is stored as well."""
+    done: list[str] = []
+    limit_pages(rig, 40)
+    fill(rig, done)
+
+    def bring(told: str, *, again: bool) -> None:
+        rig.writer.grow(
+            lambda: rig.box.outbox.accept(message("same")),
+            lambda _: done.append(told),
+            key="key",
+            again=again,
+            replaced=lambda: done.append(f"not {told}"),
+        )
+
+    waiting = rig.writer.waiting
+    bring("first", again=False)
+    bring("second", again=True)
+    bring("third", again=True)
+    assert (done[-2:], rig.writer.waiting) == (["not first", "not second"], waiting + 1)
+    bring("alike", again=False)
+    limit_pages(rig, 10_000)
+    rig.turns.tick()
+    assert done[-2:] == ["third", "alike"]
+    assert rig.box.ids().count("same") == 2
+
+
 def test_no_room_has_a_name_of_ours(box: Box) -> None:
     """Outside the writer, too, a full disk is `StoreFull`."""
     from bridge.store.database import translate
@@ -284,7 +324,7 @@ def test_no_room_has_a_name_of_ours(box: Box) -> None:
 
 def test_a_full_disk_never_keeps_results_from_being_recorded(tmp_path: Path) -> None:
     """Whatever the sizes, and whoever takes the last room: what is sent is struck off, and makes room."""
-    command = [*small_disk(tmp_path), sys.executable, "-m", "tests.store.filling", str(tmp_path), "40"]
+    command = [*small_disk(tmp_path), sys.executable, "-m", "tests.store.filling", str(tmp_path), "25"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert ran.stdout == "done\n"
 
@@ -293,6 +333,8 @@ def test_the_file_may_grow_by_what_the_reserve_holds(tmp_path: Path) -> None:
     """What is beyond the reserve needs as much room twice, for the log and for the file."""
     reserve = Reserve(tmp_path / "outbox.db", 4_000_000)
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    assert not reserve.covers(free // 2 + 4096), "nothing is held"
+    assert reserve.hold()
     assert reserve.covers(0)
     assert reserve.covers(2_000_000)
     assert reserve.covers(free // 4)
