@@ -40,6 +40,14 @@ MARGIN = 30.0
 """Seconds that the unit may take beyond the call itself, to end a pppd before and after it."""
 
 
+def is_there(program: str, path: str = SYSTEM_PATH) -> bool:
+    """Whether ``program`` is in a folder of ``path``, for root to run.
+
+    `shutil.which` would ask whether we may run it ourselves: Debian's pppd is for root and the group dip.
+    """
+    return any((Path(folder) / program).exists() for folder in path.split(":"))
+
+
 class PppdUnit:
     """Starts and stops the unit; lives in the event loop's thread."""
 
@@ -80,7 +88,7 @@ class PppdUnit:
             return "systemd does not run here"
         if not any((folder / UNIT).exists() for folder in UNIT_FOLDERS):
             return f"{UNIT} is not installed: sudo make install"
-        if shutil.which("pppd", path=SYSTEM_PATH) is None:
+        if not is_there("pppd"):
             return "pppd is not installed: apt install ppp"
         return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.adapters.pppd_unit import PppdUnit
+from bridge.adapters.pppd_unit import PppdUnit, is_there
 from bridge.core.modem import Link
 from bridge.errors import LinkError, NotCalled, PortHeld
 from bridge.protocol.dial import Dial
@@ -260,6 +260,14 @@ def test_a_machine_without_systemctl_says_so(tmp_path: Path) -> None:
             await unit.pppd.connect(DIAL)
 
     run(tmp_path, story)
+
+
+def test_a_pppd_that_only_root_may_run_is_there(tmp_path: Path) -> None:
+    """The unit runs it, not we."""
+    path = f"{tmp_path / 'nowhere'}:{tmp_path}"
+    assert not is_there("pppd", path)
+    (tmp_path / "pppd").touch(mode=0o600)
+    assert is_there("pppd", path)
 
 
 def test_a_port_that_another_program_has_is_told_apart(tmp_path: Path) -> None:
