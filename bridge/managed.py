@@ -136,7 +136,7 @@ class ManagedModem:
             self._dialler(),
             self._usable_sockets,
             network.apn,
-            adopts=around.outbox.meta(CALLED_WITH) == called_with(settings),
+            adopts=around.outbox.meta(CALLED_WITH) in (None, called_with(settings)),
             on_cleared=partial(self._remember, CALLED_WITH, called_with(settings)),
         )
         self.network = Network(

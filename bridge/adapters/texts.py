@@ -236,6 +236,8 @@ class ModemInbox:
         self._searched: Port | None = None
         """Where the SIM's store was looked into, unasked."""
         self._store = ""
+        self._home = ""
+        """The store that this modem reads from unless it is told otherwise."""
         self.usage: tuple[int, int] | None = None
         """Texts in the store that is read from, and how many it takes, when last listed."""
 
@@ -254,24 +256,43 @@ class ModemInbox:
         port = self._port()
         if port is None or not port.is_open:
             raise ModemGone("no modem is ready")
-        self._listed = port
+        known, self._listed = port is self._listed, port
         await self._prepare(port)
         main = read_store((await port.command("AT+CPMS?")).lines)
-        self.usage = (main.used, main.total) if main else None
-        self._store = home = main.name if main else ""
+        self._store = main.name if main else ""
+        if not known:
+            self._home = self._store
+        elif self._store != self._home:  # an earlier look was broken off
+            await self._change_to(port, self._home)
+        home = self._home
+        if main is None or main.name == home:
+            self.usage = (main.used, main.total) if main else None
         found = await self._list(port)
+        others = self._named - {home}
         if port is not self._searched and home == "ME":
             # What came before this modem was told to keep texts itself, or belongs on a SIM (class 2), is
             # there, and no code will name it.
-            self._named.add("SM")
-        for store in sorted(self._named - {home}):
-            if await self._change_to(port, store):
-                found += await self._list(port)
+            others.add("SM")
+        for store in sorted(others):
+            found += await self._list_of(port, store)
         if self._store != home:
             await self._change_to(port, home)
-        if not any(store == "SM" for (store, _), _ in found):
-            self._named.discard("SM")  # empty: until it is named, or the modem starts anew
         self._searched = port
+        if any(store == "SM" for (store, _), _ in found):
+            self._named.add("SM")  # until it is empty
+        return found
+
+    async def _list_of(self, port: Port, store: str) -> Listing:
+        """Return what is in a store beside the usual one; that one's texts are read whatever it says."""
+        if not await self._change_to(port, store):
+            return []
+        try:
+            found = await self._list(port)
+        except AtRefused as exc:
+            log.info("the modem's store %s cannot be listed now: %s", store, exc.final)
+            return []
+        if not found and store == "SM":
+            self._named.discard(store)  # empty: until it is named, or the modem starts anew
         return found
 
     async def _prepare(self, port: Port) -> None:

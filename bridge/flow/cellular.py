@@ -98,7 +98,8 @@ class Cellular:
         """``sockets`` returns those of the modem that is started, if it has any.
 
         ``ppp_again`` is the seconds over sockets until PPP is tried again, the first time. ``adopts`` says
-        whether a link that an earlier run has left may be taken over; ``on_cleared`` is told when it is gone.
+        whether a link that an earlier run has left may be taken over; ``on_cleared`` is told when no other
+        stands any more.
         """
         self._keeper = keeper
         self._dialler = dialler
@@ -218,6 +219,7 @@ class Cellular:
                 return
             if not keeper.place.single or keeper.modem is not None:
                 self._cleared = True
+                self._on_cleared()
                 return
         elif self._dialler.unavailable():
             return  # what cannot dial here has left nothing

@@ -35,6 +35,9 @@ ALONE = 1 << DEVICE_BITS
 """Marks the account of the only device of its run; accounts without a mark are of older outboxes, in which
 they count the script's clouds."""
 
+SAME = 8
+"""Cloud objects of one device, or one host, that are kept in mind."""
+
 
 class Senders:
     """The clouds of a script that have one outbox; they come and go in any thread."""
@@ -44,7 +47,7 @@ class Senders:
         """Whoever came or sent last; speaks for what is nobody's own."""
         self._lock = threading.Lock()
         self._all: tuple[Sender, ...] = ()
-        """Of each device of the Hologram cloud the newest, and of each host of the script's own."""
+        """The newest last; of one device, or one host, no more than `SAME`."""
         self._devices: dict[int, Sender] = {}
         """Who has sent as which device: credentials may change."""
         self._hosts: dict[tuple[str, int], Sender] = {}
@@ -53,10 +56,15 @@ class Senders:
         """There were several devices at some time of this run."""
 
     def join(self, sender: Sender) -> None:
-        """``sender`` is there from now on; of those with one device, or one host, the newest counts."""
+        """``sender`` is there from now on; of those with one device, or one host, the newest counts.
+
+        The others stand in when that leaves.
+        """
         with self._lock:
-            others = (each for each in self._all if each is not sender and _key(each) != _key(sender))
-            self._all = (*others, sender)
+            others = [each for each in self._all if each is not sender]
+            same = [each for each in others if _key(each) == _key(sender)]
+            spare = same[: max(0, len(same) - SAME + 1)]  # of a script that never closes what it makes
+            self._all = (*(each for each in others if each not in spare), sender)
             self.last = sender
             self._several = self._several or len(self._known()) > 1
 
@@ -94,11 +102,11 @@ class Senders:
     def _at_host(self, host: str, port: int) -> Sender | None:
         found = self._hosts.get((host, port))
         if found is None:
-            found = next((each for each in self._all if _key(each) == (host, port)), self.last)
+            found = next((each for each in reversed(self._all) if _key(each) == (host, port)), self.last)
         return found
 
     def _known(self) -> dict[int, Sender]:
-        """Return the devices that are known by now."""
+        """Return the devices that are known by now, each with its newest sender."""
         found = ((_device(each), each) for each in self._all)
         return {device: each for device, each in found if device is not None}
 
@@ -136,18 +144,20 @@ class Ways:
         self._carrier = carrier
         self._timeout = timeout
         self._judge = judge
+        self._ready: dict[Endpoint, Sender] = {}
+        """Who is ready to send there: a script may close it in another thread before that is used."""
 
     def ready(self, endpoint: Endpoint) -> bool:
         """Whether the way there is not known to be closed."""
         sender = self._senders.behind(endpoint)
         if sender is None or not sender.network_up():
             return False
+        self._ready[endpoint] = sender
         return endpoint.channel is Channel.TCP or sender.access() is not None
 
     def line(self, endpoint: Endpoint) -> Line:
         """Return the way there."""
-        sender = self._senders.behind(endpoint)
-        assert sender is not None  # `ready` said so
+        sender = self._senders.behind(endpoint) or self._ready[endpoint]
         return Line(Turn(self._speaker(endpoint, sender), self._judge), sender.sockets() or self._carrier)
 
     def _speaker(self, endpoint: Endpoint, sender: Sender) -> Speaker:

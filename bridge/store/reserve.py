@@ -6,8 +6,8 @@ from pathlib import Path
 SIZE = 4 * 1024 * 1024
 """Bytes held back: the size to which the log is kept, which deletions go through."""
 
-DELETIONS = 1024 * 1024
-"""Bytes of the reserve that stay for deletions when the file has grown into the rest."""
+DELETIONS = SIZE // 4
+"""Bytes of such a reserve that stay for deletions when the file has grown into the rest."""
 
 
 class Reserve:
@@ -15,7 +15,10 @@ class Reserve:
 
     def __init__(self, store: Path, size: int = SIZE) -> None:
         self._path = store.with_name(store.name + ".reserve")
-        self._size = size
+        self.size = size
+        """Bytes that are held back."""
+        self.deletions = size * DELETIONS // SIZE
+        """Bytes of these that stay for deletions."""
 
     def hold(self, ahead: int = 0) -> bool:
         """Take the space if enough stays free for messages; return whether it is held.
@@ -26,15 +29,15 @@ class Reserve:
         """
         if self.held:
             return True
-        if self.free() < self._size + max(self._size, 2 * (ahead + DELETIONS)):
+        if self.free() < self.size + max(self.size, 2 * (ahead + self.deletions)):
             return False
-        return self._take(self._size)
+        return self._take(self.size)
 
     def take(self) -> None:
         """Take as much as is free, for the next start: the log, which gave it back, has to be made anew."""
         if not self.held:
             self.release()
-            self._take(min(self._size, self.free()))
+            self._take(min(self.size, self.free()))
 
     def _take(self, size: int) -> bool:
         try:
@@ -50,14 +53,14 @@ class Reserve:
 
         What is beyond the reserve has to be free, twice: it goes into the log, and from there into the file.
         """
-        if growth <= self._size - DELETIONS and self.held:
+        if growth <= self.size - self.deletions and self.held:
             return True
         return self.free() >= 2 * growth
 
     @property
     def held(self) -> bool:
         """Whether all of the space is held."""
-        return self._path.exists() and self._path.stat().st_size >= self._size
+        return self._path.exists() and self._path.stat().st_size >= self.size
 
     def release(self) -> None:
         """Give the space to the database."""

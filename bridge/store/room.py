@@ -13,22 +13,22 @@ from functools import partial
 
 from bridge.errors import StoreFull
 from bridge.store.database import Database, translate
-from bridge.store.reserve import DELETIONS, SIZE, Reserve
+from bridge.store.reserve import SIZE, Reserve
 
-ASIDE = 768 * 1024
-"""Bytes of free pages that the file gets out of the reserve, and keeps: some 2000 results."""
+ASIDE = 768 * 1024 / SIZE
+"""Free pages that the file gets out of the reserve, and keeps: some 2000 results.
 
-MARGIN = 128 * 1024
-"""Bytes of these that are left to what makes room."""
+A part of the reserve, like all that follows: less where less is at stake.
+"""
 
-TIGHT = 384 * 1024
-"""Bytes below which reports should go out before more is sent: what is under way needs the others."""
+MARGIN = 128 * 1024 / SIZE
+"""What of these is left to what makes room."""
 
-LOG = SIZE - DELETIONS
-"""Bytes that the log gets out of the reserve, and keeps."""
+TIGHT = 384 * 1024 / SIZE
+"""Below this reports should go out before more is sent: what is under way needs the others."""
 
-STEP = 64 * 1024
-"""Bytes of free pages for which the file is not written anew."""
+STEP = 64 * 1024 / SIZE
+"""Free pages for which the file is not written anew."""
 
 
 class Room:
@@ -38,6 +38,9 @@ class Room:
         self._database = database
         self._reserve = reserve
         self._used = 0
+        self._aside, self._margin, self._tight, self._step = (
+            int(part * reserve.size) for part in (ASIDE, MARGIN, TIGHT, STEP)
+        )
 
     def hold(self, ahead: int = 0) -> bool:
         """Hold the reserve, if there is room for it and for a message of ``ahead`` bytes."""
@@ -57,19 +60,19 @@ class Room:
         if left < 0:
             return False
         shrinks = self._database.used() <= self._used
-        return frees or shrinks or left + self._database.spare() >= MARGIN
+        return frees or shrinks or left + self._database.spare() >= self._margin
 
     @property
     def tight(self) -> bool:
         """Whether little is left for results on a full disk."""
-        return self._left() + self._database.spare() < TIGHT
+        return self._left() + self._database.spare() < self._tight
 
     def spend(self) -> None:
         """Release the reserve and use at once what it gives back."""
         self._reserve.release()
         self.copy_log()
         self._set_aside()
-        self._database.extend_log(LOG)
+        self._database.extend_log(self._reserve.size - self._reserve.deletions)
 
     def copy_log(self) -> bool:
         """Copy the log, for a transaction to write where it was; return whether there was room for that."""
@@ -78,14 +81,14 @@ class Room:
     def give_back(self) -> None:
         """Return deleted pages to the file system, but for those that results need."""
         # Where the log has no room in the file it has when the file is smaller.
-        _done(partial(self._database.give_back, ASIDE if self.copy_log() else 0))
+        _done(partial(self._database.give_back, self._aside if self.copy_log() else 0))
         self._set_aside()
 
     def _set_aside(self) -> None:
         """Have free pages in the file, as many as there is room for: what it has no others can take."""
         spare = self._database.spare()
-        missing = ASIDE - spare
-        while missing >= STEP:
+        missing = self._aside - spare
+        while missing >= self._step:
             size = spare + missing
             if _done(partial(self._database.set_aside, size, partial(self._has_room, size))):
                 return
@@ -93,7 +96,7 @@ class Room:
 
     def _has_room(self, size: int) -> bool:
         """Whether ``size`` bytes can go into the log, and from there into the file."""
-        return self._left() >= max(0, size + STEP - self._database.log_size())
+        return self._left() >= max(0, size + self._step - self._database.log_size())
 
     def _left(self) -> int:
         """Return the bytes that are free when the log is copied."""

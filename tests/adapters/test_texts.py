@@ -38,6 +38,7 @@ class Modem:
         self.pdus: deque[str | None] = deque()
         """Answers to what comes after a prompt; an accepting one where there is none."""
         self.stores: dict[str, dict[int, tuple[int, str, int | None]]] = {"ME": {}}
+        self.busy: set[str] = set()
         """Of each store: state, PDU and a length that is said in place of the right one."""
         self.store = "ME"
         self.size = 25
@@ -102,6 +103,8 @@ class Modem:
             if argument.strip('"') not in self.stores:
                 return "+CMS ERROR: 302"
             self.store = argument.strip('"')
+        elif name == "AT+CMGL" and self.store in self.busy:
+            return "+CMS ERROR: 314"  # SIM busy [3GPP TS 27.005, 3.2.5]
         elif name == "AT+CMGL":
             lines = [
                 line for index in here for line in (self._head(f"+CMGL: {index}", index), here[index][1])
@@ -395,6 +398,24 @@ def test_texts_on_the_sim_are_found_at_each_start_of_a_modem() -> None:
             assert await inbox.list() == []
         assert modem.store == "ME"
         assert modem.said.count('AT+CPMS="SM"') == 4  # three lists, and to delete
+
+    on_air(scenario)
+
+
+def test_a_sim_that_is_busy_keeps_no_other_texts_from_being_read() -> None:
+    """Its store is refused just when the modem has started; the usual one is read, and stays that."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.stores["SM"] = {}
+        modem.put(PDU)
+        inbox = ModemInbox(lambda: port)
+        modem.busy.add("SM")
+        for _ in range(2):
+            assert [slot for slot, _ in await inbox.list()] == [("ME", 1)]
+            assert modem.store == "ME"
+        modem.store = "SM"  # as where a look at it was broken off
+        assert [slot for slot, _ in await inbox.list()] == [("ME", 1)]
+        assert modem.store == "ME"
 
     on_air(scenario)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.sdk import HologramCloud
-from tests.harness import eventually
+from tests.harness import Cloud, Keeper, eventually
 from tests.sdk.conftest import Make
 from tests.sdk.scripts import Scripts
 from tests.sdk.test_sends import Peer
@@ -49,6 +49,26 @@ def test_the_next_run_sends_as_the_right_device(scripts: Scripts, sim: Running) 
     scripts.cloud(sim.cloud.port)
     scripts.start(scripts.write(BEGINNING + both + STAY))
     only(sim, b"reading of B", "1d3g")
+
+
+def test_one_that_is_closed_leaves_its_device_to_the_other(
+    scripts: Scripts, keeper: Keeper, tmp_path: Path
+) -> None:
+    """A helper that makes a cloud object of its own, and closes it, takes nothing from the one that stays."""
+    script = """
+a = device(devicekey='abcd1234')
+kept(a.sendMessage('kept'))
+b = device(devicekey='abcd1234')
+kept(b.sendMessage('also kept'))
+b.close()
+"""
+    cloud = Cloud(keeper, tmp_path / "cloud")
+    scripts.cloud(cloud.port)
+    running = scripts.start(scripts.write(BEGINNING + script + STAY))
+    eventually(lambda: "ready" in running.said(), 30, what="both are kept, and one is closed")
+    cloud.start()
+    eventually(lambda: len(cloud.accepted) == 2, 30, what="both have come")
+    assert {each.payload for each in cloud.accepted} == {b"kept", b"also kept"}
 
 
 def test_one_of_several_never_sends_as_another(scripts: Scripts, sim: Running) -> None:
