@@ -6,6 +6,7 @@ The link is a unit of a stand-in for systemctl, the modem a simulated one, and a
 import asyncio
 import contextlib
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -147,6 +148,19 @@ def test_a_link_of_the_same_settings_is_taken_over_and_another_is_made_anew(
         assert await box.connected(ppp_user="me", ppp_password="secret") == (3, 2)
         assert await box.connected(ppp_user="me", ppp_password="another") == (4, 3)
         assert await box.connected(ppp_user="me", ppp_password="another", poll=5) == (4, 3)
+
+    run(story)
+
+
+def test_an_outbox_that_knows_of_no_call_gives_no_reason_to_hang_up(run: Callable[[Story], None]) -> None:
+    """That of an earlier version: whoever upgrades may have come in over this link."""
+
+    async def story(box: Box) -> None:
+        assert await box.connected() == (1, 0)
+        with contextlib.closing(sqlite3.connect(box.folder / "outbox.db")) as outbox, outbox:
+            assert outbox.execute("DELETE FROM meta WHERE key = ?", (CALLED_WITH,)).rowcount == 1
+        assert await box.connected() == (1, 0)
+        assert await box.connected(scope="hologram") == (2, 1)
 
     run(story)
 
