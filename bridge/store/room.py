@@ -39,7 +39,7 @@ class Room:
         self._reserve = reserve
         self._used = 0
         self._aside, self._margin, self._tight, self._step = (
-            int(part * reserve.size) for part in (ASIDE, MARGIN, TIGHT, STEP)
+            int(part * min(reserve.size, SIZE)) for part in (ASIDE, MARGIN, TIGHT, STEP)
         )
 
     def hold(self, ahead: int = 0) -> bool:

@@ -128,10 +128,10 @@ def _repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
     cloud.keeps = True
     cloud.event.subscribe("message.sent", lambda: print("A message has been sent", flush=True))
     job = Periodic()
-    job.start(args.repeat, lambda: _send_again(args, cloud))
     until = math.inf if args.duration in (None, -1) else time.monotonic() + args.duration
     pause = threading.Event()
     try:
+        job.start(args.repeat, lambda: _send_again(args, cloud))
         while job.running and time.monotonic() < until:
             pause.wait(0.1)
         refused = not job.running
