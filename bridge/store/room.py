@@ -13,7 +13,7 @@ from functools import partial
 
 from bridge.errors import StoreFull
 from bridge.store.database import Database, translate
-from bridge.store.reserve import SIZE, Reserve
+from bridge.store.reserve import DELETIONS, SIZE, Reserve
 
 ASIDE = 768 * 1024 / SIZE
 """Free pages that the file gets out of the reserve, and keeps: some 2000 results.
@@ -30,6 +30,9 @@ TIGHT = 384 * 1024 / SIZE
 STEP = 64 * 1024 / SIZE
 """Free pages for which the file is not written anew."""
 
+LOG = 1 - DELETIONS / SIZE
+"""What the log gets out of the reserve, and keeps."""
+
 
 class Room:
     """Judges the transactions of one store, and makes room on a full disk."""
@@ -38,8 +41,8 @@ class Room:
         self._database = database
         self._reserve = reserve
         self._used = 0
-        self._aside, self._margin, self._tight, self._step = (
-            int(part * min(reserve.size, SIZE)) for part in (ASIDE, MARGIN, TIGHT, STEP)
+        self._aside, self._margin, self._tight, self._step, self._log = (
+            int(part * min(reserve.size, SIZE)) for part in (ASIDE, MARGIN, TIGHT, STEP, LOG)
         )
 
     def hold(self, ahead: int = 0) -> bool:
@@ -72,7 +75,7 @@ class Room:
         self._reserve.release()
         self.copy_log()
         self._set_aside()
-        self._database.extend_log(self._reserve.size - self._reserve.deletions)
+        self._database.extend_log(self._log)
 
     def copy_log(self) -> bool:
         """Copy the log, for a transaction to write where it was; return whether there was room for that."""
