@@ -50,7 +50,7 @@ class Room:
         return self._reserve.hold(ahead)
 
     def begin(self) -> None:
-        """A transaction has begun."""
+        """A transaction has begun that `fits_full` will judge."""
         self._used = self._database.used()
 
     def fits(self) -> bool:

@@ -235,7 +235,8 @@ class Writer:
         self._committing = True
         try:
             self._database.begin()
-            self._room.begin()
+            if self.full:
+                self._room.begin()
             batch.values.extend(pending.operation() for pending in (*batch.settling, *batch.growing.values()))
             self._volatile.flush()
             if not (self._room.fits_full(frees=batch.frees) if self.full else self._room.fits()):
