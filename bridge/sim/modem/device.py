@@ -12,6 +12,7 @@ from bridge.sim.modem.call import Dialer
 from bridge.sim.modem.events import Events
 from bridge.sim.modem.faults import Fault
 from bridge.sim.modem.interpreter import Interpreter
+from bridge.sim.modem.location import location_of
 from bridge.sim.modem.net import Places
 from bridge.sim.modem.profiles import ICCID, IMSI, Profile
 from bridge.sim.modem.pty import PtyPort, Watch
@@ -137,12 +138,14 @@ class SimModem:
         )
         sends = faults.Sends()
         self.sockets = self._make_sockets(profile, options.places, sends)
+        self.location = location_of(profile, self._loop, self.code)
         self.trouble = Trouble(profile, self, self.sim, self.radio, self.dialer, sends)
         self.basic.echo_again = self.trouble.echo_was_turned_off
         self.sim.on_change = self.radio.search
         self.radio.on_lost = self._context_lost
         self.radio.on_registered = lambda: self.later("deliver", 0.1, self.texts.deliver)
-        for family in (self.basic, self.sim, self.radio, self.texts, self.dialer, self.sockets):
+        families = self.basic, self.sim, self.radio, self.texts, self.dialer, self.sockets, self.location
+        for family in families:
             if family is not None:
                 self.interpreter.add(family.handlers())
 
@@ -233,6 +236,8 @@ class SimModem:
         self.texts.reset()
         if self.sockets is not None:
             self.sockets.reset()
+        if self.location is not None:
+            self.location.reset()
         self._listening.clear()
         self.sim.stop()
         self.radio.stop()

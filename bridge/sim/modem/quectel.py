@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bridge.sim.modem.faults import Sends
@@ -10,7 +9,7 @@ from bridge.sim.modem.interpreter import Call, Handler
 from bridge.sim.modem.line import Kind
 from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
 from bridge.sim.modem.radio import ADDRESS, Radio
-from bridge.sim.modem.results import OK, Refused, Reply, cme, told
+from bridge.sim.modem.results import OK, Refused, Reply, told
 
 _LAST: Final = 11
 """Connections have the numbers 0 to 11; what comes in gets them from the top."""
@@ -88,7 +87,6 @@ class QuectelSockets:
         self._contexts: set[int] = set()
         self._sockets: dict[int, _Socket] = {}
         self._error = _OK
-        self._gnss_from: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life --------------------------------------------------------------------------------------------
@@ -97,7 +95,6 @@ class QuectelSockets:
         """Forget everything; peers see resets."""
         self._drop_all()
         self._contexts.clear()
-        self._gnss_from = None
 
     def lost(self) -> None:
         """Lose the packet context: the network took it, or was left."""
@@ -137,9 +134,6 @@ class QuectelSockets:
             "+QIRD": self._read,
             "+QIGETERROR": lambda _: told(f'+QIGETERROR: {self._error},"{_WORDS[self._error]}"'),
             "+QIDNSGIP": self._resolve,
-            "+QGPS": self._gnss,
-            "+QGPSEND": self._gnss_end,
-            "+QGPSLOC": self._locate,
             "+QNWINFO": lambda _: told('+QNWINFO: "FDD LTE","00101","LTE BAND 3",1300'),
         }
 
@@ -384,30 +378,3 @@ class QuectelSockets:
             return Reply(then=lambda: self._code(f'+QIURC: "dnsgip",{_DNS}'))
         # Two codes, one after the other: how many addresses there are, and each of them.
         return Reply(then=lambda: self._code(f'+QIURC: "dnsgip",0,1,600\r\n\r\n+QIURC: "dnsgip","{found}"'))
-
-    # -- location ----------------------------------------------------------------------------------------
-
-    def _gnss(self, call: Call) -> Reply:
-        if call.command.kind is Kind.READ:
-            return told(f"+QGPS: {int(self._gnss_from is not None)}")
-        if self._gnss_from is not None:
-            raise cme(504)
-        self._gnss_from = self._loop.time() + 0.5
-        return OK
-
-    def _gnss_end(self, call: Call) -> Reply:
-        del call
-        if self._gnss_from is None:
-            raise cme(505)
-        self._gnss_from = None
-        return OK
-
-    def _locate(self, call: Call) -> Reply:
-        if self._gnss_from is None:
-            raise cme(505)
-        if self._loop.time() < self._gnss_from:
-            raise cme(516)
-        now = datetime.now(UTC)
-        form = call.command.number(0, 0)
-        place = {0: "4152.6985N,08738.1550W", 1: "4152.6985,N,08738.1550,W"}.get(form, "41.87831,-87.63592")
-        return told(f"+QGPSLOC: {now:%H%M%S}.0,{place},1.1,182.4,3,0.00,0.0,0.0,{now:%d%m%y},07")

@@ -5,12 +5,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bridge.sim.modem.faults import Sends
 from bridge.sim.modem.interpreter import Call, Handler
-from bridge.sim.modem.line import Kind
 from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
 from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.radio import ADDRESS, Radio
@@ -149,8 +147,6 @@ class UbloxSockets:
         }
         if self._own_context:
             table |= {"+UPSD": lambda _: OK, "+UPSDA": self._activate, "+UPSND": self._context_status}
-        if self._profile.location:
-            table["+ULOC"] = self._locate
         return table
 
     # -- packet context ----------------------------------------------------------------------------------
@@ -403,13 +399,3 @@ class UbloxSockets:
             return told(f'+UDNSRN: "{self._places.resolve(call.command.text_at(1))}"')
         except Unreachable:
             raise cme(3) from None
-
-    def _locate(self, call: Call) -> Reply:
-        if call.command.kind is not Kind.SET:
-            return OK
-        now = datetime.now(UTC)
-        fix = f"+UULOC: {now:%d/%m/%Y},{now:%H:%M:%S}.000,41.8783090,-87.6359170,186,32"
-        return Reply(then=lambda: self._say_later(fix))
-
-    def _say_later(self, text: str) -> None:
-        self._loop.call_later(0.3, self._code, text)
