@@ -12,6 +12,7 @@
     │   ├── ModemGone    its port is not there, or broke
     │   ├── ModemSilent  it did not answer in time
     │   ├── AtRefused    it answered with an error: ``final`` is its line, ``code`` the number in it
+    │   ├── AtOutOfStep  it answered with a success that may be another command's
     │   └── BadPdu       it handed over a text message that cannot be read
     ├── LinkError        pppd's or Wi-Fi's: the connection did not come up
     │   └── NotCalled    something on this machine keeps us from calling
@@ -95,6 +96,14 @@ class AtRefused(ModemError):
         self.final = final
         self.kind = kind
         self.code = code
+
+
+class AtOutOfStep(ModemError):
+    """A success that cannot be the command's own, or lacks what proves it; ``final`` is its line."""
+
+    def __init__(self, text: str, final: str) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 class BadPdu(ModemError):

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from bridge.adapters.at_tty import Tty
-from bridge.errors import ModemError, ModemGone, ModemSilent
+from bridge.errors import AtOutOfStep, ModemError, ModemGone, ModemSilent
 from bridge.protocol.at import (
     Answer,
     Engine,
@@ -29,7 +29,8 @@ from bridge.protocol.at import (
     Urc,
 )
 from bridge.protocol.at_resync import ESC, Resync, State
-from bridge.protocol.at_rules import refusal
+from bridge.protocol.at_rules import name_of, refusal
+from bridge.protocol.modem import RESTARTED
 
 __all__ = ["Answer", "AtPort", "Urc"]
 
@@ -51,13 +52,16 @@ RESYNC_TIMEOUT = 10.0
 class _Flight:
     """A command on its way."""
 
-    __slots__ = ("data", "future", "lines", "prompt", "prompted", "request", "shown", "timeout", "timer")
+    __slots__ = (
+        *("data", "future", "lines", "prompt", "prompted", "proof", "request", "shown", "timeout", "timer"),
+    )
 
     def __init__(
         self,
         request: Request,
         shown: str,
         prompt: bytes | None,
+        proof: str,
         timeout: float,
         future: "asyncio.Future[Answer]",
     ) -> None:
@@ -65,11 +69,22 @@ class _Flight:
         self.shown = shown
         self.prompt = prompt
         self.prompted = False
+        self.proof = proof
         self.timeout = timeout
         self.future = future
         self.timer: asyncio.TimerHandle | None = None
         self.lines: list[str] = []
         self.data = b""
+
+    @property
+    def unasked(self) -> bool:
+        """Whether a prompt is still to come."""
+        return self.prompt is not None and not self.prompted
+
+    @property
+    def proven(self) -> bool:
+        """Whether its information has the line without which a success is none."""
+        return not self.proof or any(name_of(line) == self.proof for line in self.lines)
 
     @property
     def secret(self) -> bool:
@@ -149,14 +164,16 @@ class AtPort:
         timeout: float = 10.0,
         finals: tuple[str, ...] = ("OK",),
         prompt: bytes | None = None,
+        proof: str = "",
         shown: str | None = None,
     ) -> Answer:
         """Give the command ``text``, without its end, and return its answer.
 
         Commands queue up; ``timeout`` is seconds from the command's turn on. ``finals`` are the results that
-        are success; ``prompt`` is written as it is after the prompt; ``shown`` stands for ``text`` in traces
-        and errors where it holds a secret. Raises AtRefused, ModemSilent, ModemGone; ModemError where
-        ``text`` is no line of ASCII.
+        are success; ``prompt`` is written as it is after the prompt; ``proof`` is the name of the information
+        line that a success has by its standard, as ``+CMGS``; ``shown`` stands for ``text`` in traces and
+        errors where it holds a secret. Raises AtRefused, AtOutOfStep, ModemSilent, ModemGone; ModemError
+        where ``text`` is no line of ASCII.
         """
         if not (text.isascii() and text.isprintable()):
             raise ModemError(f"an AT command is one line of printable ASCII, not {(shown or text)!r}")
@@ -164,7 +181,7 @@ class AtPort:
             raise ModemGone(f"{self._tty.path or 'the port'} is not open")
         payload = "" if prompt is None else prompt.decode("latin-1").strip("\x1a\r\n ")
         request = Request(text, finals, prompt is not None, payload)
-        flight = _Flight(request, shown or text, prompt, timeout, self._loop.create_future())
+        flight = _Flight(request, shown or text, prompt, proof, timeout, self._loop.create_future())
         self._queue.append(flight)
         self._next()
         try:
@@ -278,6 +295,7 @@ class AtPort:
             self._trace(event)
             if isinstance(event, Urc):
                 self._loop.call_soon(self._tell, event, self._tty.generation)
+                self._hear_restart(event.line)
             elif self._resync is not None:
                 self._resync.hear(event)
             else:
@@ -285,6 +303,13 @@ class AtPort:
         if self._resync is not None and any(isinstance(event, Stale | Final | Prompt) for event in events):
             self._tty.write(self._resync.act())
             self._resynced()
+
+    def _hear_restart(self, line: str) -> None:
+        """End a command whose answer a modem forgot that started anew."""
+        flight = self._flight
+        if flight is not None and flight.prompted and line.strip().upper() in RESTARTED:
+            self._give_up()
+            _settle(flight, ModemSilent(f"the modem started anew before it answered {flight.shown}"))
 
     def _hear_answer(self, event: Event) -> None:
         flight = self._flight
@@ -298,13 +323,34 @@ class AtPort:
                 flight.data += data
             case Final(line=line, ok=ok) if flight is not None:
                 self._flight = None
-                answer = Answer(tuple(flight.lines), line, flight.data)
-                _settle(flight, answer if ok else refusal(flight.shown, line))
+                _settle(flight, self._result(flight, line, ok=ok))
                 self._loop.call_soon(self._next)
+
+    def _result(self, flight: _Flight, line: str, *, ok: bool) -> Answer | ModemError:
+        """Return what the final ``line`` of a command means.
+
+        What comes in the place of a prompt, and an error after one, may be another command's, and a success
+        without what proves it is: the next command begins with a resynchronisation then. ``+CMS ERROR`` is of
+        texts alone [3GPP TS 27.005, section 3.2.5].
+        """
+        refused = None if ok else refusal(flight.shown, line)
+        foreign = flight.prompted and refused is not None and refused.kind != "CMS"
+        if flight.unasked or foreign or (ok and not flight.proven):
+            self._engine.doubt(flight.request, prompt=flight.unasked)
+        if refused is not None:
+            return refused
+        if flight.unasked:
+            return AtOutOfStep(
+                f"the modem answered {flight.shown} with {line} in the place of a prompt", line
+            )
+        if not flight.proven:
+            return AtOutOfStep(f"the modem answered {flight.shown} with {line} without {flight.proof}", line)
+        return Answer(tuple(flight.lines), line, flight.data)
 
     def _answer_prompt(self, flight: _Flight) -> None:
         if flight is self._flight:
             flight.prompted = True
+            flight.lines.clear()  # what came before is nothing that it says to what follows
             self._tty.write(flight.prompt or b"")
 
     def _tell(self, urc: Urc, generation: int) -> None:

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Traffic
-from bridge.errors import AtRefused, ModemError, ModemGone
-from bridge.protocol.sms.errors import Blame, judge
+from bridge.errors import AtOutOfStep, AtRefused, ModemError, ModemGone
+from bridge.protocol.sms.errors import MODEM_CODES, Blame, judge
 from bridge.protocol.sms.listing import Entry, read_list, read_one, read_reference, read_store
 from bridge.protocol.sms.submit import Pdu, submit
 
@@ -59,8 +59,10 @@ class Port(Protocol):
     def is_open(self) -> bool:
         """Whether commands can be given."""
 
-    async def command(self, text: str, *, timeout: float = 10.0, prompt: bytes | None = None) -> Answered:
-        """Give a command; raises `ModemError`."""
+    async def command(
+        self, text: str, *, timeout: float = 10.0, prompt: bytes | None = None, proof: str = ""
+    ) -> Answered:
+        """Give a command; ``proof`` names what a success has with it. Raises `ModemError`."""
 
 
 class TextCarrier:
@@ -132,42 +134,36 @@ class TextCarrier:
         return await self._send_parts(port, job, pdus)
 
     async def _send_parts(self, port: Port, job: Job, pdus: list[Pdu]) -> Outcome:
-        taken: list[int | None] = []
+        taken: list[int] = []
         for pdu in pdus:
-            problem = await self._send_part(port, job, pdu, tries=PART_TRIES if taken else 1)
-            if isinstance(problem, _Refusal):
-                return _broken_off(taken, len(pdus), problem)
-            taken.append(problem.reference)
-        references = " ".join("?" if each is None else str(each) for each in taken)
-        return _outcome(written=True, complete=True, answer=references)
+            result = await self._send_part(port, job, pdu, tries=PART_TRIES if taken else 1)
+            if isinstance(result, _Refusal):
+                return _broken_off(len(taken), len(pdus), result)
+            taken.append(result)
+        return _outcome(written=True, complete=True, answer=" ".join(map(str, taken)))
 
-    async def _send_part(self, port: Port, job: Job, pdu: Pdu, *, tries: int) -> "_Taken | _Refusal":
-        """Send a part; one that was refused for the moment is tried again if others have gone out before."""
+    async def _send_part(self, port: Port, job: Job, pdu: Pdu, *, tries: int) -> "int | _Refusal":
+        """Send a part and return its reference.
+
+        One that was refused for the moment is tried again if others have gone out before.
+        """
         command, prompt = f"AT+CMGS={pdu.length}", pdu.hex.encode() + b"\x1a"
         while port.is_open:
             tries -= 1
             try:
-                answer = await port.command(command, timeout=job.silence, prompt=prompt)
-            except AtRefused as exc:
-                judgement = judge(exc.final)
-                if not tries or judgement.blame in (Blame.MESSAGE, Blame.NOBODY_KNOWS):
-                    doubt = exc.prompted and judgement.blame is Blame.NOBODY_KNOWS
-                    return _Refusal(exc.final, judgement.text, may_be_out=doubt)
-                await asyncio.sleep(self._try_pause)
-            except ModemError as exc:  # silence, or the port broke
-                return _Refusal("", str(exc), may_be_out=exc.prompted)
-            else:
+                answer = await port.command(command, timeout=job.silence, prompt=prompt, proof="+CMGS")
                 reference = read_reference(answer.lines)
+            except ModemError as exc:
+                refusal = _refusal(exc)
+            else:
                 if reference is not None:
                     self._on_reference(job, reference)
-                return _Taken(reference)
+                    return reference
+                refusal = _Refusal("", "the modem's answer to the text has no reference", may_be_out=True)
+            if not tries or not refusal.passing:
+                return refusal
+            await asyncio.sleep(self._try_pause)
         return _Refusal("", "the modem went away", may_be_out=False)
-
-
-class _Taken(NamedTuple):
-    """The network took a part."""
-
-    reference: int | None
 
 
 class _Refusal(NamedTuple):
@@ -176,6 +172,25 @@ class _Refusal(NamedTuple):
     final: str
     text: str
     may_be_out: bool
+    passing: bool = False
+    """It has not gone out, and may be tried again at once."""
+
+
+def _refusal(error: ModemError) -> _Refusal:
+    """Read why a part was not taken: by a word of the modem's, by silence, or as the port broke.
+
+    Before the prompt nothing can have gone out, and what the network says (below 300) is about another text.
+    """
+    if not isinstance(error, AtRefused):
+        passing = isinstance(error, AtOutOfStep) and not error.prompted
+        return _Refusal("", str(error), error.prompted, passing)
+    judgement = judge(error.final)
+    if not error.prompted and judgement.code is not None and judgement.code < MODEM_CODES:
+        text = f"in the place of a prompt the modem gave another text's answer, {judgement.text}"
+        return _Refusal("", text, may_be_out=False, passing=True)
+    doubt = error.prompted and judgement.blame is Blame.NOBODY_KNOWS
+    passing = not doubt and judgement.blame is not Blame.MESSAGE
+    return _Refusal(error.final, judgement.text, doubt, passing)
 
 
 async def _prepare(port: Port, parts: int) -> None:
@@ -190,10 +205,10 @@ async def _prepare(port: Port, parts: int) -> None:
             await port.command("AT+CMMS=2")
 
 
-def _broken_off(taken: list[int | None], total: int, refusal: _Refusal) -> Outcome:
+def _broken_off(taken: int, total: int, refusal: _Refusal) -> Outcome:
     if not taken:
         return _outcome(written=refusal.may_be_out, answer=refusal.final, error=refusal.text, connected=True)
-    text = f"the network took {len(taken)} of {total} parts, and then: {refusal.text}"
+    text = f"the network took {taken} of {total} parts, and then: {refusal.text}"
     return _outcome(written=True, answer=refusal.final, error=text)
 
 

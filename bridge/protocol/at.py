@@ -14,13 +14,17 @@ Every command gets exactly one final result. One that was abandoned still owes i
 while any is owed is `Stale` and counted, and information of the abandoned is dropped, so that a late answer
 is never taken for the next command's. `bridge.protocol.at_resync` finds the way back from there.
 
+A final may also be another's: a USSD session is answered OK at once and may end by an error of its own
+later [3GPP TS 27.007, section 7.15]. The owner says so by `Engine.doubt` where it can tell. Where it cannot,
+information of the last command shows it that comes after the final: the command's own is still to come.
+
 Whatever comes, memory is bounded by `MAX_LINE`, `MAX_PAYLOAD` and `MAX_ANSWER`.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bridge.protocol.at_rules import TWO_LINES, Kind, Request, classify, name_of
+from bridge.protocol.at_rules import TWO_LINES, Kind, Request, classify, is_code, is_unfinished, name_of
 
 __all__ = ["Answer", "Engine", "Event", "Final", "Information", "Noise", "Prompt", "Request", "Stale", "Urc"]
 
@@ -70,7 +74,8 @@ class Stale(NamedTuple):
 class Urc(NamedTuple):
     """An unsolicited result code.
 
-    ``data`` is the raw bytes after it, or, for ``+CMT``, ``+CDS`` and ``+CBM``, the line after it.
+    ``data`` is the raw bytes after it, or, for ``+CMT``, ``+CDS`` and ``+CBM``, the line after it. The text
+    of ``+CUSD`` may have line ends in its quotes: ``line`` has them too.
     """
 
     line: str
@@ -112,6 +117,8 @@ class Engine:
         self._seen = False
         self._prompted = False
         self._room = MAX_ANSWER
+        self._last: Request | None = None
+        """The command before, if it ended without any information."""
 
     # -- what the owner says -----------------------------------------------------------------------------
 
@@ -129,10 +136,16 @@ class Engine:
             self._request = None
             self._owed += 1
 
+    def doubt(self, request: Request, *, prompt: bool) -> None:
+        """Believe that the final of ``request`` was another's: its own is owed, its ``prompt`` too or not."""
+        self._abandoned = request
+        self._prompt_owed |= prompt
+        self._owed += 1
+
     def settle(self) -> None:
         """Believe that nothing is owed any more."""
         self._owed = 0
-        self._abandoned = None
+        self._abandoned = self._last = None
         self._prompt_owed = False
 
     @property
@@ -208,7 +221,11 @@ class Engine:
 
     def _look_for_prompt(self, events: list[Event]) -> None:
         """Find a prompt at the start of the line."""
-        if self._prompted or not (self._prompt_owed or (self._request and self._request.prompt)):
+        if (
+            self._prompted
+            or self._head is not None
+            or not (self._prompt_owed or (self._request and self._request.prompt))
+        ):
             return
         begun = self._buffer.lstrip()
         if begun.startswith((b">", b"@")):
@@ -217,20 +234,40 @@ class Engine:
             self._buffer = begun[1:]
 
     def _line(self, line: str, events: list[Event]) -> None:
-        if self._head is not None:  # the second line of a code of two
-            self._buffer += line.encode()
-            events.append(self._close_payload())
+        if self._head is not None:  # a further line of a code that has several
+            self._take_further(line, events)
             return
+        self._notice_shift(line)
         kind = classify(line, self._waiting, seen=self._seen)
         if kind in (Kind.DONE, Kind.FAILED):
             events.append(self._final(line, ok=kind is Kind.DONE))
             return
         head = self._head_of(kind, line)
         self._wanted = self._announced(line)
-        if self._wanted or (isinstance(head, Urc) and name_of(line) in TWO_LINES):
+        if self._wanted or (isinstance(head, Urc) and (name_of(line) in TWO_LINES or is_unfinished(line))):
             self._head = head
         else:
             events.append(head)
+
+    def _take_further(self, line: str, events: list[Event]) -> None:
+        """Take the second line of a code of two, or the next of a text in quotes, whatever it says."""
+        head = self._head
+        if isinstance(head, Urc) and is_unfinished(head.line):
+            self._head = head = head._replace(line=f"{head.line}\n{line}")
+            if is_unfinished(head.line):
+                return
+        else:
+            self._buffer += line.encode()
+        events.append(self._close_payload())
+
+    def _notice_shift(self, line: str) -> None:
+        """Find that ``line`` belongs to the command before, whose final was another's."""
+        last, name = self._last, name_of(line)
+        if last is None or not name or is_code(line) or name not in last.names:
+            return
+        self._last = None
+        if self._request is not None and name not in self._request.names and not self._owed:
+            self.doubt(last, prompt=False)
 
     @property
     def _waiting(self) -> Request | None:
@@ -245,7 +282,8 @@ class Engine:
             if not self._owed:
                 self.settle()
             return Stale(line, ok)
-        self._request = None
+        request, self._request = self._request, None
+        self._last = request if request and not self._seen and (not ok or request.reads) else None
         return Final(line, ok)
 
     def _head_of(self, kind: Kind, line: str) -> Information | Urc | Noise:

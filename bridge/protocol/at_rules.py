@@ -3,8 +3,8 @@
 The rules, first match wins. A line is looked at once, beside the command that waits for its answer.
 
 1. A final result [ITU-T V.250, section 5.7; 3GPP TS 27.007, section 9.2; 3GPP TS 27.005, section 3.2.5]: one
-   of those that the command names as success, or an error. Call progress (``NO CARRIER``, ``BUSY``…) is final
-   for what dials only; for all else it is news of a call that ended.
+   of those that the command names as success, or an error. Capitals and spaces do not matter. Call progress
+   (``NO CARRIER``, ``BUSY``…) is final for what dials only; for all else it is news of a call that ended.
 2. The command's own text is its echo.
 3. A line of the command's own name (``+CSQ: …`` for ``AT+CSQ``) is information, unless that name is also an
    unsolicited code. Then the command's form and the line's fields decide: see `_is_own_code_unsolicited`.
@@ -53,7 +53,10 @@ PROGRESS = frozenset(
 )
 """Finals of a dial that failed [ITU-T V.250, section 5.7]."""
 
-_ERROR = re.compile(r"\+(CME|CMS) ERROR: ?(.*)", re.ASCII)
+TEXT_LIMIT = 512
+"""Characters of a code whose text goes on over several lines; USSD has 182 [3GPP TS 23.038, section 5]."""
+
+_ERROR = re.compile(r"\+(CME|CMS) ERROR ?: ?(.*)", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"([+^$%#*][A-Z0-9_]+) ?:", re.ASCII | re.IGNORECASE)
 _COMMAND_NAME = re.compile(r"([+^$%#*&][A-Z0-9_]+)(=\?|\?|=)?", re.ASCII | re.IGNORECASE)
 _REGISTRATION = re.compile(r"[^:]+: ?\d+ ?, ?\d{1,2} ?(,|$)", re.ASCII)
@@ -69,6 +72,16 @@ class Request(NamedTuple):
     """It asks for more by a prompt."""
     payload: str = ""
     """What is written after the prompt, as its echo would read."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that its information may have: ``+CSQ`` of ``AT+CSQ``."""
+        return frozenset(own.upper() for own, _ in _COMMAND_NAME.findall(self.text[2:]))
+
+    @property
+    def reads(self) -> bool:
+        """Whether it asks what is set, which a success tells."""
+        return self.text.endswith("?")
 
     @property
     def dials(self) -> bool:
@@ -90,17 +103,23 @@ def classify(line: str, request: Request | None, *, seen: bool = False) -> Kind:
     """Return what ``line``, without its ends, is beside ``request``; ``seen``: it has had information."""
     if request is None:
         return Kind.UNSOLICITED if is_code(line) or name_of(line) else Kind.NOISE
-    if any(line == final or line.startswith(f"{final} ") for final in request.finals):
+    plain = _plain(line)
+    if plain in request.finals or ("CONNECT" in request.finals and plain.startswith("CONNECT ")):
         return Kind.DONE
-    if _is_error(line, request):
+    if _is_error(plain, request):
         return Kind.FAILED
     if line == request.text or (request.payload and line == request.payload):
         return Kind.NOISE
     return _classify_named(line, request, seen=seen)
 
 
+def _plain(line: str) -> str:
+    """Return a final result as the standards write it: some firmware has small letters or more spaces."""
+    return " ".join(line.upper().split())
+
+
 def _is_error(line: str, request: Request) -> bool:
-    if line in ERRORS or _ERROR.match(line):
+    if line in ERRORS or _ERROR.fullmatch(line):
         return True
     if line in PROGRESS:
         return request.dials
@@ -142,10 +161,16 @@ def is_code(line: str) -> bool:
     return name in CODES or name.startswith("+UU") or line.upper() in WORDS
 
 
+def is_unfinished(line: str) -> bool:
+    """Tell whether the text of ``+CUSD: 0,"…",15`` goes on in the next line [3GPP TS 27.007, 7.15]."""
+    return len(line) < TEXT_LIMIT and name_of(line) == "+CUSD" and line.count('"') % 2 == 1
+
+
 def refusal(shown: str, final: str) -> AtRefused:
     """Return the error that the error line ``final`` is; ``shown`` is the command as it may be shown."""
     found = _ERROR.match(final)
     if not found:
-        return AtRefused(shown, final, final)
+        return AtRefused(shown, final, _plain(final))
     text = found[2].strip()
-    return AtRefused(shown, final, found[1], int(text) if text.isascii() and text.isdecimal() else None)
+    code = int(text) if text.isascii() and text.isdecimal() else None
+    return AtRefused(shown, final, found[1].upper(), code)

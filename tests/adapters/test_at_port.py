@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bridge.adapters.at_port import Answer, AtPort, Urc
-from bridge.errors import AtRefused, ModemError, ModemGone, ModemSilent
+from bridge.errors import AtOutOfStep, AtRefused, ModemError, ModemGone, ModemSilent
 from tests.adapters.scripted_modem import Reply, ScriptedModem
 
 
@@ -230,6 +230,65 @@ def test_a_prompt_that_comes_too_late_is_left() -> None:
             modem.say(b"\r\n> ")
             assert (await port.command("AT+CSQ")).lines == ("+CSQ: 17,99",)
             assert "001100" not in modem.heard
+
+    run(story())
+
+
+@pytest.mark.parametrize("said", [b"\r\nOK\r\n", b"\r\n+CMGS: 3\r\n\r\nOK\r\n", b"\r\nok\r\n"])
+def test_a_success_in_the_place_of_a_prompt_is_another_commands(said: bytes) -> None:
+    """Nothing is written for it, and the next command has its own answer, though the prompt comes late."""
+
+    async def story() -> None:
+        async with opened({"AT+CMGS=3": said, "AT+CSQ": CSQ}) as (port, modem, _):
+            with pytest.raises(AtOutOfStep, match="in the place of a prompt") as caught:
+                await port.command("AT+CMGS=3", prompt=b"001100\x1a")
+            assert not caught.value.prompted
+            modem.text_end = b"\x1b"
+            modem.say(b"\r\n> ")
+            assert (await port.command("AT+CSQ")).lines == ("+CSQ: 17,99",)
+            assert "001100" not in modem.heard
+
+    run(story())
+
+
+@pytest.mark.parametrize("late", [b"", b"\r\n+CMGR: 0,,9\r\n00\r\n\r\nOK\r\n"])
+def test_a_success_without_its_proof_is_none(late: bytes) -> None:
+    """The command may still be answered: the next one is not given before the modem is in step."""
+
+    async def story() -> None:
+        async with opened({"AT+CMGR=3": b"\r\nOK\r\n", "AT+CMGR=5": b"\r\n+CMGR: 1,,9\r\n\r\nOK\r\n"}) as (
+            port,
+            modem,
+            _,
+        ):
+            with pytest.raises(AtOutOfStep, match=r"without \+CMGR"):
+                await port.command("AT+CMGR=3", proof="+CMGR")
+            modem.replies["AT"] = late + b"\r\nOK\r\n"
+            assert (await port.command("AT+CMGR=5", proof="+CMGR")).lines == ("+CMGR: 1,,9",)
+
+    run(story())
+
+
+def test_a_modem_that_starts_anew_has_forgotten_the_text() -> None:
+    """Nobody waits minutes for what it cannot answer; whether the text went out is not known."""
+
+    async def story() -> None:
+        async with opened({"AT+CSQ": CSQ, "text": b"\r\nRDY\r\n\r\n+CPIN: READY\r\n"}) as (
+            port,
+            modem,
+            heard,
+        ):
+
+            def prompt(_: str) -> bytes:
+                modem.text_end = b"\x1a"
+                return b"\r\n> "
+
+            modem.replies["AT+CMGS=3"] = prompt
+            with pytest.raises(ModemSilent, match="started anew") as caught:
+                await port.command("AT+CMGS=3", prompt=b"001100\x1a", timeout=60)
+            assert caught.value.prompted
+            assert (await port.command("AT+CSQ")).lines == ("+CSQ: 17,99",)
+            assert [urc.line for urc in heard.codes] == ["RDY", "+CPIN: READY"]
 
     run(story())
 

@@ -13,10 +13,13 @@ from bridge.adapters.at_port import AtPort, Urc
 from bridge.adapters.texts import ModemInbox, TextCarrier
 from bridge.core.exchange import Job, Outcome
 from bridge.errors import ModemGone, ModemSilent
+from bridge.protocol.sms.errors import Blame, judge
 from bridge.sim.modem import tpdu
 
 TO = "+15551234567"
 SILENT = None
+PROMPT = "\r\n> "
+FIXED = {"AT+CMEE?": "+CMEE: 1\r\n\r\nOK"}
 
 
 class Modem:
@@ -68,6 +71,11 @@ class Modem:
     def _take(self) -> bool:
         end = b"\x1a" if self._typing else b"\r"
         line, found, rest = self._heard.partition(end)
+        if self._typing and b"\x1b" in line:  # it ends the text [3GPP TS 27.005, 3.5.1]
+            self._typing = False
+            self._heard = self._heard.partition(b"\x1b")[2]
+            self.write("\r\nOK\r\n")
+            return True
         if not found:
             return False
         self._heard = rest
@@ -86,16 +94,17 @@ class Modem:
             key = next(
                 (key for key, answers in self.script.items() if answers and text.startswith(key)), None
             )
-            answer = self.script[key].popleft() if key else self._command(text)
+            answer = self.script[key].popleft() if key else FIXED.get(text) or self._command(text)
+            self._typing = self._typing or (answer or "").endswith("> ")
         if answer is not None:
-            self.write(answer if answer == "\r\n> " else f"\r\n{answer}\r\n")
+            self.write(answer if answer == PROMPT else f"\r\n{answer}\r\n")
 
     def _command(self, text: str) -> str:
         name, _, argument = text.partition("=")
         here = self.stores[self.store]
         if name == "AT+CMGS":
             self._typing = True
-            return "\r\n> "
+            return PROMPT
         if text == "AT+CPMS?":
             fields = f'"{self.store}",{len(here)},{self.size}'
             return f"+CPMS: {fields},{fields},{fields}\r\n\r\nOK"
@@ -217,6 +226,8 @@ def test_texts_wait_for_their_turn() -> None:
         ("+CMS ERROR: 331", False),
         ("+CMS ERROR: no network service", False),
         ("+CME ERROR: SIM not inserted", False),
+        ("+CME ERROR: 14", False),
+        ("+cms error:  28", False),
         ("+CMS ERROR: 332", True),
         ("+CMS ERROR: 500", True),
         ("ERROR", True),
@@ -327,13 +338,83 @@ def test_a_text_that_breaks_off_is_in_doubt(refusals: list[str | None]) -> None:
     on_air(scenario)
 
 
-def test_an_answer_that_lost_its_reference_counts_all_the_same() -> None:
-    """The final OK says that the network has it, whatever became of the line before."""
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "OK",
+        "ok",
+        "+CSQ: 5,99\r\n\r\nOK",
+        "+CMGS: \r\n\r\nOK",
+        '+CUSD: 0,"you have\r\nOK\r\nleft",15\r\n\r\nOK',
+    ],
+)
+def test_a_success_without_a_reference_leaves_the_text_in_doubt(answer: str) -> None:
+    """Some modems end a text that failed with OK, and the OK may be another command's."""
 
     async def scenario(modem: Modem, port: AtPort) -> None:
-        modem.pdus.append("OK")
-        ended = await send(carrier(port), job("hello"))
-        assert (ended.complete, ended.answer) == (True, b"?")
+        modem.pdus.append(answer)
+        sender = carrier(port)
+        ended = await send(sender, job("a" * 300))
+        assert (ended.connected, ended.written, ended.complete) == (True, True, False)
+        assert (ended.answer, "+CMGS" in (ended.error or "") or "reference" in (ended.error or "")) == (
+            b"",
+            True,
+        )
+        assert sum(line[:2] == "00" for line in modem.said) == 1
+        assert (await send(sender, job("next"))).complete
+
+    on_air(scenario)
+
+
+@pytest.mark.parametrize("code", [258, 30, 100, 9, 19])
+def test_the_end_of_another_command_is_no_refusal_of_a_text(code: int) -> None:
+    """A USSD session ends while a text is on its way: the text may be out, and the modem is in step again."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.pdus.append(f"+CME ERROR: {code}")
+        sender = carrier(port)
+        ended = await send(sender, job("hello"))
+        assert (ended.written, ended.complete, ended.answer.decode()) == (True, False, f"+CME ERROR: {code}")
+        modem.write("\r\n+CMGS: 77\r\n\r\nOK\r\n")
+        assert (await port.command("AT+CMGR=7", proof="+CMGR")).lines[0].startswith("+CMGR")
+        assert (await send(sender, job("next"))).answer == b"42"
+
+    async def with_a_text(modem: Modem, port: AtPort) -> None:
+        modem.stores["ME"][7] = (0, PDU, None)
+        await scenario(modem, port)
+
+    on_air(with_a_text)
+
+
+@pytest.mark.parametrize(
+    "answer", ["OK", "+CMGS: 40\r\n\r\nOK", "+CMS ERROR: 28", "+CMS ERROR: 42", "+CME ERROR: 258"]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_what_comes_in_the_place_of_a_prompt_is_another_commands(answer: str, late: bool) -> None:
+    """Nothing has gone out and nothing refused this text; a prompt that comes after all is left by ESC."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.script["AT+CMGS"].append(answer + "\r\n\r\n> " * late)
+        sender = carrier(port)
+        ended = await send(sender, job("hello"))
+        assert (ended.connected, ended.written, ended.complete) == (True, False, False)
+        assert judge(ended.answer.decode()).blame is Blame.NOBODY_KNOWS
+        assert not any(line.startswith("00") for line in modem.said)
+        assert (await send(sender, job("next"))).answer == b"41"
+
+    on_air(scenario)
+
+
+@pytest.mark.parametrize("answer", ["OK", "+CMS ERROR: 28", "+CME ERROR: 258", "ERROR"])
+def test_a_part_that_was_not_asked_for_is_given_again(answer: str) -> None:
+    """Once a part has gone out, one that cannot have is tried again, and no part goes out twice."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.script["AT+CMGS"].extend([PROMPT, answer])
+        ended = await send(carrier(port), job("a" * 300))
+        assert (ended.complete, ended.answer) == (True, b"41 42")
+        parts = [tpdu.read_submit(bytes.fromhex(line)).udh[-1] for line in modem.said if line[:2] == "00"]
+        assert parts == [1, 2]
 
     on_air(scenario)
 

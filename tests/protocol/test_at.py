@@ -131,6 +131,12 @@ def test_of_a_read_the_first_line_is_the_answer(feed: Feed) -> None:
         ("ATDT*99***1#", "NO CARRIER", False),
         ("ATDT*99***1#", "BUSY", False),
         ("AT^X", "COMMAND NOT SUPPORT", False),
+        ("AT", "ok", True),
+        ("AT", "Error", False),
+        ("AT+CMGS=9", "+CMS ERROR : 500", False),
+        ("AT+CMGS=9", "+cms error:500", False),
+        ("AT+CPIN?", "+CME  ERROR:  10", False),
+        ("ATDT*99***1#", "NO  CARRIER", False),
     ],
 )
 def test_finals(feed: Feed, text: str, line: str, ok: bool) -> None:
@@ -203,6 +209,57 @@ def test_a_code_of_two_lines(feed: Feed) -> None:
     """A text that is not stored comes on the line after its code, as a status report does."""
     events = heard(feed, "AT", b"\r\n+CDS: 25\r\n0791AABB\r\n\r\nOK\r\n")
     assert events == [Urc("+CDS: 25", b"0791AABB"), Final("OK", ok=True)]
+
+
+@feeds
+@pytest.mark.parametrize(
+    "inside", ["OK", "ERROR", "+CME ERROR: 10", "> 1 more", "+CMGS: 7", "RDY", "a\r\nOK\r\nb"]
+)
+def test_what_a_ussd_text_says_is_its_text(feed: Feed, inside: str) -> None:
+    """Line ends in its quotes end neither the text nor a command, and no line of it is a prompt."""
+    said = f'\r\n+CUSD: 0,"left:\r\n{inside}\r\nbye",15\r\n\r\nOK\r\n'.encode()
+    text = '+CUSD: 0,"left:\n{}\nbye",15'.format(inside.replace("\r", ""))
+    assert heard(feed, "AT+CMGS=9", said, prompt=True) == [Urc(text), Final("OK", ok=True)]
+
+
+@feeds
+def test_a_ussd_text_whose_end_was_lost_is_given_up(feed: Feed) -> None:
+    """After a silence, or at a length that none has, a line is a line again."""
+    engine = Engine()
+    assert feed(engine, b'+CUSD: 0,"left\r\n') == []
+    assert engine.in_payload
+    assert engine.end_payload() == [Urc('+CUSD: 0,"left')]
+    (text,) = feed(engine, b'+CUSD: 0,"left\r\n' + b"x" * 600 + b"\r\n")
+    assert isinstance(text, Urc)
+    assert feed(engine, b"RING\r\n") == [Urc("RING")]
+
+
+@feeds
+@pytest.mark.parametrize(("foreign", "ok"), [("ERROR", False), ("+CME ERROR: 258", False), ("OK", True)])
+def test_information_that_is_late_shows_that_a_final_was_anothers(feed: Feed, foreign: str, ok: bool) -> None:
+    """The command before gets its own final after all, and the next one its own."""
+    engine = Engine()
+    engine.begin(Request("AT+CSQ?" if ok else "AT+CSQ"))
+    assert feed(engine, f"\r\n{foreign}\r\n".encode()) == [Final(foreign, ok)]
+    engine.begin(Request("AT+COPS?"))
+    late = b"\r\n+CSQ: 1,99\r\n\r\nOK\r\n"
+    assert feed(engine, late + b"\r\n+COPS: 0\r\n\r\nOK\r\n") == [
+        Noise("+CSQ: 1,99"),
+        Stale("OK", ok=True),
+        Information("+COPS: 0"),
+        Final("OK", ok=True),
+    ]
+
+
+@feeds
+def test_information_that_comes_twice_shows_nothing(feed: Feed) -> None:
+    """A command that had its information had its final, and one that asks the same again its own."""
+    engine = Engine()
+    for said in (b"+CSQ: 1,99\r\nOK\r\n", b"ERROR\r\n", b"+CSQ: 2,99\r\nOK\r\n"):
+        engine.begin(Request("AT+CSQ"))
+        assert isinstance(feed(engine, said)[-1], Final)
+    engine.begin(Request("AT+COPS?"))
+    assert feed(engine, b"+CSQ: 3,99\r\nOK\r\n")[-1] == Final("OK", ok=True)
 
 
 @feeds

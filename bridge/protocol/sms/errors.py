@@ -111,22 +111,38 @@ _CODES: dict[int, tuple[Blame, str]] = {
 """What the code says of a text whose PDU was handed over. Whatever refuses before anything was accepted is
 safe to try again; 197, 332 and 500 leave open whether the service centre has it, and a second SMS costs."""
 
+MODEM_CODES = 300
+"""From this one on the modem itself refuses; below it the network does, to which a text was submitted."""
+
 _WORDS = {text.lower(): code for code, (_, text) in _CODES.items()}
 
-_LINE = re.compile(r"\+(CM[SE]) ERROR: ?(.*)", re.IGNORECASE)
+_SIM_CODES = range(10, 19)
+"""Of ``+CME ERROR``: no SIM, one that failed, or one that wants a PIN or PUK [3GPP TS 27.007, section 9.2.1].
+Without the SIM no text goes out; any other may be the late end of another command, of a USSD session say."""
+
+_SIM_WORDS = frozenset(
+    (
+        *("sim not inserted", "sim pin required", "sim puk required", "sim failure", "sim busy", "sim wrong"),
+        *("incorrect password", "sim pin2 required", "sim puk2 required"),
+    )
+)
+
+_LINE = re.compile(r"\+(CM[SE]) ERROR ?: ?(.*)", re.IGNORECASE)
 
 
 def judge(final: str) -> Judgement:
     """Return what the modem's final line to ``AT+CMGS`` means, be it a number, words, or another error."""
-    found = _LINE.fullmatch(final.strip())
+    found = _LINE.fullmatch(" ".join(final.split()))
     if not found:
         return Judgement(
             _DOUBT, None, final
         )  # a bare ERROR names no reason: it may have come from the network
     kind, reason = found[1].upper(), found[2].strip()
-    if kind == "CME":  # the modem's own trouble: SIM, PIN, registration [3GPP TS 27.007, section 9.2]
-        return Judgement(_MODEM, None, final)
-    code = int(reason) if reason.isascii() and reason.isdigit() else _WORDS.get(reason.lower())
+    number = int(reason) if reason.isascii() and reason.isdigit() else None
+    if kind == "CME":
+        of_sim = number in _SIM_CODES or reason.lower() in _SIM_WORDS
+        return Judgement(_MODEM if of_sim else _DOUBT, None, final)
+    code = _WORDS.get(reason.lower()) if number is None else number
     if code is None:
         return Judgement(_DOUBT, None, final)
     blame, text = _CODES.get(code, (_default(code), ""))
@@ -135,4 +151,4 @@ def judge(final: str) -> Judgement:
 
 def _default(code: int) -> Blame:
     """Return the blame of a code that nobody named: the network refused, or it is a vendor's own."""
-    return _MOMENT if code < 300 else _DOUBT
+    return _MOMENT if code < MODEM_CODES else _DOUBT
