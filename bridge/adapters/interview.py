@@ -14,6 +14,7 @@ from bridge.adapters.sim_pin import PinGuard, tries_left, unlock
 from bridge.core.modem import Sim
 from bridge.errors import AtRefused, ModemError, ModemSilent
 from bridge.protocol import modem as answers
+from bridge.protocol.at_rules import ASK_FOR_WORDS, NUMBERS
 from bridge.protocol.modems import Profile
 from bridge.protocol.simcard import sim, sim_error
 
@@ -97,9 +98,11 @@ class Interview:
             await self.ask(text, timeout=timeout)
 
     async def probe(self, timeout: float | None = None) -> bool:
-        """Tell whether the modem answers, be it with an error."""
+        """Tell whether the modem answers, be it with an error; have it answer in words."""
         try:
-            await self._port.command("AT", timeout=timeout or self._pace.probe)
+            answer = await self._port.command("AT", timeout=timeout or self._pace.probe)
+            if answer.final in NUMBERS:
+                await self._port.command(ASK_FOR_WORDS, timeout=self._pace.probe)
         except AtRefused:
             return True
         except ModemError:

@@ -99,11 +99,20 @@ class Kind(Enum):
     NOISE = auto()
 
 
+ASK_FOR_WORDS = "ATV1"
+"""Turns results in numbers, which somebody left, into words [ITU-T V.250, section 6.2.6]."""
+
+NUMBERS = {"0": Kind.DONE, "4": Kind.FAILED}
+"""OK and ERROR in numbers; told from information only where there is none."""
+
+
 def classify(line: str, request: Request | None, *, seen: bool = False) -> Kind:
     """Return what ``line``, without its ends, is beside ``request``; ``seen``: it has had information."""
     if request is None:
         return Kind.UNSOLICITED if is_code(line) or name_of(line) else Kind.NOISE
     plain = _plain(line)
+    if plain in NUMBERS and request.text in ("AT", ASK_FOR_WORDS):
+        return NUMBERS[plain]
     if plain in request.finals or ("CONNECT" in request.finals and plain.startswith("CONNECT ")):
         return Kind.DONE
     if _is_error(plain, request):

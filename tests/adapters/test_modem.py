@@ -124,7 +124,10 @@ def test_a_start_finds_out_all_there_is(tmp_path: Path, name: str) -> None:
     play(scenario())
 
 
-@pytest.mark.parametrize("fault", ["echo:0.05", "garbage", "interleave", "slow:0.02", "sim-busy:1"])
+@pytest.mark.parametrize(
+    "fault",
+    ["echo:0.05", "garbage", "interleave", "slow:0.02", "sim-busy:1", "left-over", "numeric", "ucs2"],
+)
 def test_a_start_copes_with_a_difficult_modem(tmp_path: Path, fault: str) -> None:
     """Echo that comes back, garbage, codes within answers and slowness do not keep a modem from starting."""
 

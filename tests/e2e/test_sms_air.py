@@ -309,3 +309,36 @@ def test_a_text_under_way_at_a_kill_is_unconfirmed_and_not_sent_again(rig: Rig) 
     assert rig.client.wait_result("m1")["state"] == "unconfirmed"
     assert rig.client.wait_result("m2", 30)["state"] == "delivered"
     assert [each["text"] for each in rig.modem.sms] == ["next"]
+
+
+def test_the_end_of_another_command_does_not_send_a_text_twice(rig: Rig) -> None:
+    """A USSD session that ends by an error while a text is on its way leaves the text in doubt."""
+    rig.start()
+    rig.modem.tell("fault", name="sms-foreign", number=1)
+    rig.send("once", "m1")
+    rig.send("next", "m2")
+    assert rig.client.wait_result("m1", 30)["state"] == "unconfirmed"
+    assert rig.client.wait_result("m2", 30)["state"] == "delivered"
+    assert [each["text"] for each in rig.modem.sms] == ["once", "next"]
+
+
+def test_a_success_without_a_reference_is_unconfirmed(rig: Rig) -> None:
+    """Some modems end a text that failed with OK; whether it went out nobody can tell."""
+    rig.start()
+    rig.modem.tell("fault", name="sms-bare-ok", number=1)
+    rig.send("lost", "m1")
+    result = rig.client.wait_result("m1", 30)
+    assert (result["state"], "without +CMGS" in result["description"]) == ("unconfirmed", True)
+    rig.send("next", "m2")
+    assert rig.client.wait_result("m2", 30)["state"] == "delivered"
+    assert [each["text"] for each in rig.modem.sms] == ["next"]
+
+
+def test_an_ok_in_the_place_of_the_prompt_is_nobodys(rig: Rig) -> None:
+    """Nothing was handed over: the text is tried again, and goes out once."""
+    rig.start()
+    rig.modem.tell("fault", name="sms-early-ok", number=2)
+    rig.send("a" * 200, "m1")
+    result = rig.client.wait_result("m1", 40)
+    assert (result["state"], result["attempts"]) == ("delivered", 3)
+    assert rig.sent() == {"+15551234567": ["a" * 200]}

@@ -10,11 +10,10 @@ from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.results import OK, Refused, Reply, cme, told
 
 _TAKEN: Final = (
-    *("V", "Q", "X", "L", "M", "&C", "&D", "&K", "&S", "&W", "S*"),
+    *("Q", "X", "L", "M", "&C", "&D", "&K", "&S", "&W", "S*"),
     *(
         "+CMER",
         "+CGEREP",
-        "+CSCS",
         "+CSDH",
         "+CRC",
         "+CLIP",
@@ -52,6 +51,8 @@ class Basic:
         """u-blox ``+UUSBCONF``: it is kept when the power is off [UBX-13001820, section 5.13]."""
         self.time_zone = [0, 0]
         """``+CTZU`` and ``+CTZR``."""
+        self.charset = "IRA"
+        """``+CSCS``, in which names are told [3GPP TS 27.007, section 5.5]."""
         self.echo_again: Callable[[], None] = lambda: None
         """Called when echo was turned off."""
         self._interpreter = interpreter
@@ -62,6 +63,7 @@ class Basic:
         profile = self.profile
         table: dict[str, Handler] = {
             "E": self._echo,
+            "V": self._words,
             "Z": self._reset,
             "&F": self._reset,
             "I": self._information,
@@ -71,6 +73,7 @@ class Basic:
             "+CGSN": self._serial,
             "+GSN": self._serial,
             "+CCLK": self._clock,
+            "+CSCS": self._characters,
             "+CTZU": lambda call: self._zone(call, 0),
             "+CTZR": lambda call: self._zone(call, 1),
         }
@@ -88,6 +91,21 @@ class Basic:
     def reset(self) -> None:
         """Forget what a restart forgets."""
         self.time_zone = [0, 0]
+        self.charset = "IRA"
+
+    def written(self, text: str) -> str:
+        """Return a text as the character set has it."""
+        return text.encode("utf-16-be").hex().upper() if self.charset == "UCS2" else text
+
+    def _characters(self, call: Call) -> Reply:
+        if call.command.kind is Kind.READ:
+            return told(f'+CSCS: "{self.charset}"')
+        if call.command.kind is Kind.TEST:
+            return told('+CSCS: ("GSM","IRA","UCS2")')
+        if call.command.text_at(0) not in {"GSM", "IRA", "UCS2"}:
+            raise cme(3)
+        self.charset = call.command.text_at(0)
+        return OK
 
     def _echo(self, call: Call) -> Reply:
         value = call.command.number(0, 0)
@@ -95,6 +113,11 @@ class Basic:
             raise Refused
         call.port.echo = bool(value)
         return OK if value else Reply(then=self.echo_again)
+
+    def _words(self, call: Call) -> Reply:
+        """Answer in words again; ``ATV0`` alone changes nothing: numbers are a fault that is ordered."""
+        call.port.words = call.port.words or call.command.number(0, 0) == 1
+        return OK
 
     def _reset(self, call: Call) -> Reply:
         call.port.reset()

@@ -116,6 +116,7 @@ class SimModem:
             code=self.code,
             restart=lambda: self.later("restart", _RESET_AFTER, self.restart),
         )
+        self.radio.written = self.basic.written
         self.radio.target = 5 if options.roaming else 1
         self.texts = Texts(
             self._loop,
@@ -139,7 +140,16 @@ class SimModem:
         sends = faults.Sends()
         self.sockets = self._make_sockets(profile, options.places, sends)
         self.location = location_of(profile, self._loop, self.code)
-        self.trouble = Trouble(profile, self, self.sim, self.radio, self.dialer, sends)
+        self.trouble = Trouble(
+            profile,
+            self,
+            self.sim,
+            self.radio,
+            self.dialer,
+            sends,
+            self.texts.confusions,
+            self.basic,
+        )
         self.basic.echo_again = self.trouble.echo_was_turned_off
         self.sim.on_change = self.radio.search
         self.radio.on_lost = self._context_lost
@@ -293,8 +303,8 @@ class SimModem:
             for line in self._greeting:
                 port.session.write(line)
             self._greeting.clear()
-        if self.trouble.garbage and not port.idle:
-            port.session.write(faults.GARBAGE)
+        if not port.idle:
+            port.session.write(self.trouble.noise)
 
     async def _execute(self, port: Session, line: str) -> None:
         if not self.trouble.hears(line):

@@ -27,6 +27,12 @@ send-fail[:N]     N writes (without N all) on its own sockets find its queue ful
                   error and then 11 by ``AT+USOCTL`` on u-blox
 send-short[:N]    N writes (without N all) on u-blox sockets take half of their bytes
 send-slow:S       every write on its own sockets takes S seconds more, and the AT port meanwhile
+sms-early-ok[:N]  N texts (without N all) find OK in the place of the prompt, and are not sent
+sms-bare-ok[:N]   N texts (without N all) are not sent, and answered by OK without a reference
+sms-foreign[:N]   while N texts (without N all) are on their way, another command's ``+CME ERROR: 258`` comes
+left-over         NO CARRIER of an earlier call comes whenever a port is opened
+numeric           ``ATV0`` was left: results come as numbers until ``ATV1``
+ucs2              ``AT+CSCS`` was left at UCS2: the operator's name comes in hex until it is set
 ================  ==========================================================================================
 
 ``@T`` after it orders it for T seconds after the start: ``hang:20@5``.
@@ -41,6 +47,7 @@ NAMES: Final = (
     *("hang", "hang-reset", "hang-port", "hang-hard", "echo", "reset", "vanish", "no-carrier"),
     *("sim-error", "sim-absent", "sim-pin", "sim-puk", "sim-busy", "searching", "denied"),
     *("slow", "lost", "garbage", "interleave", "send-fail", "send-short", "send-slow"),
+    *("sms-early-ok", "sms-bare-ok", "sms-foreign", "left-over", "numeric", "ucs2"),
 )
 """Every fault there is."""
 
@@ -49,7 +56,12 @@ HANGS: Final = ("hang", "hang-reset", "hang-port", "hang-hard")
 GARBAGE: Final = b"\x00\xff\xfe\x80AT\x1b\x1a~\x7e\xc0!\xe0\r\n\x00#+,\r"
 """What a port may say while a modem starts."""
 
-_COUNTING: Final = ("lost", "no-carrier", "send-fail", "send-short")
+LEFT_OVER: Final = b"\r\nNO CARRIER\r\n"
+"""What the end of an earlier call leaves in a port."""
+
+TEXTS: Final = ("sms-early-ok", "sms-bare-ok", "sms-foreign")
+
+_COUNTING: Final = ("lost", "no-carrier", "send-fail", "send-short", *TEXTS)
 _MEASURED: Final = ("slow", "lost", "send-slow")
 """Those that mean nothing without a number."""
 
@@ -118,6 +130,19 @@ class Sends:
             return count
         self.shorts -= 1
         return max(1, count // 2)
+
+
+class Confusions:
+    """How many of the next texts go wrong in each of the ways that `TEXTS` names."""
+
+    def __init__(self) -> None:
+        self.left = dict.fromkeys(TEXTS, 0)
+
+    def take(self, name: str) -> bool:
+        """Whether this text goes wrong so."""
+        confused = self.left[name] > 0
+        self.left[name] -= confused
+        return confused
 
 
 class Losses:

@@ -59,7 +59,7 @@ class Interpreter:
             if reply.final != "OK":
                 break
         if reply.final:
-            port.line(reply.final)
+            port.final(reply.final)
         if reply.then is not None:
             reply.then()
         port.flush_codes()

@@ -48,6 +48,8 @@ class Radio:
         self.ber = 99
         self.on_lost: Callable[[], None] = lambda: None
         """Called when the packet context is gone though nobody asked for it."""
+        self.written: Callable[[str], str] = str
+        """Returns a name as the character set has it."""
         self.on_registered: Callable[[], None] = lambda: None
         self._loop = loop
         self._profile = profile
@@ -225,7 +227,8 @@ class Radio:
     def _operator(self) -> str:
         if not self.registered:
             return str(self._cops_mode)
-        name = self.operator[min(self._cops_form, 2)]
+        form = min(self._cops_form, 2)
+        name = self.operator[form] if form == 2 else self.written(self.operator[form])
         return f'{self._cops_mode},{self._cops_form},"{name}",{self._profile.act}'
 
     def _attach(self, call: Call) -> Reply:

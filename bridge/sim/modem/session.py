@@ -22,6 +22,8 @@ _LONGEST_LINE: Final = 8192
 GUARD: Final = 1.0
 """Seconds of silence around ``+++``, unless register S12 says otherwise, in fiftieths of a second."""
 
+_NUMBERS: Final = {"OK": 0, "CONNECT": 1, "NO CARRIER": 3, "ERROR": 4}
+
 _MOST_CODES: Final = 1000
 """Unsolicited codes that wait for the end of a call or a prompt, as in mode 2 of ``+CNMI``."""
 
@@ -49,6 +51,8 @@ class Session:
         execute: Callable[["Session", str], Awaitable[None]],
     ) -> None:
         self.echo = True
+        self.words = True
+        """Results in words, not in numbers (``ATV1``)."""
         self.guard = GUARD
         self.mute: Callable[[], bool] = lambda: False
         """Whether nothing is to come out of it."""
@@ -84,7 +88,7 @@ class Session:
 
     def reset(self) -> None:
         """Forget what was set, as a restart does."""
-        self.echo = True
+        self.echo = self.words = True
         self.guard = GUARD
 
     async def _run(self) -> None:
@@ -172,6 +176,13 @@ class Session:
         """Send a line in its frame [ITU-T V.250, section 5.7.1]."""
         body = text if isinstance(text, bytes) else text.encode("latin-1", "replace")
         self.write(b"\r\n" + body + b"\r\n")
+
+    def final(self, text: str) -> None:
+        """Send a final result, in words or as its number [ITU-T V.250, sections 5.7.1 and 6.2.6]."""
+        if self.words or text not in _NUMBERS:
+            self.line(text)
+        else:
+            self.write(f"{_NUMBERS[text]}\r".encode())
 
     def code(self, text: str | bytes) -> None:
         """Send an unsolicited code, after the call or the prompt if there is one."""

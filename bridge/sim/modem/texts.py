@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bridge.sim.modem import air, tpdu
+from bridge.sim.modem.faults import Confusions
 from bridge.sim.modem.interpreter import Call, Handler
 from bridge.sim.modem.line import Kind
 from bridge.sim.modem.profiles import Profile
@@ -61,6 +62,7 @@ class Texts:
         """``+CMS ERROR`` codes for the next sends; 0 lets one through."""
         self.report_status = 0
         """TP-Status of reports: 0 received, 0x41 and others failed [3GPP TS 23.040, 9.2.3.15]."""
+        self.confusions = Confusions()
         self._send_time = send_time
         self._loop = loop
         self._profile = profile
@@ -241,8 +243,10 @@ class Texts:
 
     async def _send(self, call: Call) -> Reply:
         wanted = call.command.number(0)
+        if self.confusions.take("sms-early-ok"):
+            return OK
         typed = await call.port.prompt_text()
-        if typed is None:
+        if typed is None or self.confusions.take("sms-bare-ok"):
             return OK
         try:
             pdu = bytes.fromhex(typed.decode("ascii").strip())
@@ -253,6 +257,8 @@ class Texts:
             raise cms(304)
         if not self._radio.registered:
             raise cms(331)
+        if self.confusions.take("sms-foreign"):
+            call.port.line("+CME ERROR: 258")
         await asyncio.sleep(self._send_time)
         if self.refuse and (error := self.refuse.popleft()):
             raise cms(error)

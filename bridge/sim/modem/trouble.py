@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from bridge.sim.modem import faults
+from bridge.sim.modem.basic import Basic
 from bridge.sim.modem.call import Dialer
 from bridge.sim.modem.faults import Fault
 from bridge.sim.modem.line import parse
@@ -49,11 +50,14 @@ class Trouble:
         radio: Radio,
         dialer: Dialer,
         sends: faults.Sends,
+        confusions: faults.Confusions,
+        basic: Basic,
     ) -> None:
         self.silence = ""
         """The hang that there is."""
         self.slow = 0.0
-        self.garbage = False
+        self.noise = b""
+        """What comes when a port is opened."""
         self.interleave = False
         self.losses = faults.Losses()
         self._profile = profile
@@ -62,6 +66,8 @@ class Trouble:
         self._radio = radio
         self._dialer = dialer
         self._sends = sends
+        self._confusions = confusions
+        self._basic = basic
         self._stat = radio.target
         self._echo_after: float | None = None
 
@@ -92,39 +98,57 @@ class Trouble:
             self._order_small(name, number)
 
     def _order_small(self, name: str, number: float | None) -> None:
+        count = _FOREVER if number is None else int(number)
+        match name:
+            case "no-carrier":
+                self._dialer.refusals = count
+                self.cut_calls()
+            case "slow":
+                self.slow = number or 0.0
+            case "send-fail":
+                self._sends.fails = count
+            case "send-short":
+                self._sends.shorts = count
+            case "send-slow":
+                self._sends.slow = number or 0.0
+            case _ if name in faults.TEXTS:
+                self._confusions.left[name] = count
+            case _:
+                self._order_on_line(name, number)
+
+    def _order_on_line(self, name: str, number: float | None) -> None:
+        """Let something go wrong with what is said on the ports, or how."""
         match name:
             case "echo":
                 self._echo_after = number
                 self._echo_on()
-            case "no-carrier":
-                self._dialer.refusals = _FOREVER if number is None else int(number)
-                self.cut_calls()
-            case "slow":
-                self.slow = number or 0.0
             case "lost":
                 self.losses.every = int(number or 0)
             case "garbage":
-                self.garbage = True
+                self.noise = faults.GARBAGE
+            case "left-over":
+                self.noise = faults.LEFT_OVER
             case "interleave":
                 self.interleave = True
-            case "send-fail":
-                self._sends.fails = _FOREVER if number is None else int(number)
-            case "send-short":
-                self._sends.shorts = _FOREVER if number is None else int(number)
-            case "send-slow":
-                self._sends.slow = number or 0.0
+            case "numeric":
+                for session in self._power.sessions():
+                    session.words = False
+            case "ucs2":
+                self._basic.charset = "UCS2"
 
     def clear(self) -> None:
         """End every fault that goes on: the SIM is ready, the network takes it."""
         self.speak()
         self.slow = 0.0
         self.losses.every = 0
-        self.garbage = self.interleave = False
+        self.noise = b""
+        self.interleave = False
         self._echo_after = None
         self._dialer.refusals = 0
         self._dialer.carrier = True
         self._sends.fails = self._sends.shorts = 0
         self._sends.slow = 0.0
+        self._confusions.left.update(dict.fromkeys(faults.TEXTS, 0))
         self._radio.target = self._stat
         if not self._sim.ready:
             self._sim.order("ready")
