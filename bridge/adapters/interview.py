@@ -114,7 +114,8 @@ class Interview:
         await self._announce()
         if radio and answers.functionality(await self.ask("AT+CFUN?")) not in (None, 1):
             await self.tell("AT+CFUN=1", timeout=self._pace.radio)
-        await self.tell(*self._profile.setup, "AT+CTZU=1", "AT+CTZR=1", "AT+COPS=3,0")
+        # Names in letters, whatever the modem was left in [3GPP TS 27.007, section 5.5].
+        await self.tell(*self._profile.setup, "AT+CTZU=1", "AT+CTZR=1", 'AT+CSCS="IRA"', "AT+COPS=3,0")
         await self.modem_identity()
 
     async def _announce(self) -> None:

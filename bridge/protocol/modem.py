@@ -81,6 +81,25 @@ def at(parts: Sequence[str], index: int) -> str:
     return parts[index] if index < len(parts) else ""
 
 
+def plain(text: str) -> str:
+    """Return a name in letters that may be in UCS-2: four hexadecimal digits each [3GPP TS 27.007, 5.5].
+
+    It is taken for that where all its letters are of two blocks of 256 at most, as those of one script are.
+    """
+    if (
+        len(text) % 4
+        or not (len(text) >= 8 or text.startswith("00"))
+        or not re.fullmatch(r"[0-9A-Fa-f]+", text)
+    ):
+        return text
+    try:
+        letters = bytes.fromhex(text).decode("utf-16-be")
+    except UnicodeDecodeError:
+        return text
+    blocks = {ord(letter) >> 8 for letter in letters}
+    return letters if letters.isprintable() and len(blocks) <= 2 and letters.strip() else text
+
+
 def signal(line: str) -> Signal | None:
     """Read ``+CSQ: rssi,ber`` [3GPP TS 27.007, section 8.5], and Huawei's ``^RSSI: rssi``."""
     rest = after("+CSQ", line)
@@ -124,7 +143,7 @@ def operator(lines: Iterable[str]) -> Operator | None:
     if rest is None:
         return None
     parts = fields(rest)
-    return Operator(at(parts, 2) or None, number(at(parts, 3)))
+    return Operator(plain(at(parts, 2)) or None, number(at(parts, 3)))
 
 
 def text(lines: Iterable[str], prefix: str = "") -> str | None:

@@ -135,6 +135,7 @@ def test_a_start_copes_with_a_difficult_modem(tmp_path: Path, fault: str) -> Non
         async with stage(tmp_path, faults=(fault,)) as (watched, _):
             await watched.modem.start(watched.link)
             await until(lambda: watched.modem.facts.operator)
+            assert watched.modem.facts.operator == "Simulated Mobile"
             assert watched.modem.facts.identity.imsi == "234500012345678"
             assert watched.modem.facts.registration is Registration.ROAMING
 

@@ -110,6 +110,12 @@ def test_any_domain_makes_a_registration() -> None:
         ('+COPS: 1,2,"310260",7', "310260", 7),
         ("+COPS: 0", None, None),
         ('+COPS: 0,0,"",0', None, 0),
+        ('+COPS: 0,0,"0056006F006400610066006F006E0065",7', "Vodafone", 7),
+        ('+COPS: 0,0,"0033",2', "3", 2),
+        ('+COPS: 0,0,"041C0422042100200052",2', "МТС R", 2),
+        ('+COPS: 0,0,"00310007",2', "00310007", 2),
+        ('+COPS: 0,0,"DEADBEEF",2', "DEADBEEF", 2),
+        ('+COPS: 0,2,"23415",2', "23415", 2),
     ],
 )
 def test_operators_are_read(line: str, name: str | None, access: int | None) -> None:
