@@ -86,11 +86,7 @@ def plain(text: str) -> str:
 
     It is taken for that where all its letters are of two blocks of 256 at most, as those of one script are.
     """
-    if (
-        len(text) % 4
-        or not (len(text) >= 8 or text.startswith("00"))
-        or not re.fullmatch(r"[0-9A-Fa-f]+", text)
-    ):
+    if len(text) % 4 or not re.fullmatch(r"00[0-9A-Fa-f]{2}|[0-9A-Fa-f]{8,}", text):
         return text
     try:
         letters = bytes.fromhex(text).decode("utf-16-be")

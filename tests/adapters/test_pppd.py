@@ -332,6 +332,25 @@ def test_what_the_modem_says_to_the_dial_command_is_the_reason(tmp_path: Path, a
     run(story)
 
 
+@pytest.mark.parametrize("script", ["chat-3g", "chat-lte"])
+@pytest.mark.parametrize("left", ["NO CARRIER", "BUSY", "ERROR", "NO ANSWER"])
+def test_what_an_earlier_call_left_in_the_port_ends_no_new_one(
+    tmp_path: Path, script: str, left: str
+) -> None:
+    """Its end may come in front of an answer, or behind one, until the modem is in step again."""
+
+    async def story() -> None:
+        async with box(tmp_path) as made:
+            made.does("chat\n", UP, "hold\n")
+            made.modem.answers["AT"] = f"{left}\r\n\r\nOK"
+            made.modem.answers["ATH"] = f"OK\r\n\r\n{left}"
+            if left != "ERROR":  # which would be the answer to the next command
+                made.modem.answers["AT&D2"] = f"OK\r\n\r\n{left}"
+            assert await made.pppd.connect(made.dial._replace(chat=str(file_of(script)))) == LINK
+
+    run(story)
+
+
 def test_an_lte_modem_may_refuse_the_context_that_it_already_has(tmp_path: Path) -> None:
     """The script for LTE dials on after an ERROR there; the one for 3G gives up and names the APN."""
 
