@@ -1,11 +1,15 @@
 """What is known of a modem: `Facts` that change with what it answers and announces."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from bridge.adapters.odd_lines import OddLines
 from bridge.core.modem import Facts, Registration, Signal, Sim
-from bridge.protocol.modem import Cell, merged, registration
+from bridge.protocol.modem import Cell, is_registration, merged, registration
 from bridge.protocol.modems import Profile
+
+log = logging.getLogger("modem")
 
 _NO_SIM = (Sim.ABSENT, Sim.UNKNOWN, Sim.FAILED)
 
@@ -27,6 +31,7 @@ class Known:
         self._profile = profile
         self._on_facts = on_facts
         self._cells: dict[str, Cell] = {}
+        self._odd = OddLines(log)
 
     def update(self, **changes: Any) -> None:
         """Take fields of `Facts` over; a change is told."""
@@ -49,7 +54,7 @@ class Known:
 
     def lines(self, lines: Iterable[str]) -> News:
         """Take over what answers and unsolicited codes say of registration."""
-        cells = [cell for line in lines if (cell := registration(line)) is not None]
+        cells = [cell for line in lines if (cell := self._cell(line)) is not None]
         self._cells.update((cell.command, cell) for cell in cells)
         was = self.facts.registration
         if cells and (cell := merged(self._cells)) is not None:
@@ -58,6 +63,12 @@ class Known:
             registered=self.facts.registration.registered and not was.registered,
             forgetful=any(cell.urcs == 0 for cell in cells),
         )
+
+    def _cell(self, line: str) -> Cell | None:
+        cell = registration(line)
+        if cell is None and is_registration(line):
+            self._odd.say(line)
+        return cell
 
     def _registered(self, cell: Cell) -> None:
         if cell.registration.registered:

@@ -11,11 +11,12 @@ import secrets
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from bridge.adapters.odd_lines import OddLines
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Traffic
 from bridge.errors import AtOutOfStep, AtRefused, ModemError, ModemGone
 from bridge.protocol.sms.errors import MODEM_CODES, Blame, judge
-from bridge.protocol.sms.listing import Entry, read_list, read_one, read_reference, read_store
+from bridge.protocol.sms.listing import Entry, read_list, read_one, read_reference, read_store, unread
 from bridge.protocol.sms.submit import Pdu, submit
 
 log = logging.getLogger("texts")
@@ -250,6 +251,7 @@ class ModemInbox:
         self._listed: Port | None = None
         self._searched: Port | None = None
         """Where the SIM's store was looked into, unasked."""
+        self._odd = OddLines(log)
         self._store = ""
         self._home = ""
         """The store that this modem reads from unless it is told otherwise."""
@@ -319,6 +321,8 @@ class ModemInbox:
 
     async def _list(self, port: Port) -> Listing:
         answer = await port.command("AT+CMGL=4", timeout=self._list_timeout)
+        for line in unread(answer.lines):
+            self._odd.say(line)
         return [
             ((self._store, entry.slot), (await self._whole(port, entry)).pdu)
             for entry in read_list(answer.lines)
@@ -329,18 +333,27 @@ class ModemInbox:
         for _ in range(READ_TRIES):
             if entry.whole:
                 break
-            answer = await port.command(f"AT+CMGR={entry.slot}")
-            entry = read_one(entry.slot, answer.lines) or entry
+            with contextlib.suppress(AtRefused, AtOutOfStep):  # one that cannot be read stops no others
+                answer = await port.command(f"AT+CMGR={entry.slot}", proof="+CMGR")
+                entry = read_one(entry.slot, answer.lines) or entry
         return entry
 
     async def _change_to(self, port: Port, store: str) -> bool:
+        """Read from ``store``; False where the modem does not.
+
+        It is asked afterwards: a place in one store means another text in another, which must not be deleted.
+        """
         try:
             await port.command(f'AT+CPMS="{store}"')
+            now = read_store((await port.command("AT+CPMS?")).lines)
         except AtRefused as exc:
             log.info("the modem's store %s cannot be read: %s", store, exc.final)
             self._named.discard(store)
             return False
-        self._store = store
+        self._store = now.name if now else store
+        if self._store != store:
+            log.info("the modem reads from its store %s, not from %s", self._store, store)
+            return False
         return True
 
     async def delete(self, slot: Slot) -> bool:

@@ -111,6 +111,11 @@ def signal(line: str) -> Signal | None:
     )
 
 
+def is_registration(line: str) -> bool:
+    """Tell whether ``line`` is one that `registration` reads."""
+    return line.partition(":")[0].strip().upper() in ("+CREG", "+CGREG", "+CEREG")
+
+
 def registration(line: str) -> Cell | None:
     """Read ``+CREG``, ``+CGREG`` and ``+CEREG``, as an answer and as an unsolicited code.
 
@@ -120,7 +125,7 @@ def registration(line: str) -> Cell | None:
     """
     head, _, rest = line.partition(":")
     command = head.strip().upper().removeprefix("+")
-    if command not in ("CREG", "CGREG", "CEREG"):
+    if not is_registration(line):
         return None
     raw = [part.strip() for part in rest.split(",")]
     parts = fields(rest)

@@ -142,6 +142,25 @@ def test_a_start_copes_with_a_difficult_modem(tmp_path: Path, fault: str) -> Non
     play(scenario())
 
 
+def test_a_registration_of_an_unknown_shape_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its line, however often it comes; what is known stays."""
+
+    async def scenario() -> None:
+        async with stage(tmp_path) as (watched, simulated):
+            await watched.modem.start(watched.link)
+            await until(lambda: watched.modem.facts.operator)
+            for area in (1, 2, 3):
+                simulated.code(f'+CEREG: home,"{area}",x')
+            await until(lambda: len([line for line in watched.urcs if "home" in line]) == 3)
+            assert watched.modem.facts.registration is Registration.ROAMING
+
+    play(scenario())
+    said = [each for each in caplog.messages if "cannot be read" in each]
+    assert said == ["the modem said what cannot be read, and it is left out: '+CEREG: home,\"1\",x'"]
+
+
 def test_nothing_is_started_where_no_modem_is(tmp_path: Path) -> None:
     """A port that is not there says so at once; the modem can be started when it is."""
 

@@ -45,6 +45,10 @@ class Modem:
         """Of each store: state, PDU and a length that is said in place of the right one."""
         self.store = "ME"
         self.size = 25
+        self.delay = self._free = 0.0
+        """What each command takes, one after the other."""
+        self.foreign = ""
+        """The command at which another one's OK comes at once, before its own answer."""
         self._reference = 40
         loop.add_reader(self._master, self._read)
 
@@ -96,8 +100,13 @@ class Modem:
             )
             answer = self.script[key].popleft() if key else FIXED.get(text) or self._command(text)
             self._typing = self._typing or (answer or "").endswith("> ")
+        if text == self.foreign:
+            self.foreign = ""
+            self.write("\r\nOK\r\n")
         if answer is not None:
-            self.write(answer if answer == PROMPT else f"\r\n{answer}\r\n")
+            said = answer if answer == PROMPT else f"\r\n{answer}\r\n"
+            self._free = max(self._free, self._loop.time()) + self.delay
+            self._loop.call_at(self._free, self.write, said) if self.delay else self.write(said)
 
     def _command(self, text: str) -> str:
         name, _, argument = text.partition("=")
@@ -422,6 +431,7 @@ def test_a_part_that_was_not_asked_for_is_given_again(answer: str) -> None:
 # -- the store -------------------------------------------------------------------------------------------
 
 PDU = "07912160130300F4040B915155214365F7000062112180035100" + "0AE8329BFD4697D9EC37"
+OTHER = PDU.replace("5155214365F7", "5155214365F8")
 
 
 def test_the_store_is_listed_and_emptied() -> None:
@@ -524,6 +534,80 @@ def test_a_text_that_stays_broken_is_handed_over_as_it_is() -> None:
         assert [slot for slot, _ in await ModemInbox(lambda: port).list()] == [("ME", 1), ("ME", 2)]
 
     on_air(scenario)
+
+
+@pytest.mark.parametrize("answer", ["+CMS ERROR: 321", "OK", "ERROR"])
+def test_a_text_that_cannot_be_read_again_stops_no_others(answer: str) -> None:
+    """It is handed over as it is, and what is read again belongs to its own place."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.put(PDU, length=99)
+        modem.put(OTHER, length=99)
+        modem.script["AT+CMGR=1"].extend([answer, answer])
+        assert await ModemInbox(lambda: port).list() == [(("ME", 1), PDU), (("ME", 2), OTHER)]
+
+    on_air(scenario)
+
+
+def test_a_late_answer_is_not_the_text_of_another_place() -> None:
+    """An OK of another command puts no text in the place of the next, which would be deleted unread."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.put(PDU, length=99)
+        modem.put(OTHER, length=99)
+        modem.script["AT+CMGR=1"].extend([f"+CMGR: 0,,{len(PDU) // 2 - 8}\r\n{PDU}\r\n\r\nOK"] * 3)
+        modem.delay, modem.foreign = 0.05, "AT+CMGR=1"
+        assert await ModemInbox(lambda: port).list() == [(("ME", 1), PDU), (("ME", 2), OTHER)]
+
+    on_air(scenario)
+
+
+def test_nothing_is_deleted_from_another_store_than_it_was_listed_in() -> None:
+    """A modem that says OK and stays in its store keeps the text that nobody has read yet."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.put(PDU, store="SM")
+        inbox = ModemInbox(lambda: port)
+        ((slot, _),) = await inbox.list()
+        assert slot == ("SM", 1)
+        modem.put(OTHER)  # at the same place of the usual store, and not listed yet
+        modem.script['AT+CPMS="SM"'].append("OK")
+        assert not await inbox.delete(slot)
+        assert 1 in modem.stores["ME"]
+        assert await inbox.delete(slot)
+        assert (modem.stores["SM"], list(modem.stores["ME"])) == ({}, [1])
+
+    on_air(scenario)
+
+
+def test_a_list_of_another_store_than_was_chosen_is_none() -> None:
+    """What a modem lists that stayed in its store is not the other one's."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        modem.put(PDU)
+        modem.stores["SM"] = {}
+        modem.script['AT+CPMS="SM"'].append("OK")
+        assert await ModemInbox(lambda: port).list() == [(("ME", 1), PDU)]
+
+    on_air(scenario)
+
+
+def test_what_a_list_has_of_an_unknown_shape_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """With its line, as it stays on the modem; the texts beside it are read, each as its own."""
+
+    async def scenario(modem: Modem, port: AtPort) -> None:
+        odd = '+CMGL: 2;"REC READ";"+31628870634"'
+        said = [f"+CMGL: 1,1,,{len(PDU) // 2 - 8}", odd, OTHER, f'+CMGL: 3,1,"a, b",{len(PDU) // 2 - 8}', PDU]
+        modem.script["AT+CMGL"].extend(["\r\n".join([*said, "", "OK"])] * 2)
+        inbox = ModemInbox(lambda: port)
+        for _ in range(2):
+            assert await inbox.list() == [(("ME", 3), PDU)]
+
+    on_air(scenario)
+    assert [each for each in caplog.messages if "cannot be read" in each] == [
+        "the modem said what cannot be read, and it is left out: '+CMGL: 1,1,,28'",
+        'the modem said what cannot be read, and it is left out: \'+CMGL: 2;"REC READ";"+31628870634"\'',
+    ]
 
 
 def test_a_text_without_a_service_centre_gets_an_empty_one() -> None:

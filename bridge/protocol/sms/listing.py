@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_LISTED = re.compile(r"\+CMGL: ?(\d{1,6}) ?, ?(\d{1,6}) ?,([^,]*,)? ?(\d{1,6})", re.ASCII)
+_LISTED = re.compile(
+    r'\+CMGL: ?(\d{1,6}) ?, ?(\d{1,6}) ?,((?: ?"[^"]*" ?|[^,]*),)? ?(\d{1,6})(?![^,])', re.ASCII
+)
 _READ = re.compile(r"\+CMGR: ?(\d{1,6}) ?,([^,]*,)? ?(\d{1,6})", re.ASCII)
 _STORE = re.compile(r'\+CPMS: ?"(\w+)" ?, ?(\d{1,6}) ?, ?(\d{1,6})', re.ASCII)
 _SENT = re.compile(r"\+CMGS: ?(\d{1,6})", re.ASCII)
@@ -45,6 +47,17 @@ def read_list(lines: Iterable[str]) -> list[Entry]:
     ]
 
 
+def unread(lines: Iterable[str]) -> list[str]:
+    """Return the lines of an answer to ``AT+CMGL=4`` that name a text which `read_list` leaves out."""
+    given = list(lines)
+    known = {head[0] for head, _ in _pairs(given, _LISTED)}
+    return [line for line in given if line.startswith("+CMGL") and not _begins(line, known)]
+
+
+def _begins(line: str, heads: set[str]) -> bool:
+    return any(line.startswith(head) for head in heads)
+
+
 def read_one(index: int, lines: Iterable[str]) -> Entry | None:
     """Return the text of an answer to ``AT+CMGR=index``."""
     for head, pdu in _pairs(lines, _READ):
@@ -82,11 +95,14 @@ def read_pushed(line: str, data: bytes) -> str | None:
 
 
 def _pairs(lines: Iterable[str], head: re.Pattern[str]) -> Iterable[tuple[re.Match[str], str]]:
-    """Return each head line with the hexadecimal line after it; a head without one is left out."""
+    """Return each head line with the hexadecimal line after it; a head without one is left out.
+
+    So is what follows a head that cannot be read: it is not the text of the head before.
+    """
     last: re.Match[str] | None = None
     for line in lines:
-        if found := head.match(line):
-            last = found
+        if line.startswith("+CMG"):
+            last = head.match(line)
         elif last is not None and _HEX.fullmatch(line.strip()):
             yield last, line.strip()
             last = None
