@@ -198,27 +198,36 @@ class Ublox:
         text, shown = ublox.write(socket, data), _shown("USOWR", data)
         seconds = WRITING if self._r4 else QUEUEING
         try:
-            count = ublox.written(await self._port.command(text, timeout=seconds, shown=shown))
+            count = ublox.written(await self._port.command(text, timeout=seconds, shown=shown), socket)
         except AtRefused:
             if await self._figure(ublox.ask_error(socket)) != ublox.FULL:
                 raise
             count = 0
-        if not 0 <= count < len(data):
-            return len(data)
+        if count == len(data):
+            return count
         gained = await self._figure(ublox.ask_sent(socket)) - sent
-        return gained if count < gained <= len(data) else count
+        count = count if count < len(data) else -1
+        if count < gained <= len(data):
+            return gained
+        if count < 0:
+            raise ModemError("the modem does not say how much of what was written it took")
+        return count
 
     async def _figure(self, text: str) -> int:
         """Return what +USOCTL tells, -1 where it tells nothing."""
         try:
-            return ublox.figure(await self._port.command(text, timeout=LOCAL))
+            answer = await self._port.command(text, timeout=LOCAL)
+            return ublox.figure(answer, *map(int, text.partition("=")[2].split(",")))
         except AtRefused:
             return -1
 
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
         """Send in hex, or after a prompt."""
         text, rest = ublox.send(socket, host, port, data)
-        await self._port.command(text, timeout=QUEUEING, prompt=rest, shown=_shown("USOST", data))
+        shown = _shown("USOST", data)
+        answer = await self._port.command(text, timeout=QUEUEING, prompt=rest, shown=shown)
+        if ublox.sent(answer, socket) != len(data):
+            raise ModemError("the modem does not say that it sent all of it")
 
     async def read(self, socket: int) -> tuple[bytes, bool]:
         """Fetch what waits; a refusal means that there is nothing."""
@@ -325,8 +334,10 @@ class Quectel:
                 answer = await self._port.command(quectel.ask_outstanding(socket), timeout=LOCAL)
             except AtRefused:
                 raise exc from None
-            gained = quectel.sent(answer) - sent
-            return gained if 0 < gained <= len(data) else 0
+            total = quectel.sent(answer)
+            if not sent <= total <= sent + len(data):
+                raise
+            return total - sent
         return len(data)
 
     async def _give(self, socket: int, data: bytes) -> None:

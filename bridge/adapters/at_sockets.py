@@ -17,6 +17,7 @@ from bridge.adapters.at_dialects import Commands, Dialect, Quectel, Ublox
 from bridge.adapters.at_exchange import Datagram, Exchange, Handler
 from bridge.adapters.at_inbound import Inbound
 from bridge.adapters.inbound import Owner
+from bridge.adapters.odd_lines import OddLines
 from bridge.core.exchange import Job, Outcome
 from bridge.errors import ModemError
 from bridge.protocol.at import Urc
@@ -26,6 +27,9 @@ from bridge.protocol.sockets import Closed, ContextLost, Data, Incoming, News, R
 __all__ = ["Sockets", "make_sockets", "payload_after"]
 
 log = logging.getLogger("sockets")
+
+_OF_SOCKETS = ("+QIURC", "+UUSO")
+"""How codes begin that are about sockets alone."""
 
 RESERVED = 2
 """Sockets that are left for what comes in, while we listen."""
@@ -89,6 +93,7 @@ class Sockets:
         self._listening: dict[str, tuple[int, Handler]] = {}
         self._inbound: Inbound | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._odd = OddLines(log)
 
     # -- the PDP context ---------------------------------------------------------------------------------
 
@@ -249,6 +254,8 @@ class Sockets:
                 self._on_down("the network ended the connection")
         elif isinstance(news, Incoming):
             self._accept(news)
+        elif news is None and urc.line.startswith(_OF_SOCKETS):
+            self._odd.say(urc.line)
         elif news is not None and not isinstance(news, ContextLost):
             self._about(news)
 

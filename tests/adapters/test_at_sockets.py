@@ -739,8 +739,8 @@ def test_a_modem_that_hangs_while_it_connects_is_noticed_after_the_time_of_its_k
     run(story())
 
 
-def test_codes_that_make_no_sense_are_ignored() -> None:
-    """Codes about sockets that nobody has, and broken ones, disturb nothing."""
+def test_codes_that_make_no_sense_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    """Codes about sockets that nobody has, and broken ones, disturb nothing; the broken are said once."""
 
     async def story() -> None:
         async with scripted("nova-u201", {}) as (made, modem):
@@ -750,12 +750,16 @@ def test_codes_that_make_no_sense_are_ignored() -> None:
                 '+UUSOLI: 3,"10.0.0.1",5,0,"",4010',
                 "+UUSORD:",
                 "+UUSOLI: 1",
+                "+UUSORD:",
+                "+UUSOLI: 2",
             ):
                 modem.say(f"\r\n{line}\r\n".encode())
             assert (await made.port.command("AT")).final == "OK"
             assert made.sockets.is_up
 
     run(story())
+    said = [each.partition("left out: ")[2] for each in caplog.messages if "cannot be read" in each]
+    assert said == ["'+UUSORD:'", "'+UUSOLI: 1'"]
 
 
 def test_bytes_lost_on_the_way_end_the_connection() -> None:
@@ -802,8 +806,14 @@ CREATED: dict[str, Reply] = {"AT+USOCR=6": b"\r\n+USOCR: 0\r\n\r\nOK\r\n"}
 
 @pytest.mark.parametrize(
     "said",
-    [b"+USOWR: 0,1\r\n\r\nOK", b"+CME ERROR: operation not allowed"],
-    ids=["too small a number", "a full queue"],
+    [
+        b"+USOWR: 0,1\r\n\r\nOK",
+        b"+CME ERROR: operation not allowed",
+        b"OK",
+        b"+USOWR: 3,5\r\n\r\nOK",
+        b"+USOWR: 0,9\r\n\r\nOK",
+    ],
+    ids=["too small a number", "a full queue", "no number", "another's number", "too large a number"],
 )
 def test_the_modem_is_asked_what_a_write_has_taken(said: bytes) -> None:
     """Its word on all that it has taken decides what is written next: two of these five bytes."""
@@ -821,6 +831,63 @@ def test_the_modem_is_asked_what_a_write_has_taken(said: bytes) -> None:
             assert outcome.complete, outcome.error
             writes = [each for each in modem.heard if each.startswith("AT+USOWR")]
             assert writes == ['AT+USOWR=0,5,"4142434445"', 'AT+USOWR=0,3,"434445"']
+
+    run(story())
+
+
+@pytest.mark.parametrize("said", [b"OK", b"+USOCTL: 0,11,0\r\n\r\nOK", b"ERROR"])
+def test_a_write_of_which_the_modem_says_nothing_has_not_been_taken(said: bytes) -> None:
+    """Neither is the rest written behind a hole, nor all of it twice: the exchange ends in doubt."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+USOWR=0,5,"4142434445"': b"\r\nOK\r\n",
+            "AT+USOCTL=0,2": b"\r\n" + said + b"\r\n",
+        }
+        async with scripted("nova-r410", UP_R4 | CREATED | replies) as (made, modem):
+            outcome = await made.carry_one(job(1, b"ABCDE", host="10.0.0.9"))
+            assert outcome[:3] == (True, True, False)
+            assert "does not say how much" in (outcome.error or "")
+            assert len([each for each in modem.heard if each.startswith("AT+USOWR")]) == 1
+
+    run(story())
+
+
+def test_a_refused_send_of_which_the_modem_says_nothing_is_not_given_twice() -> None:
+    """SEND FAIL, and no word on what was taken before: it may be all of it."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+QIOPEN=1,0,"TCP","10.0.0.9",1,0,1': b"\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n",
+            'AT+QISENDEX=0,"41"': b"\r\nSEND FAIL\r\n",
+            "AT+QISEND=0,0": b"\r\nOK\r\n",
+        }
+        async with scripted("bg96", replies) as (made, modem):
+            outcome = await made.carry_one(job(1, b"A", host="10.0.0.9"))
+            assert outcome[:3] == (True, True, False)
+            assert modem.heard.count('AT+QISENDEX=0,"41"') == 1
+
+    run(story())
+
+
+@pytest.mark.parametrize("said", [b"OK", b"+USOST: 2,1\r\n\r\nOK", b"+USOST: 0,0\r\n\r\nOK"])
+def test_a_datagram_is_sent_by_the_modems_word_on_it(said: bytes) -> None:
+    """A success that names no bytes, fewer, or another socket, is none."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            "AT+USOCR=17": b"\r\n+USOCR: 0\r\n\r\nOK\r\n",
+            'AT+USOST=0,"10.0.0.9",1,1,"41"': b"\r\n" + said + b"\r\n",
+        }
+        async with scripted("nova-u201", replies) as (made, modem):
+            carrier = made.sockets.datagrams
+            ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            carrier.start(job(1, b"A", host="10.0.0.9"), ended.set_result)
+            assert (await ended)[:3] == (False, False, False)
+            modem.replies['AT+USOST=0,"10.0.0.9",1,1,"41"'] = b"\r\n+USOST: 0,1\r\n\r\nOK\r\n"
+            again: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            carrier.start(job(1, b"A", host="10.0.0.9"), again.set_result)
+            assert (await again)[:3] == (True, True, True)
 
     run(story())
 

@@ -66,7 +66,7 @@ def ask_outstanding(socket: int) -> str:
 
 
 def sent(answer: Answer) -> int:
-    """Return all bytes that a socket has taken from ``+QISEND: <sent>,<acknowledged>,<not>``, -1 for none."""
+    """Return all bytes that a socket has taken from ``+QISEND: <sent>,<acknowledged>,<not>``, else -1."""
     return next((number(fields(line)[0]) for line in answer.lines if line.startswith("+QISEND:")), -1)
 
 

@@ -79,14 +79,28 @@ def write(socket: int, data: bytes) -> str:
     return f'AT+USOWR={socket},{len(data)},"{data.hex().upper()}"'
 
 
-def written(answer: Answer) -> int:
-    """Return how many bytes ``+USOWR: 0,100`` says were taken, -1 where there is no such number.
+def written(answer: Answer, *socket: int) -> int:
+    """Return how many bytes ``+USOWR: 0,100`` says were taken, -1 where nothing is said of ``socket``.
 
     They can be fewer than were given: it "returns the number of bytes of data actually written", and on
     SARA-R4 the number may also be too small, which `ask_sent` shows. The rest is to be written again
     [UBX-17003787 R16, sections 19.10.1 and 19.10.4].
     """
-    return next((number(fields(line)[-1]) for line in answer.lines if line.startswith("+USOWR:")), -1)
+    return _told(answer, "+USOWR:", *socket)
+
+
+def _told(answer: Answer, name: str, *keys: int) -> int:
+    """Return the last number of the first line called ``name`` that begins with ``keys``, else -1."""
+    for line in answer.lines:
+        found = fields(line)
+        if line.startswith(name) and [number(each) for each in found[: len(keys)]] == list(keys):
+            return number(found[-1]) if len(found) > len(keys) else -1
+    return -1
+
+
+def sent(answer: Answer, socket: int) -> int:
+    """Return how many bytes of a datagram ``+USOST: 3,16`` says were sent, -1 where nothing is said."""
+    return _told(answer, "+USOST:", socket)
 
 
 def send(socket: int, host: str, port: int, data: bytes) -> tuple[str, bytes | None]:
@@ -139,9 +153,9 @@ def ask_sent(socket: int) -> str:
     return f"AT+USOCTL={socket},2"
 
 
-def figure(answer: Answer) -> int:
-    """Return the number in ``+USOCTL: 0,2,38``, -1 where there is none."""
-    return next((number(fields(line)[-1]) for line in answer.lines if line.startswith("+USOCTL:")), -1)
+def figure(answer: Answer, *asked: int) -> int:
+    """Return the number in ``+USOCTL: 0,2,38``, -1 where none is of the socket and the kind ``asked``."""
+    return _told(answer, "+USOCTL:", *asked)
 
 
 def ask_outstanding(socket: int) -> str:
