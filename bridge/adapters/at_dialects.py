@@ -232,9 +232,12 @@ class Ublox:
     async def read(self, socket: int) -> tuple[bytes, bool]:
         """Fetch what waits; a refusal means that there is nothing."""
         try:
-            data = ublox.data_read(await self._port.command(ublox.read(socket), timeout=LOCAL))
+            answer = await self._port.command(ublox.read(socket), timeout=LOCAL)
         except AtRefused:
             return b"", False
+        if not ublox.is_whole(answer, socket):
+            raise ModemError("bytes were lost between the modem and us")
+        data = ublox.data_read(answer)
         return data, len(data) >= ublox.READ
 
     async def read_datagram(self, socket: int) -> tuple[str, int, bytes] | None:

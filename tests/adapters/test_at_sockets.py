@@ -782,6 +782,23 @@ def test_bytes_lost_on_the_way_end_the_connection() -> None:
     run(story())
 
 
+@pytest.mark.parametrize("said", [b'+USORD: 0,9,"5B30"', b'+USORD: 3,2,"5B5D"', b'+USORD: 0,2,"5B5"'])
+def test_bytes_that_are_not_the_sockets_or_not_all_end_the_connection(said: bytes) -> None:
+    """A piece that lost bytes on the line would leave a hole; one of another socket is nobody's answer."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+USOWR=0,1,"41"': b"\r\n+USOWR: 0,1\r\n\r\nOK\r\n\r\n+UUSORD: 0,9\r\n",
+            "AT+USORD=0,512": b"\r\n" + said + b"\r\n\r\nOK\r\n",
+        }
+        async with scripted("nova-u201", CREATED | replies) as (made, _):
+            outcome = await made.carry_one(job(1, b"A", host="10.0.0.9", silence=5))
+            assert outcome.error == "bytes were lost between the modem and us"
+            assert (outcome.complete, outcome.answer) == (False, b"")
+
+    run(story())
+
+
 def test_a_send_that_fails_may_have_left() -> None:
     """SEND FAIL of a modem that knows the socket no more ends the exchange; something may be on its way."""
 

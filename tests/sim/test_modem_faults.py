@@ -190,3 +190,37 @@ def refused(modem: LocalModem, order: str, keys: dict[str, object]) -> bool:
     except AssertionError:
         return True
     return False
+
+
+PDU = "0011000B916407281553F80000AA0AE8329BFD4697D9EC37"
+
+
+def test_texts_whose_answers_are_confused(make_modem: MakeModem) -> None:
+    """OK for a prompt, OK without a reference, another command's error: each for as many as were ordered."""
+    modem = make_modem("nova-u201", faults=("sms-early-ok:1", "sms-bare-ok:1", "sms-foreign:1"))
+    with Host(modem.at) as host:
+        assert host.ask("AT+CMGS=23") == ["OK"]
+        for answer in (rb"\r\nOK\r\n", rb"\r\n\+CME ERROR: 258\r\n\r\n\+CMGS: 0\r\n\r\nOK\r\n"):
+            host.write(b"AT+CMGS=23\r")
+            host.wait(rb"\r\n> ")
+            host.write(PDU.encode() + b"\x1a")
+            host.wait(answer)
+            assert not host.left
+        assert modem.state()["sms"]["sent"] == 1
+
+
+def test_a_modem_that_was_left_in_another_mode(make_modem: MakeModem) -> None:
+    """Numbers until ATV1, names in UCS-2 until AT+CSCS, and the end of an earlier call in the port."""
+    modem = make_modem("bg96", faults=("numeric", "ucs2", "left-over"))
+    host = Host(modem.at, echo=True)
+    host.wait(rb"\r\nNO CARRIER\r\n")
+    host.write(b"AT\r")
+    host.wait(rb"AT\r0\r")
+    assert host.ask("ATE0V1")[-1] == "OK"
+    eventually(lambda: modem.state()["registration"] == 5, what="it registers")
+    name = "Simulated Mobile".encode("utf-16-be").hex().upper()
+    assert host.ask("AT+COPS?") == [f'+COPS: 0,0,"{name}",8', "OK"]
+    assert host.ask("AT+CSCS?") == ['+CSCS: "UCS2"', "OK"]
+    assert host.ask('AT+CSCS="IRA"') == ["OK"]
+    assert host.ask("AT+COPS?") == ['+COPS: 0,0,"Simulated Mobile",8', "OK"]
+    host.close()

@@ -123,6 +123,16 @@ def data_read(answer: Answer) -> bytes:
     return b""
 
 
+def is_whole(answer: Answer, socket: int) -> bool:
+    """Tell whether the bytes of ``+USORD: 0,5,"48656C6C6F"`` are ``socket``'s, and as many as it says."""
+    for line in answer.lines:
+        found = fields(line)
+        if line.startswith("+USORD:"):
+            counted = len(found) < 3 or number(found[1]) == len(unhex(found[2]))
+            return counted and number(found[0]) == socket
+    return True
+
+
 def read_datagram(socket: int) -> str:
     """Return the command that fetches one datagram."""
     return f"AT+USORF={socket},{DATAGRAM}"
