@@ -19,6 +19,7 @@ from bridge.errors import InvalidCommand
 from bridge.flow.results import Results
 from bridge.flow.speakers import Speaker
 from bridge.store.outbox import Outbox
+from bridge.store.space import Space
 from bridge.store.writer import Writer
 
 log = logging.getLogger("uplink")
@@ -172,9 +173,8 @@ class Uplink:
 
     @property
     def _recordable(self) -> bool:
-        """Whether there is room for what becomes of a message, or waiting would not help to make it."""
-        waits = self._writer.tight and self._outbox.ledger.report_bytes > 0
-        return not (self._writer.starved or waits)
+        """Whether the result of what is sent now will find room on the disk."""
+        return self._writer.space is not Space.EXHAUSTED
 
     # -- choosing ----------------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class Uplink:
 
     def _retry(self) -> None:
         """A lane's delay is over."""
-        if not self._writer.starved:
+        if self._recordable:
             self._writer.settle(self._outbox.wake_due, lambda _: self.wake())
 
     def _tick(self) -> None:

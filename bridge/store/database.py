@@ -6,12 +6,11 @@ WAL's index in memory, so that a full disk cannot get between us and our own ind
 ``auto_vacuum=INCREMENTAL`` lets a full disk be given back what was deleted.
 """
 
-import contextlib
 import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,8 @@ _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 Row = tuple[Any, ...]
 
-_ASIDE = "aside"
-"""Key under which free pages are for a moment, until they are on the disk."""
-
 LOG_PAGES = 512
-"""Pages in the log at which it is copied into the file: with what one transaction adds, the file never grows
-by more than the reserve holds."""
+"""Pages in the log at which it is copied into the file."""
 
 GIVE_BACK_PAGES, GIVE_BACK_STEPS = 200, 10
 """Pages given back to the file system at once, and how often in one go."""
@@ -230,49 +225,9 @@ class Database:
         """Copy the log into the file; the next transaction writes from its start, which takes no room."""
         self._run("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
-    def extend_log(self, size: int) -> None:
-        """Take ``size`` bytes of the disk for the log, if there are so many.
-
-        SQLite reads it up to the first frame that is not of its own [SQLite documentation, Database File
-        Format, section 4], so that what follows does no harm.
-        """
-        while size > self.log_size():
-            with contextlib.suppress(OSError), Path(f"{self.path}-wal").open("r+b") as log:
-                os.posix_fallocate(log.fileno(), 0, size)
-            size //= 2
-
-    def log_size(self) -> int:
-        """Return the bytes that the log has on the disk."""
-        log = Path(f"{self.path}-wal")
-        return log.stat().st_size if log.exists() else 0
-
-    def used(self) -> int:
-        """Return the bytes of the file that hold something, as the open transaction leaves them."""
-        return int(self._run("PRAGMA page_count").fetchone()[0] * self._page_size) - self.spare()
-
     def spare(self) -> int:
         """Return the bytes of the file's free pages."""
         return int(self._run("PRAGMA freelist_count").fetchone()[0] * self._page_size)
-
-    def set_aside(self, size: int, fits: Callable[[], bool]) -> None:
-        """Have ``size`` bytes of free pages in the file; `StoreFull` where the transaction does not fit.
-
-        They are written and copied before they are freed: SQLite does not write a page that it frees, and
-        the file would have a hole there, which is no room.
-        """
-        try:
-            self.begin()
-            self.execute("meta_set", (_ASIDE, bytes(size)))
-            if not fits():
-                raise StoreFull("no room for more free pages")
-            self.commit()
-            self.copy_log()
-            self.begin()
-            self.execute("meta_drop", (_ASIDE,))
-            self.commit()
-        finally:
-            self.rollback()
-        self.copy_log()
 
     def give_back(self, keep: int) -> None:
         """Return deleted pages, but for ``keep`` bytes, to the file system, as far as that goes in a moment.

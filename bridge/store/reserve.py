@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
-SIZE = 4 * 1024 * 1024
+SIZE: Final = 4 * 1024 * 1024
 """Bytes held back: the size to which the log is kept, which deletions go through."""
 
-DELETIONS = SIZE // 4
-"""Bytes of such a reserve that stay for deletions when the file has grown into the rest."""
+SHARE: Final = 8
+"""The reserve takes at most this fraction of a small disk: an eighth."""
 
 
 class Reserve:
@@ -15,23 +16,16 @@ class Reserve:
 
     def __init__(self, store: Path, size: int = SIZE) -> None:
         self._path = store.with_name(store.name + ".reserve")
-        self.size = size
+        self._size = size
+
+    @property
+    def size(self) -> int:
         """Bytes that are held back."""
-        self.deletions = size * DELETIONS // SIZE
-        """Bytes of these that stay for deletions."""
+        return min(self._size, self.disk_size() // SHARE)
 
-    def hold(self, ahead: int = 0) -> bool:
-        """Take the space if enough stays free for messages; return whether it is held.
-
-        Enough is as much again, and what `covers` will ask for the ``ahead`` bytes of the message that comes
-        next: otherwise it would find no room at once, and the outbox would call itself full and not full in
-        turns.
-        """
-        if self.held:
-            return True
-        if self.free() < self.size + max(self.size, 2 * (ahead + self.deletions)):
-            return False
-        return self._take(self.size)
+    def hold(self) -> bool:
+        """Take all of the space; return whether it is held. A quota shows here and not in `free`."""
+        return self.held or self._take(self.size)
 
     def take(self) -> None:
         """Take as much as is free, for the next start: the log, which gave it back, has to be made anew."""
@@ -48,15 +42,6 @@ class Reserve:
             return False
         return True
 
-    def covers(self, growth: int) -> bool:
-        """Whether the file can still grow by ``growth`` bytes if all else on the disk fills up.
-
-        What is beyond the reserve has to be free, twice: it goes into the log, and from there into the file.
-        """
-        if growth <= self.size - self.deletions and self.held:
-            return True
-        return self.free() >= 2 * growth
-
     @property
     def held(self) -> bool:
         """Whether all of the space is held."""
@@ -70,3 +55,8 @@ class Reserve:
         """Return the bytes that are free on the disk."""
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize
+
+    def disk_size(self) -> int:
+        """Return the bytes that the disk has in all."""
+        disk = os.statvfs(self._path.parent)
+        return disk.f_blocks * disk.f_frsize

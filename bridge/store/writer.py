@@ -9,9 +9,9 @@ An operation is a callable that writes through the outbox; it may be run again a
 transaction, so it changes nothing but the store. Its ``done`` is called with its value after the commit,
 which is when an acknowledgement may leave the house.
 
-On a full disk growing operations wait in memory (the broker keeps what it is not acknowledged), the reserve
-is released, and settling goes on as far as `bridge.store.room` finds room for it, what makes room first; when
-there is room again the waiting ones run. A start that cannot hold the reserve begins like that.
+What there is room for is `Space`, judged in `bridge.store.space`. Growing operations wait in memory while
+it is not OK; the broker keeps what it has no acknowledgement for. While it is EXHAUSTED each operation
+has a transaction of its own, and those that free pages go first.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ from bridge.core.pulse import Pulse
 from bridge.errors import StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
-from bridge.store.room import Room
+from bridge.store.space import Disk, Space
 
 Operation = Callable[[], Any]
 Done = Callable[[Any], None]
@@ -40,11 +40,11 @@ CROWD = 256
 """Waiting operations at which whoever brings them should pause. Mosquitto lets far more messages under way
 than Receive Maximum allows, and memory is what the box has least of."""
 
-PORTION = 256
-"""Settling operations that one transaction takes on a full disk; where they find no room, fewer."""
-
 CHECK_EVERY = 2.0
-"""Seconds between looks for room while the disk is full."""
+"""Seconds between looks for room while the disk is full, and at what results have used while it is not."""
+
+LONGEST_WAIT = 60.0
+"""Seconds between looks at a disk that has room and still refuses, as under a quota; they double up to it."""
 
 
 class Volatile(Protocol):
@@ -85,11 +85,6 @@ class _Batch(NamedTuple):
     growing: dict[object, _Pending]
     values: list[Any]
 
-    @property
-    def frees(self) -> bool:
-        """Whether it is there to make room on a full disk."""
-        return all(pending.frees for pending in self.settling)
-
 
 class Writer:
     """Owns the transaction; lives in the event loop's thread."""
@@ -113,40 +108,35 @@ class Writer:
         self._aside = aside or _at_once
         self._database = database
         self._volatile = volatile
-        self._room = Room(database, reserve)
+        self._disk = Disk(database, reserve)
         self._call_soon = call_soon
         self._call_later = call_later
         self._on_full = on_full
         self._settling: list[_Pending] = []
         self._growing: dict[object, _Pending] = {}
-        self._portion = PORTION
         self._scheduled = False
         self._committing = False
         self._again: dict[Callable[[], None], None] = {}
-        self._retrying = False
         self._closed = False
-        self._committed = 0.0
+        self._committed = self._measured = 0.0
         self._commits = 0
         """Transactions that ended, well or not."""
-        self._stored = 0
-        """Those that ended well."""
-        self._recycled = -1
-        """How many had, when the log was copied to be written from its start."""
+        self._copied = True
+        """Nothing has been committed since the log was copied for a transaction that found no room."""
+        self.space = Space.OK
+        self._wait = CHECK_EVERY
         self.full = False
-        self.starved = False
-        """Not even settling has room: nothing more may be sent, since its end could not be recorded."""
-        self.tight = False
-        """Little is left for results on a full disk: nothing should be sent before reports have gone out."""
-        if not self._room.hold():
-            self._run_on_spare()
+        """Nothing new is taken; after room was found until the first that waits is stored."""
+        if not self._disk.hold():
+            self._enter_low()
 
     def settle(self, operation: Operation, done: Done | None = None, *, frees: bool = False) -> None:
         """Run ``operation`` in the next transaction, full disk or not.
 
-        One that only ``frees`` runs before others on a full disk, in a transaction without them.
+        One that only ``frees`` pages runs before the others while the disk is exhausted.
         """
         self._settling.append(_Pending(operation, done, frees=frees))
-        self._schedule(anew=frees)
+        self._schedule()
 
     def grow(
         self,
@@ -216,9 +206,9 @@ class Writer:
         """Return how far the commits have come, for the watchdog."""
         return (Pulse("writer", self._commits, owes=not self.idle and not self._closed),)
 
-    def _schedule(self, *, anew: bool = False) -> None:
-        if self._scheduled or self._committing or (self.starved and not anew):
-            return  # while starved only what makes room and the timer try, so that failures do not pile up
+    def _schedule(self) -> None:
+        if self._scheduled or self._committing:
+            return
         self._scheduled = True
         since = time.monotonic() - self._committed
         if since >= PACE:
@@ -235,12 +225,8 @@ class Writer:
         self._committing = True
         try:
             self._database.begin()
-            if self.full:
-                self._room.begin()
             batch.values.extend(pending.operation() for pending in (*batch.settling, *batch.growing.values()))
             self._volatile.flush()
-            if not (self._room.fits_full(frees=batch.frees) if self.full else self._room.fits()):
-                raise StoreFull("no room to copy the log into the file")
         except (sqlite3.Error, StoreFull) as exc:
             self._ended(batch, exc)
         except BaseException:
@@ -251,27 +237,30 @@ class Writer:
             self._aside(self._database.commit, lambda error: self._ended(batch, error))
 
     def _take(self) -> _Batch:
-        """Return what the next transaction takes: on a full disk what makes room, and else a portion."""
-        if not self.full:
-            settling, self._settling = self._settling, []
-            return _Batch(settling, self._take_growing(), [])
-        freeing = [pending for pending in self._settling if pending.frees]
-        others = [pending for pending in self._settling if not pending.frees]
-        first, rest = (freeing, others) if freeing else (others, [])
-        self._settling = first[self._portion :] + rest
-        return _Batch(first[: self._portion], {}, [])
+        """Return what the next transaction takes."""
+        if self.space is Space.EXHAUSTED and self._settling:
+            one = next((each for each in self._settling if each.frees), self._settling[0])
+            self._settling.remove(one)
+            return _Batch([one], {}, [])
+        settling, self._settling = self._settling, []
+        growing = self._take_growing() if self.space is Space.OK and self._growing else {}
+        return _Batch(settling, growing, [])
 
     def _take_growing(self) -> dict[object, _Pending]:
         """Return what one transaction takes: a larger one may need more room in the log than is left."""
         taken: dict[object, _Pending] = {}
-        size = 0
+        size, room = 0, self._disk.room()
         for key, pending in self._growing.items():
             if taken and size + pending.size > GROWTH:
                 break
-            taken[key] = pending
             size += pending.size
+            if self._disk.needed(size) > room:
+                break
+            taken[key] = pending
         for key in taken:
             del self._growing[key]
+        if not taken:
+            self._enter_low()
         return taken
 
     def _ended(self, batch: "_Batch", error: BaseException | None) -> None:
@@ -285,15 +274,15 @@ class Writer:
         if error is not None:
             self._failed(batch, error)
             return
-        self._stored += 1
-        self._portion = min(2 * self._portion, PORTION)
-        self.starved = self.starved and batch.frees and bool(self._settling)
-        self.tight = self.full and self._room.tight
+        self._copied = False
+        self._measure()
+        if batch.growing:
+            self._recovered()
         for pending, value in zip((*batch.settling, *batch.growing.values()), batch.values, strict=True):
             if pending.done:
                 pending.done(value)
-        if self._settling or (self._growing and not self.full):
-            self._schedule(anew=True)
+        if self._settling or (self._growing and self.space is Space.OK):
+            self._schedule()
 
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
         self._give_up()
@@ -303,70 +292,75 @@ class Writer:
                 raise ours from error
         elif not isinstance(error, StoreFull):
             raise error
-        self._settling = batch.settling + self._settling
+        self._settling += batch.settling  # at the end: one that is too large must not keep the others out
         for key in batch.growing.keys() & self._growing.keys():
             if replaced := batch.growing[key].replaced:
                 replaced()
         self._growing = {**batch.growing, **self._growing}
-        if self.full:
-            self._found_no_room(len(batch.settling))
-        else:
-            self._run_on_spare()
-            self._schedule()
+        self._found_no_room()
 
     def _give_up(self) -> None:
         self._database.rollback()
         self._volatile.reset()
 
-    def _run_on_spare(self) -> None:
-        """Release the reserve and go on with what settles; from then on look for room."""
-        self.full = True
-        self._room.spend()
-        self.tight = self._room.tight
-        self._call_soon(partial(self._on_full, True))
-        self._call_later(CHECK_EVERY, self._look_for_room)
+    # -- a full disk -------------------------------------------------------------------------------------
 
-    def _found_no_room(self, number: int) -> None:
-        """Try fewer than ``number`` operations, or with the log from its start; else they wait."""
-        if number > 1:
-            self._portion = number // 2
-            self._schedule(anew=True)
-        elif self._recycle():
-            self._schedule(anew=True)
-        else:
-            # The reserve is spent as well: nothing can be recorded until reports go out, or there is room.
-            self.starved = True
-            if not self._retrying:
-                self._retrying = True
-                self._call_later(CHECK_EVERY, self._retry_settling)
+    def _enter_low(self) -> None:
+        """Take nothing more; from then on look for room."""
+        self.space = Space.LOW
+        self._wait = min(2 * self._wait, LONGEST_WAIT) if self.full else CHECK_EVERY
+        self._call_later(self._wait, self._look_for_room)
+        if not self.full:
+            self.full = True
+            self._call_soon(partial(self._on_full, True))
 
-    def _recycle(self) -> bool:
-        """Copy the log, for a transaction to write where it was; return whether that is worth a try.
+    def _recovered(self) -> None:
+        if self.full and self.space is Space.OK:
+            self.full = False
+            self._on_full(False)
 
-        It is not if nothing has been committed since the last time.
-        """
-        if self._recycled == self._stored:
-            return False
-        self._recycled = self._stored
-        return self._room.copy_log()
+    def _found_no_room(self) -> None:
+        """SQLite found the disk full: release the reserve, write the log from its start, or wait for room."""
+        if self.space is Space.OK:
+            self._enter_low()
+        elif self.space is Space.LOW:
+            self.space = Space.EXHAUSTED
+        released = self._disk.release()
+        copied, self._copied = self._copied, True
+        if (self._disk.copy_log() and not copied) or released:
+            self._schedule()
+        # Else `_look_for_room` tries again.
 
-    def _retry_settling(self) -> None:
-        self._retrying = False
-        if self._settling:
-            self._schedule(anew=True)
+    def _measure(self) -> None:
+        """See whether what is sent next finds room for its result; now and then while there is enough."""
+        now = time.monotonic()
+        if self.space is Space.OK and now - self._measured < CHECK_EVERY:
+            return
+        self._measured = now
+        if self.space is Space.EXHAUSTED:
+            if self._disk.has_room_for_results(again=True):
+                self.space = Space.LOW
+        elif not self._disk.has_room_for_results():
+            if self.space is Space.OK:
+                self._enter_low()
+            self.space = Space.EXHAUSTED
 
     def _look_for_room(self) -> None:
-        if self._closed:
+        if self._closed or self.space is Space.OK:
             return
         if self._committing:
             self._call_later(PACE, self._look_for_room)
             return
-        self._room.give_back()
+        self._disk.give_back()
+        if self._settling:
+            self._schedule()  # the commit measures
+        else:
+            self._measure()
         first = next(iter(self._growing.values()), None)
-        if self._room.hold(first.size if first else 0):
-            self.full = self.starved = self.tight = False
-            self._on_full(False)
+        if self.space is Space.LOW and self._disk.recovers(first.size if first else 0):
+            self.space = Space.OK
+            if not self._growing:
+                self._recovered()
             self._schedule()
         else:
-            self.tight = self._room.tight
-            self._call_later(CHECK_EVERY, self._look_for_room)
+            self._call_later(self._wait, self._look_for_room)

@@ -12,7 +12,8 @@ import pytest
 
 from bridge.errors import StoreFull
 from bridge.store.outbox import Verdict
-from bridge.store.reserve import DELETIONS, SIZE, Reserve
+from bridge.store.reserve import SIZE, Reserve
+from bridge.store.space import Space
 from bridge.store.writer import CHECK_EVERY, Writer
 from tests.harness.small_disk import small_disk
 from tests.store.box import Box, Clock, message
@@ -185,7 +186,7 @@ def test_intake_goes_on_when_there_is_room(rig: Rig) -> None:
     assert rig.told == [True, False]
     assert done[-2:] == [waiting, "late"]
     assert rig.reserve.held
-    assert (rig.box.ids(), rig.writer.starved) == (done, False)
+    assert (rig.box.ids(), rig.writer.space) == (done, Space.OK)
 
 
 def test_settling_that_finds_no_room_waits_and_starves(rig: Rig) -> None:
@@ -195,12 +196,12 @@ def test_settling_that_finds_no_room_waits_and_starves(rig: Rig) -> None:
     fill(rig, done)
     rig.writer.settle(lambda: rig.box.outbox.report("r", b"x" * 100_000), lambda _: done.append("report"))
     rig.turns.turn()
-    assert rig.writer.starved
+    assert rig.writer.space is Space.EXHAUSTED
     assert "report" not in done
     limit_pages(rig, 10_000)
     rig.turns.tick()
     rig.turns.turn()
-    assert not rig.writer.starved
+    assert rig.writer.space is not Space.EXHAUSTED
     assert "report" in done
     assert rig.box.outbox.reports_after(0, 9)[0].payload == b"x" * 100_000
 
@@ -246,7 +247,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         for queued in stored:  # sending goes on, one transaction each
             rig.writer.settle(lambda victim=queued: rig.box.outbox.remove(victim))  # type: ignore[misc]  # default
             rig.turns.turn()
-            assert not rig.writer.starved
+            assert rig.writer.space is not Space.EXHAUSTED
         assert rig.box.ids() == []
         for _ in range(10):  # what was deleted is given back some megabytes at a time
             rig.turns.tick()
@@ -278,10 +279,10 @@ def test_what_makes_room_goes_first_on_a_full_disk(rig: Rig) -> None:
     fill(rig, done)
     rig.writer.settle(lambda: rig.box.outbox.report("r", b"x" * 2_000_000), lambda _: done.append("large"))
     rig.turns.turn()
-    assert rig.writer.starved
+    assert rig.writer.space is Space.EXHAUSTED
     rig.writer.settle(lambda: rig.box.outbox.reports_sent([1]), lambda _: done.append("frees"), frees=True)
     rig.turns.turn()
-    assert (done[-1], rig.writer.starved) == ("frees", True)
+    assert (done[-1], rig.writer.space) == ("frees", Space.EXHAUSTED)
 
 
 def test_what_comes_again_takes_the_place_of_what_waits(rig: Rig) -> None:
@@ -327,26 +328,3 @@ def test_a_full_disk_never_keeps_results_from_being_recorded(tmp_path: Path) -> 
     command = [*small_disk(tmp_path), sys.executable, "-m", "tests.store.filling", str(tmp_path), "25"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert ran.stdout == "done\n"
-
-
-def test_the_file_may_grow_by_what_the_reserve_holds(tmp_path: Path) -> None:
-    """What is beyond the reserve needs as much room twice, for the log and for the file."""
-    reserve = Reserve(tmp_path / "outbox.db", 4_000_000)
-    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
-    assert not reserve.covers(free // 2 + 4096), "nothing is held"
-    assert reserve.hold()
-    assert reserve.covers(0)
-    assert reserve.covers(2_000_000)
-    assert reserve.covers(free // 4)
-    assert not reserve.covers(free)
-
-
-def test_the_log_never_holds_more_than_the_reserve_has_room_for(rig: Rig) -> None:
-    """However much comes, what is still to be copied into the file fits in, with room left for deletions."""
-    owed = []
-    for number in range(20):
-        rig.put(str(number), [], b"x" * 900_000)
-        rig.turns.turn()
-        owed.append(rig.box.database.growth())
-    assert 0 < max(owed) <= SIZE - DELETIONS
-    assert min(owed[5:]) < max(owed) / 2, "it is copied now and then"
