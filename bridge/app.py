@@ -195,7 +195,7 @@ class Bridge:
         log.info("configuration reloaded; changed: %s", ", ".join(changes.applied) or "nothing")
         if changes.waiting:
             log.warning("these wait for a restart: %s", ", ".join(changes.waiting))
-        parts.uplink.release()
+        parts.uplink.flush()
         self._publish_info()
         parts.monitor.publish_health()
 

@@ -157,6 +157,7 @@ class Parts:
             on_condition=self._condition_changed,
             on_event=self.publisher.event,
             on_released=self._released,
+            on_problem=lambda text: self.monitor.problem("uplink", text),
         )
 
     def _build_flow(self) -> None:
@@ -280,7 +281,7 @@ class Parts:
                 on_status=self._network_changed,
                 on_identity=self._sim_identified,
                 on_ready=self.uplink.wake,
-                on_link=self.uplink.flush,
+                on_link=self.uplink.link_back,
                 unreached_since=self.uplink.unreached_since,
                 under_way=lambda: self.uplink.under_way,
                 paused=lambda: self.uplink.paused,

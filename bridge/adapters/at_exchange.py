@@ -9,6 +9,8 @@ What differs from `bridge.adapters.tcp`:
 * Most modems' close blocks the AT port until the peer answers, so after an answer the peer's own close is
   waited for a moment. Nothing is saved by a reset, which modems do not offer.
 * The time in which commands of others hold the AT port is no silence of the peer's.
+* A chunk that the modem takes is a sign of life; so is a byte that the peer acknowledges of those that the
+  modem still has.
 * Whether the peer has acknowledged everything is asked of the modem; a peer that has said all that is waited
   for, or has closed, after the modem took the last of the request counts as having it.
 * Traffic is an estimate: see `bridge.protocol.sockets.traffic`.
@@ -85,6 +87,8 @@ class Exchange:
         self._done: Callable[[Outcome], None] | None = done
         self._meter = Meter()
         self._connected = self._written = self._shut = False
+        self._sent = self._acked = 0
+        """Bytes of the request that the modem took; that the peer has acknowledged, as far as was asked."""
         self._handed_over = self._acknowledged = False
         """The modem has all of the request; so has the peer."""
         self._held = True
@@ -92,7 +96,7 @@ class Exchange:
         self._answer = b""
         self._peer_closed = asyncio.Event()
         self._over = asyncio.Event()
-        self._last = self._loop.time()
+        self._began = self._last = self._loop.time()
         self._deadline = self._last + job.limit
         self._timer = self._loop.call_at(self._last + min(job.silence, job.limit), self._check_time)
         home.keep(self._loop.create_task(self._run()))
@@ -159,28 +163,49 @@ class Exchange:
             await self._close_after(socket, job.silence / 2)
         elif job.orderly:
             self._acknowledged = await self._taken(socket)
-        await self._over.wait()
+        await self._await_end(socket)
         if self._answer:
             await _within(self._peer_closed, CLOSE_GRACE)
 
     async def _write(self, socket: int) -> None:
-        """Write the request, as much at a time as the modem takes; only the deadline ends a full queue."""
-        request, dialect, sent = self._job.request, self._home.dialect, 0
-        while sent < len(request) and not self._over.is_set():
+        """Write the request, as much at a time as the modem takes.
+
+        A queue that is full although nothing is outstanding is the modem's fault: no silence of the peer's.
+        """
+        request, dialect = self._job.request, self._home.dialect
+        while self._sent < len(request) and not self._over.is_set():
             self._written = self._held = True
-            taken = await dialect.write(socket, request[sent : sent + dialect.chunk], sent)
+            chunk = request[self._sent : self._sent + dialect.chunk]
+            taken = await dialect.write(socket, chunk, self._sent)
             if not taken:
+                self._held = not await self._outstanding(socket)
                 await _within(self._over, FULL)
                 continue
-            sent += taken
+            self._sent += taken
             self._meter.write(taken)
             self._alive()
+
+    async def _await_end(self, socket: int) -> None:
+        """Wait until it is over; the modem may hold bytes that a slow link takes its time over."""
+        while not self._over.is_set():
+            await _within(self._over, self._job.silence / 3)
+            if self._acked < self._sent and not self._over.is_set():
+                await self._outstanding(socket)
+
+    async def _outstanding(self, socket: int) -> int:
+        """Return how many bytes the peer has not acknowledged; more that it has are a sign of life."""
+        waiting = await self._home.dialect.outstanding(socket)
+        if self._sent - waiting > self._acked:
+            self._acked = self._sent - waiting
+            self._alive()
+        return waiting
 
     def _stands(self) -> None:
         self._meter.stand()
         self._alive()
         if not self._connected and not self._over.is_set():
             self._connected = True
+            self._began = self._last
             if self._job.on_connected:
                 self._job.on_connected()
 
@@ -209,7 +234,7 @@ class Exchange:
 
     async def _taken(self, socket: int) -> bool:
         """Wait until the peer has acknowledged every byte; return False where the exchange ended before."""
-        while not self._over.is_set() and await self._home.dialect.outstanding(socket):
+        while not self._over.is_set() and await self._outstanding(socket):
             await _within(self._over, ACKNOWLEDGING)
         return not self._over.is_set()
 
@@ -218,14 +243,15 @@ class Exchange:
     def _check_time(self) -> None:
         now = self._loop.time()
         due = self._deadline if self._held else min(self._last + self._job.silence, self._deadline)
-        if now < due:
+        slow = self._job.too_slow(self._sent, now - self._began) if self._connected else None
+        if now < due and not slow:
             self._timer = self._loop.call_at(min(due, now + self._job.silence), self._check_time)
         elif not self._connected:
             self._finish(self._unreached("the modem is busy" if self._held else "no answer"))
         elif now >= self._deadline:
             self._finish(f"the exchange took longer than {self._job.limit:g} s")
         else:
-            self._finish(f"silence for {self._job.silence:g} s")
+            self._finish(slow or f"silence for {self._job.silence:g} s")
 
     def _unreached(self, why: str) -> str:
         return f"cannot connect to {self._job.host}:{self._job.port}: {why}"

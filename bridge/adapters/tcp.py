@@ -33,6 +33,9 @@ from bridge.protocol import tcpinfo
 FIN_GRACE = 0.03
 """Seconds to wait for the peer's FIN after a complete answer."""
 
+LOOKS = 4
+"""How often within the silence allowed what the peer acknowledges is looked at, once it has run out."""
+
 ANSWER_LIMIT = 65536
 """Bytes of an answer that are kept."""
 
@@ -66,6 +69,7 @@ class _Exchange:
     __slots__ = (
         "_acked",
         "_addresses",
+        "_began",
         "_connected",
         "_deadline",
         "_done",
@@ -106,7 +110,7 @@ class _Exchange:
         self._fin = False
         self._last_counts: tcpinfo.Counts | None = None
         self._traffic = Traffic()
-        self._last = loop.time()
+        self._began = self._last = loop.time()
         self._deadline = self._last + job.limit
         self._timer = loop.call_at(self._last + min(job.silence, job.limit), self._check_time)
 
@@ -160,6 +164,7 @@ class _Exchange:
     def _stands(self) -> None:
         if not self._connected:
             self._connected = True
+            self._last = self._loop.time()
             if self._job.on_connected:
                 self._job.on_connected()
 
@@ -178,7 +183,6 @@ class _Exchange:
             self._read_all_that_came(f"the connection broke while writing: {exc.strerror}")
             return True
         self._stands()
-        self._last = self._loop.time()
         if not self._reading:  # before everything is written: a peer may answer early
             self._reading = True
             self._loop.add_reader(sock.fileno(), self._readable)
@@ -234,15 +238,16 @@ class _Exchange:
             self._acked = counts.bytes_acked
             self._last = max(self._last, now - counts.since_ack)
         due = min(self._last + self._job.silence, self._deadline)
-        if now < due:
-            self._timer = self._loop.call_at(due, self._check_time)
+        slow = self._job.too_slow(self._acked, now - self._began) if self._connected else None
+        if now < due and not slow:
+            self._timer = self._loop.call_at(min(due, now + self._job.silence / LOOKS), self._check_time)
         elif not self._connected:
             self._resolver.forget(self._job.host, self._job.port)
             self._finish(f"cannot connect to {self._job.host}:{self._job.port}: no answer")
         elif now >= self._deadline:
             self._finish(f"the exchange took longer than {self._job.limit:g} s")
         else:
-            self._finish(f"silence for {self._job.silence:g} s")
+            self._finish(slow or f"silence for {self._job.silence:g} s")
 
     def _finish(self, error: str | None = None, *, closed: bool = False) -> None:
         done = self._done

@@ -105,6 +105,8 @@ def _print_list(answer: dict[str, Any]) -> None:
             f"{message['id']}  {queued}  {message['channel']:<5} {message['priority']:<6} "
             f"{message['state']:<9} attempts {message['attempts']}  {message['bytes']} bytes  {target}"
         )
+        if message["retry_in"] is not None and message["error"]:
+            print(f"  tried again in {message['retry_in']:.0f} s: {message['error']}")
     if not answer["messages"]:
         print("nothing is queued")
 

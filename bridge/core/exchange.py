@@ -5,6 +5,17 @@ from typing import NamedTuple, Protocol
 
 from bridge.core.messages import Traffic
 
+PATIENCE = 6
+"""A whole exchange may take so many times the silence allowed, however small it is."""
+
+SLOWEST = 1000
+"""Bytes a second of the slowest link on which a large request is carried to its end."""
+
+
+def whole_limit(silence: float, size: int) -> float:
+    """Return the seconds that an exchange of ``size`` bytes may take in all."""
+    return max(PATIENCE * silence, size / SLOWEST)
+
 
 class Job(NamedTuple):
     """One request to one peer."""
@@ -15,7 +26,10 @@ class Job(NamedTuple):
     complete: Callable[[bytes], bool]
     """Says whether the bytes read so far are all that is waited for."""
     silence: float
-    """Seconds without a sign of life, from the start on, after which the exchange is given up."""
+    """Seconds without a sign of life, from the start on, after which the exchange is given up.
+
+    A byte that the peer acknowledges is one, and so is a byte that comes; what our own side buffers is none.
+    """
     limit: float
     """Seconds that the exchange may take in all."""
     until_close: bool = False
@@ -25,6 +39,25 @@ class Job(NamedTuple):
     orderly: bool = False
     """The answer counts, and the connection ends by a close and not by a reset, only once the peer has
     acknowledged the whole request: the peer may read until the end."""
+
+    @property
+    def large(self) -> bool:
+        """Whether its size, and not the silence, sets its limit."""
+        return self.limit > PATIENCE * self.silence
+
+    def too_slow(self, passed: int, elapsed: float) -> str | None:
+        """Return why the request will not pass within its limit, None while it may.
+
+        ``passed`` bytes of it have reached the peer in ``elapsed`` seconds. A large request is judged early,
+        since what has passed of it is paid for, and is paid for again with the next try.
+        """
+        size = len(self.request)
+        if elapsed < PATIENCE * self.silence or passed >= size or passed * self.limit >= size * elapsed:
+            return None
+        return (
+            f"the link is too slow for {size} bytes: {passed} passed in {elapsed:.0f} s, "
+            f"which is {passed / elapsed:.0f} bytes a second; {size / self.limit:.0f} are needed"
+        )
 
 
 class Outcome(NamedTuple):

@@ -1,5 +1,8 @@
 """What to do after an exchange: one table of outcomes, and the delay before the next try.
 
+A message whose failed tries have carried much waits longer than that, so that one that never passes does not
+use up the data of all: see `sparing`.
+
 The rules::
 
     what happened                           verdict
@@ -22,7 +25,16 @@ from typing import NamedTuple
 from bridge.core.messages import State
 
 MAX_DELAY = 300.0
-"""Seconds; the longest delay before a retry."""
+"""Seconds; the longest delay before a retry of what has cost little."""
+
+SPENT_FREELY = 1_000_000
+"""Bytes that the failed tries of one message may carry up before it has to wait longer."""
+
+SPARING = 250.0
+"""Bytes a second: beyond that, so much of what they carried is worth a second of delay."""
+
+LONGEST = 86400.0
+"""Seconds; the longest delay of all."""
 
 
 class Kind(Enum):
@@ -86,6 +98,11 @@ def backoff(failures: int, uniform: "random.Random | None" = None) -> float:
     """
     ceiling = min(MAX_DELAY, 2.0 ** min(failures, 16))
     return (uniform or _RANDOM).uniform(0.0, ceiling)
+
+
+def sparing(spent: int) -> float:
+    """Return the least seconds to wait after failed tries that carried ``spent`` bytes up in all."""
+    return min(LONGEST, max(0, spent - SPENT_FREELY) / SPARING)
 
 
 _RANDOM = random.SystemRandom()

@@ -7,14 +7,11 @@ what waits; and it reads what came back into one of the kinds that `bridge.core.
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Job, Outcome, whole_limit
 from bridge.core.messages import Now, Queued
 from bridge.core.retry import Kind, Reading
 from bridge.errors import InvalidCommand
 from bridge.protocol import cloud, codes
-
-TOTAL_FACTOR = 6
-"""A whole exchange takes at most so many times `cloud.timeout`."""
 
 
 class CloudAccess(NamedTuple):
@@ -101,7 +98,7 @@ class DirectSpeaker:
     def job(self, queued: Queued) -> Job:
         """Return the exchange with the peer of the route."""
         endpoint, silence = queued.lane.endpoint, self._timeout()
-        limit = TOTAL_FACTOR * silence
+        limit = whole_limit(silence, len(queued.payload))
         if endpoint.expect is None:
             return Job(
                 endpoint.host,
@@ -168,7 +165,7 @@ TOTP_CANNOT = "TOTP credentials cannot send SMS by the cloud; use a device key, 
 
 def cloud_job(access: CloudAccess, request: bytes) -> Job:
     """Return a job for the cloud's socket."""
-    limit = TOTAL_FACTOR * access.timeout
+    limit = whole_limit(access.timeout, len(request))
     return Job(access.host, access.port, request, _answered, access.timeout, limit)
 
 

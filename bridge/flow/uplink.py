@@ -14,7 +14,7 @@ from bridge.core.destination import Condition, Destination
 from bridge.core.exchange import Carrier, Job, Outcome
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Now, Queued, Result, State
 from bridge.core.pulse import Pulse
-from bridge.core.retry import Decision, Kind, Reading, Verdict, backoff, decide
+from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
 from bridge.errors import InvalidCommand
 from bridge.flow.results import Results
 from bridge.flow.speakers import Speaker
@@ -70,6 +70,8 @@ class _Traffic:
         """Seconds that the longest of them may take."""
         self.moves = 0
         """Exchanges that began, and that ended."""
+        self.large = 0
+        """Bytes of the payload of the large exchange that the carrier has, 0 where it has none."""
 
 
 class Uplink:
@@ -88,8 +90,12 @@ class Uplink:
         on_condition: Callable[[Endpoint, Destination], None],
         on_event: Callable[..., None],
         on_released: Callable[[], None] = lambda: None,
+        on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``on_condition`` is told what an answer or its absence changed; ``on_released`` that all may go."""
+        """``on_condition`` is told what an answer or its absence changed; ``on_released`` that all may go.
+
+        ``on_problem`` is told of a large message that did not pass.
+        """
         self.slots = slots
         self.paused = False
         self._outbox = outbox
@@ -101,6 +107,7 @@ class Uplink:
         self._on_condition = on_condition
         self._on_event = on_event
         self._on_released = on_released
+        self._on_problem = on_problem
         self._traffic: dict[Endpoint, _Traffic] = {}
         self._scheduled = False
         self._stopping = False
@@ -164,6 +171,10 @@ class Uplink:
         """Try everything now: no lane and no destination waits any longer."""
         self._writer.settle(self._outbox.wake_all, lambda _: self.release())
 
+    def link_back(self) -> None:
+        """A link is there: what waited for one is tried now, but for what has cost too much already."""
+        self._writer.settle(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
+
     def release(self) -> None:
         """Let every destination be tried now."""
         changed = [traffic.destination.release() for traffic in self._traffic.values()]
@@ -195,7 +206,7 @@ class Uplink:
                     continue  # it is being purged, or expires
                 if self._outbox.overdue(queued):
                     overdue = True
-                else:
+                elif not traffic.large or len(queued.payload) < traffic.large / 2:
                     self._start(queued, traffic)
         if overdue:
             self.expire()
@@ -223,7 +234,9 @@ class Uplink:
         traffic.limit = max(traffic.limit, job.limit) if traffic.out else job.limit
         traffic.out += 1
         traffic.moves += 1
-        carrier.start(job, partial(self._ended, queued, speaker))
+        if job.large:  # side by side, several would be too slow on a link that carries each alone
+            traffic.large = len(queued.payload)
+        carrier.start(job, partial(self._ended, queued, speaker, job))
 
     def _on_socket(self, event_type: str, queued: Queued) -> None:
         endpoint = queued.lane.endpoint
@@ -232,11 +245,13 @@ class Uplink:
 
     # -- ending ------------------------------------------------------------------------------------------
 
-    def _ended(self, queued: Queued, speaker: Speaker, outcome: Outcome) -> None:
+    def _ended(self, queued: Queued, speaker: Speaker, job: Job, outcome: Outcome) -> None:
         endpoint = queued.lane.endpoint
         traffic = self._traffic[endpoint]
         traffic.out -= 1
         traffic.moves += 1
+        if job.large:
+            traffic.large = 0
         if outcome.connected and _connects(endpoint):
             self._on_socket("socket.closed", queued)
         reading = speaker.read(outcome)
@@ -251,6 +266,8 @@ class Uplink:
             self._end(queued, decision.state, reading, attempts, outcome)
         else:
             self._defer(queued, speaker, reading, decision, attempts, outcome)
+            if job.large and outcome.written:
+                self._tell_of_large(queued, reading, attempts, outcome)
 
     def _wait_for_link(self, queued: Queued, reading: Reading, outcome: Outcome) -> None:
         """The link went down before a byte had left: that is no attempt of the message's."""
@@ -270,7 +287,9 @@ class Uplink:
         if destination.learn(kind, queued.lane_id, self._clock().mono, reading.description):
             if before is not Condition.UP and destination.condition is Condition.UP:
                 # Their delays were for a peer that was down.
-                self._writer.settle(partial(self._outbox.wake_endpoint, endpoint), lambda _: self.wake())
+                self._writer.settle(
+                    partial(self._outbox.wake_endpoint, endpoint, MAX_DELAY), lambda _: self.wake()
+                )
             self._on_condition(endpoint, destination)
 
     def _defer(
@@ -282,9 +301,9 @@ class Uplink:
         attempts: int,
         outcome: Outcome,
     ) -> None:
-        """Where the destination itself waits, its lanes need not."""
+        """Where the destination itself waits, its lanes need not, but for one that has cost much."""
         waits = decision.verdict is Verdict.RETRY and reading.kind is Kind.UNANSWERED
-        delay = backoff(attempts) if waits else 0.0
+        delay = max(backoff(attempts) if waits else 0.0, _put_off(queued, outcome))
         log.info("message %s not delivered (attempt %d): %s", queued.id, attempts, reading.description)
 
         def operation() -> None:
@@ -300,6 +319,17 @@ class Uplink:
             self._free(queued)
 
         self._writer.settle(operation, done)
+
+    def _tell_of_large(self, queued: Queued, reading: Reading, attempts: int, outcome: Outcome) -> None:
+        spent, delay = queued.traffic.up + outcome.traffic.up, _put_off(queued, outcome)
+        later = f"; it is tried again in {delay / 60:.0f} minutes, or on flush" * (delay > MAX_DELAY)
+        text = (
+            f"message {queued.id} of {len(queued.payload)} bytes did not pass (attempt {attempts}, {spent} "
+            f"bytes up so far): {reading.description}{later}"
+        )
+        log.warning("%s", text)
+        self._outbox.troubles[queued.seq] = reading.description
+        self._on_problem(text)
 
     def _end(
         self, queued: Queued, state: State, reading: Reading, attempts: int, outcome: Outcome | None = None
@@ -385,6 +415,10 @@ class Uplink:
             self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, text), queued.attempts)
         if len(due) == EXPIRE_BATCH:
             self._writer.settle(lambda: None, lambda _: self.expire())
+
+
+def _put_off(queued: Queued, outcome: Outcome) -> float:
+    return sparing(queued.traffic.up + outcome.traffic.up) if outcome.written else 0.0
 
 
 def _connects(endpoint: Endpoint) -> bool:

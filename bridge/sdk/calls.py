@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from bridge.core.exchange import Carrier, Job, Outcome
+from bridge.core.exchange import Carrier, Job, Outcome, whole_limit
 from bridge.core.messages import Channel, Lane, Now, Queued, Result
 from bridge.core.retry import Reading
 from bridge.flow.results import Results
@@ -55,10 +55,12 @@ class Wanted(NamedTuple):
 class Call:
     """A call that waits; ``notes`` brings events, and at last the response or an error."""
 
-    def __init__(self, sender: Sender, lane: Lane, timeout: float) -> None:
+    def __init__(self, sender: Sender, lane: Lane, timeout: float, size: int = 0) -> None:
+        """``size`` is the payload's; in the request, where it may be base64, it is larger."""
         self.sender = sender
         self.lane = lane
         self.timeout = timeout
+        self.limit = whole_limit(timeout, 2 * size)
         self.since = time.monotonic()
         self.taken = False
         """The message is durable."""
@@ -70,7 +72,7 @@ class Call:
 
     def wait(self, on_event: Callable[[str], None]) -> Response | None:
         """Return the response, telling of events meanwhile; None where none came in time."""
-        until = time.monotonic() + 6 * self.timeout + END_WAIT
+        until = time.monotonic() + self.limit + END_WAIT
         while True:
             try:
                 note = self.notes.get(timeout=max(0.0, until - time.monotonic()))

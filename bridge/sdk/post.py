@@ -149,7 +149,7 @@ class Post:
         """
         endpoint = self._senders.endpoint(sender, wanted.channel, wanted.host, wanted.port)
         lane = Lane(endpoint, wanted.names, Priority.NORMAL)
-        call = Call(sender, lane, timeout)
+        call = Call(sender, lane, timeout, len(wanted.payload))
         tries = None if wanted.keeps else 1
         message = Message(
             secrets.token_hex(8), chosen=False, lane=lane, payload=wanted.payload, max_attempts=tries

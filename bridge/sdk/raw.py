@@ -5,10 +5,9 @@ success [hologram-python 0.10, ``CustomCloud``]. Here a connection that breaks i
 the host has not acknowledged to its last byte.
 """
 
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Job, Outcome, whole_limit
 from bridge.core.messages import Queued
 from bridge.core.retry import Kind, Reading
-from bridge.flow.speakers import TOTAL_FACTOR
 
 MAX_RECEIVE_BYTES = 1024
 """Bytes of an answer that are waited for [hologram-python 0.10]."""
@@ -34,7 +33,7 @@ class RawSpeaker:
             queued.payload,
             _enough,
             silence,
-            TOTAL_FACTOR * silence,
+            whole_limit(silence, len(queued.payload)),
             orderly=True,
         )
 

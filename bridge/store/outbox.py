@@ -5,6 +5,7 @@ All methods run in the event loop's thread; those that write run inside the writ
 
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum, auto
+from math import inf
 from typing import Any, NamedTuple
 
 from bridge.core.messages import (
@@ -92,6 +93,8 @@ class Outbox:
         self._oldest_left = False
         self.under_way: set[int] = set()
         """seqs of messages that are being sent: they can neither be dropped, purged nor expire."""
+        self.troubles: dict[int, str] = {}
+        """Why large messages did not pass, by their seq; since the start."""
 
     def _number(self, query: str) -> int:
         return self._database.execute(query).fetchone()[0] or 0
@@ -267,9 +270,14 @@ class Outbox:
         """Let all waiting lanes go."""
         self._database.execute("lane_wake_all")
 
-    def wake_endpoint(self, endpoint: Endpoint) -> None:
-        """Let the waiting lanes of one destination go."""
-        self._database.execute("lane_wake_endpoint", (endpoint_key(endpoint),))
+    def wake_soon(self, within: float) -> None:
+        """Let all lanes go that would within so many seconds."""
+        self._database.execute("lane_wake_until", (self.times.now().mono + within,))
+
+    def wake_endpoint(self, endpoint: Endpoint, within: float = inf) -> None:
+        """Let the lanes of one destination go that would within so many seconds."""
+        until = self.times.now().mono + within
+        self._database.execute("lane_wake_endpoint", (until, endpoint_key(endpoint)))
 
     def defer(self, queued: Queued, attempts: int, traffic: Traffic, delay: float) -> None:
         """Keep ``queued`` for later: its lane waits ``delay`` seconds."""
@@ -282,6 +290,7 @@ class Outbox:
         """Take ``queued`` out; its result is the caller's to record in the same transaction."""
         run = self._database.execute
         run("message_drop", (queued.seq,))
+        self.troubles.pop(queued.seq, None)
         self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
         if run("lane_advance", (queued.seq, queued.lane_id)).rowcount == 0:
             run("lane_drop", (queued.lane_id,))
@@ -334,6 +343,7 @@ class Outbox:
         mono = self.times.now().mono
         return [
             describe(row, mono, self.times, under_way=row[0] in self.under_way)
+            | {"error": self.troubles.get(row[0])}
             for row in self._database.execute("message_list", (after, limit))
         ]
 

@@ -16,8 +16,11 @@ UPDATE lane SET not_before = ? WHERE id = ?;
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_all
 UPDATE lane SET not_before = 0 WHERE not_before > 0;
+-- What waits longer than a peer or a link is waited for has cost too much to be tried at each chance.
+-- name: lane_wake_until
+UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_endpoint
-UPDATE lane SET not_before = 0 WHERE not_before > 0 AND endpoint = ?;
+UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ? AND endpoint = ?;
 -- name: lane_next_wake
 SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints

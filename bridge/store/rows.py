@@ -71,5 +71,6 @@ def describe(row: tuple[Any, ...], mono: float, times: Times, *, under_way: bool
         "queued_at": queued_at,
         "deadline": None if lifetime is None else queued_at + lifetime,
         "attempts": attempts,
+        "retry_in": None if under_way or not_before <= mono else round(not_before - mono, 1),
         "state": "under way" if under_way else "waiting" if not_before > mono else "queued",
     }

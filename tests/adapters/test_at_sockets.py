@@ -1058,3 +1058,74 @@ def test_threads_are_not_left_behind() -> None:
             break
         deadline.wait(0.01)
     assert threading.active_count() <= before
+
+
+def _acknowledging(*left: int) -> Callable[[str], bytes]:
+    """Answer what is outstanding, one of these after the other; with the last of them the answer comes."""
+    figures = list(left)
+
+    def reply(_: str) -> bytes:
+        figure = figures.pop(0) if len(figures) > 1 else figures[0]
+        said = b"\r\n+USOCTL: 0,11,%d\r\n\r\nOK\r\n" % figure
+        return said if figure else said + b"\r\n+UUSORD: 0,1\r\n"
+
+    return reply
+
+
+def test_what_the_peer_acknowledges_of_what_the_modem_has_is_life() -> None:
+    """A modem takes a request at once that a slow link carries for long: while bytes pass, no silence."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+USOWR=0,5,"4142434445"': b"\r\n+USOWR: 0,5\r\n\r\nOK\r\n",
+            "AT+USOCTL=0,11": _acknowledging(5, 4, 3, 2, 1, 0),
+            "AT+USORD=0,512": b'\r\n+USORD: 0,1,"5D"\r\n\r\nOK\r\n',
+        }
+        async with scripted("nova-u201", CREATED | replies) as (made, _):
+            begun = made.loop.time()
+            outcome = await made.carry_one(job(1, b"ABCDE", host="10.0.0.9", silence=0.6, limit=10))
+            assert outcome.complete, outcome.error
+            assert made.loop.time() - begun > 2 * 0.6
+
+    run(story())
+
+
+def test_what_the_peer_no_longer_acknowledges_is_silence() -> None:
+    """The modem has the rest, and the peer takes none of it."""
+
+    async def story() -> None:
+        replies: dict[str, Reply] = {
+            'AT+USOWR=0,5,"4142434445"': b"\r\n+USOWR: 0,5\r\n\r\nOK\r\n",
+            "AT+USOCTL=0,11": b"\r\n+USOCTL: 0,11,3\r\n\r\nOK\r\n",
+        }
+        async with scripted("nova-u201", CREATED | replies) as (made, _):
+            outcome = await made.carry_one(job(1, b"ABCDE", host="10.0.0.9", silence=0.6, limit=30))
+            assert outcome.error == "silence for 0.6 s"
+
+    run(story())
+
+
+def test_a_full_queue_of_which_the_peer_takes_nothing_is_silence() -> None:
+    """A modem whose queue is full of what the peer does not acknowledge waits for the peer, as we do."""
+
+    async def story() -> None:
+        writes: list[str] = []
+
+        def write(text: str) -> bytes:
+            writes.append(text)
+            first = b"\r\n+USOWR: 0,250\r\n\r\nOK\r\n"
+            return first if len(writes) == 1 else b"\r\n+CME ERROR: operation not allowed\r\n"
+
+        request = bytes(300)
+        replies: dict[str, Reply] = {
+            f'AT+USOWR=0,250,"{bytes(250).hex()}"': write,
+            f'AT+USOWR=0,50,"{bytes(50).hex()}"': write,
+            "AT+USOCTL=0,1": b"\r\n+USOCTL: 0,1,11\r\n\r\nOK\r\n",
+            "AT+USOCTL=0,2": b"\r\n+USOCTL: 0,2,250\r\n\r\nOK\r\n",
+            "AT+USOCTL=0,11": b"\r\n+USOCTL: 0,11,250\r\n\r\nOK\r\n",
+        }
+        async with scripted("nova-u201", CREATED | replies) as (made, _):
+            outcome = await made.carry_one(job(1, request, host="10.0.0.9", silence=0.6, limit=20))
+            assert outcome.error == "silence for 0.6 s"
+
+    run(story())

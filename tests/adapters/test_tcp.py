@@ -94,6 +94,36 @@ def test_an_exchange_is_bounded_in_all() -> None:
     assert 0.85 < seconds < 1.3
 
 
+def reading(rate: int) -> Script:
+    """Read at ``rate`` bytes a second, and close after the end."""
+
+    def script(connection: socket.socket) -> None:
+        while data := connection.recv(1024):
+            threading.Event().wait(len(data) / rate)
+
+    return script
+
+
+def test_bytes_acknowledged_are_signs_of_life() -> None:
+    """A slow peer is given what the limit allows, far beyond the silence, though nothing comes from it."""
+    with peer(reading(60_000), receive_buffer=4096) as server:
+        outcome, seconds = carry_one(job(server.port, bytes(200_000), silence=1, limit=60, until_close=True))
+    assert (outcome.complete, outcome.error) == (True, None)
+    assert seconds > 2
+
+
+def test_a_request_that_will_not_pass_within_its_limit_is_cut_early() -> None:
+    """Six silences after its start the pace is judged, so that no more is paid for in vain; all is named."""
+    with peer(reading(30_000), receive_buffer=4096) as server:
+        outcome, seconds = carry_one(
+            job(server.port, bytes(3_000_000), silence=0.8, limit=20, until_close=True)
+        )
+    assert "the link is too slow for 3000000 bytes" in str(outcome.error)
+    assert "150000 are needed" in str(outcome.error)
+    assert seconds < 15, "well before the limit"
+    assert outcome.traffic.up < 1_000_000
+
+
 def test_a_close_without_an_answer_is_told() -> None:
     """The peer's close is known as such: connected, written, nothing came."""
     with peer(answering()) as server:

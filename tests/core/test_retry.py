@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.messages import State
-from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide
+from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
 
 RETRY = Decision(Verdict.RETRY)
 HOLD = Decision(Verdict.HOLD)
@@ -57,3 +57,20 @@ def test_delays_spread_over_the_whole_range() -> None:
     assert min(delays) < 0.1 * MAX_DELAY
     assert max(delays) > 0.9 * MAX_DELAY
     assert 0.4 * MAX_DELAY < sum(delays) / len(delays) < 0.6 * MAX_DELAY
+
+
+def test_what_has_cost_much_waits_longer() -> None:
+    """Up to a megabyte the ordinary delays are all; 2 MB wait for over an hour, and nothing over a day."""
+    assert sparing(0) == sparing(1_000_000) == 0
+    assert sparing(2_000_000) == 4000
+    assert sparing(10**12) == 86400
+
+
+def test_no_message_burns_more_than_a_few_tries_a_day() -> None:
+    """One of 2 MB that never passes goes at most a dozen times in seven days."""
+    spent = tries = 0
+    elapsed = 0.0
+    while elapsed < 7 * 86400:
+        spent, tries = spent + 2_000_000, tries + 1
+        elapsed += sparing(spent)
+    assert tries <= 13
