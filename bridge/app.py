@@ -185,7 +185,7 @@ class Bridge:
             loaded = self._reread()
             changes = parts.reload(loaded.settings)
         except BridgeError as exc:
-            for line in str(exc).splitlines():
+            for line in str(exc).split("\n"):
                 log.error("the configuration is not reloaded: %s", line)
             parts.monitor.problem("config", f"not reloaded: {exc}")
             return

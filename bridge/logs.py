@@ -1,6 +1,7 @@
 """Logs: one line an event on stderr, ``LEVEL:component:message``; journald's priorities under systemd.
 
-No payload appears above debug level, and no secret at any.
+No payload appears above debug level, and no secret at any. What comes from outside (topics, answers, names)
+is escaped here, once, where the line is written.
 """
 
 import logging
@@ -16,6 +17,17 @@ _PRIORITIES = {
 }  # sd-daemon(3)
 
 
+def visible(text: str) -> str:
+    r"""Return ``text`` on one line, with what a terminal acts on written as ``\x1b`` or ``\u202e``.
+
+    That is all but printable characters and the space [Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp, Zs]:
+    control characters, line ends of all kinds, bidirectional controls, what has no width, lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class _Formatter(logging.Formatter):
     def __init__(self, *, journald: bool) -> None:
         super().__init__()
@@ -25,7 +37,7 @@ class _Formatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}: {self.formatException(record.exc_info)}"
-        line = f"{record.levelname}:{record.name}:{text}".replace("\n", "\\n").replace("\r", "\\r")
+        line = visible(f"{record.levelname}:{record.name}:{text}")
         return _PRIORITIES.get(record.levelno, "<6>") + line if self._journald else line
 
 

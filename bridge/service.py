@@ -7,6 +7,7 @@ from bridge.adapters.systemd import Notifier
 from bridge.core.pulse import Part
 from bridge.flow.standing import Standing
 from bridge.flow.watchdog import Watchdog
+from bridge.logs import visible
 
 
 class Service:
@@ -22,7 +23,8 @@ class Service:
     ) -> None:
         """``line`` returns how the bridge stands, ``parts`` are watched, ``on_stuck`` hears what is stuck."""
         self._notifier = notifier
-        self._standing = Standing(line, notifier.status, loop.call_later)
+        # a line end in what others told would begin a notice of its own [sd_notify(3)]
+        self._standing = Standing(lambda: visible(line()), notifier.status, loop.call_later)
         self._on_stuck = on_stuck
         self._watchdog: Watchdog | None = None
         if notifier.watchdog is not None:

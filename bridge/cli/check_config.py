@@ -1,11 +1,10 @@
 """``hologram-bridge check-config``: validates, and prints the effective configuration with secrets masked."""
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from bridge.cli.screen import say, say_json
 from bridge.settings import DEFAULT_PATH, effective, load
 
 
@@ -33,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(args.config)
     broker(loaded.settings)
     for warning in loaded.warnings:
-        print(f"WARNING:config:{warning}", file=sys.stderr)
-    print(json.dumps(effective(loaded.settings), indent=2, ensure_ascii=False))
+        say(f"WARNING:config:{warning}", error=True)
+    say_json(effective(loaded.settings))
     return 0

@@ -1,11 +1,13 @@
 """``hologram-bridge doctor``: looks at everything that the bridge needs, and says how to mend it."""
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from bridge.cli.screen import say, say_json
+from bridge.logs import visible
 
 if TYPE_CHECKING:
     from bridge.doctor.finding import Finding
@@ -47,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as exc:
         _show(unreadable(str(exc)), as_json=args.json)
         return exc.exit_code
-    say = sys.stderr if args.json else sys.stdout
-    findings = _show(examine(patient, lambda text: print(f"        {text}", file=say)), as_json=args.json)
+    findings = _show(
+        examine(patient, lambda text: say(f"        {text}", error=args.json)), as_json=args.json
+    )
     return 1 if any(each.state == "fail" for each in findings) else 0
 
 
@@ -61,11 +64,7 @@ def _show(findings: "Iterator[Finding]", *, as_json: bool) -> "list[Finding]":
             _print(each)
     if as_json:
         ended = {state: sum(each.state == state for each in found) for state in _COLOURS}
-        print(
-            json.dumps(
-                {"findings": [each._asdict() for each in found], **ended}, indent=2, ensure_ascii=False
-            )
-        )
+        say_json({"findings": [each._asdict() for each in found], **ended})
     return found
 
 
@@ -73,11 +72,11 @@ def _print(finding: "Finding") -> None:
     state = finding.state.value
     colour, plain = (_COLOURS[state], _PLAIN) if sys.stdout.isatty() else ("", "")
     lines = textwrap.wrap(finding.finding, _WIDTH, break_long_words=False) or [""]
-    print(f"{colour}{state:<7}{plain} {finding.name:<14} {lines[0]}")
+    print(f"{colour}{state:<7}{plain} {finding.name:<14} {visible(lines[0])}")
     for line in lines[1:]:
-        print(f"{'':<23}{line}")
+        say(f"{'':<23}{line}")
     if finding.fix:
         fix = textwrap.wrap(finding.fix, _WIDTH, break_long_words=False, break_on_hyphens=False)
-        print(f"{'':<23}-> {fix[0]}")
+        say(f"{'':<23}-> {fix[0]}")
         for line in fix[1:]:
-            print(f"{'':<26}{line}")
+            say(f"{'':<26}{line}")

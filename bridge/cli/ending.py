@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from bridge.cli.screen import say
 from bridge.errors import BridgeError
 
 
@@ -12,8 +13,8 @@ def exit_code(name: str, work: Callable[[], int]) -> int:
     try:
         return work()
     except BridgeError as exc:
-        for line in str(exc).splitlines() or [type(exc).__name__]:
-            print(f"{name}: {line}", file=sys.stderr)
+        for line in (str(exc) or type(exc).__name__).split("\n"):
+            say(f"{name}: {line}", error=True)
         return exc.exit_code
     except KeyboardInterrupt:
         return 130

@@ -2,10 +2,10 @@
 
 import argparse
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
+from bridge.cli.screen import say, say_json
 from bridge.errors import ConfigError, OperationError, UsageError
 
 COMMANDS = {
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         answer = _ask_port(args, request)
     said = answer["modem"]
     if args.json:
-        print(json.dumps(said, indent=2, ensure_ascii=False))
+        say_json(said)
     else:
         _PRINTERS.get(args.modem_command, _print_fields)(said)
     return 1 if said.get("refused") else 0
@@ -183,30 +183,30 @@ async def _ask(found: Any, request: dict[str, Any], apn: str) -> dict[str, Any]:
 def _print_fields(said: dict[str, Any], indent: str = "") -> None:
     for key, value in said.items():
         if isinstance(value, dict):
-            print(f"{indent}{key}")
+            say(f"{indent}{key}")
             _print_fields(value, indent + "  ")
         else:
-            print(f"{indent}{key:<{14 - len(indent)}} {'-' if value is None else value}")
+            say(f"{indent}{key:<{14 - len(indent)}} {'-' if value is None else value}")
 
 
 def _print_at(said: dict[str, Any]) -> None:
     for line in [*said["lines"], said["final"]]:
-        print(line)
+        say(line)
 
 
 def _print_sms(said: dict[str, Any]) -> None:
     if "messages" not in said:
-        print(said["description"])
+        say(said["description"])
         return
     for message in said["messages"]:
         note = f"  ({message['note']})" if message.get("note") else ""
-        print(f"{message.get('sent_at') or '-'}  {message['from'] or '-'}  {message['body'] or ''}{note}")
+        say(f"{message.get('sent_at') or '-'}  {message['from'] or '-'}  {message['body'] or ''}{note}")
     if not said["messages"]:
-        print("no texts are stored on the modem")
+        say("no texts are stored on the modem")
 
 
 _PRINTERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "at": _print_at,
     "sms": _print_sms,
-    "reset": lambda said: print(said["description"]),
+    "reset": lambda said: say(said["description"]),
 }

@@ -1,12 +1,12 @@
 """``hologram-bridge queue``: the outbox, through the running daemon or on the file itself."""
 
 import argparse
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bridge.cli.screen import say, say_json
 from bridge.errors import OperationError
 
 COMMANDS = {
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if answer is None:
         answer = _on_file(settings, store, request)
     if args.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        say_json(answer)
     elif args.queue_command == "stats":
         _print_stats(answer, settings.mqtt.prefix)
     else:
@@ -84,35 +84,35 @@ def _on_file(settings: Any, store: Path, request: dict[str, Any]) -> dict[str, A
 
 def _print_stats(answer: dict[str, Any], prefix: str) -> None:
     queue = answer["queue"]
-    print(f"queued     {queue['messages']} messages, {queue['bytes']} bytes")
+    say(f"queued     {queue['messages']} messages, {queue['bytes']} bytes")
     for channel, depth in queue["by_channel"].items():
         shown = ", ".join(f"{number} {priority}" for priority, number in depth.items())
-        print(f"  {channel:<8} {shown}")
+        say(f"  {channel:<8} {shown}")
     if queue["oldest_age"] is not None:
-        print(f"oldest     {queue['oldest_age']:.0f} s")
+        say(f"oldest     {queue['oldest_age']:.0f} s")
     if queue["paused"]:
-        print(f"sending is paused ({prefix}/queue/set resume)")
-    print("results    " + ", ".join(f"{number} {state}" for state, number in answer["results"].items()))
+        say(f"sending is paused ({prefix}/queue/set resume)")
+    say("results    " + ", ".join(f"{number} {state}" for state, number in answer["results"].items()))
     for period, traffic in answer["bytes"].items():
-        print(f"{period:<10} {traffic['up']} bytes up, {traffic['down']} bytes down")
+        say(f"{period:<10} {traffic['up']} bytes up, {traffic['down']} bytes down")
 
 
 def _print_list(answer: dict[str, Any]) -> None:
     for message in answer["messages"]:
         queued = datetime.fromtimestamp(message["queued_at"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         target = message["to"] or ",".join(message["topics"]) or "-"
-        print(
+        say(
             f"{message['id']}  {queued}  {message['channel']:<5} {message['priority']:<6} "
             f"{message['state']:<9} attempts {message['attempts']}  {message['bytes']} bytes  {target}"
         )
         if message["retry_in"] is not None and message["error"]:
-            print(f"  tried again in {message['retry_in']:.0f} s: {message['error']}")
+            say(f"  tried again in {message['retry_in']:.0f} s: {message['error']}")
     if not answer["messages"]:
-        print("nothing is queued")
+        say("nothing is queued")
 
 
 _PRINTERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "list": _print_list,
-    "retry": lambda answer: print(answer["description"]),
-    "purge": lambda answer: print(f"purged {answer['purged']} messages"),
+    "retry": lambda answer: say(answer["description"]),
+    "purge": lambda answer: say(f"purged {answer['purged']} messages"),
 }

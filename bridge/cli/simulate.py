@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bridge.cli.simulate_modem import add_modem, add_tell
 from bridge.errors import OperationError, UsageError
+from bridge.logs import visible
 from bridge.sim.cloud import SimCloud
 from bridge.sim.faults import NAMES, parse_faults
 from bridge.sim.journal import LineWriter, live_line
@@ -95,7 +96,9 @@ def run_cloud(args: argparse.Namespace) -> int:
         delay=_delay(args.delay),
         faults=parse_faults(args.fault),
         log=args.log,
-        on_request=None if screen is None else lambda record: screen.write(live_line(record)),
+        on_request=None
+        if screen is None
+        else lambda record: screen.write(visible(live_line(record)[:-1]) + "\n"),
         cloud_keys=_cloud_keys(args.cloud_id, args.cloud_key),
         totp=_pair("--device-id", args.device_id, "--private-key", args.private_key),
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import math
 import shlex
 import signal
@@ -11,7 +10,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bridge.cli.screen import say_json
 from bridge.errors import UsageError
+from bridge.logs import visible
 from bridge.sim.modem import faults, tell
 from bridge.sim.modem.profiles import ICCID, IMSI, PROFILES, by_name
 
@@ -122,7 +123,7 @@ def run_tell(args: argparse.Namespace) -> int:
     """
     words = args.order
     order = tell.read_order(words[0] if len(words) == 1 else shlex.join(words))
-    print(json.dumps(tell.tell(args.path, order), indent=2, ensure_ascii=False))
+    say_json(tell.tell(args.path, order))
     return 0
 
 
@@ -136,7 +137,7 @@ async def _serve(options: "Options", orders: Path | None, *, quiet: bool) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     screen = None if quiet else LineWriter(sys.stdout)
-    say = (lambda _: None) if screen is None else (lambda line: screen.write(f"{line}\n"))
+    say = (lambda _: None) if screen is None else (lambda line: screen.write(f"{visible(line)}\n"))
     async with SimModem(options, say) as modem, control.serve(modem, orders):
         roles = ("AT", "dial") if len(modem.ports) > 1 else ("AT and dial",)
         named = [f"{role} {port.pty.path}" for role, port in zip(roles, modem.ports, strict=False)]

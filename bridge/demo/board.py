@@ -9,6 +9,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from bridge.logs import visible
+
 ROWS = 300
 """Messages that are remembered."""
 
@@ -156,7 +158,7 @@ class Board:
         return [Line(now, "received", f"{below} {row.text}")]
 
     def _event(self, event: dict[str, Any], now: float) -> list[Line]:
-        kind = event["event_type"]
+        kind = shown(event["event_type"])
         if kind == "message.queued":
             row = Row(shown(event["id"]), _to(event), "", _unix(event["at"]))
             row = row._replace(text=self._payload(row.to, now))
@@ -293,7 +295,7 @@ def shown(value: object) -> str:
     """Return text that is safe on a terminal: no control characters, not endless."""
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     text = text[:_TEXT_LIMIT] + ("…" if len(text) > _TEXT_LIMIT else "")
-    return text if text.isprintable() else repr(text)[1:-1]
+    return visible(text)
 
 
 def clock(at: float) -> str:

@@ -7,6 +7,7 @@ from typing import Self
 
 from bridge.demo.board import Board, Line, clock
 from bridge.demo.tries import Try
+from bridge.logs import visible
 
 SUMMARY_EVERY = 15.0
 """Seconds between lines with the counters."""
@@ -41,7 +42,7 @@ class PlainView:
             self._summary_at = now + SUMMARY_EVERY
             lines = [*lines, Line(now, "figures", self._figures(now))]
         for line in lines:
-            print(f"{clock(line.at)} {line.kind:<9} {line.text}")
+            print(visible(f"{clock(line.at)} {line.kind:<9} {line.text}"))
         if lines:
             sys.stdout.flush()
 

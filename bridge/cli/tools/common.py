@@ -1,13 +1,13 @@
 """What the tools share: options, credentials, and the way errors end."""
 
 import argparse
-import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge import logs
 from bridge.cli.ending import exit_code
 from bridge.errors import OperationError, UsageError
 
@@ -172,5 +172,5 @@ def run(
 ) -> int:
     """Run a tool; return its exit code: 0 done, 1 failed, 2 usage. An error is one line on stderr."""
     args = options.parse_args(arguments)
-    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.CRITICAL)
+    logs.set_up("debug" if args.verbose else "critical")
     return exit_code(name, lambda: work(args))

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from bridge.cli.screen import say_raw
 from bridge.cli.tools import common
 
 NAME = "hologram_receive"
@@ -82,7 +83,7 @@ def _show_all(pop: Callable[[], str | None]) -> None:
 
 
 def _show(message: str) -> None:
-    print(f"Received message: {message}", flush=True)
+    say_raw(f"Received message: {message}")
 
 
 if __name__ == "__main__":

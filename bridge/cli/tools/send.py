@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bridge.cli.screen import say, say_raw
 from bridge.cli.tools import common
 from bridge.errors import BridgeError, UsageError
 
@@ -107,9 +108,9 @@ def _send_each(
         failures += not cloud.resultWasSuccess(response)
         why = common.not_delivered(response)
         if why is None:
-            print(f"{who}: {response}", flush=True)
+            say_raw(f"{who}: {response}")
         else:  # where there are several, of which one it is told
-            print(f"{NAME}: {f'{message!r}: ' if len(args.message) > 1 else ''}{why}", file=sys.stderr)
+            say(f"{NAME}: {f'{message!r}: ' if len(args.message) > 1 else ''}{why}", error=True)
     return 1 if failures else 0
 
 
@@ -139,7 +140,7 @@ def _repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
         job.stop()
         left = cloud.waiting
         if left:
-            print(f"{NAME}: never delivered: {left}", file=sys.stderr)
+            say(f"{NAME}: never delivered: {left}", error=True)
     return 1 if refused or left else 0
 
 
@@ -148,12 +149,12 @@ def _send_again(args: argparse.Namespace, cloud: "HologramCloud") -> bool:
     try:
         response = cloud.sendMessage(" ".join(args.message), topics=args.topic, timeout=_timeout(args))
     except BridgeError as exc:
-        print(f"{NAME}: {exc}", file=sys.stderr)
+        say(f"{NAME}: {exc}", error=True)
         return False
     if response.kept:
-        print(f"{NAME}: not delivered yet: {response.reason}", file=sys.stderr)
+        say(f"{NAME}: not delivered yet: {response.reason}", error=True)
     elif not cloud.resultWasSuccess(response):
-        print(f"RESPONSE MESSAGE: {response}", flush=True)
+        say_raw(f"RESPONSE MESSAGE: {response}")
     return response.kept or cloud.resultWasSuccess(response)
 
 

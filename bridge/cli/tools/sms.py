@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from bridge.cli.screen import say, say_raw
 from bridge.cli.tools import common
 from bridge.errors import UsageError
 
@@ -51,11 +52,11 @@ def _send(args: argparse.Namespace, found: dict[str, str]) -> int:
         response = cloud.sendSMS(args.destination, args.message, timeout=timeout)
     if response.code == -1:
         doubt = "no clear answer: it may have been sent; it is not sent again"
-        print(f"{NAME}: {doubt} ({response.reason})", file=sys.stderr)
+        say(f"{NAME}: {doubt} ({response.reason})", error=True)
     elif why := common.not_delivered(response):
-        print(f"{NAME}: {why}", file=sys.stderr)
+        say(f"{NAME}: {why}", error=True)
     else:
-        print(f"RESPONSE MESSAGE: {response}")
+        say_raw(f"RESPONSE MESSAGE: {response}")
     return 0 if cloud.resultWasSuccess(response) else 1
 
 

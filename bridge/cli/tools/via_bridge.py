@@ -6,7 +6,6 @@ id on the bridge's result topic.
 
 import json
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bridge.cli.screen import say
 from bridge.errors import OperationError
 
 RESULT_WAIT = 30.0
@@ -184,9 +184,9 @@ class Bridge:
             DESCRIPTIONS.get(code) if isinstance(code, int) else None
         ) or f"{result['state']}: {result['description']}"
         if good or code is not None:
-            print(f"RESPONSE MESSAGE: {text}", flush=True)
+            say(f"RESPONSE MESSAGE: {text}")
         else:
-            print(f"hologram-bridge: {text}", file=sys.stderr)
+            say(f"hologram-bridge: {text}", error=True)
         return good
 
     def listen(self, timeout: float | None, show: Callable[[str], None]) -> None:

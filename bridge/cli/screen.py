@@ -1,0 +1,24 @@
+"""What commands print: text from outside is escaped, so that it cannot steer the terminal or forge a line."""
+
+import json
+import sys
+from typing import Any
+
+from bridge.logs import visible
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print one line on standard output, or as an ``error`` on standard error."""
+    print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def say_raw(text: str) -> None:
+    """Print what a reader wants as it came; on a terminal it is escaped all the same."""
+    print(visible(text) if sys.stdout.isatty() else text, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print JSON; what a terminal would act on is written in JSON's own escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    safe = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    print(text if text.isprintable() else "".join(safe))
