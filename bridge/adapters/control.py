@@ -5,22 +5,26 @@ One JSON object on one line in, one out, over a Unix socket that only the daemon
 
 import asyncio
 import json
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from bridge.adapters.door import Door
 from bridge.errors import BridgeError, OperationError
-
-log = logging.getLogger("control")
 
 LINE_LIMIT = 1 << 20
 """Bytes of one request or answer."""
 
 ANSWER_WAIT = 600.0
 """Seconds that a client waits: a purge of a million messages takes its time."""
+
+REQUEST_WAIT = 10.0
+"""Seconds for a request to come whole."""
+
+CONNECTIONS = 16
+"""How many may be open at once."""
 
 INSTALLED = Path("/run/hologram-bridge/control.sock")
 """Where ``hologram-bridge.service`` has it, whose runtime directory others are not told of."""
@@ -53,12 +57,14 @@ class ControlServer:
         self._path = path
         self._handle = handle
         self._server: asyncio.Server | None = None
+        busy = {"error": f"{CONNECTIONS} commands are under way already; try again in a moment"}
+        self._door = Door("control", CONNECTIONS, self._serve, _line(busy))
 
     async def start(self) -> None:
         """Begin to listen; raises `OperationError` where the path does not serve."""
         try:
             self._path.unlink(missing_ok=True)  # ours: the store's lock says that no other daemon runs
-            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_LIMIT)
+            self._server = await asyncio.start_unix_server(self._door, self._path, limit=LINE_LIMIT)
             self._path.chmod(0o660)
         except OSError as exc:
             raise OperationError(
@@ -66,15 +72,10 @@ class ControlServer:
             ) from exc
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(ANSWER_WAIT):
-                answer = await self._answer(await reader.readline())
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
-        except (OSError, TimeoutError, ValueError) as exc:
-            log.warning("a control connection failed: %s", exc)
-        finally:
-            writer.close()
+        async with asyncio.timeout(REQUEST_WAIT):
+            line = await reader.readline()
+        async with asyncio.timeout(ANSWER_WAIT):
+            writer.write(_line(await self._answer(line)))
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -88,6 +89,10 @@ class ControlServer:
         if self._server:
             self._server.close()
             self._path.unlink(missing_ok=True)
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:

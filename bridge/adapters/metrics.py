@@ -4,10 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from bridge.adapters.door import Door
+
 log = logging.getLogger("metrics")
 
 REQUEST_WAIT = 5.0
 """Seconds for a request to come whole."""
+
+CONNECTIONS = 8
+"""How many may be open at once."""
 
 
 class MetricsServer:
@@ -18,24 +23,20 @@ class MetricsServer:
         self._render = render
         self._content_type = content_type
         self._server: asyncio.Server | None = None
+        busy = _response("503 Service Unavailable", "text/plain", "too many at once\n", with_body=True)
+        self._door = Door("metrics", CONNECTIONS, self._serve, busy)
 
     async def start(self) -> None:
         """Begin to listen; a port that is taken is said and left at that: metrics are not worth a stop."""
         try:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, limit=8192)
+            self._server = await asyncio.start_server(self._door, "127.0.0.1", self._port, limit=8192)
         except OSError as exc:
             log.error("no metrics: port %d cannot be used (%s); see metrics.port", self._port, exc.strerror)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(REQUEST_WAIT):
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._answer(head))
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
-            log.debug("a metrics request failed: %s", exc)
-        finally:
-            writer.close()
+        async with asyncio.timeout(REQUEST_WAIT):
+            head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._answer(head))
 
     def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")

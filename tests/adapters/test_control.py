@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import select
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.control import ControlServer, ask, socket_path
+from bridge.adapters.control import CONNECTIONS, REQUEST_WAIT, ControlServer, ask, socket_path
+from bridge.adapters.door import CLOSING
 from bridge.errors import OperationError
 
 
@@ -46,6 +49,45 @@ def test_a_request_is_answered(tmp_path: Path) -> None:
     path = tmp_path / "c.sock"
     request = {"command": "é\n\0", "much": "x" * 500_000}
     assert with_server(path, lambda: ask(path, request)) == {"echo": request}
+
+
+def test_no_client_keeps_the_others_out(tmp_path: Path) -> None:
+    """Connections are bounded, one too many is told so, and idle ones end by themselves."""
+    path = tmp_path / "c.sock"
+
+    def client() -> list[bytes]:
+        with contextlib.ExitStack() as stack:
+            idle = []
+            for _ in range(CONNECTIONS):
+                each = stack.enter_context(socket.socket(socket.AF_UNIX))
+                each.settimeout(REQUEST_WAIT + 20)
+                each.connect(str(path))
+                each.sendall(b"{")
+                idle.append(each)
+            with pytest.raises(OperationError, match="under way already"):
+                ask(path, {"command": "x"})
+            ends = [each.recv(1) for each in idle]
+            assert ask(path, {"command": "x"}) == {"echo": {"command": "x"}}
+            return ends
+
+    assert with_server(path, client) == [b""] * CONNECTIONS
+
+
+def test_a_client_that_does_not_read_is_let_go(tmp_path: Path) -> None:
+    """An answer that nobody takes does not hold its connection for ever."""
+    path = tmp_path / "c.sock"
+
+    def client() -> bytes:
+        with socket.socket(socket.AF_UNIX) as slow:
+            slow.settimeout(CLOSING + 20)
+            slow.connect(str(path))
+            slow.sendall(json.dumps({"command": "x", "much": "x" * 900_000}).encode() + b"\n")
+            ended = select.poll()
+            ended.register(slow, select.POLLRDHUP)
+            assert ended.poll((CLOSING + 20) * 1000), "the other side ends it although nothing was read"
+            return slow.recv(10)
+
+    assert with_server(path, client).startswith(b'{"echo"')
 
 
 def test_a_refusal_reaches_the_caller(tmp_path: Path) -> None:

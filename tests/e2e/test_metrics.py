@@ -1,10 +1,13 @@
 """The Prometheus endpoint."""
 
+import contextlib
+import socket
 import urllib.error
 import urllib.request
 
 import pytest
 
+from bridge.adapters.metrics import CONNECTIONS
 from tests.harness import BridgeProcess, Client, Cloud, free_port
 
 
@@ -50,6 +53,21 @@ def test_other_paths_and_methods_are_refused(bridge: BridgeProcess) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", data=b"x", method="POST")
     with pytest.raises(urllib.error.HTTPError, match="405"):
         urllib.request.urlopen(request, timeout=10)
+
+
+def test_idle_connections_do_not_keep_the_scraper_out(bridge: BridgeProcess) -> None:
+    """They are bounded, and end by themselves; one too many gets 503."""
+    port = free_port()
+    bridge.configure(metrics={"port": port})
+    bridge.start()
+    with contextlib.ExitStack() as stack:
+        idle = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(CONNECTIONS)
+        ]
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            get(port, "/metrics")
+        assert [each.recv(1) for each in idle] == [b""] * CONNECTIONS
+        assert "hologram_bridge_memory_bytes" in get(port, "/metrics")
 
 
 def test_it_is_off_by_default(bridge: BridgeProcess) -> None:
