@@ -10,6 +10,7 @@ import hjson
 import pytest
 from pydantic import BaseModel
 
+from bridge.core.gate import Gate
 from bridge.errors import ConfigError
 from bridge.settings import Loaded, Settings, effective, load
 from bridge.settings.explain import model_of
@@ -511,3 +512,98 @@ def test_check_config_prints_the_effective_configuration(tmp_path: Path) -> None
     assert "hunter2" not in done.stdout + done.stderr
     again = shown | {"credentials": {"devicekey": "abcd1234"}}
     assert Settings.model_validate(again).mqtt.port == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("::ffff:10.176.0.0/112", "10.176.0.0/16"),
+        ("::ffff:a9fe:0/112", "169.254.0.0/16"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+        ("::ffff:0:0/95", None),
+        ("fe80::1%eth0", None),
+        ("fe80::%eth0/64", None),
+        ("10.176.0.1/16", None),
+    ],
+)
+def test_networks_are_those_that_addresses_are_compared_with(
+    tmp_path: Path, written: str, meant: str | None
+) -> None:
+    """IPv4 comes as IPv4 whatever the socket, and without a zone: a network is so too, or is refused."""
+    text = "{" + KEY + f'inbound: {{ allow: ["{written}"] }} }}'
+    if meant is None:
+        (line,) = refused(tmp_path, text)
+        assert line.startswith(f'inbound.allow[0]: "{written}" is not allowed; allowed is')
+    else:
+        settings = read(tmp_path, text).settings
+        assert [str(each) for each in settings.inbound.allow] == [meant]
+        assert Gate(settings.inbound.allow).admits(str(settings.inbound.allow[0].network_address))
+
+
+@pytest.mark.parametrize("host", ["300.1.1.1", "1.2.3.4.5", "a..b", "x" * 64, "a." + "b" * 64, "-a", "a b"])
+def test_a_host_that_nothing_can_find_is_refused(tmp_path: Path, host: str) -> None:
+    """Neither an address nor a name that can be asked for."""
+    (line,) = refused(tmp_path, "{" + KEY + f'mqtt: {{ host: "{host}" }} }}')
+    assert line.startswith(f'mqtt.host: "{host}" is not allowed; allowed is a host name or an IP address')
+
+
+UDP = 'channel: "udp", host: "h", port: 1'
+
+
+@pytest.mark.parametrize(
+    ("body", "warning"),
+    [
+        ('routes: [ { match: "hologram/out/a/#" } ]', 'routes[0].match: "hologram/out/a/#" is never reached'),
+        ('routes: [ { match: "$SYS/#" } ]', 'routes[0].match: "$SYS/#" is never reached, as the cloud'),
+        ('routes: [ { match: "a b/+" } ]', 'routes[0].match: "a b/+" is never reached, as the cloud'),
+        (f'routes: [ {{ match: "/a", {UDP} }} ]', 'routes[0].match: "/a" is never reached, as topics'),
+        ('routes: [ { match: "a//#" } ]', 'routes[0].match: "a//#" is never reached, as topics'),
+        (f'routes: [ {{ match: "{"a" * 32}/#" }} ]', "routes[0].match: "),
+        (
+            'routes: [ { match: "a/#" }, { match: "a/+/b" } ]',
+            "routes[1].match: is never reached, as routes[0]",
+        ),
+        ('routes: [ { match: "a/#" }, { match: "a" } ]', "routes[1].match: is never reached"),
+        ('routes: [ { match: "+/b" }, { match: "a/b" } ]', "routes[1].match: is never reached"),
+        ('routes: [ { match: "a", expires: "8d" } ]', "routes[0].expires: has no effect, as store.max_age"),
+        ("metrics: { port: 4010 }", "metrics.port: 4010 is inbound.port too"),
+        ("inbound: { timeout: 60 }", "inbound.timeout: 60 is not below inbound.deadline, 60"),
+        ('sms: { via: "modem" }', 'sms.via: "modem" sends nothing, as no modem is managed'),
+        ('network: { apn: "other" }', "network.apn: has no effect"),
+        ('network: { device: "/dev/ttyUSB0" }', "network.device: has no effect"),
+        ('network: { interface: "wifi", scope: "hologram" }', "network.scope: has no effect"),
+    ],
+)
+def test_what_has_no_effect_is_a_warning(tmp_path: Path, body: str, warning: str) -> None:
+    """One line with the key: what is configured in vain is not found out in the field."""
+    (found,) = read(tmp_path, "{" + KEY + body + "}").warnings
+    assert found.startswith(warning)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'routes: [ { match: "+/a" }, { match: "b/+" }, { match: "a" }, { match: "a/#" }, { match: "#" } ]',
+        'routes: [ { match: "a/+" }, { match: "a/#" } ]',
+        'routes: [ { match: "a/#" }, { match: "+/#" } ]',
+        f'routes: [ {{ match: "$SYS/a b/#", {UDP} }} ]',
+        f'routes: [ {{ match: "{"a" * 31}" }} ]',
+        'routes: [ { match: "hologram/#", expires: "7d" } ]',
+        "inbound: { enabled: false }, metrics: { port: 4010 }",
+        'inbound: { protocols: ["udp"] }, metrics: { port: 4010 }',
+        'network: { interface: "cellular", apn: "x", scope: "hologram" }, sms: { via: "modem" }',
+        'network: { interface: "wifi", device: "wlan0" }',
+    ],
+)
+def test_what_has_an_effect_is_no_warning(tmp_path: Path, body: str) -> None:
+    """Nobody learns to look past warnings."""
+    assert read(tmp_path, "{" + KEY + body + "}").warnings == ()
+
+
+def test_the_environment_alone_is_looked_at_too(tmp_path: Path) -> None:
+    """A warning does not need a file."""
+    environment = {**ENV_KEY, "HOLOGRAM_BRIDGE__METRICS__PORT": "4010"}
+    (warning,) = load(None, environment, default=tmp_path / "none").warnings
+    assert warning.startswith("metrics.port: 4010 is inbound.port too")

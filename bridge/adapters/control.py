@@ -63,7 +63,8 @@ class ControlServer:
     async def start(self) -> None:
         """Begin to listen; raises `OperationError` where the path does not serve."""
         try:
-            self._path.unlink(missing_ok=True)  # ours: the store's lock says that no other daemon runs
+            if self._path.is_socket():  # ours: the store's lock says that no other daemon runs
+                self._path.unlink()
             self._server = await asyncio.start_unix_server(self._door, self._path, limit=LINE_LIMIT)
             self._path.chmod(0o660)
         except OSError as exc:

@@ -197,7 +197,7 @@ class Listener:
             address = plain_address(host)
             log.warning(
                 'refused %s (%s): it is not in inbound.allow; add "%s/%d" there to let it in',
-                address, protocol, address, address.max_prefixlen,
+                address, protocol, str(address).partition("%")[0], address.max_prefixlen,
             )  # fmt: skip
         return False
 

@@ -8,6 +8,9 @@ Network = IPv4Network | IPv6Network
 _REMEMBERED = 1024
 """Peers whose verdict is kept; a flood comes from few, a forged one must not fill the memory."""
 
+_MAPPED = 96
+"""Bits before the IPv4 address in one of IPv6 [RFC 4291, section 2.5.5.2]."""
+
 
 class Gate:
     """Knows which peers are allowed."""
@@ -32,6 +35,20 @@ def plain_address(host: str) -> IPv4Address | IPv6Address:
     address = ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def plain_network(text: str) -> Network:
+    """Return the network; one of IPv4 addresses in IPv6 is IPv4 again, as addresses are. Raises ValueError.
+
+    A zone (``%eth0``) is refused: addresses are compared without theirs.
+    """
+    if "%" in text:
+        raise ValueError
+    network = ip_network(text)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED))
 
 
 def neighbourhood(host: str) -> str:

@@ -14,6 +14,7 @@ from bridge.errors import ConfigError
 from bridge.settings.explain import explain, find, is_secret, masked
 from bridge.settings.models import Notify, Route, Settings, Tls
 from bridge.settings.sources import PREFIX, Read, read_environment, read_file
+from bridge.settings.unused import unused
 
 __all__ = ["DEFAULT_PATH", "Loaded", "Notify", "Route", "Settings", "Tls", "effective", "load"]
 
@@ -43,11 +44,12 @@ def load(
     except FileNotFoundError:
         if path is not None:
             raise ConfigError(f"{where}: there is no such file") from None
-        return Loaded(_from_environment(environment, where), (), None)
-    settings, problems = _validate(environment, file)
-    if settings is None or problems:
+        settings = _from_environment(environment, where)
+        return Loaded(settings, unused(settings), None)
+    checked, problems = _validate(environment, file)
+    if checked is None or problems:
         raise ConfigError(_lines(problems))
-    return Loaded(settings, (*_mode_warning(where, file), *_warnings(settings)), where)
+    return Loaded(checked, (*_mode_warning(where, file), *unused(checked)), where)
 
 
 def effective(settings: Settings) -> dict[str, Any]:
@@ -102,24 +104,3 @@ def _mode_warning(path: Path, file: Read) -> tuple[str, ...]:
     return (
         f"{path} holds secrets and everyone on this machine can read it; chmod 640 {shlex.quote(str(path))}",
     )
-
-
-def _warnings(settings: Settings) -> tuple[str, ...]:
-    found = []
-    if (
-        settings.cloud.auth == "totp"
-        and settings.credentials.devicekey is None
-        and settings.sms.via == "cloud"
-    ):
-        found.append(
-            'sms.via: the cloud takes texts by key only, and cloud.auth is "totp"; '
-            'set credentials.devicekey too, or sms.via: "modem"'
-        )
-    matches = [route.match for route in settings.routes]
-    for index, match in enumerate(matches):
-        earlier = next((n for n in range(index) if matches[n] in (match, "#")), None)
-        if earlier is not None:
-            found.append(
-                f"routes[{index}].match: is never reached, as routes[{earlier}] takes all of it first"
-            )
-    return tuple(found)

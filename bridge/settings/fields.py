@@ -6,6 +6,7 @@ Each type carries :class:`Allowed` where its bounds alone do not say what is all
 
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from bridge.core.gate import plain_network
 from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
 
@@ -59,7 +61,20 @@ def _is_host(text: str) -> bool:
         except ValueError:
             return False
         return True
-    return len(text) <= 253 and bool(re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text))
+    levels = text.removesuffix(".").split(".")
+    if all(level.isdigit() for level in levels):
+        return _is_ipv4(text)
+    named = all(re.fullmatch(r"[A-Za-z0-9_-]{1,63}", level) for level in levels)
+    return named and len(text) <= 253 and not text.startswith("-") and not text.endswith("-")
+
+
+def _is_ipv4(text: str) -> bool:
+    """Tell whether the system takes it for an IPv4 address: four numbers, or the older, shorter forms."""
+    try:
+        socket.inet_aton(text)
+    except OSError:
+        return False
+    return True
 
 
 def _is_topic(text: str) -> bool:
@@ -94,7 +109,7 @@ def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return value
     if not isinstance(value, str):  # a bare number would be taken for an address
         raise ValueError
-    return ipaddress.ip_network(value)
+    return plain_network(value)
 
 
 def _protocol(value: object) -> object:

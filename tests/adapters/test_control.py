@@ -115,6 +115,15 @@ def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_no_file_is_taken_for_an_old_socket(tmp_path: Path) -> None:
+    """What ``control.path`` names by mistake, the outbox itself even, is left alone and said."""
+    path = tmp_path / "outbox.db"
+    path.write_text("messages")
+    with pytest.raises(OperationError, match=r"cannot listen on .*see control\.path"):
+        with_server(path, lambda: None)
+    assert path.read_text() == "messages"
+
+
 def test_only_owner_and_group_may_open_it(tmp_path: Path) -> None:
     """Others may neither look into the queue nor purge it."""
     path = tmp_path / "c.sock"
