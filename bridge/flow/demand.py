@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from bridge.core.messages import MODEM_SMS, Channel
+from bridge.core.retry import MAX_DELAY
 from bridge.store.outbox import Outbox
 
 
@@ -18,6 +19,7 @@ class Demand:
         self._paused = paused
         self._committing = committing
         self._texts_need_it = False
+        self._goes_soon = True
         """What was read last, for as long as nothing can be read."""
 
     def __call__(self) -> bool:
@@ -26,8 +28,14 @@ class Demand:
             return False
         waiting = {channel for (channel, _), (messages, _) in self._outbox.ledger.depth.items() if messages}
         if waiting - {Channel.SMS}:
-            return True
+            return self._soon()
         return Channel.SMS in waiting and self._texts()
+
+    def _soon(self) -> bool:
+        """Whether anything may go before long: what has cost much may wait for hours, and needs no link."""
+        if not self._committing():
+            self._goes_soon = self._outbox.ready_within(MAX_DELAY)
+        return self._goes_soon
 
     def _texts(self) -> bool:
         """Whether a text needs the link; one over the air needs the modem, and no link."""

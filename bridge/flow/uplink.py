@@ -172,7 +172,7 @@ class Uplink:
         self._writer.settle(self._outbox.wake_all, lambda _: self.release())
 
     def link_back(self) -> None:
-        """A link is there: what waited for one is tried now, but for what has cost too much already."""
+        """Try what waits, as a link is there or somebody sends; not what has cost too much already."""
         self._writer.settle(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
 
     def release(self) -> None:

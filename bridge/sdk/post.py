@@ -62,7 +62,9 @@ class Post:
         self._lock = _lock_store(path)
         self._senders = senders_at(path)
         self._users: set[Sender] = set()
-        self._calls = Calls(self._senders, try_again=lambda: self._runtime.loop.call_soon(self._uplink.flush))
+        self._calls = Calls(
+            self._senders, try_again=lambda: self._runtime.loop.call_soon(self._uplink.link_back)
+        )
         self._started = False
         try:
             self._runtime.call(self._open)
@@ -182,6 +184,10 @@ class Post:
         self._uplink.flush()
         return self._calls.failures
 
+    def _network_back(self) -> None:
+        self._start()
+        self._uplink.link_back()
+
     def _left(self) -> tuple[bool, int]:
         """Whether anything is left that can go, and how many tries have failed."""
         return any(self._ways.ready(endpoint) for endpoint in self._outbox.endpoints()), self._calls.failures
@@ -189,7 +195,7 @@ class Post:
     def network_changed(self) -> None:
         """The network came or went: what waits may go, or must not be tried."""
         if self._runtime.usable:
-            self._runtime.soon(self._try_everything)
+            self._runtime.soon(self._network_back)
 
     @property
     def waiting(self) -> int:
@@ -221,7 +227,7 @@ class Post:
         if not self._ways.ready(endpoint):
             self._calls.keep(lambda other: other is call, kept("the network is down"))
         elif self._outbox.next_wake() or self._waits(call.sender):
-            self._uplink.flush()  # who calls wants it tried now, whatever waited before
+            self._uplink.link_back()  # who calls wants it tried now, whatever waited before
 
     def _waits(self, sender: Sender) -> bool:
         """Whether a destination of ``sender`` waits, be it under credentials that it had before."""

@@ -262,6 +262,10 @@ class Outbox:
         value: float | None = self._database.execute("lane_next_wake").fetchone()[0]
         return value
 
+    def ready_within(self, seconds: float) -> bool:
+        """Whether any lane may go within so many seconds, as far as its own delay is concerned."""
+        return bool(self._database.execute("lane_within", (self.times.now().mono + seconds,)).fetchone()[0])
+
     def wake_due(self) -> None:
         """Let lanes go whose delay is over."""
         self._database.execute("lane_wake_due", (self.times.now().mono,))

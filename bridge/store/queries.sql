@@ -21,6 +21,8 @@ UPDATE lane SET not_before = 0 WHERE not_before > 0;
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_endpoint
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ? AND endpoint = ?;
+-- name: lane_within
+SELECT EXISTS (SELECT 1 FROM lane WHERE not_before <= ?);
 -- name: lane_next_wake
 SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints

@@ -58,6 +58,23 @@ def test_what_was_read_last_holds_while_the_disk_is_written(box: Box) -> None:
     assert not demand()
 
 
+def test_what_is_put_off_for_hours_needs_no_link(box: Box) -> None:
+    """Nobody keeps a link up for it; beside anything else, or after a flush, it is wanted."""
+    demand = Demand(box.outbox, lambda: False, lambda: False)
+    box.put(message("large"))
+    box.defer("large", 200.0)
+    assert demand(), "within the ordinary delays the link stays"
+    box.defer("large", 5000.0)
+    assert not demand()
+    with box:
+        box.outbox.wake_soon(300.0)
+        box.outbox.wake_endpoint(CLOUD, 300.0)
+    assert not demand(), "neither a link nor a peer that comes back is a reason to try it"
+    with box:
+        box.outbox.wake_all()
+    assert demand()
+
+
 def test_a_paused_outbox_is_no_reason_to_dial(box: Box) -> None:
     """On demand nothing is dialled for what may not be sent; it is as soon as sending goes on."""
     paused = [True]
