@@ -141,8 +141,11 @@ class Uplink:
     def unreached_since(self) -> float | None:
         """Return since when (monotonic seconds) nothing was reached although something is tried, else None.
 
-        What needs no answer, or no link, says nothing about it.
+        What needs no answer, or no link, says nothing about it. A large exchange that goes on does: a link
+        over which nothing passes ends it, long before its time is over.
         """
+        if any(traffic.large for traffic in self._traffic.values()):
+            return None
         known = [traffic.destination for endpoint, traffic in self._traffic.items() if _connects(endpoint)]
         down = [each.down_since for each in known if each.down_since is not None]
         heard = [each.heard_at for each in known if each.heard_at is not None]
