@@ -111,8 +111,8 @@ class _Connection:
         limits = self._owner.limits
         if now - self._last >= limits.timeout and not self._held:
             self._end()
-        elif now - self._started >= limits.deadline:
-            self._give_up("cut", f"it took longer than inbound.deadline, {limits.deadline:g} s")
+        elif why := limits.too_long(now - self._started, len(self._data)):
+            self._give_up("cut", why)
 
     def refuse(self) -> None:
         """Take nothing."""

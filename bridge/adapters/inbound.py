@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from bridge.core.exchange import SLOWEST
 from bridge.core.gate import Network, plain_address
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
@@ -40,6 +41,15 @@ class Limits(NamedTuple):
     max_connections: int = 64
     deadline: float = 60.0
     allow: tuple[Network, ...] = ()
+
+    def too_long(self, elapsed: float, size: int) -> str | None:
+        """Return why a connection that brought ``size`` bytes in ``elapsed`` seconds is cut, None where not.
+
+        A slow link is given what its bytes need, which ``max_bytes`` bounds.
+        """
+        if elapsed < self.deadline or elapsed * SLOWEST < size:
+            return None
+        return f"it took longer than inbound.deadline, {self.deadline:g} s"
 
 
 class Sink(Protocol):

@@ -202,8 +202,8 @@ class _Connection:
             # The silence may have been ours: a disk that took its time. Look before judging.
             if self._read() and self._owner.loop.time() - self._last >= limits.timeout:
                 self._end()
-        elif now - self._started >= limits.deadline:
-            self._give_up("cut", f"it took longer than inbound.deadline, {limits.deadline:g} s")
+        elif why := limits.too_long(now - self._started, len(self._data)):
+            self._give_up("cut", why)
 
     def end_if_empty(self) -> None:
         if not self._data and not self._handed_over and self._read():

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_network
-from math import inf
 
 from bridge.adapters.inbound import address_text, open_socket
 from bridge.adapters.listener import Limits, Listener
 from bridge.adapters.threads import in_thread
+from bridge.core.exchange import SLOWEST
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
 from bridge.sdk import holders
@@ -38,8 +38,8 @@ CLOSE_WAIT = 1.0
 ANYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 """As with the SDK: whoever can reach the port may send."""
 
-LIMITS = Limits(timeout=RECEIVE_TIMEOUT, max_bytes=ROOM, deadline=inf, allow=ANYBODY)
-"""The documents know no limit but the silence [Python SDK 0.3]; memory does."""
+LIMITS = Limits(timeout=RECEIVE_TIMEOUT, max_bytes=ROOM, deadline=ROOM / SLOWEST, allow=ANYBODY)
+"""The documents know no limit but the silence [Python SDK 0.3]; memory does, and so do connections."""
 
 
 class Inbox:

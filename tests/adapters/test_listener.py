@@ -212,6 +212,19 @@ def test_a_slow_sender_is_cut_at_the_deadline() -> None:
         assert running.disk.messages == []
 
 
+def test_a_large_message_over_a_slow_link_is_taken() -> None:
+    """Bytes that come at a link's pace are life: the deadline is for who sends next to nothing."""
+    data = os.urandom(20_000)
+    with listening(LIMITS._replace(timeout=2, deadline=0.5)) as running, running.connect() as connection:
+        for start in range(0, len(data), 1000):
+            connection.sendall(data[start : start + 1000])
+            threading.Event().wait(0.1)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b"", "it is durable"
+        assert running.disk.data == [data]
+        assert running.count("cut") == 0
+
+
 def test_a_reset_in_the_middle_is_no_message() -> None:
     """Bytes before a reset are not a whole message: counted as broken."""
     with listening() as running:
