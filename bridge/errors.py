@@ -8,6 +8,7 @@
     ├── OperationError   a thing asked for could not be done; says what to do (exit 1)
     │   └── DeadlinePassed   not before its deadline: becomes an ``expired`` result
     ├── InvalidCommand   a publisher's: names the field, becomes a ``rejected`` result
+    ├── NotMqtt          the broker's: what it sent is no MQTT; ends the connection
     ├── ModemError       the modem's
     │   ├── ModemGone    its port is not there, or broke
     │   ├── ModemSilent  it did not answer in time
@@ -25,6 +26,12 @@
 
 The text of each is one line for a person; nothing a user can cause ends in a traceback.
 """
+
+from reprlib import Repr
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring, _SHORT.maxother = 4, 20, 20, 80, 80
+"""Writes out the beginning of a value: all of a long one would take long, of a deep one recurse too deep."""
 
 
 class BridgeError(Exception):
@@ -57,13 +64,17 @@ class InvalidCommand(BridgeError):
     """An MQTT command that can never succeed: ``field`` is what is wrong with it."""
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        shown = repr(value)
+        shown = repr(value[:80]) if isinstance(value, str | bytes) else _SHORT.repr(value)
         if len(shown) > 80:
             shown = shown[:77] + "…"
         super().__init__(f"{field}: {shown} is not allowed; {allowed}")
         self.field = field
         self.reason = f"{field}: {allowed}"
         """The same without the value, for the log: it may be part of a payload."""
+
+
+class NotMqtt(BridgeError):
+    """What the broker sent is no MQTT; the text is what it was."""
 
 
 class ModemError(BridgeError):

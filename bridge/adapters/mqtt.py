@@ -26,6 +26,7 @@ from bridge.adapters.mqtt_wire import Wire
 from bridge.adapters.threads import in_thread
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.pulse import Pulse
+from bridge.protocol.mqtt_packets import Publish
 
 log = logging.getLogger("mqtt")
 
@@ -200,14 +201,10 @@ class Session:
 
     # -- what the wire tells -----------------------------------------------------------------------------
 
-    def _received(self, message: paho.MQTTMessage) -> None:
-        try:
-            delivery = to_delivery(message, self._epoch)
-        except UnicodeDecodeError:
-            log.error("the broker delivered a topic that is not UTF-8; it is left out")
-            self._client.ack(message.mid, message.qos)
-            return
-        self._handler.mqtt_received(delivery)
+    def _received(self, message: Publish) -> None:
+        if self.connected:
+            delivery = to_delivery(message, self._epoch, version5=self._broker.version5)
+            self._handler.mqtt_received(delivery)
 
     def _lost(self, reason: str) -> None:
         self._reason = reason or self._reason

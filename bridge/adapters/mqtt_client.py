@@ -14,8 +14,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.adapters.broker import Broker
 from bridge.adapters.lean import LeanClient, install
-from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
+from bridge.core.delivery import Delivery, Properties
 from bridge.core.messages import RECEIVE_MAXIMUM
+from bridge.protocol.mqtt_packets import Publish
 
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF  # [MQTT 5.0, section 3.1.2.11.2]
 
@@ -32,6 +33,7 @@ def new_client(broker: Broker, will: tuple[str, bytes] | None) -> LeanClient:
         protocol=paho.MQTTv5 if broker.version5 else paho.MQTTv311,
         manual_ack=True,
         clean_session=None if broker.version5 else False,
+        reconnect_on_failure=False,  # paho would connect, and wait, inside the loop
     )
     client.max_inflight_messages_set(0)  # our own window counts
     if broker.username is not None:
@@ -61,40 +63,24 @@ def connect(client: LeanClient, broker: Broker) -> None:
 def subscribe(client: LeanClient, topics: Sequence[str]) -> None:
     """Ask for ``topics`` at QoS 1."""
     if client.protocol == paho.MQTTv5:
-        # A stored copy of a retained command is nobody's wish of this moment.
-        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        # A stored copy of a retained command is nobody's wish of this moment. As published, the flag tells an
+        # empty message from one that clears such a copy.
+        options = SubscribeOptions(
+            qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+        )
         client.subscribe([(topic, options) for topic in topics])
     else:
         client.subscribe([(topic, 1) for topic in topics])
 
 
-def to_delivery(message: paho.MQTTMessage, epoch: int) -> Delivery:
-    """Return what came in the connection numbered ``epoch``; UnicodeDecodeError if its topic is not UTF-8."""
-    return Delivery(
-        message.topic,
-        bytes(message.payload),
-        message.qos,
-        message.retain,
-        message.dup,
-        message.mid,
-        epoch,
-        _from_paho(message.properties),
-    )
+def to_delivery(message: Publish, epoch: int, *, version5: bool) -> Delivery:
+    """Return what came in the connection numbered ``epoch``.
 
-
-_KNOWN = {"MessageExpiryInterval", "ResponseTopic", "CorrelationData", "UserProperty"}
-
-
-def _from_paho(found: PahoProperties | None) -> Properties:
-    given = vars(found) if found is not None else {}
-    if not given.keys() & _KNOWN:
-        return NO_PROPERTIES
-    return Properties(
-        given.get("MessageExpiryInterval"),
-        given.get("ResponseTopic"),
-        given.get("CorrelationData"),
-        tuple(given.get("UserProperty", ())),
-    )
+    In MQTT 5 the retain flag is the publisher's (Retain As Published); in 3.1.1 it marks a stored copy.
+    """
+    topic, payload, qos, retain, dup, mid, properties, problem = message
+    asks_nothing = retain and not (version5 and (payload or problem))
+    return Delivery(topic, payload, qos, asks_nothing, dup, mid, epoch, properties, problem)
 
 
 def publish_properties(client: LeanClient, given: Properties | None) -> PahoProperties | None:

@@ -1,7 +1,8 @@
 """The wire between paho and the event loop: bytes are read and written when the socket is ready.
 
-paho's documented external-loop calls (``loop_read``, ``loop_write``) run here. What paho reads is collected
-first and handed on after paho has returned, so that what goes wrong in our code reaches our code.
+paho's documented external-loop calls (``loop_read``, ``loop_write``) run here, for all but messages, which
+`bridge.adapters.lean` reads past it. What came is handed on after paho has returned, so that what goes wrong
+in our code reaches our code.
 
 Everything runs in the loop's thread but for one call: when paho connects anew it closes what it still has of
 the connection before, in the thread that connects. That socket was detached long ago, and `Wire` ignores it.
@@ -18,9 +19,10 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.adapters.lean import BufferedSocket, LeanClient
+from bridge.protocol.mqtt_packets import Publish
 
 READ_BURST = 256
-"""Packets read in one go, which one transaction then makes durable."""
+"""Messages handed on in one go, which one transaction then makes durable."""
 
 
 class Wire:
@@ -31,7 +33,7 @@ class Wire:
         loop: asyncio.AbstractEventLoop,
         client: LeanClient,
         *,
-        on_message: Callable[[paho.MQTTMessage], None],
+        on_message: Callable[[Publish], None],
         on_published: Callable[[int, str | None], None],
         on_lost: Callable[[str], None],
         crowded: Callable[[Callable[[], None]], bool],
@@ -47,7 +49,6 @@ class Wire:
         self._confirm = on_published
         self._lost = on_lost
         self._crowded = crowded
-        self._inbox: list[paho.MQTTMessage] = []
         self._published: list[tuple[int, str | None]] = []
         self._sock: BufferedSocket | None = None
         self._writing = False
@@ -55,7 +56,6 @@ class Wire:
         self._paused = False
         self.bursts = 0
         """Times that something was read."""
-        client.on_message = self._on_message
         client.on_socket_close = self._on_socket_close
 
     # -- the socket --------------------------------------------------------------------------------------
@@ -98,28 +98,39 @@ class Wire:
         return self._paused and self._sock is not None
 
     def _readable(self) -> None:
-        if self._sock is None or self._paused:
+        sock = self._sock
+        if sock is None or self._paused:
             return
         self.bursts += 1
-        try:
-            self._read_burst()
-        except (ValueError, IndexError, MQTTException) as exc:  # a packet that is no MQTT
-            self._lost(f"the broker sent what is not MQTT: {exc}")
-        came = self._hand_on()
+        if not sock.came and sock.fill():
+            self._client.heard()
+        self._feed_paho(sock)
+        came = self._hand_on(sock)
         self.flush()
-        if came and self._sock is not None and self._sock.fileno() >= 0 and self._crowded(self._resume):
-            self._loop.remove_reader(self._sock.fileno())
-            self._paused = True
+        if sock is not self._sock:
+            return  # while it was handed on, the connection was given up
+        if not sock.came and sock.problem:
+            self._lost(f"the broker sent what is not MQTT: {sock.problem}")
+        elif sock.fileno() >= 0:
+            self._read_on(sock, came=came)
 
-    def _hand_on(self) -> bool:
+    def _read_on(self, sock: BufferedSocket, *, came: bool) -> None:
+        if came and self._crowded(self._resume):
+            self._loop.remove_reader(sock.fileno())
+            self._paused = True
+        elif sock.came or sock.pending():
+            # What was read ahead makes no socket readable: come back for it, after the others had their turn.
+            self._loop.call_soon(self._readable)
+
+    def _hand_on(self, sock: BufferedSocket) -> bool:
         """Tell what was collected; return whether there were messages."""
         published, self._published = self._published, []
         for mid, problem in published:
             self._confirm(mid, problem)
-        inbox, self._inbox = self._inbox, []
-        for message in inbox:
-            self._message(message)
-        return bool(inbox)
+        burst = min(len(sock.came), READ_BURST)
+        for _ in range(burst):
+            self._message(sock.came.popleft())
+        return burst > 0
 
     def _resume(self) -> None:
         """Read on, if it is still the connection that was paused."""
@@ -128,28 +139,20 @@ class Wire:
             self._loop.add_reader(self._sock.fileno(), self._readable)
             self._readable()  # what was read ahead makes no socket readable
 
-    def _read_burst(self) -> None:
-        client, sock = self._client, self._sock
+    def _feed_paho(self, sock: BufferedSocket) -> None:
+        client = self._client
         # Only here can a PUBACK be read. Left set, paho would build a reason and properties for each QoS 0
         # publication as well, which costs more than publishing it.
         client.on_publish = self._on_publish
         try:
-            self._read_packets(client, sock)
+            while sock.unread and sock.fileno() >= 0:
+                if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    self._lost("")
+                    return
+        except (ValueError, LookupError, MQTTException) as exc:  # a packet that paho cannot read
+            self._lost(f"the broker sent what is not MQTT: {exc}")
         finally:
             client.on_publish = None
-
-    def _read_packets(self, client: paho.Client, sock: Any) -> None:
-        for _ in range(READ_BURST):
-            if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS or sock.fileno() < 0:
-                self._lost("")
-                return
-            if not sock.pending():
-                return
-        # What was read ahead makes no socket readable: come back for it, after the others had their turn.
-        self._loop.call_soon(self._readable)
-
-    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        self._inbox.append(message)
 
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any

@@ -78,6 +78,18 @@ class Pace:
         return 0.0
 
 
+class LogThrottle:
+    """Counts what may happen very often, and says at the 1st, 2nd, 4th, 8th … that it is worth a line."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def due(self) -> bool:
+        """Count one more; tell whether it is time for a line, which should give the count."""
+        self.count += 1
+        return self.count & (self.count - 1) == 0
+
+
 class Seldom:
     """Says of each key at most once in ``period`` seconds that it is time for a line; keeps ``keys`` keys."""
 

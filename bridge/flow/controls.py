@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from bridge.core.delivery import Delivery
+from bridge.core.gate import LogThrottle
 from bridge.core.messages import Channel, Now, Queued, Reply, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
-from bridge.flow.intake import Acknowledger, id_source, leave_out, receipt_of
+from bridge.flow.intake import Acknowledger, SkippedRetained, id_source, receipt_of
 from bridge.flow.names import Names
 from bridge.flow.results import Results
 from bridge.flow.uplink import Uplink
@@ -86,6 +87,7 @@ class Controls:
         self._session_number: int = outbox.meta(SESSION) or 0
         """Ours for the broker's session of commands; 0 before the first."""
         self._stopping = False
+        self._rejected, self._retained = LogThrottle(), SkippedRetained()
         uplink.paused = bool(outbox.meta(PAUSED))
 
     def start(self) -> None:
@@ -104,11 +106,13 @@ class Controls:
         if self._stopping:
             return  # not acknowledged, so that the next run gets it
         if delivery.retain:
-            leave_out(delivery, session)
+            self._retained.skip(delivery, session)
             return
         topic = self._names.below(delivery.topic)
         receipt = receipt_of(delivery, self._session_number)
         try:
+            if delivery.problem:
+                raise delivery.problem
             command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
             if not isinstance(command, commands.Control):
                 raise InvalidCommand("topic", topic, "it is not a control command")
@@ -162,7 +166,10 @@ class Controls:
         receipt: Receipt | None,
         session: Acknowledger,
     ) -> None:
-        log.warning("rejected a command on %s: %s", delivery.topic, error.reason)
+        if self._rejected.due():
+            log.warning(
+                "rejected a command on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
+            )
         claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
         reply = commands.claimed_reply(delivery.properties, self._names.prefix)
         now = self._clock().wall

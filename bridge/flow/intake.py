@@ -13,6 +13,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from bridge.core.delivery import Delivery
+from bridge.core.gate import LogThrottle
 from bridge.core.messages import (
     CLOUD_SMS,
     MODEM_SMS,
@@ -86,8 +87,7 @@ class Intake:
         on_results: Callable[[], None],
     ) -> None:
         self.policy = policy
-        self.lost = 0
-        """Deliveries at QoS 0 that were let go."""
+        self._dropped, self._rejected, self._retained = LogThrottle(), LogThrottle(), SkippedRetained()
         self._outbox = outbox
         self._writer = writer
         self._results = results
@@ -101,6 +101,11 @@ class Intake:
         self._taken = self._ended = 0
         """Deliveries that went to the writer, and those of them that ended."""
 
+    @property
+    def lost(self) -> int:
+        """Deliveries at QoS 0 that were let go."""
+        return self._dropped.count
+
     def pulses(self) -> tuple[Pulse, ...]:
         """Return how far the deliveries have come, for the watchdog."""
         owes = self._taken > self._ended and not self._writer.full
@@ -109,7 +114,7 @@ class Intake:
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one delivery; `session` gets its acknowledgement."""
         if delivery.retain:
-            leave_out(delivery, session)
+            self._retained.skip(delivery, session)
             return
         if delivery.qos == 0 and (self._writer.full or self._writer.waiting >= WAITING_LIMIT):
             self._let_go(delivery)
@@ -132,8 +137,7 @@ class Intake:
         )
 
     def _let_go(self, delivery: Delivery) -> None:
-        self.lost += 1
-        if self.lost & (self.lost - 1) == 0:  # at 1, 2, 4, 8 …: a flood must not flood the log as well
+        if self._dropped.due():
             log.warning(
                 "the disk does not keep up: %d messages at QoS 0 were let go, last on %s; publish with QoS 1",
                 self.lost,
@@ -143,6 +147,8 @@ class Intake:
     # -- reading -----------------------------------------------------------------------------------------
 
     def _message(self, topic: str, delivery: Delivery) -> Message:
+        if delivery.problem:
+            raise delivery.problem
         command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
         if isinstance(command, commands.Send):
             return self._send(command)
@@ -258,7 +264,10 @@ class Intake:
         result = Result(
             claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
         )
-        log.warning("rejected a message on %s: %s", delivery.topic, error.reason)
+        if self._rejected.due():
+            log.warning(
+                "rejected a message on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
+            )
         reply = commands.claimed_reply(delivery.properties, self._names.prefix)
         receipt = receipt_of(delivery, self._session_number())
         self._writer.grow(
@@ -295,10 +304,18 @@ class Intake:
             self._on_results()
 
 
-def leave_out(delivery: Delivery, session: Acknowledger) -> None:
-    """Acknowledge a retained command: the broker's stored copy of an old wish, not a wish of now."""
-    log.info("left out a retained message on %s: publish commands without the retain flag", delivery.topic)
-    session.ack(delivery)
+class SkippedRetained:
+    """Acknowledges what a retained command leaves behind, and does nothing else with it."""
+
+    def __init__(self) -> None:
+        self._log = LogThrottle()
+
+    def skip(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Skip the broker's stored copy of a retained command, or the empty message that clears one."""
+        if self._log.due():
+            what = "the stored copy of a retained message" if delivery.payload else "a retained empty message"
+            log.info("skipped %s on %s (%d so far)", what, delivery.topic, self._log.count)
+        session.ack(delivery)
 
 
 def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
