@@ -18,6 +18,16 @@ from bridge.errors import InvalidCommand
 ID_LIMIT = 128
 """Characters of an id that a producer chooses."""
 
+TOPICS_LIMIT = 1000
+"""Topics of one message: each is compared with every route."""
+
+TOPIC_CHARACTERS = 65_535
+"""Characters that they have together, as many as the longest MQTT topic has bytes [MQTT 5.0, 1.5.4]."""
+
+JSON_LIMIT = 65_536
+"""Characters of JSON beside what stands in its strings: lists and objects take a hundred times their length
+in memory, and our commands have a handful of keys."""
+
 NETWORK_COMMANDS = ("connect", "disconnect", "reconnect", "reset", "radio_on", "radio_off")
 QUEUE_COMMANDS = ("pause", "resume", "flush", "purge")
 
@@ -66,6 +76,7 @@ class Control(NamedTuple):
 Command = Send | Sms | Control
 
 
+_JSON = json.JSONDecoder()
 _JSON_TOPICS = ("send", "sms", "network/set", "queue/set")
 
 
@@ -103,7 +114,7 @@ def claimed_id(topic: str, payload: bytes, properties: Properties) -> str | None
     named = dict(properties.user).get("id")
     if named is None and topic in _JSON_TOPICS and payload.lstrip()[:1] == b"{":
         try:
-            found = json.loads(payload).get("id")
+            found = _loads(payload).get("id")
         except (ValueError, RecursionError, AttributeError):
             return None
         named = found if isinstance(found, str) else None
@@ -131,13 +142,30 @@ def parse(
 
 def _object(payload: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(payload, parse_constant=_refuse_constant)
+        value = _loads(payload)
     except (ValueError, RecursionError) as exc:
         reason = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
         raise InvalidCommand("payload", _text(payload), f"{what} takes a JSON object ({reason})") from None
     if not isinstance(value, dict):
         raise InvalidCommand("payload", _text(payload), f"{what} takes a JSON object")
     return value
+
+
+def _loads(payload: bytes) -> Any:
+    """Return the value of JSON; raises ValueError or RecursionError for what is none, or would take long."""
+    text = payload.decode(json.detect_encoding(payload), "surrogatepass")
+    if len(text) > JSON_LIMIT and _is_bulky(text):
+        raise ValueError(f"it has more than {JSON_LIMIT} characters beside its strings")
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _is_bulky(text: str) -> bool:
+    """Tell whether much of ``text`` is not in strings; each string counts as one character."""
+    pos = outside = 0
+    while outside <= JSON_LIMIT and (start := text.find('"', pos)) >= 0:
+        outside += start - pos + 1
+        _, pos = _JSON.raw_decode(text, start)
+    return outside + (len(text) - pos) * (outside <= JSON_LIMIT) > JSON_LIMIT
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -179,8 +207,8 @@ class _Reader:
 
     def out(self, topic: str | None, payload: bytes) -> Send:
         named = () if topic is None else (topic,)
-        extra = self._topics(self._user["topics"].split(",")) if "topics" in self._user else ()
-        return Send(tuple(dict.fromkeys(named + extra)), payload, self._options({}), in_topic=bool(named))
+        extra = self._user["topics"].split(",") if "topics" in self._user else []
+        return Send(self._topics([*named, *extra]), payload, self._options({}), in_topic=bool(named))
 
     def send(self, given: dict[str, Any]) -> Send:
         _keys(given, ("data", "data_base64", "topics", "id", "priority", "expires"))
@@ -198,7 +226,12 @@ class _Reader:
 
     @staticmethod
     def _topics(topics: list[Any]) -> tuple[str, ...]:
-        names = (_string(topic, "topics") for topic in topics)
+        if len(topics) > TOPICS_LIMIT:
+            raise InvalidCommand("topics", f"{len(topics)} topics", f"a message has at most {TOPICS_LIMIT}")
+        names = [_string(topic, "topics") for topic in topics]
+        if (length := sum(map(len, names))) > TOPIC_CHARACTERS:
+            allowed = f"together they have at most {TOPIC_CHARACTERS}"
+            raise InvalidCommand("topics", f"{length} characters", allowed)
         return tuple(dict.fromkeys(names))
 
     def sms(self, digits: str | None, payload: bytes) -> Sms:

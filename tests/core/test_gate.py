@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.gate import Gate, Pace, Seldom, neighbourhood
+from bridge.core.gate import Gate, LogThrottle, Pace, Seldom, neighbourhood
 
 ALLOWED = Gate([ip_network("10.176.0.0/16"), ip_network("::1/128"), ip_network("fe80::/10")])
 
@@ -81,3 +81,10 @@ def test_pace_lets_a_burst_through_and_then_its_rate() -> None:
     assert pace.take(100.11) == 0
     assert pace.take(100.11) > 0
     assert [pace.take(200) == 0 for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_log_throttle_tells_of_powers_of_two() -> None:
+    """The 1st, 2nd, 4th, 8th … are worth a line, whatever the time between them."""
+    throttle = LogThrottle()
+    assert [number for number in range(1, 101) if throttle.due()] == [1, 2, 4, 8, 16, 32, 64]
+    assert throttle.count == 100

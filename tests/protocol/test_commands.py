@@ -353,3 +353,42 @@ def test_a_payload_of_the_users_own_claims_no_id() -> None:
 def test_a_refusal_belongs_to_a_channel(topic: str, channel: str) -> None:
     """The result of an unreadable command names the channel that it was meant for."""
     assert channel_of(topic).value == channel
+
+
+def test_no_depth_of_json_is_an_error_of_ours() -> None:
+    """Neither reading it nor writing out what is wrong with it recurses too deep, at the limit too."""
+    for depth in range(700, 1100):
+        for data in (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth):
+            with pytest.raises(InvalidCommand, match=r"data: |payload: "):
+                parse("send", b'{"data": ' + data + b"}")
+            with pytest.raises(InvalidCommand, match=r"priority: |payload: "):
+                parse("send", b'{"data": "x", "priority": ' + data + b"}")
+
+
+def test_json_is_bounded_beside_its_strings() -> None:
+    """A long text may hold anything; many values may not be there."""
+    text = '[{"a": 1}, "\\"", 2, 3]' * 50_000
+    assert parse("send", as_json({"data": text, "topics": ["a"]})) == Send(("a",), text.encode(), NONE)
+    for data in (b"[" + b"1," * 50_000 + b"1]", b"[" + b'"a",' * 50_000 + b'""]', b" " * 70_000 + b'"x"'):
+        with pytest.raises(InvalidCommand, match="more than 65536 characters beside its strings"):
+            parse("send", b'{"data": ' + data + b"}")
+        assert claimed_id("send", b'{"id": "a", "data": ' + data + b"}", Properties()) is None
+
+
+def test_topics_are_bounded() -> None:
+    """Each is compared with every route: their number has a bound, and their length."""
+    names = [str(number) for number in range(1000)]
+    assert parse("send", as_json({"data": "x", "topics": names})) == Send(tuple(names), b"x", NONE)
+    with pytest.raises(InvalidCommand, match=r"^topics: '1001 topics' is not allowed"):
+        parse("send", as_json({"data": "x", "topics": [*names, "one more"]}))
+    with pytest.raises(InvalidCommand, match=r"^topics: '1002 topics' is not allowed"):
+        parse("out/a", b"x", user(topics="b," * 1000))
+    with pytest.raises(InvalidCommand, match=r"^topics: '70000 characters' is not allowed"):
+        parse("send", as_json({"data": "x", "topics": ["a" * 35_000, "b" * 35_000]}))
+
+
+def test_a_value_is_shown_by_its_beginning() -> None:
+    """However long or deep it is, the description is short."""
+    values = ["x" * 10**7, b"x" * 10**7, ["x" * 10**7] * 100, {"a": {"b": {"c": {"d": {"e": 1}}}}}, 10**4000]
+    for value in values:
+        assert len(str(InvalidCommand("field", value, "not so"))) < 130

@@ -69,3 +69,5 @@ def test_a_text_of_too_many_parts_is_refused_with_their_number() -> None:
         check_text("a" * 700, 4)
     with pytest.raises(InvalidCommand, match="would take 256 parts"):
         check_text("a" * (255 * 153 + 1), 1000)
+    with pytest.raises(InvalidCommand, match="would take more than 255 parts"):
+        check_text("€" * 10_000_000, 4)

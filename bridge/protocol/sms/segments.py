@@ -58,6 +58,8 @@ def count_segments(text: str) -> Segments:
 
 def check_text(text: str, max_segments: int) -> Segments:
     """Return what ``text`` takes; raises `InvalidCommand` where that is over ``max_segments`` parts."""
+    if len(text) > MAX_PARTS * _LIMITS[Alphabet.GSM7][0]:  # told without a look at each character
+        raise InvalidCommand("body", text, f"over the air it would take more than {MAX_PARTS} parts")
     segments = count_segments(text)
     if segments.parts > min(max_segments, MAX_PARTS):
         raise InvalidCommand(
