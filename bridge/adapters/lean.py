@@ -26,6 +26,7 @@ from paho.mqtt.packettypes import PacketTypes
 from bridge.errors import NotMqtt
 from bridge.protocol.mqtt_answers import readable
 from bridge.protocol.mqtt_packets import PUBREL, Packet, PacketReader, Publish
+from bridge.protocol.mqtt_properties import variable_bytes
 
 READ_SIZE = 65536
 WRITE_LIMIT = 262144
@@ -134,17 +135,6 @@ class BufferedSocket:
         return getattr(self._sock, name)
 
 
-def _variable_length(number: int) -> bytes:
-    """Return a Variable Byte Integer [MQTT 5.0, section 1.5.5]."""
-    encoded = bytearray()
-    while True:
-        number, low = number >> 7, number & 0x7F
-        if not number:
-            encoded.append(low)
-            return bytes(encoded)
-        encoded.append(low | 0x80)
-
-
 class LeanClient(paho.Client):
     """paho's client over buffered sockets."""
 
@@ -160,7 +150,7 @@ class LeanClient(paho.Client):
         properties = b"\0" if self.protocol == paho.MQTTv5 else b""
         body = len(topic).to_bytes(2, "big") + topic + properties + payload
         try:
-            sock.send(b"\x30" + _variable_length(len(body)) + body)
+            sock.send(b"\x30" + variable_bytes(len(body)) + body)
         except BlockingIOError:
             return False
         return True

@@ -16,7 +16,13 @@ from bridge.protocol.mqtt_packets import (
     UNSUBACK,
     Packet,
 )
-from bridge.protocol.mqtt_properties import REASON_STRING, Property, properties, variable_integer
+from bridge.protocol.mqtt_properties import (
+    REASON_STRING,
+    Property,
+    properties,
+    variable_bytes,
+    variable_integer,
+)
 
 _CODES = {
     CONNACK: {0, 1, *range(128, 139), 140, 144, 149, 151, 153, 154, 155, 156, 157, 159},
@@ -49,7 +55,7 @@ def readable(packet: Packet, *, version5: bool) -> bytes:
         clean = _clean(kind, body, version5=version5)
     except IndexError:
         raise NotMqtt(f"a packet of kind {kind} with only {len(body)} bytes") from None
-    return b"" if clean is None else bytes((kind << 4,)) + _length(len(clean)) + clean
+    return b"" if clean is None else bytes((kind << 4,)) + variable_bytes(len(clean)) + clean
 
 
 def _clean(kind: int, body: bytes, *, version5: bool) -> bytes | None:
@@ -96,7 +102,7 @@ def _kept(kind: int, body: bytes, pos: int) -> tuple[bytes, int]:
                 seen.add(each.identifier)
     except InvalidCommand:
         pass  # what came before it counts, what comes after it cannot be found
-    return _length(len(kept)) + kept, start + length
+    return variable_bytes(len(kept)) + kept, start + length
 
 
 def _is_useful(kind: int, given: Property) -> bool:
@@ -105,12 +111,3 @@ def _is_useful(kind: int, given: Property) -> bool:
     if isinstance(given.value, int):
         return given.identifier not in _MOST or 0 < given.value <= _MOST[given.identifier]
     return isinstance(given.value, str) and "\ufeff" not in given.value
-
-
-def _length(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

@@ -68,6 +68,16 @@ def variable_integer(data: bytes, pos: int, end: int) -> tuple[int, int] | None:
     return None
 
 
+def variable_bytes(number: int) -> bytes:
+    """Return a Variable Byte Integer [MQTT 5.0, section 1.5.5]."""
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
 def properties(data: bytes, pos: int, end: int) -> Iterator[Property]:
     """Yield the properties that lie from ``pos`` to ``end``.
 

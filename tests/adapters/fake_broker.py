@@ -1,7 +1,7 @@
 """A broker that sends what it is told to, right or wrong, and takes down what it is sent."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.mqtt_wire import CONNACK, CONNACK_3, packet
@@ -17,6 +17,8 @@ class FakeBroker:
     """Makes SUBACK from the body of SUBSCRIBE."""
     puback: Callable[[bytes], bytes] = lambda mid: packet(0x40, mid)
     """Makes PUBACK from a packet identifier."""
+    client: bytes = b""
+    """What stands in the CONNECT of the client that `unacknowledged` is for."""
     unacknowledged: dict[int, bytes] = field(default_factory=dict)
     """Packets by their identifiers."""
     released: list[int] = field(default_factory=list)
@@ -43,7 +45,8 @@ class FakeBroker:
             while True:
                 first, body = await self._packet(reader)
                 self.received.append((first, body))
-                self._answer(first, body)
+                for answer in self._answers(first, body):
+                    writer.write(answer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -58,28 +61,28 @@ class FakeBroker:
             if byte < 128:
                 return first, await reader.readexactly(length)
 
-    def _answer(self, first: int, body: bytes) -> None:
+    def _answers(self, first: int, body: bytes) -> Iterator[bytes]:
         kind, mid = first >> 4, int.from_bytes(body[:2], "big")
         if kind == 1:
-            connack = self.connack or (CONNACK if self.version5 else CONNACK_3)
-            self.send(connack + b"".join(self.unacknowledged.values()))
+            yield self.connack or (CONNACK if self.version5 else CONNACK_3)
+            yield from self.unacknowledged.values() if self.client in body else ()
         elif kind == 8:
             codes = b"\1" * _filters(body, version5=self.version5)
             given = b"\0" if self.version5 else b""
-            self.send(self.suback(body) if self.suback else packet(0x90, body[:2] + given + codes))
+            yield self.suback(body) if self.suback else packet(0x90, body[:2] + given + codes)
         elif kind == 12 and self.answers_pings:
-            self.send(packet(0xD0))
+            yield packet(0xD0)
         elif kind == 4:
             self.unacknowledged.pop(mid, None)
         elif kind == 5:
             self.unacknowledged.pop(mid, None)
             self.released.append(mid)
-            self.send(packet(0x62, body[:2]))
+            yield packet(0x62, body[:2])
         elif kind == 7:
             self.completed.append(mid)
         elif kind == 3 and first & 6 == 2:
             place = 2 + mid
-            self.send(self.puback(body[place : place + 2]))
+            yield self.puback(body[place : place + 2])
 
 
 def _filters(body: bytes, *, version5: bool) -> int:

@@ -1,11 +1,13 @@
 """Messages that a broker passes on and that are odd, wrong or huge: none is in the way of the next."""
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.adapters.fake_broker import FakeBroker
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
 from tests.mqtt_wire import publish, publish_raw, text, user
 
@@ -72,6 +74,44 @@ def test_a_control_command_with_a_byte_order_mark_is_carried_out(
     client.publish("hologram/queue/set", b"resume", user={"id": "next"})
     assert client.wait_result("odd")["state"] == "done"
     assert client.wait_result("next")["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("session", "topic", "channel", "said"),
+    [
+        ("box", "hologram/out/a", "cloud", "rejected a message on hologram/out/a: user_property"),
+        (
+            "box-control",
+            "hologram/queue/set",
+            "queue",
+            "rejected a command on hologram/queue/set: user_property",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_rejected_on_either_session(
+    bridge: BridgeProcess, session: str, topic: str, channel: str, said: str
+) -> None:
+    """A broker that checks nothing passes it on: it has its line, its result and its acknowledgement."""
+    bad = publish(topic, b"x", properties=user("id", "bad") + user("a", b"\xff"))
+    broker = FakeBroker(unacknowledged={1: bad}, client=text(session))
+
+    async def main() -> None:
+        await broker.start()
+        bridge.configure(mqtt={"port": broker.port, "client_id": "box"})
+        await asyncio.to_thread(bridge.start, wait=False)
+        async with asyncio.timeout(20):
+            while broker.unacknowledged or not results():
+                await asyncio.sleep(0.05)
+
+    def results() -> list[bytes]:
+        marked = text("hologram/result")
+        return [body for first, body in broker.received if first >> 4 == 3 and body.startswith(marked)]
+
+    asyncio.run(main())
+    for part in ('"id":"bad"', f'"channel":"{channel}"', '"state":"rejected"', "it must be UTF-8"):
+        assert part.encode() in results()[0]
+    assert said in bridge.said()
+    assert broker.connections == 2
 
 
 MEGABYTE = 1_000_000

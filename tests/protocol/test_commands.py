@@ -183,6 +183,8 @@ BAD = [
     ("out", b"", Properties(response_topic="a/+"), "response_topic"),
     ("out", b"", Properties(response_topic="#"), "response_topic"),
     ("out", b"", Properties(response_topic="$SYS/x"), "response_topic"),
+    ("out", b"", Properties(response_topic="a\x7f"), "response_topic"),
+    ("out", b"", Properties(response_topic="a\uffff"), "response_topic"),
     ("sms", b"hello", Properties(), "payload"),
     ("sms", as_json({"body": "hi"}), Properties(), "to"),
     ("sms", as_json({"to": "15551234567", "body": "hi"}), Properties(), "to"),
