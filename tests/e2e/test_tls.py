@@ -200,3 +200,63 @@ def test_files_that_do_not_serve_are_refused_before_the_bridge_depends_on_them(
     started = bridge.run("run")
     assert started.returncode == 78
     assert line in started.stderr
+
+
+def test_certificates_renewed_in_place_are_read_for_the_next_connection(
+    secure: Secure, tls_bridge: BridgeProcess, cloud: Cloud, tmp_path: Path
+) -> None:
+    """A new authority in the same file, written in two steps: the bridge is back without a restart."""
+    cloud.start()
+    secure.broker.start()
+    tls_bridge.start(wait=False)
+    eventually(lambda: "connected to the broker" in tls_bridge.said(), 20, what="the bridge connects")
+    folder = tmp_path / "renewed"
+    folder.mkdir()
+    renewed = Authority(folder, "renewed")
+    secure.broker.stop()
+    secure.show(renewed.sign("good"))
+    content = renewed.certificate.read_text()
+    secure.authority.certificate.write_text(content[: len(content) // 2])  # a renewal that is not done yet
+    secure.broker.lines = tuple(line for line in secure.broker.lines if not line.startswith("cafile"))
+    secure.broker.start()
+    eventually(lambda: "is not begun: mqtt.tls.ca" in tls_bridge.said(), 40, what="the half file is met")
+    secure.authority.certificate.write_text(content)
+    eventually(lambda: tls_bridge.said().count("connected to the broker") == 2, 40, what="it is back")
+    with Client(secure.plain, "hologram/#") as client:
+        client.publish("hologram/out/a", "over TLS", user={"id": "m"})
+        assert client.wait_result("m", 20)["state"] == "delivered"
+    assert "Traceback" not in tls_bridge.said()
+
+
+def test_a_client_certificate_renewed_in_place_is_shown_at_the_next_connection(
+    keeper: Keeper, tmp_path: Path, cloud: Cloud
+) -> None:
+    """The broker trusts another authority from then on; certificate and key come one after the other."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    server, first, second = (Authority(folder, name) for name in ("server", "first", "second"))
+    shown, own, trusted = server.sign("broker"), (folder / "own.crt", folder / "own.key"), folder / "trusted"
+
+    def renew(authority: Authority) -> tuple[bytes, bytes]:
+        trusted.write_bytes(authority.certificate.read_bytes())
+        certificate, key = authority.sign("box", usage="clientAuth")
+        return certificate.read_bytes(), key.read_bytes()
+
+    for path, content in zip(own, renew(first), strict=True):
+        path.write_bytes(content)
+    lines = (f"certfile {shown[0]}", f"keyfile {shown[1]}", f"cafile {trusted}", "require_certificate true")
+    broker = Mosquitto(keeper, tmp_path / "broker", lines=lines)
+    broker.start()
+    bridge = BridgeProcess(keeper, tmp_path / "bridge", broker, cloud.port)
+    tls = {"ca": str(server.certificate), "cert": str(own[0]), "key": str(own[1])}
+    bridge.configure(mqtt={"tls": tls}, log={"level": "debug"})
+    bridge.start(wait=False)
+    eventually(lambda: "connected to the broker" in bridge.said(), 20, what="the bridge connects")
+    broker.stop()
+    certificate, key = renew(second)
+    own[0].write_bytes(certificate)
+    broker.start()
+    eventually(lambda: "is not begun: mqtt.tls.key" in bridge.said(), 40, what="the two do not match yet")
+    own[1].write_bytes(key)
+    eventually(lambda: bridge.said().count("connected to the broker") == 2, 40, what="it is back")
+    assert "Traceback" not in bridge.said()
