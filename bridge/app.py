@@ -87,6 +87,8 @@ class Bridge:
         for task in (*tasks, *keeping):
             task.add_done_callback(self._task_ended)
         keeping.append(self._loop.create_task(parts.clear_link()))
+        keeping.append(self._loop.create_task(parts.end_earlier()))
+        parts.watch_client_id()
         log.info("%s started; %d messages are queued", __version__, parts.outbox.ledger.messages)
         self._service.ready()
         await self._stop.wait()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import socket
 from typing import Any
 
 from bridge import __version__
@@ -75,14 +74,17 @@ def _route(route: RouteSetting) -> Route:
     return Route(endpoint, priority, route.expires, route.max_attempts)
 
 
-def broker(settings: Settings) -> Broker:
-    """Return how to reach the broker; raises `ConfigError` for certificates that do not serve."""
+def broker(settings: Settings, client_id: str = "") -> Broker:
+    """Return how to reach the broker under ``client_id``; raises `ConfigError` for bad certificates.
+
+    Without a client id it is for those who only look whether it can be made.
+    """
     mqtt = settings.mqtt
     tls = None if mqtt.tls is None else tls_context(mqtt.tls.ca, mqtt.tls.cert, mqtt.tls.key)
     return Broker(
         mqtt.host,
         mqtt.port,
-        mqtt.client_id or f"hologram-bridge-{socket.gethostname()}",
+        client_id,
         version5=mqtt.protocol == 5,
         username=mqtt.username,
         password=mqtt.password,

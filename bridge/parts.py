@@ -12,6 +12,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +42,13 @@ from bridge.core.exchange import Carrier
 from bridge.core.messages import Channel, Endpoint
 from bridge.core.modem import Identity
 from bridge.errors import LinkError
+from bridge.flow.client_id import ClientId, machine
 from bridge.flow.controls import Controls
 from bridge.flow.downlink import Downlink
 from bridge.flow.handlers import ControlHandler, DataHandler
 from bridge.flow.health import Health
 from bridge.flow.home_assistant import HomeAssistant
-from bridge.flow.intake import Intake
+from bridge.flow.intake import Acknowledger, Intake
 from bridge.flow.monitor import CONTROL_FILTERS, DATA_FILTERS, Monitor
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher
@@ -70,6 +72,12 @@ if TYPE_CHECKING:
     from bridge.managed_wifi import ManagedWifi
 
 log = logging.getLogger("network")
+
+CONTROL = "-control"
+"""What the client id of the session of commands ends with."""
+
+SHARED_EVERY = 60.0
+"""Seconds between looks at whether another client uses our id."""
 
 
 class Parts:
@@ -120,6 +128,13 @@ class Parts:
             on_step=self.uplink.release,
         )
         self._build_flow()
+        self.client_id = ClientId(
+            self.outbox,
+            self.writer,
+            configured=settings.mqtt.client_id,
+            hostname=socket.gethostname(),
+            machine=machine(),
+        )
         self._build_sessions()
         self.managed = self._build_managed()
         self._link_left = called_with(settings) is None and self.outbox.meta(CALLED_WITH) is not None
@@ -162,18 +177,7 @@ class Parts:
 
     def _build_flow(self) -> None:
         publisher = self.publisher
-        self.intake = Intake(
-            self.outbox,
-            self.writer,
-            self.results,
-            self.names,
-            policy(self.settings),
-            read_clock,
-            session_number=lambda: self.monitor.session_number,
-            on_event=publisher.event,
-            on_queued=self.uplink.wake,
-            on_results=publisher.wake,
-        )
+        self.intake = self._build_intake(lambda: self.monitor.session_number)
         self.controls = Controls(
             self.outbox,
             self.writer,
@@ -185,6 +189,20 @@ class Parts:
             on_change=self.monitor.publish_health,
         )
         self.listener = self._build_listener() if self.settings.inbound.enabled else None
+
+    def _build_intake(self, session_number: Callable[[], int]) -> Intake:
+        return Intake(
+            self.outbox,
+            self.writer,
+            self.results,
+            self.names,
+            policy(self.settings),
+            read_clock,
+            session_number=session_number,
+            on_event=self.publisher.event,
+            on_queued=self.uplink.wake,
+            on_results=self.publisher.wake,
+        )
 
     def _build_listener(self) -> Listener:
         publisher, inbound = self.publisher, self.settings.inbound
@@ -229,12 +247,18 @@ class Parts:
         )
 
     def _build_sessions(self) -> None:
-        where = broker(self.settings)
+        self._broker = where = broker(self.settings, self.client_id.id)
         self.home_assistant = self._build_home_assistant()
         self.session = Session(
             self.loop,
             where,
-            DataHandler(self.monitor, self.publisher, self._data_received),
+            DataHandler(
+                self.monitor,
+                self.publisher,
+                self._data_received,
+                whose=f"{where.client_id} at {where.host}",
+                on_end=self._note_shared,
+            ),
             subscriptions=self.names.data_filters,
             stale=self.monitor.stale_filters(DATA_FILTERS, self.names.data_filters),
             will=(self.names.state, b"offline"),
@@ -248,8 +272,8 @@ class Parts:
 
         self.control_session = Session(
             self.loop,
-            where._replace(client_id=where.client_id + "-control"),
-            ControlHandler(online, self._control_received),
+            where._replace(client_id=where.client_id + CONTROL),
+            ControlHandler(self.monitor, online, partial(self._control_received, None)),
             subscriptions=control,
             stale=self.monitor.stale_filters(CONTROL_FILTERS, control),
         )
@@ -311,6 +335,29 @@ class Parts:
         else:
             self.writer.settle(lambda: self.outbox.set_meta(CALLED_WITH, None))
 
+    def watch_client_id(self) -> None:
+        """Note from time to time whether another client uses our id: it may have stopped to."""
+        self._note_shared()
+        self.loop.call_later(SHARED_EVERY, self.watch_client_id)
+
+    def _note_shared(self) -> None:
+        self.client_id.shared(self.session.shared)
+
+    async def end_earlier(self) -> None:
+        """Fetch what the broker holds for client ids that were replaced, and end those sessions."""
+        if not self.client_id.earlier:
+            return
+        from bridge.earlier_sessions import EarlierSessions, Way
+
+        ended = EarlierSessions(self.loop, self._broker, self.client_id)
+        controls = Way(
+            self.control_session, CONTROL, lambda delivery, source: self._control_received(source, delivery)
+        )
+        for earlier in tuple(self.client_id.earlier):
+            intake = self._build_intake(partial(int, earlier.number))
+            data = Way(self.session, "", intake.received, self.writer.crowded)
+            await ended.end(earlier, data, controls)
+
     def standing(self) -> str:
         """Return how the bridge stands, in one line."""
         mqtt = self.settings.mqtt
@@ -338,12 +385,13 @@ class Parts:
     def _data_received(self, delivery: Delivery) -> None:
         self.intake.received(delivery, self.session)
 
-    def _control_received(self, delivery: Delivery) -> None:
+    def _control_received(self, source: Acknowledger | None, delivery: Delivery) -> None:
+        source = source or self.control_session
         if delivery.topic == self.home_assistant.birth:
             self.home_assistant.received(delivery)
-            self.control_session.ack(delivery)
+            source.ack(delivery)
             return
-        self.controls.received(delivery, self.control_session)
+        self.controls.received(delivery, source)
 
     def _condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
         self.monitor.condition_changed(endpoint, destination)

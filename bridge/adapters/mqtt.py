@@ -22,10 +22,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from bridge.adapters.broker import Broker, connect_problem
 from bridge.adapters.lean import LeanClient
 from bridge.adapters.mqtt_client import connect, new_client, publish_properties, subscribe, to_delivery
+from bridge.adapters.mqtt_reasons import RIVAL_LIKELY, TAKEN_OVER, ended, refused, unanswered
 from bridge.adapters.mqtt_wire import Wire
 from bridge.adapters.threads import in_thread
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.pulse import Pulse
+from bridge.core.reconnects import Reconnects
 from bridge.protocol.mqtt_packets import Publish
 
 log = logging.getLogger("mqtt")
@@ -35,9 +37,6 @@ PUBLISH_WINDOW = 64
 
 CONNACK_WAIT = 10.0
 """Seconds from CONNECT to CONNACK before the connection is given up."""
-
-MAX_RECONNECT_DELAY = 15.0
-"""Seconds: the broker is on the same box, and everything waits for it."""
 
 
 class Handler(Protocol):
@@ -91,10 +90,19 @@ class Session:
         self._epoch = 0
         self._closed = asyncio.Event()
         self._reason = ""
+        self._code = 0
+        """The reason code of the broker's DISCONNECT; 0 without one."""
+        self._unexplained = False
+        """Whether the last connection was ended without a word."""
+        self._since: float | None = None
+        """When the broker took the connection, in the loop's time; None: it has not."""
         self._stopping = False
+        self.reconnects = Reconnects(random.uniform)
         self._turns = 0
         """Tries to connect, and looks at a connection that stands."""
         self.connected = False
+        self.subscribed = False
+        """Whether the broker has confirmed the subscriptions of this connection."""
         self.window = PUBLISH_WINDOW
 
     def _new_client(self, will: tuple[str, bytes] | None) -> LeanClient:
@@ -108,33 +116,39 @@ class Session:
 
     async def run(self) -> None:
         """Connect, and connect again, until `disconnect`."""
-        failures = 0
         while not self._stopping:
-            if await self._connect_once():
-                failures = 0
+            await self._connect_once()
             if self._stopping:
                 return
-            failures += 1
-            await asyncio.sleep(random.uniform(0, min(MAX_RECONNECT_DELAY, 0.25 * 2**failures)))  # noqa: S311
+            await asyncio.sleep(self.reconnects.delay())
 
-    async def _connect_once(self) -> bool:
-        """Hold one connection until it ends; return whether the broker had taken it."""
+    async def _connect_once(self) -> None:
+        """Hold one connection until it ends, and tell why it did."""
         self._turns += 1
         self._closed.clear()
-        self._reason = ""
+        self._reason, self._code, self._since = "", 0, None
         try:
             await in_thread(self._loop, self._connect)
         except (OSError, ValueError) as exc:
+            self.reconnects.ended(None)
             self._handler.mqtt_down(connect_problem(exc, f"{self._broker.host}:{self._broker.port}"))
-            return False
+            return
         self._wire.attach()
         try:
             await self._watch()
         finally:
             self._wire.detach()
-        accepted, self.connected = self.connected, False
+        self.connected = self.subscribed = False
+        self._judge()
         self._handler.mqtt_down(self._reason or "the broker did not answer CONNECT")
-        return accepted
+
+    def _judge(self) -> None:
+        """Take down how the connection ended; name the likely cause where the broker says none."""
+        lasted = None if self._since is None else self._loop.time() - self._since
+        self.reconnects.ended(lasted, taken_over=self._code == TAKEN_OVER)
+        self._unexplained = self._code == 0 and lasted is not None and not self._stopping
+        if self._unexplained and self.reconnects.suspicious:
+            self._reason += "; " + RIVAL_LIKELY.format(id=self._broker.client_id)
 
     def _connect(self) -> None:
         """Runs in a thread of its own."""
@@ -151,6 +165,8 @@ class Session:
                 self._turns += 1
                 if not self.connected and self._loop.time() - started > CONNACK_WAIT:
                     return
+                if self._since is not None:
+                    self.reconnects.lasts(self._loop.time() - self._since)
                 self._client.loop_misc()
                 self._wire.flush()
 
@@ -165,10 +181,9 @@ class Session:
         properties: PahoProperties | None,
     ) -> None:
         if reason.is_failure:
-            self._reason = (
-                f"the broker refused the connection: {reason}; check mqtt.username and mqtt.password"
-            )
+            self._reason = refused(reason, properties, self._broker)
             return
+        self._since = self._loop.time()
         self._epoch += 1
         self.connected = True
         self.window = min(PUBLISH_WINDOW, getattr(properties, "ReceiveMaximum", PUBLISH_WINDOW))
@@ -182,11 +197,13 @@ class Session:
     def _subscribe(self) -> None:
         if self._stale:
             self._client.unsubscribe(self._stale)
-        subscribe(self._client, self._subscriptions)
+        if self._subscriptions:
+            subscribe(self._client, self._subscriptions)
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Any
     ) -> None:
+        self.subscribed = not any(reason.is_failure for reason in reasons)
         for topic, reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 log.error(
@@ -194,9 +211,21 @@ class Session:
                 )
 
     def _on_disconnect(
-        self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+        self,
+        _client: paho.Client,
+        _userdata: Any,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        properties: PahoProperties | None,
     ) -> None:
-        self._reason = self._reason or f"the connection to the broker ended: {reason}"
+        if flags.is_disconnect_packet_from_server:
+            self._code = reason.value
+            self._reason = ended(reason, properties, self._broker)
+        elif self._since is None and not self._reason:
+            self._reason = unanswered(reason, self._broker)
+        elif not self._reason:
+            lost = reason == "Unspecified error"  # what paho calls an end that nobody explained
+            self._reason = "the connection to the broker " + ("was lost" if lost else f"ended: {reason}")
         self._closed.set()
 
     # -- what the wire tells -----------------------------------------------------------------------------
@@ -222,6 +251,19 @@ class Session:
         if delivery.qos and self.connected and delivery.epoch == self._epoch:
             self._client.ack(delivery.mid, delivery.qos)
             self._wire.flush_soon()
+
+    def leave(self, filters: Sequence[str]) -> None:
+        """Give the subscriptions to ``filters`` up, now and in each later connection."""
+        self._stale = list(filters)
+        if self.connected and self._stale:
+            self._client.unsubscribe(self._stale)
+            self._wire.flush_soon()
+
+    @property
+    def shared(self) -> bool:
+        """Whether another client seems to use our client id."""
+        judged = self.reconnects
+        return judged.rivals > 1 or (judged.suspicious and self._unexplained)
 
     def publish(
         self,

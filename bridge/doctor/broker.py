@@ -1,21 +1,30 @@
 """Checks of the broker: whether it takes us, and whether it keeps what it has for us."""
 
-import queue
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import shipped
 from bridge.errors import BridgeError
 
-WAIT = 10.0
-"""Seconds for the broker to answer."""
+if TYPE_CHECKING:
+    from bridge.adapters.mqtt_once import Answer
 
 EXPIRY = 60
 """Seconds that the session of the check would stay, were it not removed."""
+
+OFTEN = 3
+"""Connections that ended for the same reason, from which on it is no chance."""
+
+AGAIN = "run this again in a minute; the bridge tries again by itself"
+
+RENAMES = "gives its clients ids of its own: it had a session for an id that was never used before"
+RENAMES_FIX = (
+    "let the bridge in by a listener without use_username_as_clientid: its two sessions must not share an id"
+)
 
 EXAMPLE = "mosquitto/hologram-bridge.conf"
 
@@ -25,17 +34,6 @@ DAEMON_AWAY = 1000
 
 FEW = 100_000
 """Messages below which the limit is worth a word: a day and more of one each second."""
-
-
-class Answer(NamedTuple):
-    """What the broker said to CONNECT."""
-
-    problem: str | None
-    """Why it did not take us."""
-    present: bool = False
-    """It still had the session."""
-    expiry: int | None = None
-    """For how long it keeps the session, where it said so."""
 
 
 def broker(patient: Patient) -> Iterator[Finding]:
@@ -49,14 +47,38 @@ def broker(patient: Patient) -> Iterator[Finding]:
     mqtt = patient.settings.mqtt
     where = f"{mqtt.host}:{mqtt.port}"
     if first.problem:
-        yield fail("broker", first.problem, _remedy(first.problem, mqtt.host))
+        yield fail("broker", first.problem, first.fix or _remedy(first.problem, mqtt.host))
         yield skipped("session", "the broker cannot be asked")
         return
-    yield ok("broker", f"{where} takes us{' over TLS' if mqtt.tls else ''}")
+    if first.present:
+        yield fail("broker", f"{where} {RENAMES}", RENAMES_FIX)
+        yield skipped("session", "the broker cannot be asked under an id of our own")
+        return
+    yield _daemons(patient) or ok("broker", f"{where} takes us{' over TLS' if mqtt.tls else ''}")
     yield _session(patient, first, second)
 
 
-def _session(patient: Patient, first: Answer, second: Answer) -> Finding:
+def _daemons(patient: Patient) -> Finding | None:
+    """How the daemon fares there, where it does not stay connected."""
+    stats = patient.daemon.stats if patient.daemon else None
+    for which, said in _connections((stats or {}).get("broker") or {}):
+        reason, _, fix = (said["reason"] or "").partition("; ")
+        if said["ended"] >= OFTEN:
+            text = f"it ends the bridge's {which} again and again, {said['ended']} times of late: {reason}"
+            return fail("broker", text, fix or "the broker's own log says why")
+        if reason and not said["connected"]:
+            return fail("broker", f"it takes us, but not the bridge's {which}: {reason}", fix or AGAIN)
+    return None
+
+
+def _connections(said: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return what the daemon says of its two sessions [`bridge.flow.monitor.Monitor.broker`]."""
+    if said:
+        yield "session", said
+        yield "session of commands", said["commands"]
+
+
+def _session(patient: Patient, first: "Answer", second: "Answer") -> Finding:
     fix = f"let the broker keep sessions: see {shipped(EXAMPLE)}"
     if first.expiry is not None and first.expiry < EXPIRY:
         return fail("session", f"the broker keeps sessions for {first.expiry} s only", fix)
@@ -117,8 +139,6 @@ def _directives(path: Path, seen: set[Path]) -> Iterator[tuple[str, str]]:
 def _remedy(problem: str, host: str) -> str:
     if "TLS" in problem:
         return "check mqtt.tls.ca and that mqtt.host is the name in the broker's certificate"
-    if "refused the connection" in problem:
-        return "check mqtt.username and mqtt.password, and the broker's own log"
     if host in LOCAL:
         return "start it: sudo systemctl start mosquitto; install it: sudo apt install mosquitto"
     return "check mqtt.host and mqtt.port, and that the broker runs and can be reached"
@@ -127,72 +147,15 @@ def _remedy(problem: str, host: str) -> str:
 # -- asking ----------------------------------------------------------------------------------------------
 
 
-def _twice(patient: Patient) -> tuple[Answer, Answer]:
-    """Connect, leave and connect again; the session is removed at the end."""
-    name = f"hologram-bridge-doctor-{secrets.token_hex(4)}"
-    first = _connect(patient, name)
-    if first.problem:
-        return first, first
-    second = _connect(patient, name)
-    _connect(patient, name, forget=True)
-    return first, second
-
-
-def _connect(patient: Patient, name: str, *, forget: bool = False) -> Answer:
-    """Connect once and leave; ``forget`` removes the session. Raises `ConfigError`."""
-    import paho.mqtt.client as paho
-    from paho.mqtt.enums import CallbackAPIVersion
-
+def _twice(patient: Patient) -> "tuple[Answer, Answer]":
+    """Connect, leave and connect again; the session is removed at the end. Raises `ConfigError`."""
+    from bridge.adapters.mqtt_once import ask
     from bridge.compose import broker as how
 
-    where = how(patient.settings)._replace(client_id=name)
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=name,
-        protocol=paho.MQTTv5 if where.version5 else paho.MQTTv311,
-        clean_session=None if where.version5 else forget,
-        reconnect_on_failure=False,
-    )
-    if where.username is not None:
-        client.username_pw_set(where.username, where.password)
-    if where.tls is not None:
-        client.tls_set_context(where.tls)
-    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-    client.on_connect = lambda *said: answers.put(_read(said[2], said[3], said[4]))
-    client.on_disconnect = lambda *said: answers.put(Answer(f"the broker ended the connection: {said[3]}"))
-    try:
-        client.connect(where.host, where.port, 10, **_session_wish(where.version5, forget))
-    except (OSError, ValueError) as exc:
-        return Answer(_why(exc, f"{where.host}:{where.port}"))
-    client.loop_start()
-    try:
-        return answers.get(timeout=WAIT)
-    except queue.Empty:
-        return Answer(f"the broker at {where.host}:{where.port} did not answer within {WAIT:g} s")
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def _session_wish(version5: bool, forget: bool) -> dict[str, Any]:
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    if not version5:
-        return {}
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-    properties.SessionExpiryInterval = 0 if forget else EXPIRY
-    return {"clean_start": forget, "properties": properties}
-
-
-def _read(flags: Any, reason: Any, properties: Any) -> Answer:
-    if reason.is_failure:
-        return Answer(f"the broker refused the connection: {reason}")
-    # It is in CONNACK only where the broker does not do as it was asked [MQTT 5.0, section 3.2.2.3.2].
-    return Answer(None, flags.session_present, getattr(properties, "SessionExpiryInterval", None))
-
-
-def _why(error: Exception, where: str) -> str:
-    from bridge.adapters.broker import connect_problem
-
-    return connect_problem(error, where)
+    where = how(patient.settings, f"hologram-bridge-doctor-{secrets.token_hex(4)}")
+    first = ask(where, EXPIRY)
+    if first.problem or first.present:  # a session that is there is another's: leave it
+        return first, first
+    second = ask(where, EXPIRY)
+    ask(where, None)
+    return first, second

@@ -25,6 +25,8 @@ class Health:
         self._started = clock().mono
         self._last_error: dict[str, str] | None = None
         self.sessions_lost = 0
+        self.broker: Callable[[], dict[str, Any]] = dict
+        """Gives how the connections to the broker stand."""
         self.inbound: Callable[[], dict[str, Any]] = dict
         """Gives the listener's figures; nothing where nothing listens."""
 
@@ -44,6 +46,7 @@ class Health:
             "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
             "bytes": {"today": _traffic(today), "month": _traffic(month)},
             "destinations": self._destinations(),
+            "broker": self.broker(),
             "inbound": self.inbound(),
             "reports": {"bytes": self._outbox.ledger.report_bytes},
             "sessions_lost": self.sessions_lost,

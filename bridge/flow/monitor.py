@@ -7,10 +7,12 @@ nobody.
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Endpoint, Now
+from bridge.flow.connections import Connections
 from bridge.flow.health import Health
 from bridge.flow.names import Names
 from bridge.flow.publisher import Publisher
@@ -27,6 +29,9 @@ SETTLED = 1.0
 
 SWEEP_EVERY = 30.0
 """Seconds between looks at the clock and at old ids."""
+
+SESSION_OF = "session_of"
+"""Key in the store: whose the session with our number is."""
 
 DATA_FILTERS, CONTROL_FILTERS = "filters", "control_filters"
 """Keys in the store: what either session is subscribed to."""
@@ -58,7 +63,11 @@ class Monitor:
         self._on_step = on_step
         self.session_number: int = outbox.meta("session") or 0
         """Ours for the broker session; 0 before the first."""
-        self._offline_for = ""
+        self.session_of: str | None = outbox.meta(SESSION_OF)
+        """Client id and broker of that session; None: a version wrote the number that did not note them."""
+        self._data = Connections(lambda: clock().mono)
+        self._control = Connections(lambda: clock().mono)
+        health.broker = self.broker
 
     def start(self) -> None:
         """Begin the regular looks."""
@@ -79,31 +88,57 @@ class Monitor:
         """Note what ``session`` is subscribed to, for a run that has another configuration."""
         self._writer.settle(lambda: self._outbox.set_meta(session, json.dumps(filters)))
 
-    def online(self, *, session_present: bool) -> None:
-        """The broker has us."""
+    def online(self, *, session_present: bool, whose: str) -> None:
+        """The broker has us; ``whose`` names client id and broker."""
+        seldom = self._data.began()
         if not session_present:
-            if self.session_number:
+            if self.session_number and self.session_of in (None, whose):
                 text = "the broker lost our session and all it had for us: see its persistence settings"
-                log.warning("%s", text)
+                log.log(logging.WARNING if seldom else logging.DEBUG, "%s", text)
                 self._health.sessions_lost += 1
                 self._health.error("mqtt", text)
             self.session_number += 1
-        self._offline_for = ""
-        log.info("connected to the broker, session %s", "resumed" if session_present else "new")
-        self._writer.settle(lambda: self._outbox.set_meta("session", self.session_number))
+        kept = "resumed" if session_present else "new"
+        log.log(
+            logging.INFO if seldom else logging.DEBUG, "connected to the broker, session %s (%s)", kept, whose
+        )
+        self.session_of = whose
+        self._writer.settle(self._remember_session)
         self.remember_filters(DATA_FILTERS, self._names.data_filters)
         self._publisher.state(self._names.state, b"online")
         self._publisher.up()
         self.publish_health()
 
+    def _remember_session(self) -> None:
+        self._outbox.set_meta("session", self.session_number)
+        self._outbox.set_meta(SESSION_OF, self.session_of)
+
     def offline(self, reason: str) -> None:
-        """The broker is gone, or refuses us; said once, however often it is tried again."""
-        if reason == self._offline_for:
-            log.debug("%s", reason)
-            return
-        self._offline_for = reason
-        log.warning("%s", reason)
+        """The broker is gone, refuses us, or ends each connection; said seldom, however often it is tried."""
+        line = self._data.ended(reason)
         self._health.error("mqtt", reason)
+        log.log(logging.WARNING if line else logging.DEBUG, "%s", line or reason)
+
+    def control_online(self) -> None:
+        """The broker has the session of commands."""
+        self._control.began()
+
+    def control_offline(self, reason: str) -> None:
+        """That session is gone; worth a line where it is gone alone, which shows a moment later."""
+        line = self._control.ended(reason)
+        if line:
+            self._call_later(SETTLED, partial(self._control_alone, line))
+
+    def _control_alone(self, line: str) -> None:
+        again = self._control.figures()["ended"] > 1
+        if self._data.up and not self._data.ended_as(line) and (again or not self._control.up):
+            text = f"no command about the bridge arrives, its session is down: {line}"
+            log.warning("%s", text)
+            self._health.error("mqtt", text)
+
+    def broker(self) -> dict[str, Any]:
+        """Return how the connections to the broker stand: `Connections.figures` of both sessions."""
+        return {**self._data.figures(), "commands": self._control.figures()}
 
     # -- the disk and the destinations -------------------------------------------------------------------
 

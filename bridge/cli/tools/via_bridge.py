@@ -21,6 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bridge.adapters.mqtt_reasons import explain
 from bridge.cli.screen import say
 from bridge.errors import OperationError
 
@@ -48,9 +49,9 @@ class Bridge:
         from bridge.settings import load
 
         settings = load(config).settings
-        self._broker = broker(settings)
-        self._prefix = settings.mqtt.prefix
         self._me = secrets.token_hex(6)
+        self._broker = broker(settings, f"hologram-tools-{self._me}")
+        self._prefix = settings.mqtt.prefix
         self._reply = f"reply/{_corner(self._broker.username)}/{self._me}"
         self._ready = threading.Event()
         self._problem = ""
@@ -66,7 +67,7 @@ class Bridge:
         version5 = self._broker.version5
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"hologram-tools-{self._me}",
+            client_id=self._broker.client_id,
             protocol=paho.MQTTv5 if version5 else paho.MQTTv311,
         )
         if self._broker.username is not None:
@@ -103,10 +104,10 @@ class Bridge:
     # -- paho's thread -----------------------------------------------------------------------------------
 
     def _connected(
-        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any
+        self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
-            self._problem = str(reason)
+            self._problem = "; ".join(explain(reason, properties, self._broker))
             self._ready.set()
             return
         client.subscribe([(topic, 1) for topic in self._filters])

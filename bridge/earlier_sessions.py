@@ -1,0 +1,73 @@
+"""The sessions of client ids that the configuration has replaced: connected, drained and ended.
+
+Imported only where there is one. What drained means is in `bridge.flow.earlier`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from bridge.adapters.broker import Broker
+from bridge.adapters.mqtt import Session
+from bridge.adapters.mqtt_once import ask
+from bridge.adapters.threads import in_thread
+from bridge.core.delivery import Delivery
+from bridge.flow.client_id import ClientId, Earlier
+from bridge.flow.earlier import Drain, End
+
+log = logging.getLogger("mqtt")
+
+
+class Way(NamedTuple):
+    """What takes the place of an earlier session, and where its messages go."""
+
+    session: Session
+    suffix: str
+    """What its client id ends with."""
+    receive: Callable[[Delivery, Drain], None]
+    crowded: Callable[[Callable[[], None]], bool] = lambda _: False
+
+
+class EarlierSessions:
+    """Ends them one after the other; lives in the event loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, client_id: ClientId) -> None:
+        self._loop = loop
+        self._broker = broker
+        self._client_id = client_id
+
+    async def end(self, earlier: Earlier, *ways: Way) -> None:
+        """Drain and end the sessions of one id; where that cannot be, the next start tries again."""
+        log.info('the client id is "%s" now: what waits for "%s" is fetched', self._client_id.id, earlier.id)
+        ended = await asyncio.gather(*(self._end(earlier, way) for way in ways))
+        if all(ended):
+            self._client_id.ended(earlier)
+
+    async def _end(self, earlier: Earlier, way: Way) -> bool:
+        """Return whether it need not be tried again."""
+        where = self._broker._replace(client_id=earlier.id + way.suffix)
+        drain = Drain(way.receive, self._loop.time, lambda: way.session.connected)
+        session = Session(self._loop, where, drain, subscriptions=(), crowded=way.crowded)
+        drain.source = session
+        task = self._loop.create_task(session.run())
+        try:
+            end = await drain.run(
+                earlier.filters,
+                replaced=lambda: way.session.subscribed,
+                taken_over=lambda: session.reconnects.rivals > 0,
+            )
+        finally:
+            session.disconnect()
+            await asyncio.wait((task,), timeout=1)
+            task.cancel()
+        if end is End.REFUSED:
+            log.warning('the session of "%s" is given up: %s', where.client_id, drain.reason)
+            return True
+        answer = await in_thread(self._loop, partial(ask, where, None))
+        if answer.problem:
+            log.warning('the session of "%s" is not ended yet: %s', where.client_id, answer.problem)
+            return False
+        log.info('the session of "%s" is ended; %d messages came of it', where.client_id, drain.taken)
+        return True
