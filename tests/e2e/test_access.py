@@ -1,7 +1,9 @@
 """The access list that is shipped, in force in a real Mosquitto: who is let through, and who is refused."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto
-from tests.harness.mosquitto import SHIPPED
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
+from tests.harness.mosquitto import SHIPPED, program
 from tests.harness.process import ROOT
 
 ACL = ROOT / "config" / "mosquitto" / "hologram-bridge.acl"
-USERS = ("bridge", "operator", "homeassistant", "nodered", "sensor", "viewer")
+USERS = ("viewer", "bridge", "operator", "homeassistant", "nodered", "sensor")
 
 MAY_PUBLISH = {
     "hologram/out/kitchen": {"operator", "homeassistant", "nodered", "sensor"},
@@ -43,18 +45,50 @@ MAY_PUBLISH = {
 """For each topic who may publish to it, beside the bridge."""
 
 
+class Guarded(Mosquitto):
+    """A broker with the shipped settings, the lines about listeners in force, and the shipped access list."""
+
+    own = 0
+    """The port of the bridge's listener; `port` is everybody else's."""
+
+    def _config(self) -> str:
+        block = SHIPPED.read_text().split("#   per_listener_settings", 1)[1].split("\n\n", 1)[0]
+        lines = ["per_listener_settings", *(line.removeprefix("#").strip() for line in block.splitlines())]
+        shipped = "\n".join(lines).replace("per_listener_settings\n", "per_listener_settings ", 1)
+        for given, ours in (
+            ("listener 1884", f"listener {self.own}"),
+            ("listener 1883", f"listener {self.port}"),
+            ("/etc/mosquitto/hologram-bridge.acl", str(_own_copy(self.folder))),
+            ("/etc/mosquitto/hologram-bridge.passwd", self._passwords("bridge")),
+            ("/etc/mosquitto/hologram-clients.passwd", self._passwords(*(set(self.users) - {"bridge"}))),
+        ):
+            assert given in shipped
+            shipped = shipped.replace(given, ours)
+        user = "user root\n" if os.geteuid() == 0 else ""
+        rest = "".join(line + "\n" for line in SHIPPED.read_text().splitlines() if line[:1] not in ("#", ""))
+        return (
+            f"{shipped}\n{user}persistence true\npersistence_location {self.folder}/\nlog_dest stderr\n{rest}"
+        )
+
+    def _passwords(self, *names: str) -> str:
+        file = self.folder / f"passwords-of-{len(names)}"
+        file.write_text("".join(f"{name}:{self.users[name]}\n" for name in names))
+        file.chmod(0o600)
+        subprocess.run([program("mosquitto_passwd"), "-U", str(file)], check=True)
+        return str(file)
+
+
 @pytest.fixture
-def guarded(keeper: Keeper, tmp_path: Path) -> Mosquitto:
-    """A broker with the shipped settings and the shipped access list."""
-    lines = (f"acl_file {_own_copy(tmp_path)}",)
-    users = {name: f"word-of-{name}" for name in USERS}
-    broker = Mosquitto(keeper, tmp_path / "mosquitto", shipped=True, users=users, lines=lines)
+def guarded(keeper: Keeper, tmp_path: Path) -> Guarded:
+    """The broker, running."""
+    broker = Guarded(keeper, tmp_path / "mosquitto", users={name: f"word-of-{name}" for name in USERS})
+    broker.own = free_port()
     broker.start()
     return broker
 
 
 @pytest.fixture
-def clients(guarded: Mosquitto) -> Iterator[dict[str, Client]]:
+def clients(guarded: Guarded) -> Iterator[dict[str, Client]]:
     """A client for each name, subscribed to all there is."""
     with ExitStack() as stack:
         yield {
@@ -67,11 +101,11 @@ def clients(guarded: Mosquitto) -> Iterator[dict[str, Client]]:
 
 
 @pytest.fixture
-def bridge(keeper: Keeper, tmp_path: Path, guarded: Mosquitto, cloud: Cloud) -> BridgeProcess:
+def bridge(keeper: Keeper, tmp_path: Path, guarded: Guarded, cloud: Cloud) -> BridgeProcess:
     """A bridge that logs in under its own name, and runs."""
     cloud.start()
     bridge = BridgeProcess(keeper, tmp_path / "bridge", guarded, cloud.port)
-    bridge.configure(mqtt={"username": "bridge", "password": "word-of-bridge"})
+    bridge.configure(mqtt={"username": "bridge", "password": "word-of-bridge", "port": guarded.own})
     bridge.configure(home_assistant={"enabled": True})
     bridge.start()
     return bridge
@@ -169,7 +203,7 @@ def test_a_response_topic_is_answered_where_the_list_allows(
 
 
 def test_the_flows_get_their_results_and_their_topics(
-    bridge: BridgeProcess, guarded: Mosquitto, clients: dict[str, Client]
+    bridge: BridgeProcess, guarded: Guarded, clients: dict[str, Client]
 ) -> None:
     """What the shipped flows ask for comes, where they ask for it."""
     flows = json.loads((ROOT / "node-red-flows" / "flows.json").read_text())
@@ -178,20 +212,23 @@ def test_the_flows_get_their_results_and_their_topics(
     )
     listens = {flow["topic"] for flow in flows if flow["type"] == "mqtt in" and "$" not in flow["topic"]}
     user = ("nodered", guarded.users["nodered"])
+    clients["nodered"].close()  # one name is one client
     with Client(guarded.port, replies, *listens, user=user) as node_red:
         node_red.publish("hologram/out/a", "x", properties={"ResponseTopic": replies}, user={"id": "mine"})
         assert node_red.wait_last(replies).json()["id"] == "mine"
         for number, topic in enumerate(sorted(listens)):
             node_red.publish(topic.replace("#", "one"), str(number))
-        node_red.wait_for(lambda: len(node_red.topics()) == len(listens) + 1)
+        told = {topic.replace("#", "one") for topic in listens}
+        node_red.wait_for(lambda: told <= set(node_red.topics()))
     assert "sensors/#" in listens
     assert clients["viewer"].wait_result("mine")
 
 
 @pytest.mark.parametrize("name", ["bridge", "operator"])
-def test_a_tool_sees_its_result(name: str, bridge: BridgeProcess, guarded: Mosquitto, cloud: Cloud) -> None:
+def test_a_tool_sees_its_result(name: str, bridge: BridgeProcess, guarded: Guarded, cloud: Cloud) -> None:
     """An SMS that has been sent is not told as waiting, which would have it sent again."""
-    bridge.configure(mqtt={"username": name, "password": guarded.users[name]})
+    port = guarded.own if name == "bridge" else guarded.port
+    bridge.configure(mqtt={"username": name, "password": guarded.users[name], "port": port})
     command = [sys.executable, "-m", "bridge.cli.tools.sms", "--via-bridge", "-c", str(bridge.config)]
     command += ["--destination", "+15551234567", "Hello"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -199,11 +236,79 @@ def test_a_tool_sees_its_result(name: str, bridge: BridgeProcess, guarded: Mosqu
     assert len(cloud.accepted) == 1
 
 
-def test_without_a_password_nobody_gets_in(guarded: Mosquitto, bridge: BridgeProcess) -> None:
+def test_without_a_password_nobody_gets_in(guarded: Guarded, bridge: BridgeProcess) -> None:
     """Neither anonymously nor with another's word; the bridge's own name is of no use without its own."""
-    for user in (None, ("bridge", "word-of-sensor"), ("nobody", "")):
-        with pytest.raises(AssertionError, match="did not take"):
-            Client(guarded.port, user=user).connect(timeout=1.0)
+    others = (None, ("bridge", "word-of-sensor"), ("nobody", ""), ("bridge", "word-of-bridge"))
+    for port, users in ((guarded.port, others), (guarded.own, (*others[:3], ("sensor", "word-of-sensor")))):
+        for user in users:
+            with pytest.raises(AssertionError, match="did not take"):
+                Client(port, user=user).connect(timeout=1.0)
+
+
+BRIDGE_MAY_WRITE = {
+    "hologram/result": True,
+    "hologram/in/sms/last": True,
+    "homeassistant/device/x/config": True,
+    "reply/operator/1": True,
+    "homeassistant/status": False,
+    "homeassistant/switch/x/config": False,
+    "actuators/pump/set": False,
+    "sensors/kitchen": False,
+    "reply": True,
+    "other": False,
+}
+"""Where a result can be written at the wish of whoever may send."""
+
+
+def test_what_the_bridge_may_write_is_bounded(guarded: Guarded) -> None:
+    """Its own topics, discovery and replies; nothing that another acts on."""
+    with Client(guarded.own, user=("bridge", "word-of-bridge")) as bridge:
+        found = {}
+        for topic in BRIDGE_MAY_WRITE:
+            before = len(bridge.refused)
+            bridge.publish(topic, "x")
+            found[topic] = len(bridge.refused) == before
+    assert found == BRIDGE_MAY_WRITE
+
+
+def test_nobody_takes_the_bridges_session(
+    bridge: BridgeProcess, guarded: Guarded, clients: dict[str, Client], cloud: Cloud
+) -> None:
+    """A sensor that connects with its client ids gets neither session; none of 100 messages is lost."""
+    operator = clients["operator"]
+    ids = [f"hologram-bridge-{socket.gethostname()}{suffix}" for suffix in ("", "-control")]
+    assert f"({ids[0]} at" in bridge.said()
+    clients["sensor"].close()
+    said = bridge.said()
+    for number in range(100):
+        operator.publish("hologram/out/a", str(number))
+        if number % 10 == 0:
+            with Client(
+                guarded.port,
+                "hologram/out/#",
+                user=("sensor", "word-of-sensor"),
+                client_id=ids[number // 10 % 2],
+            ):
+                pass
+    eventually(lambda: len(cloud.accepted) == 100, 20, what="all are sent")
+    assert bridge.said() == said
+
+
+def test_what_a_sensor_sends_waits_for_an_absent_bridge_over_a_restart_of_the_broker(
+    bridge: BridgeProcess, guarded: Guarded, clients: dict[str, Client], cloud: Cloud
+) -> None:
+    """The session that the broker loads knows the bridge's rights, though it has not come back yet."""
+    sensor, operator = clients["sensor"], clients["operator"]
+    bridge.stop()
+    sensor.publish("hologram/out/kitchen", "1", user={"id": "before"})
+    guarded.stop()
+    guarded.start()
+    sensor.wait_connected()
+    sensor.publish("hologram/out/kitchen", "2", user={"id": "after"})
+    operator.wait_connected()
+    bridge.start(wait=False)
+    assert operator.wait_result("before", 30)["state"] == "delivered"
+    assert operator.wait_result("after")["state"] == "delivered"
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -69,7 +69,7 @@ class Mosquitto(Process):
         config.write_text(self._included(self._config()))
         # With the port alone it is as with no listener: on loopback [mosquitto(8), -p].
         port = ["-p", str(self.port)] if self.include and self.include[1] == "alone" else []
-        self.launch([_program("mosquitto"), "-c", str(config), *port])
+        self.launch([program("mosquitto"), "-c", str(config), *port])
         eventually(self._listening, 10, what=f"mosquitto listens; it said {self.said()[-400:]}")
 
     def _listening(self) -> bool:
@@ -104,7 +104,7 @@ class Mosquitto(Process):
             passwords = self.folder / "passwords"
             passwords.write_text("".join(f"{name}:{word}\n" for name, word in self.users.items()))
             passwords.chmod(0o600)
-            subprocess.run([_program("mosquitto_passwd"), "-U", str(passwords)], check=True)
+            subprocess.run([program("mosquitto_passwd"), "-U", str(passwords)], check=True)
             settings += f"password_file {passwords}\n"
         # Started by root it would become the user mosquitto, who may not write here.
         user = "user root\n" if os.geteuid() == 0 else ""
@@ -116,7 +116,7 @@ class Mosquitto(Process):
         )
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Debian keeps mosquitto where only root's PATH looks."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     assert found, f"{name} is not installed; make setup installs it"
