@@ -82,7 +82,8 @@ class Bridge:
         if parts.listener:
             parts.listener.start()
         parts.monitor.start()
-        tasks = [self._loop.create_task(session.run()) for session in (parts.session, parts.control_session)]
+        sessions = (parts.session, parts.control_session)
+        tasks = [self._loop.create_task(parts.run_session(session)) for session in sessions]
         keeping = [self._loop.create_task(each) for each in (parts.managed.tasks() if parts.managed else ())]
         for task in (*tasks, *keeping):
             task.add_done_callback(self._task_ended)

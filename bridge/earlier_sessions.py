@@ -5,7 +5,7 @@ Imported only where there is one. What drained means is in `bridge.flow.earlier`
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -31,24 +31,37 @@ class Way(NamedTuple):
 
 
 class EarlierSessions:
-    """Ends them one after the other; lives in the event loop's thread."""
+    """Ends them, all at once; lives in the event loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, client_id: ClientId) -> None:
         self._loop = loop
         self._broker = broker
         self._client_id = client_id
 
-    async def end(self, earlier: Earlier, *ways: Way) -> None:
-        """Drain and end the sessions of one id; where that cannot be, the next start tries again."""
+    async def end(self, ways: Sequence[tuple[Earlier, Sequence[Way]]], on_met: Callable[[], None]) -> None:
+        """Drain and end the sessions of each id; where that cannot be, the next start tries again.
+
+        ``on_met`` is told when all are connected, or could not be at the first try.
+        """
+        drains: list[Drain] = []
+        works = []
+        for earlier, each in ways:
+            pairs = [(way, self._drain(way)) for way in each]
+            drains += [drain for _, drain in pairs]
+            works.append(self._end_id(earlier, pairs))
+        await asyncio.gather(*works, _meet(drains, on_met))
+
+    def _drain(self, way: Way) -> Drain:
+        return Drain(way.receive, self._loop.time, lambda: way.session.connected)
+
+    async def _end_id(self, earlier: Earlier, pairs: Sequence[tuple[Way, Drain]]) -> None:
         log.info('the client id is "%s" now: what waits for "%s" is fetched', self._client_id.id, earlier.id)
-        ended = await asyncio.gather(*(self._end(earlier, way) for way in ways))
-        if all(ended):
+        if all(await asyncio.gather(*(self._end(earlier, *pair) for pair in pairs))):
             self._client_id.ended(earlier)
 
-    async def _end(self, earlier: Earlier, way: Way) -> bool:
+    async def _end(self, earlier: Earlier, way: Way, drain: Drain) -> bool:
         """Return whether it need not be tried again."""
         where = self._broker._replace(client_id=earlier.id + way.suffix)
-        drain = Drain(way.receive, self._loop.time, lambda: way.session.connected)
         session = Session(self._loop, where, drain, subscriptions=(), crowded=way.crowded)
         drain.source = session
         task = self._loop.create_task(session.run())
@@ -65,9 +78,18 @@ class EarlierSessions:
         if end is End.REFUSED:
             log.warning('the session of "%s" is given up: %s', where.client_id, drain.reason)
             return True
+        return await self._forget(where, drain.taken)
+
+    async def _forget(self, where: Broker, taken: int) -> bool:
         answer = await in_thread(self._loop, partial(ask, where, None))
         if answer.problem:
             log.warning('the session of "%s" is not ended yet: %s', where.client_id, answer.problem)
             return False
-        log.info('the session of "%s" is ended; %d messages came of it', where.client_id, drain.taken)
+        log.info('the session of "%s" is ended; %d messages came of it', where.client_id, taken)
         return True
+
+
+async def _meet(drains: Sequence[Drain], on_met: Callable[[], None]) -> None:
+    for drain in drains:
+        await drain.met.wait()
+    on_met()

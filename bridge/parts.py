@@ -13,6 +13,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,9 @@ log = logging.getLogger("network")
 CONTROL = "-control"
 """What the client id of the session of commands ends with."""
 
+EARLIER_FIRST = 5.0
+"""Seconds that the sessions wait for those of an earlier client id."""
+
 SHARED_EVERY = 60.0
 """Seconds between looks at whether another client uses our id."""
 
@@ -135,6 +139,8 @@ class Parts:
             hostname=socket.gethostname(),
             machine=machine(),
         )
+        self._met = asyncio.Event()
+        """The sessions of an earlier client id were reached, or could not be at the first try."""
         self._build_sessions()
         self.managed = self._build_managed()
         self._link_left = called_with(settings) is None and self.outbox.meta(CALLED_WITH) is not None
@@ -343,20 +349,27 @@ class Parts:
     def _note_shared(self) -> None:
         self.client_id.shared(self.session.shared)
 
+    async def run_session(self, session: Session) -> None:
+        """Run one of the sessions; those of an earlier client id come first, if they can be reached."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EARLIER_FIRST if self.client_id.earlier else 0):
+                await self._met.wait()
+        await session.run()
+
     async def end_earlier(self) -> None:
         """Fetch what the broker holds for client ids that were replaced, and end those sessions."""
         if not self.client_id.earlier:
             return
         from bridge.earlier_sessions import EarlierSessions, Way
 
-        ended = EarlierSessions(self.loop, self._broker, self.client_id)
         controls = Way(
             self.control_session, CONTROL, lambda delivery, source: self._control_received(source, delivery)
         )
-        for earlier in tuple(self.client_id.earlier):
+        ways = []
+        for earlier in self.client_id.earlier:
             intake = self._build_intake(partial(int, earlier.number))
-            data = Way(self.session, "", intake.received, self.writer.crowded)
-            await ended.end(earlier, data, controls)
+            ways.append((earlier, (Way(self.session, "", intake.received, self.writer.crowded), controls)))
+        await EarlierSessions(self.loop, self._broker, self.client_id).end(ways, self._met.set)
 
     def standing(self) -> str:
         """Return how the bridge stands, in one line."""

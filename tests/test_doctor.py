@@ -353,6 +353,23 @@ def test_a_broker_that_keeps_no_session(bridge: BridgeProcess, expiry: int | Non
     assert part in session.finding
 
 
+def test_a_broker_that_names_its_clients_itself(keeper: Keeper, tmp_path: Path, cloud: Cloud) -> None:
+    """The bridge's two sessions would be one, and the check's would be it too: that one is not ended."""
+    lines = ("use_username_as_clientid true",)
+    renaming = Mosquitto(keeper, tmp_path / "renaming", users={"box": "word"}, lines=lines)
+    renaming.start()
+    bridge = BridgeProcess(keeper, tmp_path / "bridge", renaming, cloud.port)
+    bridge.configure(mqtt={"username": "box", "password": "word"})
+    bridge.start(wait=False)
+    eventually(lambda: "connected to the broker" in bridge.said(), what="it is taken")
+    bridge.kill()
+    for _ in range(2):  # had the first removed the session, the second would find none
+        found = Report(bridge)
+        assert found["broker"][0] == "fail"
+        assert "use_username_as_clientid" in found.findings["broker"]["fix"]
+        assert found["session"][0] == "skipped"
+
+
 # -- the daemon, its outbox and its port -----------------------------------------------------------------
 
 

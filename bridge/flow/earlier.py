@@ -1,8 +1,9 @@
 """The sessions of an earlier client id: what the broker holds for them is taken, and then they are ended.
 
-Each is taken up as it is. Once the session in use has its subscriptions the earlier one gives its own up, so
-that nothing is missed between the two. What then still comes is finite, and goes the way of every other
-message. When nothing comes any more the session is ended, as one that stays would collect for ever.
+Each is taken up as it is, before the session in use is connected. Once that one has its subscriptions the
+earlier one gives its own up at once: nothing is missed between the two, and hardly anything comes by both.
+What then still comes is finite, and goes the way of every other message. When nothing comes any more the
+session is ended, as one that stays would collect for ever.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from bridge.core.delivery import Delivery
+from bridge.core.reconnects import LASTED
 
 log = logging.getLogger("mqtt")
 
@@ -19,7 +21,8 @@ QUIET = 5.0
 """Seconds without a message, with all of them acknowledged, after which the broker has no more."""
 
 TRIES = 5
-"""Connections under the earlier id that may fail in a row while the broker takes us under the one in use."""
+"""Connections under the earlier id that may fail, or end soon, while the one in use stands: the broker does
+not want the id, or another client has it and takes it back each time."""
 
 LOOK_EVERY = 0.02
 """Seconds between looks: until the subscriptions are given up each message comes by both sessions."""
@@ -58,8 +61,10 @@ class Drain:
         self._present: bool | None = None
         """Whether the broker has the session; None while we are not connected."""
         self._pending: set[tuple[int, int]] = set()
-        self._heard = now()
+        self._heard = self._since = now()
         self._failed = 0
+        self.met = asyncio.Event()
+        """The first try to connect has ended, well or not."""
         self.reason = ""
         self.taken = 0
         """Messages that were taken."""
@@ -68,14 +73,19 @@ class Drain:
 
     def mqtt_up(self, *, session_present: bool) -> None:
         """The broker takes us."""
-        self._present, self._heard = session_present, self._now()
+        self._present = session_present
+        self._heard = self._since = self._now()
+        self.met.set()
 
     def mqtt_down(self, reason: str) -> None:
         """The connection is lost, or refused; only the latter while the other stands is about the id."""
         log.debug("earlier session: %s", reason)
+        if self._present is not None and self._now() - self._since >= LASTED:
+            self._failed = 0
         self._present, self.reason = None, reason
         self._pending.clear()
         self._failed += self._in_use()
+        self.met.set()
 
     def mqtt_received(self, delivery: Delivery) -> None:
         """A message that waited."""
@@ -96,7 +106,6 @@ class Drain:
         """Acknowledge a delivery: what became of it is durable."""
         self._pending.discard((delivery.epoch, delivery.mid))
         self._heard = self._now()
-        self._failed = 0
         self.taken += 1
         self.source.ack(delivery)
 

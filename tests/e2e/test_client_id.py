@@ -3,6 +3,7 @@
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_what_waits_for_an_earlier_id_is_fetched_and_its_session_ended(
         assert not present(mosquitto.port, gone)
         assert not present(mosquitto.port, gone + "-control")
     assert present(mosquitto.port, "hologram-bridge-barn")
+
+
+def test_nothing_is_lost_or_doubled_while_messages_flow(
+    bridge: BridgeProcess, mosquitto: Mosquitto, client: Client, cloud: Cloud
+) -> None:
+    """The one session gives way to the other within a moment: only what comes in it can come twice."""
+    cloud.start()
+    bridge.configure(mqtt={"client_id": "first"})
+    bridge.start()
+    sent = 0
+    for name in ("second", "third"):
+        bridge.stop()
+        bridge.configure(mqtt={"client_id": name})
+        bridge.start(wait=False)
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            client.publish("hologram/out/a", str(sent))
+            sent += 1
+            time.sleep(0.05)
+    eventually(lambda: len(set(cloud.payloads())) == sent, 20, what="all are sent")
+    assert len(cloud.payloads()) - sent <= 2  # at least once, in the moment of each change
 
 
 def test_a_kill_while_an_earlier_session_is_fetched_loses_and_doubles_nothing(
