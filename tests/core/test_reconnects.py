@@ -28,13 +28,13 @@ def test_a_broker_that_is_away_is_tried_more_and_more_seldom() -> None:
 
 
 def test_a_connection_that_is_cut_at_once_is_a_failure() -> None:
-    """The first tries come within two seconds together; then they become seldom, though each is accepted."""
+    """Ten come within fifteen seconds together; then they become seldom, though each is accepted."""
     found = longest()
     delays = []
-    for _ in range(8):
+    for _ in range(20):
         found.ended(0.1)
         delays.append(found.delay())
-    assert sum(delays[:3]) < 2
+    assert sum(delays[:10]) < 15
     assert delays == sorted(delays)
     assert delays[-1] == DELAY
     found.ended(LASTED)
