@@ -3,8 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from bridge.flow import set_aside
 from bridge.flow.controls import Controls
 from bridge.flow.health import Health
+from bridge.flow.publisher import Publisher
 from bridge.store.outbox import Outbox
 from bridge.store.writer import Writer
 
@@ -23,6 +25,7 @@ class Answers:
         outbox: Outbox,
         writer: Writer,
         controls: Controls,
+        publisher: Publisher,
         managed: "ManagedModem | ManagedWifi | None",
     ) -> None:
         self._loop = loop
@@ -30,12 +33,14 @@ class Answers:
         self._outbox = outbox
         self._writer = writer
         self._controls = controls
+        self._publisher = publisher
         self._managed = managed
         self._answers = {
             "stats": self._stats,
             "list": self._list,
             "retry": self._retry,
             "purge": self._purge,
+            "set-aside": self._set_aside,
             "network": self._network,
             "modem": self._modem,
         }
@@ -52,11 +57,36 @@ class Answers:
         return self._health.figures()
 
     async def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        while self._writer.committing:  # or the loop would wait with it
+        await self._durable()
+        return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
+
+    async def _durable(self) -> None:
+        """Wait for the end of a commit: a read would have the loop wait with it."""
+        while self._writer.committing:
             committed = asyncio.Event()
             self._writer.busy(committed.set)
             await committed.wait()
-        return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
+
+    async def _set_aside(self, request: dict[str, Any]) -> dict[str, Any]:
+        action, number = request.get("action", "list"), request.get("number")
+        number = None if number is None else int(number)
+        if action in ("drop", "retry"):
+            return await self._change_aside(action, number)
+        await self._durable()
+        if number is None:
+            return set_aside.listing(self._outbox, int(request.get("limit", 100)))
+        return set_aside.shown(self._outbox, number)
+
+    async def _change_aside(self, action: str, number: int | None) -> dict[str, Any]:
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._writer.settle(
+            set_aside.change(self._outbox, action, number),
+            lambda times: None if done.done() else done.set_result(times),
+            frees=action == "drop",
+        )
+        times = await done
+        self._publisher.wake()
+        return set_aside.changed(action, number, times)
 
     async def _retry(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"description": self._controls.flush()}

@@ -145,7 +145,9 @@ class Parts:
         self.managed = self._build_managed()
         self._link_left = called_with(settings) is None and self.outbox.meta(CALLED_WITH) is not None
         """An earlier run managed a modem, as this one does not, and may have left its link."""
-        answers = Answers(loop, self.health, self.outbox, self.writer, self.controls, self.managed)
+        answers = Answers(
+            loop, self.health, self.outbox, self.writer, self.controls, self.publisher, self.managed
+        )
         self.control = ControlServer(socket_path(settings.control.path, self.path), answers)
         self.metrics = self._build_metrics()
 

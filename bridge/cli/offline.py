@@ -7,6 +7,7 @@ from typing import Any
 from bridge.compose import limits
 from bridge.core.messages import Result
 from bridge.errors import OperationError, StoreFull, StoreInUse
+from bridge.flow import set_aside
 from bridge.flow.controls import PAUSED, WHILE_PAUSED, drop, purge_batch
 from bridge.flow.health import Health
 from bridge.flow.names import Names
@@ -88,7 +89,20 @@ class _Offline:
             if not self._recorded(self.outbox.wake_all):
                 raise StoreFull("the disk is full, too full to note that: make room, or start the daemon")
             return {"description": "everything is tried when the daemon starts"}
+        if command == "set-aside":
+            return self._set_aside(request["action"], request["number"], request["limit"])
         return {"purged": self._purge()}
+
+    def _set_aside(self, action: str, number: int | None, limit: int) -> dict[str, Any]:
+        if action in ("drop", "retry"):
+            times: list[int] = []
+            self.writer.settle(set_aside.change(self.outbox, action, number), times.append, frees=True)
+            if not times:
+                raise StoreFull("the disk is full, too full for that: make room, or start the daemon")
+            return set_aside.changed(action, number, times[0])
+        if number is None:
+            return set_aside.listing(self.outbox, limit)
+        return set_aside.shown(self.outbox, number)
 
     def _purge(self) -> int:
         number, last = 0, self.outbox.last_seq()

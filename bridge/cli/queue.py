@@ -1,6 +1,8 @@
 """``hologram-bridge queue``: the outbox, through the running daemon or on the file itself."""
 
 import argparse
+import base64
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ COMMANDS = {
     "list": "the queued messages, oldest first, without their payloads",
     "retry": "try everything now instead of after its delay",
     "purge": "drop every queued message; each gets its result",
+    "set-aside": "what could not be passed on: list it, print it, drop it, or try it again",
 }
 
 MOST = 1_000_000_000
@@ -36,7 +39,34 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         command.add_argument("--json", action="store_true", help="print JSON")
         if name == "list":
             command.add_argument("--limit", type=_count, default=100, help="messages at most (default: 100)")
+        elif name == "set-aside":
+            _add_aside(command)
         command.set_defaults(run=run)
+
+
+def _add_aside(command: argparse.ArgumentParser) -> None:
+    act = command.add_mutually_exclusive_group()
+    act.add_argument("--show", type=_count, metavar="ID", help="print one, with its payload")
+    act.add_argument("--drop", type=_one_or_all, metavar="ID|all", help="forget one, or all")
+    act.add_argument("--retry", type=_one_or_all, metavar="ID|all", help="publish one report again, or all")
+    command.add_argument("--limit", type=_count, default=100, help="lines at most (default: 100)")
+    command.add_argument(
+        "--raw", action="store_true", help="with --show: nothing but the payload, byte for byte"
+    )
+
+
+def _one_or_all(text: str) -> int | str:
+    return text if text == "all" else _count(text)
+
+
+def _request(args: argparse.Namespace) -> dict[str, Any]:
+    request = {"command": args.queue_command, "limit": getattr(args, "limit", 100)}
+    if args.queue_command != "set-aside":
+        return request
+    for action in ("show", "drop", "retry"):
+        if (which := getattr(args, action)) is not None:
+            return {**request, "action": action, "number": None if which == "all" else which}
+    return {**request, "action": "list", "number": None}
 
 
 def _count(text: str) -> int:
@@ -52,11 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load(args.config).settings
     store = settings.store.path
-    request = {"command": args.queue_command, "limit": getattr(args, "limit", 100)}
+    request = _request(args)
     answer = ask(socket_path(settings.control.path, store), request)
     if answer is None:
         answer = _on_file(settings, store, request)
-    if args.json:
+    if getattr(args, "raw", False) and "payload_base64" in answer:
+        sys.stdout.buffer.write(base64.b64decode(answer["payload_base64"]))
+    elif args.json:
         say_json(answer)
     elif args.queue_command == "stats":
         _print_stats(answer, settings.mqtt.prefix)
@@ -111,8 +143,35 @@ def _print_list(answer: dict[str, Any]) -> None:
         say("nothing is queued")
 
 
+def _print_aside(answer: dict[str, Any]) -> None:
+    if "payload_base64" in answer:
+        _print_one(answer)
+    elif "set_aside" in answer:
+        for each in answer["set_aside"]:
+            say(
+                f"{each['id']}  {each['at']}  {each['kind']:<8} {each['bytes']} bytes  "
+                f"{each['topic']}  {each['reason']}"
+            )
+        if not answer["set_aside"]:
+            say("nothing is set aside")
+    else:
+        say(f"{'dropped' if 'dropped' in answer else 'published again:'} {' '.join(map(str, answer.values()))}")
+
+
+def _print_one(answer: dict[str, Any]) -> None:
+    """Print what a terminal shows without harm; ``--raw`` gives the bytes."""
+    for name in ("id", "kind", "topic", "bytes", "reason", "at", "properties"):
+        if answer[name] is not None:
+            say(f"{name:<10} {answer[name]}")
+    payload = base64.b64decode(answer["payload_base64"]).decode("utf-8", "backslashreplace")
+    say("")
+    for line in payload.split("\n"):
+        say(line)
+
+
 _PRINTERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "list": _print_list,
     "retry": lambda answer: say(answer["description"]),
     "purge": lambda answer: say(f"purged {answer['purged']} messages"),
+    "set-aside": _print_aside,
 }

@@ -17,6 +17,10 @@ from bridge.store.owner import as_owner
 CHECKED_SIZE = 64 * 1024 * 1024
 """Bytes up to which the whole file is read."""
 
+ASIDE = "sudo hologram-bridge queue set-aside shows what could not be passed on, and drops it"
+ASIDE_SINCE = 3
+"""Version of the outbox from which on things are set aside."""
+
 OLD = 3600.0
 """Seconds after which a message that waits is worth a word."""
 
@@ -79,6 +83,8 @@ def _waiting(stats: dict[str, Any]) -> Finding:
     oldest = queue["oldest_age"]
     seen = f"{queue['messages']} messages, {queue['bytes']} bytes"
     seen += f", the oldest for {oldest:.0f} s" if oldest else ""
+    aside = stats["set_aside"]
+    seen += f"; {aside} set aside" if aside else ""
     if bad:
         text = "; ".join(
             f"{each['to'] or 'the cloud'}: {each['condition']}, {each['reason']}" for each in bad
@@ -88,6 +94,8 @@ def _waiting(stats: dict[str, Any]) -> Finding:
         return (fail if held else warn)("outbox", f"{seen}; {text}", fix)
     if oldest and oldest > OLD:
         return warn("outbox", seen, "sudo hologram-bridge queue list shows what waits")
+    if aside:
+        return warn("outbox", seen, ASIDE)
     return ok("outbox", seen)
 
 
@@ -107,6 +115,7 @@ def _on_file(path: Path) -> Finding:
             messages, number = connection.execute(
                 "SELECT coalesce(sum(messages), 0), coalesce(sum(bytes), 0) FROM depth"
             ).fetchone()
+            aside = _set_aside(connection)
             oldest = connection.execute(
                 "SELECT queued_mono + lead FROM message JOIN boot ON boot.id = boot ORDER BY seq LIMIT 1"
             ).fetchone()
@@ -116,7 +125,15 @@ def _on_file(path: Path) -> Finding:
         return fail("outbox", f"{path} is damaged: {whole}", fix)
     since = f", the oldest for {max(0.0, time.time() - oldest[0]):.0f} s" if oldest else ""
     checked = "whole" if size <= CHECKED_SIZE else f"{size} bytes, not read through"
-    return ok("outbox", f"{messages} messages, {number} bytes{since}; {checked}")
+    seen = f"{messages} messages, {number} bytes{since}; {checked}"
+    return warn("outbox", f"{seen}; {aside} set aside", ASIDE) if aside else ok("outbox", seen)
+
+
+def _set_aside(connection: sqlite3.Connection) -> int:
+    """Return how much is set aside; a file of an earlier version has no place for it."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] < ASIDE_SINCE:
+        return 0
+    return int(connection.execute("SELECT count(*) FROM set_aside").fetchone()[0])
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Downlink:
     @property
     def crowded(self) -> bool:
         """Whether as much waits for the broker as may."""
-        return self._outbox.ledger.report_bytes >= self._outbox.limits.max_bytes
+        return self._outbox.reports_full
 
     def received(self, message: Received, durable: Callable[[], None]) -> None:
         """Make ``message`` durable, say so by ``durable``, and have it published."""

@@ -49,6 +49,7 @@ class Health:
             "broker": self.broker(),
             "inbound": self.inbound(),
             "reports": {"bytes": self._outbox.ledger.report_bytes},
+            "set_aside": self._outbox.set_aside.rows,
             "sessions_lost": self.sessions_lost,
             "last_error": self._last_error,
             "uptime": round(now.mono - self._started, 1),
@@ -62,7 +63,7 @@ class Health:
     def _state(self) -> str:
         if self._writer.full:
             return "store_full"
-        if self._outbox.ledger.report_bytes >= self._outbox.limits.max_bytes:
+        if self._outbox.reports_full:
             return "reports_full"
         if self._uplink.paused:
             return "paused"

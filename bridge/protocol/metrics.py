@@ -46,6 +46,8 @@ def _families(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[
         if isinstance(number, int)
     ]
     yield "inbound_total", "counter", "Inbound connections and datagrams, by outcome.", inbound
+    aside = float(figures["set_aside"])
+    yield "set_aside", "gauge", "Reports and deliveries that could not be passed on.", [({}, aside)]
     yield "sessions_lost_total", "counter", "Broker sessions lost.", [({}, float(figures["sessions_lost"]))]
     yield "healthy", "gauge", "1 while the state is ok.", [({}, float(figures["state"] == "ok"))]
     yield "uptime_seconds", "gauge", "Seconds since the start.", [({}, float(figures["uptime"]))]

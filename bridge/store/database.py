@@ -43,7 +43,7 @@ def _sql(name: str) -> str:
     return resources.files("bridge.store").joinpath(name).read_text()
 
 
-MIGRATIONS = ("schema.sql", "schema_2.sql")
+MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql")
 """SQL files, the n-th of which brings a store of version n to version n + 1."""
 
 

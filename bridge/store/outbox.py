@@ -24,6 +24,7 @@ from bridge.store.database import Database
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
 from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message
+from bridge.store.set_aside import Kind, Row, SetAside
 
 CHOSEN_FOR = 24 * 3600.0
 """Seconds for which an id that a producer chose is remembered, from its first receipt on."""
@@ -86,6 +87,7 @@ class Outbox:
         self.ledger = Ledger(database)
         self.receipts = Receipts(database)
         self.claims = Claims(database)
+        self.set_aside = SetAside(database)
         self._next_seq = self._number("message_last") + 1
         self._next_report = self._number("report_last") + 1
         self._oldest = self._find_oldest()
@@ -117,6 +119,7 @@ class Outbox:
         self.receipts.reset()
         self.times.reset()
         self.ledger = Ledger(self._database)
+        self.set_aside.reset()
         self._oldest, self._oldest_left = self._find_oldest(), False
 
     # -- in ----------------------------------------------------------------------------------------------
@@ -371,6 +374,56 @@ class Outbox:
             for (size,) in self._database.execute("report_drop", (seq,)).fetchall():
                 self.ledger.reported(-size)
 
+    @property
+    def reports_full(self) -> bool:
+        """Whether reports, and what is set aside, hold as many bytes as they may."""
+        return self.ledger.report_bytes + self.set_aside.bytes >= self.limits.max_bytes
+
+    def get_report(self, seq: int) -> Report | None:
+        """Return the publication numbered ``seq``, if it still waits."""
+        row = self._database.execute("report_get", (seq,)).fetchone()
+        return Report(*row) if row else None
+
+    # -- what could not be passed on ---------------------------------------------------------------------
+
+    def set_report_aside(self, seq: int, reason: str) -> tuple[int, int]:
+        """Keep the publication ``seq`` for a person instead of for the broker.
+
+        Returns the number that it has from now on, 0 where it is gone already, and how many older ones had
+        to go for it.
+        """
+        report = self.get_report(seq)
+        if report is None:
+            return 0, 0
+        self.reports_sent([seq])
+        return self._keep_aside(
+            Row(Kind.REPORT, *report[1:4], bool(report.retain), reason, self.times.wall())
+        )
+
+    def set_delivery_aside(
+        self, topic: str, payload: bytes, reason: str, properties: str | None = None
+    ) -> tuple[int, int]:
+        """Keep a delivery that cannot be used for a person; the caller acknowledges it after the commit.
+
+        ``properties`` is text for a person. What of the texts is no Unicode is escaped. Returns what
+        `set_report_aside` does.
+        """
+        texts = [_storable(text) for text in (topic, properties, reason)]
+        row = Row(Kind.DELIVERY, texts[0] or "", payload, texts[1], False, texts[2] or "", self.times.wall())
+        return self._keep_aside(row)
+
+    def _keep_aside(self, row: Row) -> tuple[int, int]:
+        return self.set_aside.add(row, self.limits.max_bytes)
+
+    def try_again(self, number: int) -> bool:
+        """Have the broker offered again what was set aside as ``number``; False where that is no report."""
+        row = self.set_aside.get(number)
+        if row is None or row.kind is not Kind.REPORT:
+            return False
+        self.set_aside.drop(number)
+        self.report(row.topic, row.payload, row.properties, retain=row.retain)
+        return True
+
     # -- housekeeping ------------------------------------------------------------------------------------
 
     def sweep(self) -> float:
@@ -391,3 +444,8 @@ class Outbox:
     def count(self, state: State) -> None:
         """Count a result."""
         self.ledger.count(state.value)
+
+
+def _storable(text: str | None) -> str | None:
+    """Return ``text`` with surrogates, which SQLite cannot keep, as escapes."""
+    return text if text is None else text.encode("utf-8", "backslashreplace").decode()

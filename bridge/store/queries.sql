@@ -101,6 +101,25 @@ SELECT count(*) FROM report;
 -- name: report_bytes
 SELECT coalesce(sum(length(payload) + length(topic) + coalesce(length(properties), 0)), 0) FROM report;
 
+-- name: report_get
+SELECT seq, topic, payload, properties, retain FROM report WHERE seq = ?;
+
+-- name: aside_add
+INSERT INTO set_aside (kind, topic, payload, properties, retain, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?);
+-- name: aside_get
+SELECT kind, topic, payload, properties, retain, reason, at FROM set_aside WHERE id = ?;
+-- name: aside_first
+SELECT min(id) FROM set_aside;
+-- name: aside_last
+SELECT max(id) FROM set_aside;
+-- name: aside_list
+SELECT id, kind, topic, length(payload), reason, at FROM set_aside ORDER BY id LIMIT ?;
+-- name: aside_drop
+DELETE FROM set_aside WHERE id = ?
+RETURNING length(payload) + length(topic) + coalesce(length(properties), 0);
+-- name: aside_sums
+SELECT count(*), coalesce(sum(length(payload) + length(topic) + coalesce(length(properties), 0)), 0) FROM set_aside;
+
 -- name: chosen_add
 INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
 -- name: chosen_result

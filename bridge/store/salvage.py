@@ -26,6 +26,7 @@ TABLES = {
     "text_part": "seq",
     "text_seen": "seq",
     "text_sent": "seq",
+    "set_aside": "id",
     "meta": None,
     "chosen": None,
     "usage": None,
