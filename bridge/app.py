@@ -112,7 +112,7 @@ class Bridge:
             await self._settle()
         await self._let_go(keeping)
         if parts.session.connected:  # our DISCONNECT takes the will back
-            parts.publisher.state(parts.names.state, b"offline")
+            parts.publisher.farewell(parts.names.state, b"offline")
         for session in (parts.session, parts.control_session):
             session.disconnect()
         for task in tasks:

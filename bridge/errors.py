@@ -9,6 +9,7 @@
     │   └── DeadlinePassed   not before its deadline: becomes an ``expired`` result
     ├── InvalidCommand   a publisher's: names the field, becomes a ``rejected`` result
     ├── NotMqtt          the broker's: what it sent is no MQTT; ends the connection
+    ├── Unpublishable    nobody's: MQTT or this broker has no room or no form for a publication; says which
     ├── ModemError       the modem's
     │   ├── ModemGone    its port is not there, or broke
     │   ├── ModemSilent  it did not answer in time
@@ -75,6 +76,10 @@ class InvalidCommand(BridgeError):
 
 class NotMqtt(BridgeError):
     """What the broker sent is no MQTT; the text is what it was."""
+
+
+class Unpublishable(BridgeError):
+    """A publication that MQTT, or the broker by its own word, cannot take; the text says why."""
 
 
 class ModemError(BridgeError):

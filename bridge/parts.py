@@ -131,6 +131,8 @@ class Parts:
             call_later=loop.call_later,
             on_step=self.uplink.release,
         )
+        for told in (self.publisher.states, self.publisher.asides):
+            told.on_problem = partial(self.monitor.problem, "mqtt")
         self._build_flow()
         self.client_id = ClientId(
             self.outbox,
@@ -285,7 +287,7 @@ class Parts:
             subscriptions=control,
             stale=self.monitor.stale_filters(CONTROL_FILTERS, control),
         )
-        self.publisher.attach(self.session)
+        self.publisher.attach(self.session, self.control_session)
 
     def _build_managed(self) -> "ManagedModem | ManagedWifi | None":
         interface = self.settings.network.interface

@@ -12,16 +12,28 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.adapters.broker import Broker, connect_problem
+from bridge.adapters.concessions import Concessions
 from bridge.adapters.lean import LeanClient
-from bridge.adapters.mqtt_client import connect, new_client, publish_properties, subscribe, to_delivery
+from bridge.adapters.mqtt_client import (
+    Limits,
+    checked,
+    connect,
+    limits,
+    new_client,
+    packet_size,
+    set_will,
+    subscribe,
+    to_delivery,
+)
 from bridge.adapters.mqtt_reasons import RIVAL_LIKELY, TAKEN_OVER, ended, refused, unanswered
 from bridge.adapters.mqtt_wire import Wire
 from bridge.adapters.threads import in_thread
@@ -37,6 +49,14 @@ PUBLISH_WINDOW = 64
 
 CONNACK_WAIT = 10.0
 """Seconds from CONNECT to CONNACK before the connection is given up."""
+
+ECHO = "hologram-bridge/echo"
+"""A filter that nobody subscribes to: a broker that is asked to end that subscription only answers."""
+
+NOT_FOR_A_PACKET = {0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F, 0xA0}
+"""Reasons of a broker's DISCONNECT that have nothing to do with what a publication is: busy, shutting down,
+keep alive, taken over, Receive Maximum, rate, quota, administrative, moved, connect time
+[MQTT 5.0, section 3.14.2.1]."""
 
 
 class Handler(Protocol):
@@ -85,9 +105,17 @@ class Session:
             on_message=self._received,
             on_published=handler.mqtt_published,
             on_lost=self._lost,
+            on_cut=self._was_cut,
             crowded=crowded,
         )
+        self._will = will
         self._epoch = 0
+        self._limits = Limits()
+        self._concessions = Concessions()
+        self._echoes: dict[int, Callable[[int], None]] = {}
+        """Whom to tell that the broker answered, by the packet id of the question."""
+        self._written: list[int] = []
+        """Packet ids of publications at QoS 0, which only a later answer of the broker's confirms."""
         self._closed = asyncio.Event()
         self._reason = ""
         self._code = 0
@@ -104,12 +132,15 @@ class Session:
         self.subscribed = False
         """Whether the broker has confirmed the subscriptions of this connection."""
         self.window = PUBLISH_WINDOW
+        self.cut = False
+        """Whether the broker ended the last connection, and not for a reason that no publication gives."""
 
     def _new_client(self, will: tuple[str, bytes] | None) -> LeanClient:
         client = new_client(self._broker, will)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         return client
 
     # -- connecting --------------------------------------------------------------------------------------
@@ -127,6 +158,7 @@ class Session:
         self._turns += 1
         self._closed.clear()
         self._reason, self._code, self._since = "", 0, None
+        self.cut = False
         try:
             await in_thread(self._loop, self._connect)
         except (OSError, ValueError) as exc:
@@ -138,7 +170,11 @@ class Session:
             await self._watch()
         finally:
             self._wire.detach()
-        self.connected = self.subscribed = False
+        accepted, self.connected, self.subscribed = self.connected, False, False
+        # What is published again, and when, the owner decides: paho would repeat at each connection what the
+        # broker cuts it for.
+        self._client.drop_out_messages()
+        self._concede(accepted=accepted)
         self._judge()
         self._handler.mqtt_down(self._reason or "the broker did not answer CONNECT")
 
@@ -181,14 +217,39 @@ class Session:
         properties: PahoProperties | None,
     ) -> None:
         if reason.is_failure:
+            self._adapt_will(reason.value)
             self._reason = refused(reason, properties, self._broker)
+            return
+        if not self._broker.version5 and not self._concessions.taken():
+            self._lost("the broker takes us with less than we ask for: all is tried once more")
             return
         self._since = self._loop.time()
         self._epoch += 1
         self.connected = True
-        self.window = min(PUBLISH_WINDOW, getattr(properties, "ReceiveMaximum", PUBLISH_WINDOW))
+        self._limits = limits(properties) if self._broker.version5 else self._concessions.limits
+        self.window = min(PUBLISH_WINDOW, self._limits.window)
+        self._echoes.clear()
+        self._written.clear()
         self._subscribe()
         self._loop.call_soon(self._announce, self._epoch, flags.session_present)
+
+    def _adapt_will(self, code: int) -> None:
+        """Have a will that the broker can take, where it says that it is for the will that it refuses us.
+
+        [MQTT 5.0, section 3.2.2.2: 0x9A Retain not supported, 0x9B QoS not supported]
+        """
+        if self._will and code in (0x9A, 0x9B):
+            self._limits = self._limits._replace(**({"retain": False} if code == 0x9A else {"qos": 0}))
+            set_will(self._client, self._will, self._limits)
+
+    def _concede(self, *, accepted: bool) -> None:
+        """Ask a broker for less that ended an MQTT 3.1.1 connection instead of answering."""
+        if accepted:
+            self._concessions.ended()
+        elif self.cut:
+            self._concessions.cut()
+        if self._will and not self._broker.version5:
+            set_will(self._client, self._will, self._concessions.limits)
 
     def _announce(self, epoch: int, session_present: bool) -> None:  # call_soon has no keywords
         if self.connected and epoch == self._epoch:
@@ -218,6 +279,8 @@ class Session:
         reason: ReasonCode,
         properties: PahoProperties | None,
     ) -> None:
+        if not self._closed.is_set():
+            self.cut = _is_cut(reason, told=flags.is_disconnect_packet_from_server)
         if flags.is_disconnect_packet_from_server:
             self._code = reason.value
             self._reason = ended(reason, properties, self._broker)
@@ -228,12 +291,27 @@ class Session:
             self._reason = "the connection to the broker " + ("was lost" if lost else f"ended: {reason}")
         self._closed.set()
 
+    def _on_unsubscribe(
+        self, _client: paho.Client, _userdata: Any, mid: int, _reasons: Any, _properties: Any
+    ) -> None:
+        if then := self._echoes.pop(mid, None):
+            self._loop.call_soon(self._echoed, self._epoch, then)
+
+    def _echoed(self, epoch: int, then: Callable[[int], None]) -> None:
+        if self.connected and epoch == self._epoch:
+            then(epoch)
+
     # -- what the wire tells -----------------------------------------------------------------------------
 
     def _received(self, message: Publish) -> None:
         if self.connected:
             delivery = to_delivery(message, self._epoch, version5=self._broker.version5)
             self._handler.mqtt_received(delivery)
+
+    def _was_cut(self, reason: str) -> None:
+        if not self._closed.is_set():
+            self.cut = True
+        self._lost(reason)
 
     def _lost(self, reason: str) -> None:
         self._reason = reason or self._reason
@@ -274,21 +352,69 @@ class Session:
         retain: bool = False,
         properties: Properties | None = None,
     ) -> int | None:
-        """Publish; return the packet id that `Handler.mqtt_published` will name, None while disconnected."""
+        """Publish; return the packet id that `Handler.mqtt_published` will name, None while disconnected.
+
+        A broker that takes no QoS 1, or keeps nothing, gets it at QoS 0, or without the retain flag. Raises
+        `Unpublishable`.
+        """
         if not self.connected:
             return None
-        info = self._client.publish(topic, payload, qos, retain, publish_properties(self._client, properties))
+        told = checked(self._client, topic, payload, properties, self._limits.packet)
+        qos = min(qos, self._limits.qos)
+        info = self._client.publish(topic, payload, qos, retain and self._limits.retain, told)
         self._wire.flush_soon()
-        if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_QUEUE_SIZE):
-            log.debug("publish on %s: %s", topic, info.rc)
+        if qos == 0:
+            self._confirm_later(info.mid)
         return info.mid
 
+    def _confirm_later(self, mid: int) -> None:
+        """Take ``mid``, at QoS 0, as published when the broker has answered something that came after it.
+
+        It reads in order, and would have ended the connection.
+        """
+        self._written.append(mid)
+        if len(self._written) == 1:
+            self._loop.call_soon(self._ask_for_written)
+
+    def _ask_for_written(self) -> None:
+        written, self._written = self._written, []
+        self.echo(partial(self._confirm, written))
+
+    def _confirm(self, written: list[int], _connection: int) -> None:
+        for mid in written:
+            self._handler.mqtt_published(mid, None)
+
     def publish_event(self, topic: str, payload: bytes) -> bool:
-        """Publish at QoS 0; False where it cannot go now."""
-        if not self.connected or not self._client.publish_event(topic.encode(), payload):
+        """Publish at QoS 0; False where it cannot go now. What the broker cannot take is left out."""
+        if not self.connected:
+            return False
+        if packet_size(len(topic.encode()), len(payload), qos=0) > self._limits.packet:
+            log.warning("an event of %d bytes is left out: the broker takes no such packet", len(payload))
+            return True
+        if not self._client.publish_event(topic.encode(), payload):
             return False
         self._wire.flush_soon()
         return True
+
+    @property
+    def connection(self) -> int | None:
+        """The number of the connection that stands; None without one."""
+        return self._epoch if self.connected and not self._closed.is_set() else None
+
+    def echo(self, then: Callable[[int], None]) -> None:
+        """Ask the broker something harmless; ``then`` gets the connection's number when it has answered.
+
+        Nothing is called if the connection ends first.
+        """
+        if self.connected:
+            _, mid = self._client.unsubscribe(ECHO)
+            if mid is not None:
+                self._echoes[mid] = then
+            self._wire.flush_soon()
+
+    def reconnect(self, reason: str) -> None:
+        """End the connection, and connect again."""
+        self._lost(reason)
 
     def disconnect(self) -> None:
         """End the connection cleanly; the session stays with the broker."""
@@ -297,3 +423,14 @@ class Session:
             self._client.disconnect()
             self._wire.flush()
         self._closed.set()
+
+
+def _is_cut(reason: ReasonCode, *, told: bool) -> bool:
+    """Whether the broker ended the connection for what a publication may be.
+
+    ``told`` says that ``reason`` is the broker's; else paho found the end of the stream, which it calls an
+    unspecified error, or something that is wrong with what came or did not come.
+    """
+    if told:
+        return reason.value not in NOT_FOR_A_PACKET
+    return bool(reason == ReasonCode(PacketTypes.DISCONNECT, "Unspecified error"))

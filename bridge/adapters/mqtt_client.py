@@ -4,9 +4,12 @@ What MQTT 5 and MQTT 3.1.1 want said differently is said here. Nothing is kept a
 `connect` belongs to the loop's thread.
 """
 
+import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
@@ -16,12 +19,38 @@ from bridge.adapters.broker import Broker
 from bridge.adapters.lean import LeanClient, install
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.messages import RECEIVE_MAXIMUM
+from bridge.errors import Unpublishable
 from bridge.protocol.mqtt_packets import Publish
 
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF  # [MQTT 5.0, section 3.1.2.11.2]
 
 PACKET_LIMIT = 32_000_000
 """Bytes of one packet from the broker, which drops what is larger; far above what we accept."""
+
+LARGEST_PACKET = 268_435_460
+"""Bytes of the largest packet that MQTT has a form for [MQTT 5.0, section 1.5.5; 3.1.1, section 2.2.3]."""
+
+
+class Limits(NamedTuple):
+    """What the broker takes, by its own word [MQTT 5.0, section 3.2.2.3]; MQTT 3.1.1 has no words for it."""
+
+    packet: int = LARGEST_PACKET
+    """Bytes of a whole packet."""
+    window: int = 65_535
+    """Our unacknowledged QoS 1 publications."""
+    qos: int = 1
+    retain: bool = True
+
+
+def limits(connack: PahoProperties | None) -> Limits:
+    """Return the limits that the broker told with its CONNACK."""
+    told = vars(connack) if connack is not None else {}
+    return Limits(
+        min(told.get("MaximumPacketSize", LARGEST_PACKET), LARGEST_PACKET),
+        told.get("ReceiveMaximum", 65_535),
+        min(told.get("MaximumQoS", 1), 1),
+        bool(told.get("RetainAvailable", 1)),
+    )
 
 
 def new_client(broker: Broker, will: tuple[str, bytes] | None) -> LeanClient:
@@ -41,8 +70,13 @@ def new_client(broker: Broker, will: tuple[str, bytes] | None) -> LeanClient:
     if broker.tls is not None:
         client.tls_set_context(broker.tls)
     if will:
-        client.will_set(will[0], will[1], qos=1, retain=True)
+        set_will(client, will, Limits())
     return client
+
+
+def set_will(client: LeanClient, will: tuple[str, bytes], most: Limits) -> None:
+    """Set topic and payload of the will for the next CONNECT, as far as the broker can take it."""
+    client.will_set(*will, qos=most.qos, retain=most.retain)
 
 
 def connect(client: LeanClient, broker: Broker) -> None:
@@ -85,7 +119,7 @@ def to_delivery(message: Publish, epoch: int, *, version5: bool) -> Delivery:
 
 def publish_properties(client: LeanClient, given: Properties | None) -> PahoProperties | None:
     """Return the correlation and user properties for a publication; None in MQTT 3.1.1, which has none."""
-    if given is None or client.protocol != paho.MQTTv5:
+    if given is None or (given.correlation is None and not given.user) or client.protocol != paho.MQTTv5:
         return None
     properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
     if given.correlation is not None:
@@ -93,3 +127,31 @@ def publish_properties(client: LeanClient, given: Properties | None) -> PahoProp
     if given.user:
         properties.UserProperty = list(given.user)
     return properties
+
+
+def checked(
+    client: LeanClient, topic: str, payload: bytes, given: Properties | None, most: int
+) -> PahoProperties | None:
+    """Return what `publish_properties` does.
+
+    Raises `Unpublishable` for what has no form, or where the packet would have more than ``most`` bytes.
+    paho finds the same, but only after it has noted the publication as one to repeat.
+    """
+    try:
+        topic_size = len(topic.encode())
+        properties = publish_properties(client, given)
+        told = b"" if properties is None else properties.pack()  # type: ignore[no-untyped-call]  # paho's
+    except (ValueError, struct.error, MQTTException) as exc:  # UnicodeEncodeError is a ValueError
+        raise Unpublishable(f"MQTT has no form for its topic or properties: {exc}") from exc
+    if not topic or topic_size > 65_535 or any(sign in topic for sign in "+#\0"):
+        raise Unpublishable("its topic is none that one can publish to")
+    size = packet_size(topic_size, len(payload), len(told) or int(client.protocol == paho.MQTTv5))
+    if size > most:
+        raise Unpublishable(f"its packet has {size} bytes, and the broker takes {most} at most")
+    return properties
+
+
+def packet_size(topic: int, payload: int, properties: int = 1, qos: int = 1) -> int:
+    """Return the bytes of a PUBLISH packet by those of its parts [MQTT 5.0, section 3.3]."""
+    body = 2 + topic + 2 * qos + properties + payload
+    return 1 + sum(body >= bound for bound in (0, 1 << 7, 1 << 14, 1 << 21)) + body

@@ -36,11 +36,13 @@ class Wire:
         on_message: Callable[[Publish], None],
         on_published: Callable[[int, str | None], None],
         on_lost: Callable[[str], None],
+        on_cut: Callable[[str], None],
         crowded: Callable[[Callable[[], None]], bool],
     ) -> None:
         """``on_published`` gets the packet id, and why the broker refused if it did.
 
-        ``on_lost`` gets why the connection cannot go on, empty where paho's ``on_disconnect`` has said it.
+        ``on_lost`` gets why the connection cannot go on, empty where paho's ``on_disconnect`` has said it;
+        ``on_cut`` gets it where the other side ended the connection.
         ``crowded`` says that too much came already; it calls back what it is given when there is room again.
         """
         self._loop = loop
@@ -48,6 +50,7 @@ class Wire:
         self._message = on_message
         self._confirm = on_published
         self._lost = on_lost
+        self._cut = on_cut
         self._crowded = crowded
         self._published: list[tuple[int, str | None]] = []
         self._sock: BufferedSocket | None = None
@@ -178,7 +181,7 @@ class Wire:
                 self._client.loop_write()
             blocked = not sock.flush()
         except OSError as exc:
-            self._lost(f"the connection to the broker broke: {exc.strerror or exc}")
+            self._cut(f"the connection to the broker broke: {exc.strerror or exc}")
             return
         if sock.fileno() >= 0:
             self._watch_writing(sock, blocked=blocked or self._client.want_write())

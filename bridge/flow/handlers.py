@@ -31,6 +31,7 @@ class DataHandler:
         self._on_end = on_end
         self.mqtt_received = receive
         self.mqtt_published = publisher.published
+        self._publisher = publisher
 
     def mqtt_up(self, *, session_present: bool) -> None:
         """The broker has us."""
@@ -38,6 +39,7 @@ class DataHandler:
 
     def mqtt_down(self, reason: str) -> None:
         """It is gone, or refuses us."""
+        self._publisher.down()
         self._monitor.offline(reason)
         self._on_end()
 

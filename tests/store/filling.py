@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Broker:
     """Takes reports as far as it is there; `acknowledged` says which it has."""
 
     window = 64
+    cut = False
+    connection = 1
 
     def __init__(self, publisher: Publisher, *, there: bool) -> None:
         self.connected = there
@@ -62,6 +65,12 @@ class Broker:
 
     def publish_event(self, topic: str, payload: bytes) -> bool:
         return True
+
+    def echo(self, then: Callable[[int], None]) -> None:
+        then(1)
+
+    def reconnect(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     def acknowledge(self) -> bool:
         """Acknowledge what was taken; return whether that was anything."""

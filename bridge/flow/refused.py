@@ -1,0 +1,81 @@
+"""Reports of our own topics that the broker refuses in so many words, such as by its access list.
+
+They stay on disk. One of each topic is tried again after a pause, which doubles; when the broker takes it,
+the others of its topic follow at once.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+PAUSE, LONGEST_PAUSE = 5.0, 600.0
+"""Seconds until one is tried again; twice as long each time, since somebody has to mend something first."""
+
+REFUSED_FOR = 86400.0
+"""Seconds after which nobody will mend it: it is set aside."""
+
+
+class _Refusal(NamedTuple):
+    topic: str
+    since: float
+    """Monotonic seconds."""
+
+
+class Refused:
+    """Remembers them; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        publish: Callable[[list[int]], None],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        """``publish`` gets the numbers of reports to publish again."""
+        self._publish = publish
+        self._call_later = call_later
+        self._reports: dict[int, _Refusal] = {}
+        self._pause = PAUSE
+        self._waiting = False
+
+    def __contains__(self, topic: str) -> bool:
+        """Whether a report on ``topic`` is refused."""
+        return any(refusal.topic == topic for refusal in self._reports.values())
+
+    def add(self, seq: int, topic: str, mono: float) -> list[int]:
+        """The broker refused the report ``seq``; return those that it has refused for too long."""
+        self._reports.setdefault(seq, _Refusal(topic, mono))
+        if not self._waiting:
+            self._waiting = True
+            self._call_later(self._pause, self._try)
+        if mono - self._reports[seq].since < REFUSED_FOR:
+            return []
+        late = [
+            each
+            for each, refusal in self._reports.items()
+            if refusal.topic == topic and mono - refusal.since >= REFUSED_FOR
+        ]
+        for each in late:
+            del self._reports[each]
+        return late
+
+    def taken(self, seq: int) -> None:
+        """The broker took the report ``seq``: it may take the others of its topic as well."""
+        if not self._reports or (refusal := self._reports.pop(seq, None)) is None:
+            return
+        self._pause = PAUSE
+        others = [each for each, other in self._reports.items() if other.topic == refusal.topic]
+        for each in others:
+            del self._reports[each]
+        self._publish(others)
+
+    def _try(self) -> None:
+        """Try the oldest of each topic."""
+        self._waiting = False
+        if not self._reports:
+            self._pause = PAUSE
+            return
+        self._waiting = True
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause)
+        self._call_later(self._pause, self._try)
+        oldest: dict[str, int] = {}
+        for seq, refusal in self._reports.items():
+            oldest.setdefault(refusal.topic, seq)
+        self._publish(list(oldest.values()))
