@@ -4,7 +4,6 @@ What MQTT 5 and MQTT 3.1.1 want said differently is said here. Nothing is kept a
 `connect` belongs to the loop's thread.
 """
 
-import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -140,12 +139,12 @@ def checked(
     try:
         topic_size = len(topic.encode())
         properties = publish_properties(client, given)
-        told = b"" if properties is None else properties.pack()  # type: ignore[no-untyped-call]  # paho's
-    except (ValueError, struct.error, MQTTException) as exc:  # UnicodeEncodeError is a ValueError
+        told = 0 if properties is None or given is None else _properties_size(given)
+    except (ValueError, MQTTException) as exc:  # UnicodeEncodeError is a ValueError
         raise Unpublishable(f"MQTT has no form for its topic or properties: {exc}") from exc
     if not topic or topic_size > 65_535 or any(sign in topic for sign in "+#\0"):
         raise Unpublishable("its topic is none that one can publish to")
-    size = packet_size(topic_size, len(payload), len(told) or int(client.protocol == paho.MQTTv5))
+    size = packet_size(topic_size, len(payload), told or int(client.protocol == paho.MQTTv5))
     if size > most:
         raise Unpublishable(f"its packet has {size} bytes, and the broker takes {most} at most")
     return properties
@@ -155,3 +154,13 @@ def packet_size(topic: int, payload: int, properties: int = 1, qos: int = 1) -> 
     """Return the bytes of a PUBLISH packet by those of its parts [MQTT 5.0, section 3.3]."""
     body = 2 + topic + 2 * qos + properties + payload
     return 1 + sum(body >= bound for bound in (0, 1 << 7, 1 << 14, 1 << 21)) + body
+
+
+def _properties_size(given: Properties) -> int:
+    """Return the bytes of the packed properties; ValueError for one that is too long."""
+    texts = [text.encode() for pair in given.user for text in pair]
+    sizes = [len(text) for text in (*texts, given.correlation or b"")]
+    if max(sizes) > 65_535:
+        raise ValueError("a property has over 65535 bytes")
+    size = 5 * len(given.user) + sum(sizes) + (0 if given.correlation is None else 3)
+    return size + sum(size >= bound for bound in (0, 1 << 7, 1 << 14, 1 << 21))

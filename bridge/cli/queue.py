@@ -155,9 +155,8 @@ def _print_aside(answer: dict[str, Any]) -> None:
         if not answer["set_aside"]:
             say("nothing is set aside")
     else:
-        say(
-            f"{'dropped' if 'dropped' in answer else 'published again:'} {' '.join(map(str, answer.values()))}"
-        )
+        done = "dropped" if "dropped" in answer else "published again:"
+        say(f"{done} {' '.join(map(str, answer.values()))}")
 
 
 def _print_one(answer: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from bridge.core.delivery import Properties
 from bridge.core.messages import Now
-from bridge.core.printable import printable
 from bridge.core.suspects import Key
 from bridge.errors import Unpublishable
 from bridge.flow.names import Names
@@ -39,18 +38,12 @@ LOOK_EVERY = 2.0
 LATE = 5.0
 """Seconds after which an acknowledgement is late, if what was published later has its own."""
 
+VERY_LATE = 30.0
+"""The same where nothing can be published later, as all that may be under way is."""
+
 UNANSWERED = "the broker never acknowledges it, and acknowledges what is published after it"
-NEVER = {
-    "Topic Name invalid",
-    "Topic name invalid",
-    "Packet too large",
-    "Payload format invalid",
-    "Malformed packet",
-    "Protocol error",
-    "Retain not supported",
-    "QoS not supported",
-}
-"""Refusals that cannot become better [MQTT 5.0, section 2.4: 0x90, 0x95, 0x99, 0x81, 0x82, 0x9A, 0x9B]."""
+NEVER = {"Topic name invalid", "Packet too large", "Payload format invalid"}
+"""Refusals that cannot become better [MQTT 5.0, section 2.4: 0x90, 0x95, 0x99]."""
 
 
 class Link(Answering, Protocol):
@@ -106,6 +99,8 @@ class Publisher:
         """Numbers of reports that lie behind the cursor and are to be published."""
         self._flights: dict[int, Flight] = {}
         """By packet id, oldest first."""
+        self._heard = False
+        """Whether anything is acknowledged on this connection."""
         self._overtaken: set[int] = set()
         """Packet ids of flights that were published before something that is acknowledged."""
         self._acknowledged: list[int] = []
@@ -209,6 +204,7 @@ class Publisher:
         if problem:
             self._suspects.clear(flight.key)
         else:
+            self._heard = True
             self._suspects.acknowledged(flight.key)
         if isinstance(flight.key, str):
             if not any(other.key == flight.key for other in self._flights.values()):
@@ -241,7 +237,7 @@ class Publisher:
         if report is None:
             return
         if not report.topic.startswith(self._names.prefix + "/"):
-            log.warning("the broker refuses the response topic %s: %s", printable(report.topic), problem)
+            log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
             self._writer.settle(lambda: self._outbox.reports_sent([seq]), frees=True)
         elif problem in NEVER:
             self.asides.report(report, f"the broker refuses it: {problem}")
@@ -283,6 +279,7 @@ class Publisher:
         flights = list(self._flights.values())
         self._flights.clear()
         self._overtaken.clear()
+        self._heard = False
         self._take_again(flights)
         self._trials.down(flights, cut=self._link is not None and self._link.cut)
 
@@ -328,15 +325,25 @@ class Publisher:
         if flight is None or link is None or not link.connected:
             return
         self._look_later()
-        if self._clock().mono - flight.since < LATE:
+        late = self._clock().mono - flight.since
+        if late < LATE:
             return
         if mid in self._overtaken:
-            del self._flights[mid]
-            self._take_again([flight])
-            self._trials.count(flight, witnessed=True, reason=UNANSWERED)
-            link.reconnect("a publication was never acknowledged")
-        elif len(self._flights) == 1 and flight.key != self._names.state:
-            self._tell_state(self._names.state)  # something to compare with
+            self._unanswered(mid)
+        elif len(self._flights) < link.window:
+            if len(self._flights) == 1 and flight.key != self._names.state:
+                self._tell_state(self._names.state)  # something to compare with
+        elif late >= VERY_LATE and self._heard:
+            link.echo(lambda _: self._unanswered(mid))
+
+    def _unanswered(self, mid: int) -> None:
+        """Hold it against the publication ``mid``, and connect again to repeat it."""
+        flight = self._flights.pop(mid, None)
+        if flight is None or self._link is None:
+            return
+        self._take_again([flight])
+        self._trials.count(flight, witnessed=True, reason=UNANSWERED)
+        self._link.reconnect("a publication was never acknowledged")
 
     # -- events and states -------------------------------------------------------------------------------
 

@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from bridge.core.printable import printable
-
 log = logging.getLogger("publisher")
 
 
@@ -74,6 +72,6 @@ class States:
         first = topic not in self._refused
         self._refused[topic] = len(self._payloads.get(topic, b"")) if cut else None
         if first:
-            text = f"the state on {printable(topic)} is left out: {problem}"
+            text = f"the state on {topic} is left out: {problem}"
             log.error("%s", text)
             self.on_problem(text)

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from bridge.core.printable import printable
 from bridge.core.suspects import Key, Suspects, Verdict
 
 log = logging.getLogger("publisher")
@@ -149,4 +148,4 @@ class Trials:
 
 
 def _name(key: Key) -> str:
-    return printable(key) if isinstance(key, str) else f"report {key}"
+    return key if isinstance(key, str) else f"report {key}"

@@ -14,8 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bridge.adapters.broker import Broker, tls_context
 from bridge.adapters.mqtt import Session
 from bridge.core.delivery import Delivery, Properties
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, Unpublishable
 from tests.harness import Client, Keeper, Mosquitto
+from tests.harness.scripted_broker import CUT, ScriptedBroker
 
 
 class Owner:
@@ -404,3 +405,78 @@ def test_certificates_that_do_not_serve_are_refused(certificates: Path) -> None:
             tls_context(
                 str(certificates / "ca.crt"), str(certificates / "client.crt"), str(certificates / key)
             )
+
+
+@pytest.mark.parametrize("user", [(), (("key", "value"),)], ids=["plain", "with properties"])
+def test_the_largest_packet_is_reckoned_to_the_byte(
+    keeper: Keeper, tmp_path: Path, user: tuple[tuple[str, str], ...]
+) -> None:
+    """What has exactly the bytes that the broker allows is taken; one more is not even tried."""
+    mosquitto = Mosquitto(keeper, tmp_path / "mosquitto", lines=("max_packet_size 2000",))
+    mosquitto.start()
+    owner, topic, properties = Owner(), "hologram/in", Properties(user=user)
+    told = 1 + sum(1 + 2 + len(key) + 2 + len(value) for key, value in user)
+    room = 2000 - (1 + 2) - (2 + len(topic)) - 2 - told
+
+    async def main() -> None:
+        async with session(settings(mosquitto), owner) as found:
+            mid = found.publish(topic, bytes(room), properties=properties)
+            await until(lambda: owner.published)
+            assert [each[0] for each in owner.published] == [mid]
+            with pytest.raises(Unpublishable, match="2001 bytes, and the broker takes 2000"):
+                found.publish(topic, bytes(room + 1), properties=properties)
+
+    asyncio.run(main())
+    assert len(owner.ups) == 1
+
+
+@pytest.mark.parametrize("version5", [True, False], ids=["MQTT 5", "MQTT 3.1.1"])
+@pytest.mark.parametrize(
+    ("topic", "user"),
+    [
+        ("", ()),
+        ("a/#", ()),
+        ("a\0b", ()),
+        ("a\ud800", ()),
+        ("a" * 65_536, ()),
+        ("a", (("key", "\ud800"),)),
+        ("a", (("key", "v" * 65_536),)),
+    ],
+    ids=["empty", "wildcard", "NUL", "surrogate", "long", "property", "long property"],
+)
+def test_what_mqtt_has_no_form_for(
+    mosquitto: Mosquitto, version5: bool, topic: str, user: tuple[tuple[str, str], ...]
+) -> None:
+    """It is said so in one way, and nothing of it is left to be repeated; MQTT 3.1.1 has no properties."""
+    owner = Owner()
+
+    async def main() -> None:
+        async with session(settings(mosquitto, version5=version5), owner) as found:
+            if user and not version5:
+                found.publish(topic, b"x", properties=Properties(user=user))
+            else:
+                with pytest.raises(Unpublishable):
+                    found.publish(topic, b"x", properties=Properties(user=user))
+            mid = found.publish("hologram/in", b"after")
+            await until(lambda: (mid, None) in [(each[0], None) for each in owner.published])
+
+    asyncio.run(main())
+    assert len(owner.ups) == 1
+
+
+def test_what_was_under_way_is_not_repeated(keeper: Keeper, tmp_path: Path) -> None:
+    """Whether and when is the owner's decision: the next connection begins with nothing."""
+    broker = ScriptedBroker(lambda _: CUT)
+    keeper.finally_(broker.close)
+    owner = Owner()
+
+    async def main() -> None:
+        async with session(Broker("127.0.0.1", broker.port, "the-bridge"), owner) as found:
+            found.publish("hologram/in", b"x")
+            await until(lambda: len(owner.ups) == 2)
+            answered: list[int] = []
+            found.echo(answered.append)
+            await until(lambda: answered)
+
+    asyncio.run(main())
+    assert [each.payload for each in broker.seen] == [b"x"]

@@ -10,7 +10,7 @@ from bridge.core.suspects import GIVE_UP, LONGEST_PAUSE, OPEN, PAUSE, PROVEN, Su
 def cuts(
     suspects: Suspects, key: int, *witnessed: bool, size: int = 100, takes: bool = True
 ) -> list[Verdict]:
-    """Cut with ``key`` alone under way, each time after the broker took something else if it ``takes`` any."""
+    """Cut with ``key`` alone under way, each time after something else was taken if it ``takes`` any."""
     found = []
     for each in witnessed:
         if takes:

@@ -221,7 +221,9 @@ def test_the_command(keeper: Keeper, tmp_path: Path) -> None:
     assert "dropped 1" in site.bridge.run("queue", "set-aside", "--drop", str(first)).stdout
     again = site.bridge.run("queue", "set-aside", "--drop", str(first))
     assert (again.returncode, f"set aside as {first}" in again.stderr) == (1, True)
+    assert "2 set aside" in site.bridge.run("doctor").stdout
     assert site.bridge.stop() == 0
+    assert "2 set aside" in site.bridge.run("doctor").stdout
     assert [entry["id"] for entry in site.aside()] == [second, third]
     assert site.bridge.run("queue", "set-aside", "--retry", "all").returncode == 0
     assert site.aside() == []

@@ -47,6 +47,7 @@ class Broker:
         self._publisher = publisher
         self._taken: list[int] = []
         self._mids = 0
+        self._echoes: list[Callable[[int], None]] = []
 
     def publish(
         self,
@@ -67,7 +68,7 @@ class Broker:
         return True
 
     def echo(self, then: Callable[[int], None]) -> None:
-        then(1)
+        self._echoes.append(then)  # answered in order, as all that is asked of a broker
 
     def reconnect(self, reason: str) -> None:
         raise AssertionError(reason)
@@ -77,6 +78,9 @@ class Broker:
         taken, self._taken = self._taken, []
         for mid in taken:
             self._publisher.published(mid, None)
+        echoes, self._echoes = self._echoes, []
+        for then in echoes:
+            then(1)
         return bool(taken)
 
 
