@@ -39,7 +39,7 @@ from bridge.adapters.mqtt_wire import Wire
 from bridge.adapters.threads import in_thread
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.pulse import Pulse
-from bridge.core.reconnects import Reconnects
+from bridge.core.reconnects import LASTED, Reconnects
 from bridge.protocol.mqtt_packets import Publish
 
 log = logging.getLogger("mqtt")
@@ -415,6 +415,10 @@ class Session:
     def reconnect(self, reason: str) -> None:
         """End the connection, and connect again."""
         self._lost(reason)
+
+    def explained(self) -> None:
+        """Count the connections that were cut for nothing against the broker or another client."""
+        self.reconnects.lasts(LASTED)
 
     def disconnect(self) -> None:
         """End the connection cleanly; the session stays with the broker."""

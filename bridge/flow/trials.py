@@ -29,6 +29,9 @@ class Answering(Protocol):
     def echo(self, then: Callable[[int], None]) -> None:
         """Have the broker answer; ``then`` gets the number of the connection on which it did."""
 
+    def explained(self) -> None:
+        """The last connections were cut for a publication: the delay before the next need not grow."""
+
 
 class Flight(NamedTuple):
     """A publication that is not acknowledged."""
@@ -130,6 +133,8 @@ class Trials:
     def count(self, flight: Flight, *, witnessed: bool, reason: str) -> None:
         """Hold it against ``flight`` that a connection ended for it; ``reason`` is for a person."""
         key = flight.key
+        if witnessed and self._link:
+            self._link.explained()
         verdict = self.suspects.cut(key, witnessed=witnessed, size=flight.size)
         log.debug("a connection ended with %s alone under way: %s", _name(key), verdict.name)
         if verdict is Verdict.SET_ASIDE:
