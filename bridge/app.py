@@ -163,7 +163,7 @@ class Bridge:
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, sqlite3.Error):
-            error = translate(error)
+            error = translate(error, self._parts.path)
         if isinstance(error, StoreDamaged):
             mark_suspect(self._parts.path)
         if self._failure is None:

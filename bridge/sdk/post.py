@@ -249,7 +249,7 @@ class Post:
         """The loop's work failed: whoever sends next opens the store anew."""
         self._calls.broken(error)
         if isinstance(error, StoreDamaged) or (
-            isinstance(error, sqlite3.Error) and isinstance(translate(error), StoreDamaged)
+            isinstance(error, sqlite3.Error) and isinstance(translate(error, self.path), StoreDamaged)
         ):
             mark_suspect(self.path)
         with contextlib.suppress(sqlite3.Error):  # it may be what broke; what is durable stays in the file

@@ -46,6 +46,15 @@ class Claims:
         return sorted(claims, key=lambda claim: claim.queued_at)
 
 
+def is_claim(key: str, value: object) -> bool:
+    """Whether a claim can be read from this entry of `meta`, as it may not in a damaged file."""
+    try:
+        claim = _read(key.removeprefix(_KEY), str(value))
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return isinstance(claim.queued_at, int | float)
+
+
 def _write(claim: Claim) -> str:
     topic, correlation = claim.reply or (None, None)
     correlation_hex = None if correlation is None else correlation.hex()

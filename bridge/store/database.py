@@ -16,9 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import StoreDamaged, StoreError, StoreFull, StoreInUse, StoreNewer
+from bridge.store import disk
 
-_FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC"}
-_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_WRITING = {
+    "SQLITE_IOERR_WRITE",
+    "SQLITE_IOERR_SHMSIZE",
+    "SQLITE_IOERR_FSYNC",
+    "SQLITE_IOERR_DIR_FSYNC",
+    "SQLITE_IOERR_TRUNCATE",
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+}
+"""What may have many reasons: a disk that fails, a quota, a file system that was made read-only."""
 
 Row = tuple[Any, ...]
 
@@ -47,14 +56,27 @@ MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql")
 """SQL files, the n-th of which brings a store of version n to version n + 1."""
 
 
-def translate(error: sqlite3.Error) -> StoreError:
-    """Return our name for what SQLite says."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name in _FULL:
-        return StoreFull(f"no room for the outbox: {error}")
-    if name.split("_", 2)[:2] == ["SQLITE", "CORRUPT"] or name in _DAMAGED:
+def known_tables(version: int) -> list[tuple[str, int, str]]:
+    """Return the name, first page and definition of each table in a store of ``version``."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+        ours.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        for name in MIGRATIONS[:version]:
+            ours.executescript(_sql(name))
+        found = ours.execute("SELECT name, rootpage, sql FROM sqlite_schema WHERE type = 'table'")
+        return found.fetchall()
+
+
+def translate(error: sqlite3.Error, path: Path) -> StoreError:
+    """Return our name for what SQLite says of the store at ``path``; it may write there to know why."""
+    name = getattr(error, "sqlite_errorname", None) or "no code"
+    if name == "SQLITE_FULL":
+        return StoreFull(f"no room for the outbox {path}: {error}")
+    if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
         return StoreDamaged(f"the outbox is damaged: {error}")
-    return StoreError(f"the outbox failed: {error} ({name or 'no code'})")
+    if name in _WRITING and (found := disk.write_error(path)):
+        return disk.failed(path, found)
+    text = f"{disk.disk_of(path)} failed: {error} ({name}, {path})"
+    return StoreDamaged(text) if name == "SQLITE_IOERR_READ" else StoreError(text)
 
 
 class Lock:
@@ -64,7 +86,7 @@ class Lock:
         path = store.with_name(store.name + ".lock")
         try:
             store.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
             raise StoreError(
                 f"cannot use {path}: {exc.strerror}; check store.path and who owns its folder"
@@ -104,7 +126,7 @@ class Database:
         except BaseException as exc:
             self._connection.close()  # a damaged file must not stay locked: the sqlite3 tool is to read it
             if isinstance(exc, sqlite3.Error):
-                raise translate(exc) from exc
+                raise translate(exc, path) from exc
             if isinstance(exc, OSError):
                 raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
             raise
@@ -117,7 +139,7 @@ class Database:
         except sqlite3.Error as exc:
             if path.is_dir():
                 raise StoreError(f"store.path: {path} is a folder; name a file, as {path}/outbox.db") from exc
-            raise translate(exc) from exc
+            raise translate(exc, path) from exc
 
     def _prepare(self, check: bool) -> None:
         run = self._connection.execute
@@ -175,9 +197,9 @@ class Database:
         if self._connection.in_transaction:
             self._run("ROLLBACK")
 
-    def columns(self, table: str) -> list[str]:
-        """Return the names of the columns of ``table``."""
-        return [row[1] for row in self._run(f"PRAGMA table_info({table})")]
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the columns of ``table`` with their types."""
+        return {row[1]: row[2] for row in self._run(f"PRAGMA table_info({table})")}
 
     def insert_row(self, table: str, columns: list[str], row: Row) -> int:
         """Insert a recovered row unless its place is taken or it breaks a rule; return how many went in."""
@@ -219,7 +241,10 @@ class Database:
         SQLite says nothing of a copy that found none [SQLite documentation, Write-Ahead Logging].
         """
         pages = self._run("PRAGMA page_count").fetchone()[0] * self._page_size
-        return int(max(pages - self.path.stat().st_size, 0))
+        try:
+            return int(max(pages - self.path.stat().st_size, 0))
+        except OSError as exc:
+            raise disk.failed(self.path, exc) from exc
 
     def copy_log(self) -> None:
         """Copy the log into the file; the next transaction writes from its start, which takes no room."""

@@ -1,17 +1,19 @@
 """Opening the store: lock, check, and repair where a damaged file was found."""
 
+import contextlib
 import logging
+import os
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bridge.core.messages import Now
 from bridge.errors import StoreDamaged, StoreFull
+from bridge.store import disk
 from bridge.store.database import Database, translate
 from bridge.store.outbox import Limits, Outbox
+from bridge.store.repair import repair, resume
 from bridge.store.reserve import Reserve
-from bridge.store.salvage import salvage
 
 log = logging.getLogger("store")
 
@@ -46,45 +48,53 @@ def _open(path: Path, boot: str, clock: Callable[[], Now], limits: Limits) -> tu
         # This copies the log of an earlier run, so that the next try writes it from its start.
         database.close()
         if isinstance(exc, sqlite3.Error):
-            raise translate(exc) from exc
+            raise translate(exc, path) from exc
         raise
 
 
 def open_store(path: Path) -> Database:
     """Open the database at ``path``, repaired if need be; raises `StoreError` where that is impossible."""
-    suspect = _marker(path)
-    check = suspect.exists() or (path.exists() and path.stat().st_size <= CHECKED_SIZE)
+    path = disk.find_file(path)
     try:
-        database = Database(path, check=check)
-    except StoreDamaged as exc:
-        log.error("%s", exc)
-        database = _repair(path)
-    suspect.unlink(missing_ok=True)
+        begun = resume(path)
+        database = _open_sound(path, check=begun or _is_to_be_read(path))
+        _marker(path).unlink(missing_ok=True)
+    except OSError as exc:
+        raise disk.failed(path, exc) from exc
+    except sqlite3.Error as exc:
+        raise translate(exc, path) from exc
     return database
 
 
+def _open_sound(path: Path, *, check: bool) -> Database:
+    try:
+        if _has_lost_its_file(path):
+            raise StoreDamaged(f"the outbox is damaged: {path} is empty, and its log is not")
+        return Database(path, check=check)
+    except StoreDamaged as exc:
+        log.error("%s", exc)
+        repair(path)
+    return Database(path)
+
+
+def _is_to_be_read(path: Path) -> bool:
+    return os.path.lexists(_marker(path)) or (path.exists() and path.stat().st_size <= CHECKED_SIZE)
+
+
+def _has_lost_its_file(path: Path) -> bool:
+    """Whether there is a log alone: SQLite would throw it away."""
+    sizes = [each.stat().st_size if each.exists() else 0 for each in (path, Path(f"{path}-wal"))]
+    return sizes[0] == 0 and sizes[1] > 0
+
+
 def mark_suspect(path: Path) -> None:
-    """Have the next start read the whole file, because something in it could not be read."""
-    _marker(path).touch()
+    """Have the next start read the whole file, because something in it could not be read.
+
+    Where the disk does not even take that, the next start is one without it.
+    """
+    with contextlib.suppress(OSError):
+        os.close(disk.create(_marker(path)))
 
 
 def _marker(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
-
-
-def _repair(path: Path) -> Database:
-    """Keep the damaged file, and move what can be read of it into a new one."""
-    damaged = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(damaged.with_name(damaged.name + suffix))
-    database = Database(path)
-    kept = salvage(damaged, database)
-    log.error(
-        "THE OUTBOX WAS DAMAGED: %d messages and %d reports were recovered; the damaged file is kept as %s",
-        kept.get("message", 0),
-        kept.get("report", 0),
-        damaged,
-    )
-    return database

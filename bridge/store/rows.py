@@ -34,6 +34,21 @@ def _read_names(key: str) -> tuple[str, ...]:
     return tuple(json.loads(key)) if key else ()
 
 
+def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
+    """Whether these are a lane's, as they may not be in a damaged file."""
+    try:
+        where, listed = read_endpoint(endpoint), _read_names(names)
+        Priority(priority)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    texts = (where.host, where.expect)
+    return (
+        all(isinstance(text, str | None) for text in texts)
+        and isinstance(where.port, int | None)
+        and all(isinstance(name, str) for name in listed)
+    )
+
+
 def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queued:
     """Return the message of a row of ``lane_heads`` or ``message_full``."""
     lane_id, names, priority, seq, id_, chosen, payload, mono, attempts, limit = row[:10]

@@ -4,16 +4,26 @@ The sqlite3 tool's ``.recover`` would be the natural means, but Debian bookworm'
 without ``SQLITE_ENABLE_DBPAGE_VTAB``, and the command ends in "SQL logic error" on any file. So the rows are
 read by SQL, table by table in the order of their row ids; where a page cannot be read, the next row id behind
 it that can be is looked for. A copy is read, so that the damaged file stays as it was found.
+
+Nothing in the file is believed. The copy's header says what ours says, and where its tables are not ours by
+the letter, they are named anew. A row id that does not grow is damage, so that pages which lead to themselves
+end; a row is as long as ours can be; and each value has the type of its column.
 """
 
 import contextlib
+import errno
+import json
 import logging
-import shutil
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from bridge.store.database import Database, Row
+from bridge.store import disk
+from bridge.store.claims import is_claim
+from bridge.store.database import MIGRATIONS, Database, Row, known_tables
+from bridge.store.rows import is_lane
 
 log = logging.getLogger("store")
 
@@ -39,59 +49,214 @@ CLOSE_LOOKS = 5000
 FAR = 1 << 40
 """A step at which the end of the table must have been passed."""
 
-_MAGIC = b"SQLite format 3\0"
+LONGEST = 64 * 1024 * 1024
+"""Bytes of a row at most, far above what we store: a broken length must not ask for all of the memory."""
+
+PORTION = 2 * 1024 * 1024
+"""Bytes of payload in a transaction on the new file, which begins anew when it is ended in between."""
+
+PAGE = 4096
+"""Bytes of a page: SQLite's default, which every outbox has."""
+
+_NOT_OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
+"""What a row is refused with that no table of ours takes; all else is the disk's."""
+
+_HEADER = b"SQLite format 3\0" + PAGE.to_bytes(2) + bytes((2, 2, 0, 64, 32, 32))
+"""How all our files begin: magic, page size, write-ahead log, what is fixed [SQLite documentation, "Database
+File Format", 1.3]."""
+
+_LAST = (1 << 63) - 1
+"""The largest row id."""
+
+_OF_THE_DISK = {"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_READ", "SQLITE_NOMEM"}
+"""What is no damage of the file that is read."""
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "INTEGER": (int,),
+    "REAL": (float, int),
+    "TEXT": (str,),
+    "BLOB": (bytes,),
+    "ANY": (int, float, str, bytes),
+}
+_TIMES = (-1e9, 1e11)
+"""What a time or a distance of times can be, in seconds: what is beyond cannot be written as a date."""
 
 
-def salvage(damaged: Path, database: Database) -> dict[str, int]:
-    """Copy what is readable of ``damaged`` into ``database``; return the number of rows by table."""
-    copy = damaged.with_name(damaged.name + ".copy")
-    try:
-        _copy(damaged, copy)
-        with contextlib.closing(sqlite3.connect(copy)) as source:
-            # Lets a file that was cut off be opened as far as it goes [sqlite3: lockBtree].
-            source.execute("PRAGMA writable_schema = ON")
-            return _copy_tables(source, database)
-    finally:
-        for suffix in ("", "-wal", "-shm"):
-            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+def size_of(damaged: Path) -> int:
+    """Return the bytes of ``damaged`` and its log that are not zero, in pages; raises OSError."""
+    sizes = (
+        sum(PAGE for _, block in _blocks(part) if block.strip(b"\0"))
+        for part in (damaged, damaged.with_name(damaged.name + "-wal"))
+        if part.exists()
+    )
+    return sum(sizes)
 
 
-def _copy(damaged: Path, copy: Path) -> None:
-    """Copy the file and its log; mend the first bytes where they say that it is no database.
+def copy_readable(damaged: Path, copy: Path) -> None:
+    """Copy the file and its log, as far as the disk can read them; raises OSError.
 
-    The pages behind them may well be whole [SQLite documentation, "Database File Format", 1.3].
+    The copy begins as our files begin, and has whole pages, one at least: SQLite throws away the log of a
+    file without any.
     """
     for suffix in ("", "-wal"):
-        part = damaged.with_name(damaged.name + suffix)
-        if part.exists():
-            shutil.copyfile(part, copy.with_name(copy.name + suffix))
+        part, to = damaged.with_name(damaged.name + suffix), copy.with_name(copy.name + suffix)
+        size = part.stat().st_size if part.exists() else 0
+        if suffix and not size:
+            continue
+        with os.fdopen(disk.create(to), "wb") as file:
+            for place, block in _blocks(part) if size else ():
+                if block.strip(b"\0"):
+                    file.seek(place)
+                    file.write(block)
+            file.truncate(size if suffix else max(-(-size // PAGE), 1) * PAGE)
+            if not suffix:
+                file.seek(0)
+                file.write(_HEADER)
+
+
+def _blocks(part: Path) -> Iterator[tuple[int, bytes]]:
+    """Return the places and blocks of a file; one that the disk cannot read is all zeros."""
+    with part.open("rb", buffering=0) as file:
+        for place in range(0, part.stat().st_size, PAGE):
+            try:
+                block = os.pread(file.fileno(), PAGE, place)
+            except OSError as exc:
+                if exc.errno != errno.EIO:
+                    raise
+                log.error("%s cannot be read at byte %d: %s", part, place, exc.strerror)
+                block = bytes(PAGE)
+            yield place, block
+
+
+def salvage(copy: Path, database: Database) -> dict[str, int]:
+    """Move what is readable of ``copy`` into ``database``; return the number of rows by table.
+
+    Raises `sqlite3.Error` where ``database`` does not take it.
+    """
+    with contextlib.closing(_opened(copy)) as source:
+        if _has_our_tables(source):
+            return _copy_tables(source, database)
+    log.error("the list of tables is damaged: it is made anew")
+    _name_tables(copy)
+    with contextlib.closing(_opened(copy)) as source:
+        return _copy_tables(source, database)
+
+
+def _opened(copy: Path) -> sqlite3.Connection:
+    source = sqlite3.connect(copy, isolation_level=None)
+    source.text_factory = lambda data: data.decode("utf-8", "replace")
+    source.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+    # Lets a file that was cut off be opened as far as it goes [sqlite3: lockBtree].
+    source.execute("PRAGMA writable_schema = ON")
+    return source
+
+
+def _has_our_tables(source: sqlite3.Connection) -> bool:
+    """Whether the tables are there as one of our versions made them, and nothing else acts as one."""
+    try:
+        version = source.execute("PRAGMA user_version").fetchone()[0]
+        found = source.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type IN ('table', 'view')"
+        ).fetchall()
+    except sqlite3.Error:
+        return False
+    known = known_tables(version) if 0 < version <= len(MIGRATIONS) else []
+    return bool(known) and sorted(found, key=str) == sorted(((name, sql) for name, _, sql in known), key=str)
+
+
+def _name_tables(copy: Path) -> None:
+    """Write the list of tables anew: each begins on the page where it begins in all files of its version."""
+    # What the log held is in the file by now: whoever closes it last copies it.
+    for suffix in ("-wal", "-shm"):
+        copy.with_name(copy.name + suffix).unlink(missing_ok=True)
     with copy.open("r+b") as file:
-        file.write(_MAGIC)
+        version = int.from_bytes(file.read(100)[60:64])
+        file.seek(0)
+        file.write(_empty_first_page(copy.stat().st_size // PAGE))
+    newest = len(MIGRATIONS)
+    with contextlib.closing(_opened(copy)) as source:
+        for name, root, sql in known_tables(version if 0 < version <= newest else newest):
+            source.execute("INSERT INTO sqlite_schema VALUES ('table', ?1, ?1, ?2, ?3)", (name, root, sql))
+
+
+def _empty_first_page(pages: int) -> bytes:
+    """Return the first page of a file of ``pages`` without any table [as above, 1.3 and 1.6]."""
+    numbers = (1, pages, 0, 0, 1, 4, 0, 0, 1, 0, 0, 0)  # counter, size, no free pages, format 4, UTF-8
+    header = _HEADER + b"".join(number.to_bytes(4) for number in numbers) + bytes(20)
+    header += (1).to_bytes(4) + bytes(4)  # the counter again: the size is right
+    return (header + bytes((13, 0, 0, 0, 0)) + PAGE.to_bytes(2) + b"\0").ljust(PAGE, b"\0")
 
 
 def _copy_tables(source: sqlite3.Connection, database: Database) -> dict[str, int]:
-    kept: dict[str, int] = {}
+    kept = dict.fromkeys(TABLES, 0)
+    size = 0
     database.begin()
     for table, row_id in TABLES.items():
-        columns = database.columns(table)
-        rows = (
-            _plain_rows(source, table, columns) if row_id is None else _rows(source, table, columns, row_id)
-        )
-        kept[table] = sum(_insert(database, table, columns, row) for row in rows)
+        there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+        columns = {name: kind for name, kind in database.columns(table).items() if name in there}
+        for row in _rows(source, table, list(columns), row_id) if columns else ():
+            mended = _mend(table, dict(zip(columns, row, strict=True)), columns)
+            kept[table] += _insert(database, table, mended)
+            size += sum(len(value) for value in row if isinstance(value, bytes | str))
+            if size > PORTION:
+                database.commit()
+                database.begin()
+                size = 0
     database.rebuild()
     database.commit()
     return kept
 
 
-def _insert(database: Database, table: str, columns: list[str], row: Row) -> int:
+def _insert(database: Database, table: str, row: dict[str, Any] | None) -> int:
+    """Insert a row; return how many that were. Raises `sqlite3.Error` where the disk does not take it."""
+    if row is None:
+        return 0
     try:
-        return database.insert_row(table, columns, row)
-    except sqlite3.Error as exc:  # a value that no column of ours takes
+        return database.insert_row(table, list(row), tuple(row.values()))
+    except _NOT_OURS as exc:
         log.error("a row of %s was not recovered: %s", table, exc)
         return 0
 
 
-def _rows(source: sqlite3.Connection, table: str, columns: list[str], row_id: str) -> Iterator[Row]:
+def _mend(table: str, row: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any] | None:
+    """Return ``row`` as it can be worked with; None where it cannot.
+
+    A value of another type than its column's is left to the column's default; a time that cannot be is none.
+    """
+    for name, value in list(row.items()):
+        if value is not None and not isinstance(value, _TYPES[kinds[name]]):
+            del row[name]
+        elif kinds[name] == "REAL" and isinstance(value, float) and not _TIMES[0] <= value <= _TIMES[1]:
+            row[name] = 0.0
+    if table == "report" and not _is_json(row.get("properties") or "[]"):
+        row["properties"] = None
+    if table == "lane" and not is_lane(row.get("endpoint"), row.get("names"), row.get("priority")):
+        return None
+    return None if table == "meta" and not _is_meta(row.get("key"), row.get("value")) else row
+
+
+def _is_meta(key: Any, value: Any) -> bool:
+    if not isinstance(key, str) or not isinstance(value, int | float | str):
+        return False
+    if key.startswith("count:"):
+        return isinstance(value, int)
+    if key.startswith("command:"):
+        return is_claim(key, value)
+    return not (isinstance(value, str) and value[:1] in ("[", "{")) or _is_json(value)
+
+
+def _is_json(text: str) -> bool:
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(text)
+        return True
+    return False
+
+
+def _rows(source: sqlite3.Connection, table: str, columns: list[str], row_id: str | None) -> Iterator[Row]:
+    return _leap(source, table, columns, row_id) if row_id else _both_ends(source, table, columns)
+
+
+def _leap(source: sqlite3.Connection, table: str, columns: list[str], row_id: str) -> Iterator[Row]:
     """Return the readable rows of a table, in order of their row ids, leaping over what is broken."""
     select = (
         f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED "  # noqa: S608  # our own names
@@ -102,23 +267,48 @@ def _rows(source: sqlite3.Connection, table: str, columns: list[str], row_id: st
     while True:
         try:
             for row in source.execute(select, (last,)):
+                _expect_growth(row[place], last)
                 last, tries = row[place], 0
                 yield row
         except sqlite3.Error as exc:
+            _expect_damage(exc)
             if tries == 0:
                 log.error("table %s is damaged behind row %d: %s", table, last, exc)
             tries += 1
             step = 1 if tries <= CLOSE_LOOKS else 2 ** (tries - CLOSE_LOOKS)
             if step >= FAR:
                 return
-            last += step
+            last = min(last + step, _LAST)
         else:
             return
 
 
-def _plain_rows(source: sqlite3.Connection, table: str, columns: list[str]) -> Iterator[Row]:
-    """Return the rows of a table without row ids, as far as they are readable."""
-    try:
-        yield from source.execute(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608  # our own names
-    except sqlite3.Error as exc:
-        log.error("table %s is damaged: %s", table, exc)
+def _both_ends(source: sqlite3.Connection, table: str, columns: list[str]) -> Iterator[Row]:
+    """Return the rows of a table without row ids up to what is broken, and from its end down to it."""
+    for order in ("ASC", "DESC"):
+        before: Any = None
+        try:
+            for row in source.execute(
+                f"SELECT {', '.join(columns)} FROM {table} ORDER BY {columns[0]} {order}"  # noqa: S608
+            ):
+                if before is not None:
+                    _expect_growth(*((row[0], before) if order == "ASC" else (before, row[0])))
+                before = row[0]
+                yield row
+        except sqlite3.Error as exc:
+            _expect_damage(exc)
+            log.error("table %s is damaged: %s", table, exc)
+        else:
+            return
+
+
+def _expect_growth(later: Any, earlier: Any) -> None:
+    """Raise `sqlite3.Error` where rows do not come in order: pages may lead to themselves, for ever."""
+    if type(later) is not type(earlier) or later <= earlier:
+        raise sqlite3.DatabaseError("rows are out of order")
+
+
+def _expect_damage(error: sqlite3.Error) -> None:
+    """Raise ``error`` again where the file is not to blame for it."""
+    if getattr(error, "sqlite_errorname", "") in _OF_THE_DISK:
+        raise error

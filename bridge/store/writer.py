@@ -287,7 +287,7 @@ class Writer:
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
         self._give_up()
         if isinstance(error, sqlite3.Error):
-            ours = translate(error)
+            ours = translate(error, self._database.path)
             if not isinstance(ours, StoreFull):
                 raise ours from error
         elif not isinstance(error, StoreFull):

@@ -320,7 +320,7 @@ def test_no_room_has_a_name_of_ours(box: Box) -> None:
     run(f"PRAGMA max_page_count = {run('PRAGMA page_count').fetchone()[0]}").fetchone()
     with pytest.raises(sqlite3.OperationalError) as caught:
         box.put(message(payload=b"x" * 100_000))
-    assert isinstance(translate(caught.value), StoreFull)
+    assert isinstance(translate(caught.value, box.path), StoreFull)
 
 
 def test_a_full_disk_never_keeps_results_from_being_recorded(tmp_path: Path) -> None:
