@@ -17,7 +17,7 @@ from typing import Any
 from bridge import __version__, logs
 from bridge.adapters.systemd import Notifier
 from bridge.compose import info
-from bridge.errors import BridgeError, StoreDamaged
+from bridge.errors import BridgeError, StoreDamaged, StoreError
 from bridge.parts import Parts
 from bridge.protocol.network import unmanaged
 from bridge.protocol.reports import dumps
@@ -94,8 +94,29 @@ class Bridge:
         self._service.ready()
         await self._stop.wait()
         self._service.stopping()
-        await self._shut_down(tasks, keeping)
+        if self._failure:
+            self._say_farewell()
+        try:
+            await self._shut_down(tasks, keeping)
+        except (OSError, sqlite3.Error, BridgeError) as exc:  # what failed may be what an ending needs
+            self._fail(exc)
         return 1 if self._failure else 0
+
+    def _say_farewell(self) -> None:
+        """Tell the broker of the failure before all else ends; a disk that failed is touched no more."""
+        parts = self._parts
+        disk = isinstance(self._failure, StoreError)
+        if disk:
+            parts.writer.close()
+        parts.monitor.failed("store" if disk else "bridge", str(self._failure))
+        self._leave_broker()
+
+    def _leave_broker(self) -> None:
+        parts = self._parts
+        if parts.session.connected:  # our DISCONNECT takes the will back
+            parts.publisher.farewell(parts.names.state, b"offline")
+        for session in (parts.session, parts.control_session):
+            session.disconnect()
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]], keeping: list[asyncio.Task[None]]) -> None:
         """In reverse: nothing new, let what is under way end, say goodbye, close."""
@@ -111,17 +132,14 @@ class Bridge:
         if not self._failure:
             await self._settle()
         await self._let_go(keeping)
-        if parts.session.connected:  # our DISCONNECT takes the will back
-            parts.publisher.farewell(parts.names.state, b"offline")
-        for session in (parts.session, parts.control_session):
-            session.disconnect()
+        self._leave_broker()
         for task in tasks:
             task.remove_done_callback(self._task_ended)
         await asyncio.wait(tasks, timeout=0.5)
         for task in tasks:
             task.cancel()  # it may be waiting for a broker that does not answer
         await asyncio.gather(*tasks, return_exceptions=True)
-        parts.close()
+        parts.close(reserve=not self._failure)
 
     async def _let_go(self, keeping: list[asyncio.Task[None]]) -> None:
         """Give the link up, and the modem back."""
@@ -162,14 +180,16 @@ class Bridge:
             self._fail(task.exception() or RuntimeError("a session ended by itself"))
 
     def _fail(self, error: BaseException) -> None:
+        self._stop.set()  # first: whatever else fails below, it ends
         if isinstance(error, sqlite3.Error):
             error = translate(error, self._parts.path)
         if isinstance(error, StoreDamaged):
             mark_suspect(self._parts.path)
         if self._failure is None:
             self._failure = error
-            log.critical("stopping because of a failure: %s", error, exc_info=error)
-        self._stop.set()
+            # What the disk does is no fault of ours: one line says it.
+            trace = None if isinstance(error, StoreError) else error
+            log.critical("stopping because of a failure: %s", error or type(error).__name__, exc_info=trace)
 
     def _publish_network(self) -> None:
         """Regularly, as promised, though nothing may have changed."""
@@ -212,4 +232,7 @@ def run(settings: Settings, reread: Callable[[], Loaded] | None = None) -> int:
     async def main() -> int:
         return await Bridge(settings, asyncio.get_running_loop(), reread).run()
 
-    return asyncio.run(main())
+    try:
+        return asyncio.run(main())
+    except sqlite3.Error as exc:
+        raise translate(exc, settings.store.path) from exc

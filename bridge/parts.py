@@ -434,9 +434,10 @@ class Parts:
             self.managed.reloaded(new)
         return changes
 
-    def close(self) -> None:
-        """Close the store, and let others have it."""
+    def close(self, *, reserve: bool = True) -> None:
+        """Close the store, and let others have it; ``reserve``: the next start is to have that."""
         self.writer.close()
         self.database.close()
-        self.reserve.take()
+        if reserve:
+            self.reserve.take()
         self.lock.release()

@@ -1,5 +1,6 @@
 """The ``queue`` commands without a daemon: the store's lock is held meanwhile, so that none can start."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bridge.flow.switch import Switch
 from bridge.flow.uplink import Uplink
 from bridge.settings import Settings
 from bridge.store.clock import read_clock
-from bridge.store.database import Database, Lock, boot_id
+from bridge.store.database import Database, Lock, boot_id, translate
 from bridge.store.files import open_outbox
 from bridge.store.outbox import Outbox
 from bridge.store.reserve import Reserve
@@ -53,6 +54,8 @@ def act(settings: Settings, store: Path, request: dict[str, Any]) -> dict[str, A
         finally:
             database.close()
             reserve.take()
+    except sqlite3.Error as exc:
+        raise translate(exc, store) from exc
     finally:
         lock.release()
 

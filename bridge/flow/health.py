@@ -27,6 +27,8 @@ class Health:
         self.sessions_lost = 0
         self.broker: Callable[[], dict[str, Any]] = dict
         """Gives how the connections to the broker stand."""
+        self.failed = False
+        """The bridge is ending because of a failure, which the last error names."""
         self.inbound: Callable[[], dict[str, Any]] = dict
         """Gives the listener's figures; nothing where nothing listens."""
 
@@ -61,6 +63,8 @@ class Health:
         return dumps(self.figures()).encode("utf-8", "backslashreplace")
 
     def _state(self) -> str:
+        if self.failed:
+            return "failed"
         if self._writer.full:
             return "store_full"
         if self._outbox.reports_full:

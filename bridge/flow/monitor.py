@@ -171,6 +171,11 @@ class Monitor:
         self._health.error(component, text)
         self.publish_health()
 
+    def failed(self, component: str, text: str) -> None:
+        """The bridge ends because of this."""
+        self._health.failed = True
+        self.problem(component, text)
+
     # -- health and time ---------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, Any]:

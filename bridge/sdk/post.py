@@ -68,6 +68,10 @@ class Post:
         self._started = False
         try:
             self._runtime.call(self._open)
+        except (BridgeError, sqlite3.Error) as exc:
+            self._lock.release()
+            ours = translate(exc, path) if isinstance(exc, sqlite3.Error) else exc
+            raise HologramError(f"{ours}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
         except BaseException:
             self._lock.release()
             raise
@@ -252,6 +256,7 @@ class Post:
             isinstance(error, sqlite3.Error) and isinstance(translate(error, self.path), StoreDamaged)
         ):
             mark_suspect(self.path)
+        self._writer.close()
         with contextlib.suppress(sqlite3.Error):  # it may be what broke; what is durable stays in the file
             self._database.close()
         self._lock.release()

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from bridge.errors import BridgeError
 from bridge.sdk.errors import HologramError
 
 log = logging.getLogger("Hologram")
@@ -84,7 +85,9 @@ class Runtime:
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(context.get("message"))
-        log.error("the SDK stopped working: %s", error, exc_info=error)
+        # What a disk or a modem does is no fault of ours: one line says it.
+        trace = None if isinstance(error, BridgeError) else error
+        log.error("the SDK stopped working: %s", error, exc_info=trace)
         self.failure = error
         for told in self.on_failure:
             told(error)

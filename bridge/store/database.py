@@ -6,6 +6,8 @@ WAL's index in memory, so that a full disk cannot get between us and our own ind
 ``auto_vacuum=INCREMENTAL`` lets a full disk be given back what was deleted.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -72,11 +74,20 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     if name == "SQLITE_FULL":
         return StoreFull(f"no room for the outbox {path}: {error}")
     if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
-        return StoreDamaged(f"the outbox is damaged: {error}")
+        # Also what SQLite makes of a read that the disk refuses with EIO [sqlite3: unixRead].
+        return StoreDamaged(f"the outbox {path} is damaged, or {disk.disk_of(path)} cannot be read: {error}")
     if name in _WRITING and (found := disk.write_error(path)):
         return disk.failed(path, found)
-    text = f"{disk.disk_of(path)} failed: {error} ({name}, {path})"
-    return StoreDamaged(text) if name == "SQLITE_IOERR_READ" else StoreError(text)
+    return StoreError(f"{disk.disk_of(path)} failed: {error} ({name}, {path})")
+
+
+def _identity(part: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; None where there is none."""
+    try:
+        found = part.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Lock:
@@ -131,6 +142,8 @@ class Database:
                 raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
             raise
         self._lock = threading.Lock()
+        self._files = {part: _identity(part) for part in (path, Path(f"{path}-wal"))}
+        """Which files are used; None for a log that is not there yet."""
 
     @staticmethod
     def _connect(path: Path) -> sqlite3.Connection:
@@ -189,7 +202,17 @@ class Database:
         self._run("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make the transaction durable: when this returns it survives a power cut."""
+        """Make the transaction durable: when this returns it survives a power cut.
+
+        Raises `StoreError` where the file or its log has been removed or replaced: SQLite would go on writing
+        to what nobody finds any more.
+        """
+        for part, known in self._files.items():
+            if known != (found := _identity(part)):
+                if known is None and found is not None:
+                    self._files[part] = found
+                    continue
+                raise disk.failed(part, FileNotFoundError(errno.ENOENT, ""))
         self._run("COMMIT")
 
     def rollback(self) -> None:

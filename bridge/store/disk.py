@@ -85,7 +85,9 @@ def write_error(path: Path) -> OSError | None:
 
 
 def failed(path: Path, error: OSError) -> StoreError:
-    """Return our name for what the system says of ``path``: no room, or a disk that fails."""
+    """Return our name for what the system says of ``path``, which was there and is ours."""
+    if error.errno == errno.ENOENT:
+        return StoreError(f"{path} was removed or replaced by another while it was used")
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in FULL:
         return StoreFull(f"no room for the outbox {path}: {reason}")

@@ -1,8 +1,12 @@
 """A file that holds disk space back, since even deleting from a database needs some."""
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import Final
+
+from bridge.store import disk
 
 SIZE: Final = 4 * 1024 * 1024
 """Bytes held back: the size to which the log is kept, which deletions go through."""
@@ -35,8 +39,11 @@ class Reserve:
 
     def _take(self, size: int) -> bool:
         try:
-            with self._path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+            handle = disk.create(self._path, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, size)
+            finally:
+                os.close(handle)
         except OSError:
             self.release()
             return False
@@ -45,18 +52,29 @@ class Reserve:
     @property
     def held(self) -> bool:
         """Whether all of the space is held."""
-        return self._path.exists() and self._path.stat().st_size >= self.size
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size >= self.size
 
     def release(self) -> None:
-        """Give the space to the database."""
-        self._path.unlink(missing_ok=True)
+        """Give the space to the database, where the disk can."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def free(self) -> int:
-        """Return the bytes that are free on the disk."""
-        disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize
+        """Return the bytes that are free on the disk; raises `StoreError` where that cannot be told."""
+        found = self._statvfs()
+        return found.f_bavail * found.f_frsize
 
     def disk_size(self) -> int:
-        """Return the bytes that the disk has in all."""
-        disk = os.statvfs(self._path.parent)
-        return disk.f_blocks * disk.f_frsize
+        """Return the bytes that the disk has in all; raises `StoreError` where that cannot be told."""
+        found = self._statvfs()
+        return found.f_blocks * found.f_frsize
+
+    def _statvfs(self) -> os.statvfs_result:
+        try:
+            return os.statvfs(self._path.parent)
+        except OSError as exc:
+            raise disk.failed(self._path, exc) from exc

@@ -88,20 +88,19 @@ class Disk:
 
     def copy_log(self) -> bool:
         """Copy the log, so that a transaction writes from its start; return whether there was room."""
-        return _had_room(self._database.copy_log)
+        return self._had_room(self._database.copy_log)
 
     def give_back(self) -> None:
         """Return deleted pages to the file system, but for as many as the watermark asks for."""
         if self.copy_log():
-            _had_room(partial(self._database.give_back, self.watermark))
+            self._had_room(partial(self._database.give_back, self.watermark))
 
-
-def _had_room(call: Callable[[], None]) -> bool:
-    try:
-        call()
-    except sqlite3.Error as exc:
-        error = translate(exc)
-        if not isinstance(error, StoreFull):
-            raise error from exc
-        return False
-    return True
+    def _had_room(self, call: Callable[[], None]) -> bool:
+        try:
+            call()
+        except sqlite3.Error as exc:
+            error = translate(exc, self._database.path)
+            if not isinstance(error, StoreFull):
+                raise error from exc
+            return False
+        return True

@@ -14,6 +14,7 @@ it is not OK; the broker keeps what it has no acknowledgement for. While it is E
 has a transaction of its own, and those that free pages go first.
 """
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.pulse import Pulse
-from bridge.errors import StoreFull
+from bridge.errors import StoreError, StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
 from bridge.store.space import Disk, Space
@@ -64,7 +65,7 @@ Aside = Callable[[Callable[[], None], Callable[[BaseException | None], None]], N
 def _at_once(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
     try:
         call()
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, StoreError) as exc:
         done(exc)
     else:
         done(None)
@@ -285,13 +286,12 @@ class Writer:
             self._schedule()
 
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
+        ours = translate(error, self._database.path) if isinstance(error, sqlite3.Error) else error
+        if not isinstance(ours, StoreFull):
+            with contextlib.suppress(sqlite3.Error):  # what failed may fail again
+                self._give_up()
+            raise ours
         self._give_up()
-        if isinstance(error, sqlite3.Error):
-            ours = translate(error, self._database.path)
-            if not isinstance(ours, StoreFull):
-                raise ours from error
-        elif not isinstance(error, StoreFull):
-            raise error
         self._settling += batch.settling  # at the end: one that is too large must not keep the others out
         for key in batch.growing.keys() & self._growing.keys():
             if replaced := batch.growing[key].replaced:

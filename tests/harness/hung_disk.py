@@ -1,8 +1,9 @@
-"""A disk that hangs: a program's syncs wait until they are let go.
+"""A disk that hangs or fails: a program's syncs wait until they are let go, or end in an error.
 
 Linux hands each `fsync` and `fdatasync` of the program to us, and holds its thread meanwhile
 [seccomp_unotify(2)]; no root is needed, nor a disk. As a program this module sets that up for the command
-that it becomes.
+that it becomes. SQLite and nothing else here writes by `pwrite64` and reads by `pread64`: a disk that fails
+has those handed over, too.
 """
 
 import ctypes
@@ -17,20 +18,29 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-_CALLS = {"x86_64": (317, 74, 75), "aarch64": (277, 82, 83), "armv7l": (383, 118, 148)}
-"""The numbers of `seccomp`, `fsync` and `fdatasync` by machine [linux, syscall tables]."""
+_CALLS = {
+    "x86_64": (317, 74, 75, 18, 17),
+    "aarch64": (277, 82, 83, 68, 67),
+    "armv7l": (383, 118, 148, 181, 180),
+}
+"""The numbers of `seccomp`, `fsync`, `fdatasync`, `pwrite64` and `pread64` by machine [linux, syscall
+tables]."""
 
 _NEW_PRIVILEGES, _FILTER, _LISTENER = 38, 1, 8  # PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, its flag
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
-_NOTICE = struct.Struct("=QII64x")
+_NOTICE = struct.Struct("=QIIi60x")  # its id, process and flags, and the number of the call
 _GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 
 class HungDisk:
     """Holds the syncs of the program that `wrap` runs while it hangs."""
 
+    calls = 2
+    """How many kinds of calls are handed over."""
+
     def __init__(self, folder: Path) -> None:
+        self._errors: dict[int, int] = {}
         self._path = folder / "disk"
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self._path))
@@ -46,7 +56,7 @@ class HungDisk:
     @property
     def wrap(self) -> Sequence[str]:
         """What to put before a command; run where `tests` can be imported."""
-        return [sys.executable, "-m", "tests.harness.hung_disk", str(self._path)]
+        return [sys.executable, "-m", "tests.harness.hung_disk", str(self._path), str(self.calls)]
 
     def hang(self) -> None:
         """Hold every sync from now on."""
@@ -93,11 +103,31 @@ class HungDisk:
             fcntl.ioctl(listener, _RECEIVE, notice)
             self.waiting += 1
             self._works.wait()
-            fcntl.ioctl(listener, _SEND, struct.pack("=QqiI", _NOTICE.unpack(notice)[0], 0, 0, _GO_ON))
+            number, *_, call = _NOTICE.unpack(notice)
+            error = self._errors.get(call, 0)
+            fcntl.ioctl(listener, _SEND, struct.pack("=QqiI", number, 0, -error, 0 if error else _GO_ON))
         except FileNotFoundError:
             pass  # whoever called is gone
         finally:
             self.waiting = 0
+
+
+class FailingDisk(HungDisk):
+    """Has the calls of the program fail as well; each read and write takes longer, to ask us."""
+
+    calls = 4
+
+    def fail_writes(self, error: int) -> None:
+        """Have every write and sync end in ``error`` from now on."""
+        self._errors = dict.fromkeys(_CALLS[platform.machine()][1:4], error)
+
+    def fail_reads(self, error: int) -> None:
+        """Have every read end in ``error`` from now on."""
+        self._errors = {_CALLS[platform.machine()][4]: error}
+
+    def mend(self) -> None:
+        """Have all calls go well again."""
+        self._errors = {}
 
 
 def _filter(*calls: int) -> bytes:
@@ -109,11 +139,11 @@ def _filter(*calls: int) -> bytes:
     )
 
 
-def main(path: str, *command: str) -> None:
-    """Have the syncs of ``command`` held by whoever listens at ``path``, and become it."""
+def main(path: str, number: str, *command: str) -> None:
+    """Have ``number`` kinds of calls of ``command`` held by whoever listens at ``path``, and become it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    seccomp, *syncs = _CALLS[platform.machine()]
-    program = _filter(*syncs)
+    seccomp, *calls = _CALLS[platform.machine()]
+    program = _filter(*calls[: int(number)])
     memory = ctypes.create_string_buffer(program, len(program))
     described = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(memory)))
     libc.prctl(_NEW_PRIVILEGES, 1, 0, 0, 0)
