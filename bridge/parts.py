@@ -64,6 +64,7 @@ from bridge.reload import Changes, compare
 from bridge.settings import Settings
 from bridge.store.clock import read_clock
 from bridge.store.database import Lock, boot_id
+from bridge.store.disk import disk_of
 from bridge.store.files import open_outbox
 from bridge.store.reserve import Reserve
 from bridge.store.writer import Writer
@@ -417,8 +418,13 @@ class Parts:
         self.monitor.publish_health()
 
     def _store_full(self, full: bool) -> None:
-        self.monitor.store_full(full, str(self.path))
+        self.monitor.store_full(full, str(self.path), self._room)
         self.uplink.wake()
+
+    def _room(self) -> str:
+        """Say how much room messages need, and what there is."""
+        free, where = self.reserve.free(), disk_of(self.path)
+        return f"{self.writer.needed} bytes have to be free on {where}, and {free} are"
 
     def reload(self, new: Settings) -> Changes:
         """Take from ``new`` what needs no restart; raises `BridgeError` before anything is changed."""

@@ -24,6 +24,7 @@ from bridge.doctor.remedy import stop
 from bridge.settings import load
 from bridge.sim.modem.net import CLOUD_ADDRESS
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
+from tests.harness.bridge import PROGRAM
 from tests.harness.modem import SimModem
 from tests.harness.process import ROOT
 
@@ -465,6 +466,23 @@ def test_a_damaged_outbox_is_told_and_left_as_it_is(bridge: BridgeProcess, clien
     assert found.state == "fail"
     assert "damaged" in found.finding or "malformed" in found.finding
     assert bridge.store.read_bytes() == content
+
+
+def test_what_is_no_file_keeps_nobody_waiting(bridge: BridgeProcess) -> None:
+    """A named pipe in the place of the outbox, or of the configuration, is named by all who would open it."""
+    bridge.store.parent.mkdir(parents=True)
+    os.mkfifo(bridge.store)
+    for command in (["doctor"], ["run"], ["queue", "list"]):
+        done = bridge.run(*command, timeout=30)
+        assert done.returncode == 1
+        assert "is a named pipe" in " ".join((done.stdout + done.stderr).split())
+        assert "Traceback" not in done.stderr
+    pipe = bridge.folder / "pipe.hjson"
+    os.mkfifo(pipe)
+    command = [*PROGRAM, "check-config", "-c", str(pipe)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 78
+    assert "it is a named pipe, not a file" in done.stderr
 
 
 @pytest.mark.root

@@ -12,13 +12,11 @@ from pathlib import Path
 
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
+from bridge.store.space import SHARE, WATERMARK
 
 TIME_ERROR = 5  # the clock is not synchronised [adjtimex(2)]
 _TIMEX_SIZE = 512
 """Bytes, more than struct timex has anywhere; zeros mean: change nothing."""
-
-LEAST_FREE = 16 * 1024 * 1024
-"""Bytes below which the outbox is about to stop taking messages."""
 
 SLOW_SYNC, AWFUL_SYNC = 0.1, 1.0
 """Seconds; an SD card needs 10 to 50 ms."""
@@ -69,10 +67,12 @@ def disk(patient: Patient) -> Finding:
     seen = f"{_size(free)} free at {folder}"
     if space.f_flag & os.ST_RDONLY:
         return fail("disk", f"{folder} is on a file system that is read-only", "see dmesg: is the card worn?")
-    if free < LEAST_FREE:
-        return fail("disk", f"{seen}: messages are refused soon", "make room there")
+    least = min(WATERMARK, space.f_blocks * space.f_frsize // SHARE)
+    if free < least:
+        needed = f"make room there: {_size(least)} have to stay free for results"
+        return fail("disk", f"{seen}: messages are refused, or soon", needed)
     used = store.path.stat().st_size if store.path.exists() else 0
-    if free + used < store.max_bytes + LEAST_FREE:
+    if free + used < store.max_bytes + least:
         seen += f"; the outbox may grow to {_size(store.max_bytes)}"
         return warn("disk", seen, "make room, or set store.max_bytes lower")
     return ok("disk", seen + _reserve(store.path))

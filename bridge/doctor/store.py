@@ -1,5 +1,7 @@
 """Checks of the bridge itself: the daemon, the outbox, the inbound port."""
 
+import os
+import shlex
 import socket
 import sqlite3
 import time
@@ -11,8 +13,10 @@ from typing import Any
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import stop
-from bridge.errors import StoreError
+from bridge.errors import StoreError, StoreInUse
+from bridge.store.disk import find_file
 from bridge.store.owner import as_owner
+from bridge.store.reserve import SIZE
 
 CHECKED_SIZE = 64 * 1024 * 1024
 """Bytes up to which the whole file is read."""
@@ -54,7 +58,7 @@ def _state_remedy(state: str, prefix: str) -> str:
     return {
         "paused": f"mosquitto_pub -q 1 -t {prefix}/queue/set -m resume",
         "auth_failed": "check the credentials against the Hologram dashboard",
-        "store_full": "make room on the disk",
+        "store_full": f"make room on its disk: {2 * SIZE} bytes have to be free for messages to be taken",
         "reports_full": "the broker takes nothing: see its findings",
     }.get(state, "see the findings of the cloud and of the outbox")
 
@@ -68,14 +72,22 @@ def outbox(patient: Patient) -> Finding:
     if patient.forbidden:
         return skipped("outbox", "a bridge may hold it that this user may not ask", "run this as root")
     try:
-        if not path.exists():
-            return ok("outbox", f"there is none at {path} yet")
-        with as_owner(path), _locked(path):
-            return _on_file(path)
-    except StoreError as exc:
+        return _closed(path)
+    except StoreInUse as exc:
         return fail("outbox", str(exc), "end that process, or set control.path as it was when it began")
+    except StoreError as exc:
+        return fail("outbox", str(exc), f"remove it (sudo rm {shlex.quote(str(path))}), or set store.path")
     except OSError as exc:
         return skipped("outbox", f"{path}: {exc.strerror}", "run this as root, or as the bridge's user")
+
+
+def _closed(path: Path) -> Finding:
+    """Look at the outbox of a bridge that does not run."""
+    if os.path.lexists(path):
+        with as_owner(path), _locked(path):
+            if (found := find_file(path)).exists():
+                return _on_file(found)
+    return ok("outbox", f"there is none at {path} yet")
 
 
 def _waiting(stats: dict[str, Any]) -> Finding:

@@ -24,6 +24,9 @@ log = logging.getLogger("bridge")
 HEALTH_EVERY = 60.0
 """Seconds between publications of the health without a change."""
 
+FULL_SAID_EVERY = 3600.0
+"""Seconds between reminders that the disk is full."""
+
 SETTLED = 1.0
 """Seconds after a change of condition when what brought it about is surely recorded."""
 
@@ -142,15 +145,22 @@ class Monitor:
 
     # -- the disk and the destinations -------------------------------------------------------------------
 
-    def store_full(self, full: bool, path: str) -> None:
-        """Room on the disk has run out, or is back."""
+    def store_full(self, full: bool, path: str, room: Callable[[], str]) -> None:
+        """Room on the disk has run out, or is back; ``room`` says how much is needed and there is."""
         if full:
-            log.error("the disk is full: no message is taken until there is room; sending goes on")
-            self._health.error("store", "the disk is full")
+            text = f"the disk is full: {room()}"
+            log.error("%s; no message is taken until then, sending goes on", text)
+            self._health.error("store", text)
+            self._call_later(FULL_SAID_EVERY, partial(self._still_full, room))
         else:
             log.warning("there is room on the disk again: messages are taken")
         self._publisher.event("store.full" if full else "store.recovered", path=path)
         self.publish_health()
+
+    def _still_full(self, room: Callable[[], str]) -> None:
+        if self._writer.full:
+            log.error("the disk is still full: %s", room())
+            self._call_later(FULL_SAID_EVERY, partial(self._still_full, room))
 
     def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
         """A destination answers again, is down, or refuses our credentials."""

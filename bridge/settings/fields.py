@@ -5,6 +5,7 @@ Each type carries :class:`Allowed` where its bounds alone do not say what is all
 """
 
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from bridge.core.gate import plain_network
 from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
+from bridge.settings.files import open_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _protocol(value: object) -> object:
 def _readable(value: str) -> str:
     """Accept the name of a file that can be read now."""
     try:
-        with Path(value).open("rb") as file:
+        with os.fdopen(open_file(Path(value)), "rb") as file:
             file.read(1)
     except OSError as error:
         raise ValueError(error.strerror) from None

@@ -25,6 +25,7 @@ from bridge.settings.explain import (
     nearest,
     takes_text,
 )
+from bridge.settings.files import open_file
 
 PREFIX = "HOLOGRAM_BRIDGE"
 _MAX_BYTES = 1_000_000
@@ -146,7 +147,7 @@ def _pitfalls(value: object, path: str) -> Iterator[tuple[str, str]]:
 def read_file(path: Path) -> Read:
     """Read the file at ``path``; raises FileNotFoundError, and ConfigError for all else that is wrong."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:

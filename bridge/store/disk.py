@@ -3,23 +3,17 @@
 import contextlib
 import errno
 import os
-import stat
 from pathlib import Path
 
+from bridge.core.files import other_kind
 from bridge.errors import StoreError, StoreFull
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """What says that there is no room: none on the disk, or none within the user's quota."""
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+INSTALLED = "/var/lib/hologram-bridge/outbox.db"
 
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def find_file(path: Path) -> Path:
@@ -29,17 +23,14 @@ def find_file(path: Path) -> Path:
     """
     try:
         found = path.resolve()
-        mode = found.stat().st_mode
+        kind = other_kind(found.stat().st_mode)
     except FileNotFoundError:
         return found
     except (OSError, RuntimeError) as exc:  # a loop of links is a RuntimeError before Python 3.13
         reason = exc.strerror if isinstance(exc, OSError) else "it is a link to itself"
         raise StoreError(f"store.path: {path} cannot be used: {reason}") from exc
-    for is_kind, name in _KINDS:
-        if is_kind(mode):
-            raise StoreError(
-                f"store.path: {path} is {name}; name a file, as /var/lib/hologram-bridge/outbox.db"
-            )
+    if kind:
+        raise StoreError(f"store.path: {path} is {kind}; name a file, as {INSTALLED}")
     return found
 
 

@@ -71,10 +71,16 @@ class Disk:
         reserve = self._reserve.size if self._reserve.held else 0
         return self.room() + reserve >= self.watermark // (2 if again else 4)
 
+    def needed_again(self, size: int) -> int:
+        """Return the room that a message of ``size`` bytes needs after there was none.
+
+        That is the reserve too, and a distance to the watermark that keeps the state from alternating.
+        """
+        return self.needed(size) + self.watermark // 4 + (0 if self._reserve.held else self._reserve.size)
+
     def recovers(self, size: int) -> bool:
         """Hold the reserve again if it and a message of ``size`` bytes have room; return whether it does."""
-        wanted = self.needed(size) + (0 if self._reserve.held else self._reserve.size)
-        return self.room() >= wanted + self.watermark // 4 and self._reserve.hold()
+        return self.room() >= self.needed_again(size) and self._reserve.hold()
 
     def hold(self) -> bool:
         """Hold the reserve at a start; return whether a message could be taken beside it."""

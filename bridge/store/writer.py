@@ -203,6 +203,15 @@ class Writer:
         """Whether a commit is under way: a read would wait for its end, and so would the loop."""
         return self._committing
 
+    @property
+    def needed(self) -> int:
+        """The bytes that have to be free on a full disk for the next message to be taken."""
+        return self._disk.needed_again(self._next_size)
+
+    @property
+    def _next_size(self) -> int:
+        return next((pending.size for pending in self._growing.values()), 0)
+
     def pulses(self) -> tuple[Pulse, ...]:
         """Return how far the commits have come, for the watchdog."""
         return (Pulse("writer", self._commits, owes=not self.idle and not self._closed),)
@@ -356,8 +365,7 @@ class Writer:
             self._schedule()  # the commit measures
         else:
             self._measure()
-        first = next(iter(self._growing.values()), None)
-        if self.space is Space.LOW and self._disk.recovers(first.size if first else 0):
+        if self.space is Space.LOW and self._disk.recovers(self._next_size):
             self.space = Space.OK
             if not self._growing:
                 self._recovered()

@@ -206,6 +206,19 @@ def test_what_waits_on_a_full_disk_waits_once(keeper: Keeper, cloud: Cloud, tmp_
     assert sorted(int(each.payload.split()[0]) for each in cloud.accepted) == list(range(number)), "each once"
 
 
+def test_a_disk_that_is_too_small(bridge: BridgeProcess, client: Client, tmp_path: Path) -> None:
+    """One on which no message is ever taken: log, health and doctor say how much room it takes."""
+    bridge.store.parent.mkdir(parents=True)
+    bridge.wrap = small_disk(bridge.store.parent, size=8)
+    bridge.configure(control={"path": str(tmp_path / "control.sock")})
+    bridge.start()
+    client.wait_health("store_full", 20)
+    needed = r"the disk is full: 8388608 bytes have to be free on the disk none at \S+, and \d+ are"
+    assert re.search(needed, bridge.said())
+    assert re.fullmatch(needed, client.health()["last_error"]["description"])
+    assert "8388608 bytes have to be free" in bridge.run("doctor").stdout
+
+
 def fill(bridge: BridgeProcess, client: Client, number: int) -> None:
     """Leave ``number`` messages of 1 KB in the outbox of a bridge that is stopped."""
     bridge.start()

@@ -10,13 +10,13 @@ import pytest
 
 from tests.harness.process import ROOT, Keeper, Process, eventually
 
-_MOUNT = 'mount -t tmpfs -o size=16m none "$0" && exec "$@"'
+_MOUNT = 'mount -t tmpfs -o size={}m none "$0" && exec "$@"'
 _HOLD = 'mount -t tmpfs -o size=16m none "$0" && echo mounted && exec sleep infinity'
 
 
-def small_disk(folder: Path) -> Sequence[str]:
-    """Return a command that runs another where ``folder`` is a disk of 16 MB of its own."""
-    command = [*_unshare(), "sh", "-c", _MOUNT, str(folder)]
+def small_disk(folder: Path, size: int = 16) -> Sequence[str]:
+    """Return a command that runs another where ``folder`` is a disk of ``size`` MB of its own."""
+    command = [*_unshare(), "sh", "-c", _MOUNT.format(size), str(folder)]
     tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         pytest.skip(f"no file system can be mounted here: {tried.stderr.strip()}")

@@ -1,6 +1,8 @@
 """Opening a store: versions, locks, and what is left of a damaged file."""
 
+import contextlib
 import os
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 from bridge.core.messages import CLOUD, CLOUD_SMS, Lane, Priority
 from bridge.errors import StoreDamaged, StoreError, StoreInUse
 from bridge.store.database import MIGRATIONS, Database, Lock, load_queries
+from bridge.store.disk import write_error
 from bridge.store.files import CHECKED_SIZE, mark_suspect, open_store
+from bridge.store.reserve import Reserve
 from tests.store.box import DAY, NOON, Box, Clock, message
 
 PAGE = 4096
@@ -237,3 +241,59 @@ def test_a_suspect_file_is_read_through_at_the_next_start(tmp_path: Path) -> Non
     open_store(path).close()
     assert list(tmp_path.glob("*.damaged-*"))
     assert not list(tmp_path.glob("*.suspect"))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "link to a pipe", "link to itself"])
+def test_what_is_no_file_is_named(tmp_path: Path, kind: str) -> None:
+    """Opening a pipe would wait for ever: whatever stands in the outbox's place ends in one line."""
+    path = tmp_path / "o.db"
+    with contextlib.ExitStack() as stack:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(path))
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "link to a pipe":
+            os.mkfifo(tmp_path / "pipe")
+            path.symlink_to(tmp_path / "pipe")
+        else:
+            path.symlink_to(path)
+        with pytest.raises(StoreError, match=r"store\.path: \S+ (is|cannot)"):
+            open_store(path)
+
+
+def test_a_link_to_the_outbox_leads_to_it(tmp_path: Path) -> None:
+    """A repair, too, acts where the file is: SQLite keeps its log there."""
+    (tmp_path / "disk").mkdir()
+    path = tmp_path / "o.db"
+    path.symlink_to(tmp_path / "disk" / "real.db")
+    queue(path, 300)
+    damage(path, range(30, 32))
+    box = Box(path)
+    assert len(box.ids()) > 200
+    box.database.close()
+    assert path.is_symlink()
+    assert list((tmp_path / "disk").glob("real.db.damaged-*"))
+
+
+@pytest.mark.parametrize("suffix", ["reserve", "suspect", "lock", "repairing", "repairing.copy", "probe"])
+@pytest.mark.parametrize("kind", ["file", "nothing", "pipe"])
+def test_no_link_beside_it_is_followed(tmp_path: Path, suffix: str, kind: str) -> None:
+    """Whoever may write in the folder cannot have another file overwritten by us."""
+    path, other = tmp_path / "o.db", tmp_path / "other"
+    queue(path, 300)
+    damage(path, range(30, 32))
+    if kind == "file":
+        other.write_text("not ours")
+    elif kind == "pipe":
+        os.mkfifo(other)
+    path.with_name(f"o.db.{suffix}").symlink_to(other)
+    with contextlib.suppress(StoreError):  # the lock cannot be another's
+        lock = Lock(path)
+        mark_suspect(path)
+        assert write_error(path) is None
+        Box(path).database.close()
+        assert Reserve(path, PAGE).hold()
+        lock.release()
+    assert other.read_text() == "not ours" if kind == "file" else other.exists() == (kind == "pipe")
