@@ -199,6 +199,7 @@ class Parts:
             on_results=publisher.wake,
             on_change=self.monitor.publish_health,
         )
+        self.publisher.on_room = self.intake.resume
         self.listener = self._build_listener() if self.settings.inbound.enabled else None
 
     def _build_intake(self, session_number: Callable[[], int]) -> Intake:

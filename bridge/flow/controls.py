@@ -88,6 +88,8 @@ class Controls:
         """Ours for the broker's session of commands; 0 before the first."""
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
+        self._purges = 0
+        """Commands to purge that are under way."""
         uplink.paused = bool(outbox.meta(PAUSED))
 
     def start(self) -> None:
@@ -203,7 +205,7 @@ class Controls:
 
     def _run_queue(self, command: str, end: End) -> None:
         if command == "purge":
-            self.purge(lambda number: end(State.DONE, f"purged {number} messages"))
+            self._run_purge(end)
         elif command == "flush":
             try:
                 end(State.DONE, self.flush())
@@ -212,6 +214,18 @@ class Controls:
         else:
             self.pause(command == "pause")
             end(State.DONE, "sending is paused" if self._uplink.paused else "sending goes on")
+
+    def _run_purge(self, end: End) -> None:
+        if self._purges >= ORDERS:
+            end(State.FAILED, f"{ORDERS} purges are under way already")
+            return
+
+        def done(number: int) -> None:
+            self._purges -= 1
+            end(State.DONE, f"purged {number} messages")
+
+        self._purges += 1
+        self.purge(done)
 
     def _run_network(self, command: commands.Control, lifetime: float | None, end: End) -> None:
         if self.network is None:

@@ -52,6 +52,7 @@ class Health:
             "inbound": self.inbound(),
             "reports": {"bytes": self._outbox.ledger.report_bytes},
             "set_aside": self._outbox.set_aside.rows,
+            "ids": {"number": self._outbox.ledger.ended, "bytes": self._outbox.ledger.ended_bytes},
             "sessions_lost": self.sessions_lost,
             "last_error": self._last_error,
             "uptime": round(now.mono - self._started, 1),

@@ -98,6 +98,10 @@ class Intake:
         self._on_queued = on_queued
         self._on_results = on_results
         self._new_id = id_source()
+        self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
+        """Deliveries that wait for results to go out."""
+        self._holds = 0
+        """How many there have been."""
         self._taken = self._ended = 0
         """Deliveries that went to the writer, and those of them that ended."""
 
@@ -116,8 +120,12 @@ class Intake:
         if delivery.retain:
             self._retained.skip(delivery, session)
             return
-        if delivery.qos == 0 and (self._writer.full or self._writer.waiting >= WAITING_LIMIT):
+        no_room = self._writer.full or self._outbox.results_full
+        if delivery.qos == 0 and (no_room or self._writer.waiting >= WAITING_LIMIT):
             self._let_go(delivery)
+            return
+        if self._outbox.results_full:
+            self._hold(delivery, session)
             return
         topic = self._names.below(delivery.topic)
         self._taken += 1
@@ -135,6 +143,23 @@ class Intake:
             again=delivery.dup,
             replaced=self._replaced,
         )
+
+    def _hold(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Leave ``delivery`` without acknowledgement until results have gone out; the broker stops at it."""
+        self._holds += 1
+        if self._holds & (self._holds - 1) == 0:  # at 1, 2, 4, 8 …
+            log.error(
+                "no message is taken: %d bytes of results and inbound messages wait for the broker "
+                "(store.max_bytes); does its access list let us publish?",
+                self._outbox.ledger.report_bytes,
+            )
+        # What comes again after a reconnection takes its own place.
+        self._held[self._session_number(), delivery.mid] = (delivery, session)
+
+    def resume(self) -> None:
+        """Take what was held, where there is room for results again."""
+        while self._held and not self._outbox.results_full and not self._writer.full:
+            self.received(*self._held.pop(next(iter(self._held))))
 
     def _let_go(self, delivery: Delivery) -> None:
         if self._dropped.due():

@@ -111,6 +111,8 @@ class Publisher:
             call_later, control=names.state, wake=self.wake, leave_out=self._cut_for, skip=self._skip
         )
         self._suspects = self._trials.suspects
+        self.on_room: Callable[[], None] = lambda: None
+        """Is told that fewer reports wait than before."""
 
     def attach(self, link: Link, witness: Answering | None = None) -> None:
         """Use ``link`` from now on; ``witness``, another connection, tells whether the broker is there."""
@@ -223,7 +225,7 @@ class Publisher:
 
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
-        self._writer.settle(lambda: self._outbox.reports_sent(seqs), frees=True)
+        self._writer.settle(lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True)
 
     def _refuse(self, seq: int, problem: str) -> None:
         """An access list that refuses our own report is a mistake to mend: keep it and come back.

@@ -173,8 +173,8 @@ class TextsIn:
                 continue
 
     async def _look(self) -> None:
-        """Empty the modem's store. While the disk is full everything stays where it is."""
-        while self._inbox.ready and not self._writer.full:
+        """Empty the modem's store. While there is no room here everything stays where it is."""
+        while self._inbox.ready and not self._writer.full and not self._outbox.results_full:
             found = await self._inbox.list()
             self._steps += 1
             if not found:

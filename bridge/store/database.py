@@ -240,7 +240,7 @@ class Database:
             "rebuild_empty",
             "rebuild_depth_clear",
             "rebuild_depth",
-            "rebuild_report_bytes",
+            "rebuild_sums",
         ):
             self.execute(query)
 

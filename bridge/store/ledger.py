@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from bridge.core.messages import Channel, Priority, Traffic
 from bridge.store.database import Database
 
+DAYS = 800
+"""Days whose bytes are kept: two years and more."""
+
 Depth = dict[tuple[Channel, Priority], tuple[int, int]]
 """Messages and payload bytes by channel and priority."""
 
@@ -32,6 +35,8 @@ class Ledger:
         self.counts: Counter[str] = Counter({key.partition(":")[2]: value for key, value in rows})
         self.report_bytes = self._report_bytes()
         """What the reports that wait for the broker hold: payloads, topics and properties."""
+        self.ended, self.ended_bytes = self._ended_ids()
+        """How many ids of producers are remembered with their result, and the bytes of both."""
         self.messages = sum(messages for messages, _ in self.depth.values())
         self.bytes = sum(size for _, size in self.depth.values())
         self._days = {day: Traffic(up, down) for day, up, down in database.execute("usage_all")}
@@ -39,6 +44,14 @@ class Ledger:
         self._counted: Counter[str] = Counter()
         self._traffic = Traffic()
         self._reported = 0
+        self._ended_before = self.ended, self.ended_bytes
+
+    def _ended_ids(self) -> tuple[int, int]:
+        rows = dict(self._database.execute("meta_get_like", ("ended_*",)).fetchall())
+        if len(rows) == 2:
+            return int(rows["ended_ids"]), int(rows["ended_bytes"])
+        number, size = self._database.execute("chosen_ended").fetchone()
+        return number, size
 
     def _report_bytes(self) -> int:
         row = self._database.execute("meta_get", ("report_bytes",)).fetchone()
@@ -57,6 +70,11 @@ class Ledger:
         """Add the ``size`` in bytes of a report (negative: of one that is gone) within the transaction."""
         self._reported += size
         self.report_bytes += size
+
+    def ended_id(self, number: int, size: int) -> None:
+        """Add ``number`` ids with their results, of ``size`` bytes (negative: forget) in the transaction."""
+        self.ended += number
+        self.ended_bytes += size
 
     def count(self, name: str, number: int = 1) -> None:
         """Count something that happened, for ever."""
@@ -77,11 +95,22 @@ class Ledger:
             self._database.execute("meta_set", (f"count:{name}", self.counts[name]))
         if self._reported:
             self._database.execute("meta_set", ("report_bytes", self.report_bytes))
+        if self._ended_before != (self.ended, self.ended_bytes):
+            self._ended_before = self.ended, self.ended_bytes
+            self._database.execute("meta_set", ("ended_ids", self.ended))
+            self._database.execute("meta_set", ("ended_bytes", self.ended_bytes))
         if self._traffic != (0, 0):
             day = utc_day(wall)
+            if day not in self._days:
+                self._forget_days()
             self._days[day] = self._days.get(day, Traffic()).plus(self._traffic)
             self._database.execute("usage_set", (day, *self._days[day]))
         self._clear()
+
+    def _forget_days(self) -> None:
+        """Before a day is added: keep the newest, however many a clock that steps has made."""
+        self._database.execute("usage_trim", (DAYS - 1,))
+        self._days = dict(sorted(self._days.items())[-DAYS + 1 :])
 
     def _clear(self) -> None:
         self._moved.clear()

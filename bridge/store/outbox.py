@@ -6,6 +6,7 @@ All methods run in the event loop's thread; those that write run inside the writ
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum, auto
 from math import inf
+from sqlite3 import Cursor
 from typing import Any, NamedTuple
 
 from bridge.core.messages import (
@@ -28,6 +29,9 @@ from bridge.store.set_aside import Kind, Row, SetAside
 
 CHOSEN_FOR = 24 * 3600.0
 """Seconds for which an id that a producer chose is remembered, from its first receipt on."""
+
+IDS_ROUNDS, IDS_PORTION = 10, 100
+"""How often in one transaction, and how many at a time, the oldest ids are forgotten beyond the bounds."""
 
 
 class Limits(NamedTuple):
@@ -164,7 +168,26 @@ class Outbox:
 
     def finish_chosen(self, message_id: str, result: bytes) -> None:
         """Keep the final result of a chosen id for those who ask again."""
-        self._database.execute("chosen_finish", (result, message_id))
+        if self._database.execute("chosen_finish", (result, message_id)).rowcount:
+            # SQLite's length of a text is in characters, too.
+            self.ledger.ended_id(1, len(message_id) + len(result))
+            self._bound_ids()
+
+    def _bound_ids(self) -> None:
+        """Forget the oldest ids with a result beyond what the outbox may hold of messages, and as many bytes.
+
+        In portions, where the limits were lowered. Ids without a result are those of queued messages.
+        """
+        ledger, limits = self.ledger, self.limits
+        for _ in range(IDS_ROUNDS):
+            over = ledger.ended - limits.max_messages
+            if not ledger.ended or (over <= 0 and ledger.ended_bytes <= limits.max_bytes):
+                return
+            self._forget_ids(self._database.execute("chosen_trim", (min(max(over, 1), IDS_PORTION),)))
+
+    def _forget_ids(self, gone: Cursor) -> None:
+        sizes = [size for (size,) in gone.fetchall()]
+        self.ledger.ended_id(-len(sizes), -sum(sizes))
 
     def _insert(self, message: Message) -> None:
         run, lane, now = self._database.execute, message.lane, self.times.now()
@@ -424,12 +447,21 @@ class Outbox:
         self.report(row.topic, row.payload, row.properties, retain=row.retain)
         return True
 
+    @property
+    def results_full(self) -> bool:
+        """Whether so much waits for the broker that no message is to be taken, as its result would wait too.
+
+        Inbound messages stop at ``max_bytes`` [bridge.flow.downlink], so the other half is that of results.
+        """
+        return self.ledger.report_bytes >= 2 * self.limits.max_bytes
+
     # -- housekeeping ------------------------------------------------------------------------------------
 
     def sweep(self) -> float:
         """Notice steps of the clock and forget ids that are old enough; return the step in seconds."""
         step = self.times.check()
-        self._database.execute("chosen_expire", {**self.times.judge(), "age": CHOSEN_FOR})
+        self._forget_ids(self._database.execute("chosen_expire", {**self.times.judge(), "age": CHOSEN_FOR}))
+        self._bound_ids()
         return step
 
     def meta(self, key: str) -> Any:

@@ -127,15 +127,21 @@ INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHI
 -- name: chosen_result
 SELECT result FROM chosen WHERE id = ?;
 -- name: chosen_finish
-UPDATE chosen SET result = ? WHERE id = ?;
+UPDATE chosen SET result = ? WHERE id = ? AND result IS NULL;
+-- name: chosen_ended
+SELECT count(*), coalesce(sum(length(id) + length(result)), 0) FROM chosen WHERE result IS NOT NULL;
+-- name: chosen_trim
+DELETE FROM chosen WHERE id IN (SELECT id FROM chosen WHERE result IS NOT NULL ORDER BY received_at LIMIT ?)
+RETURNING length(id) + length(result);
 -- name: chosen_orphans
 DELETE FROM chosen WHERE result IS NULL AND id NOT IN (SELECT id FROM message WHERE chosen = 1)
 AND 'command:' || id NOT IN (SELECT key FROM meta);
 -- name: chosen_forget
 DELETE FROM chosen WHERE id = ?;
 -- name: chosen_expire
-DELETE FROM chosen WHERE result IS NOT NULL AND
-CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END;
+DELETE FROM chosen WHERE result IS NOT NULL AND received_at <= max(:now, :earlier_now) - :age AND
+CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END
+RETURNING length(id) + length(result);
 -- name: chosen_shift
 UPDATE chosen SET received_at = received_at + :step WHERE boot = :boot;
 
@@ -151,6 +157,8 @@ INSERT INTO usage (day, bytes_up, bytes_down) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down;
 -- name: usage_all
 SELECT day, bytes_up, bytes_down FROM usage;
+-- name: usage_trim
+DELETE FROM usage WHERE day NOT IN (SELECT day FROM usage ORDER BY day DESC LIMIT ?);
 
 -- name: meta_get
 SELECT value FROM meta WHERE key = ?;
@@ -174,9 +182,9 @@ INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
 UPDATE boot SET lead = ? WHERE id = ?;
 
--- After a recovery. The bytes of the reports are added up anew.
--- name: rebuild_report_bytes
-DELETE FROM meta WHERE key = 'report_bytes';
+-- After a recovery. The bytes of the reports and the ids that have ended are added up anew.
+-- name: rebuild_sums
+DELETE FROM meta WHERE key IN ('report_bytes', 'ended_ids', 'ended_bytes');
 -- After a recovery. By how much the clock led in a boot whose row was lost is seen from its messages.
 -- name: rebuild_boots
 INSERT INTO boot (id, boot_id, lead)

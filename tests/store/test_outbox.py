@@ -1,5 +1,6 @@
 """The outbox on a real file: order, lanes, limits, receipts, chosen ids."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bridge.core.messages import (
     Traffic,
 )
 from bridge.store.claims import Claim
+from bridge.store.ledger import DAYS
 from bridge.store.outbox import CHOSEN_FOR, Limits, Verdict
 from bridge.store.receipts import KEPT, Receipt, digest
 from tests.store.box import DAY, NOON, Box, message
@@ -471,3 +473,69 @@ def test_the_listing_says_what_waits_and_why(box: Box) -> None:
     ]  # fmt: skip
     assert (listed[1]["bytes"], listed[1]["attempts"], listed[1]["deadline"]) == (5, 1, NOON + 60)
     assert "payload" not in listed[0]
+
+
+def end(box: Box, name: str, result: bytes = b"r" * 300) -> None:
+    """Take a message of this id, and end it with ``result``."""
+    box.put(message(name, chosen=True))
+    (queued,) = [each for each in box.all() if each.id == name]
+    with box:
+        box.outbox.remove(queued)
+        box.outbox.finish_chosen(name, result)
+
+
+def ids(box: Box) -> list[str]:
+    return [row[0] for row in box.database._run("SELECT id FROM chosen ORDER BY received_at")]
+
+
+@pytest.mark.parametrize("limits", [Limits(max_messages=10), Limits(max_bytes=3050)])
+def test_ids_that_producers_choose_are_bounded(tmp_path: Path, limits: Limits) -> None:
+    """By number and by bytes, over restarts too: the oldest go, those of queued messages stay."""
+    box = Box(tmp_path / "o.db", limits=limits)
+    box.put(message("queued", chosen=True))
+    for number in range(50):
+        end(box, f"i{number:02}")
+        box.clock.pass_(1.0)
+        if number % 20 == 0:
+            box.reopen()
+    assert ids(box) == ["queued", *(f"i{number}" for number in range(40, 50))]
+    assert box.outbox.ledger.ended == 10
+    assert box.outbox.ledger.ended_bytes == 10 * 303
+    with box:
+        assert not box.outbox.choose("i45"), "it is known"
+        assert box.outbox.choose("i05"), "it is forgotten"
+    box.database.close()
+
+
+def test_lower_bounds_hold_for_ids_that_are_there(box: Box) -> None:
+    """In portions: a reload may lower them by a million."""
+    for number in range(30):
+        end(box, f"i{number:02}")
+        box.clock.pass_(1.0)
+    box.outbox.limits = Limits(max_messages=7)
+    box.sweep()
+    assert ids(box) == [f"i{number}" for number in range(23, 30)]
+
+
+def test_forgotten_ids_are_counted_out(box: Box) -> None:
+    """After 24 hours, and by a transaction that is rolled back not."""
+    for number in range(5):
+        end(box, f"i{number}")
+    with contextlib.suppress(ZeroDivisionError), box:
+        box.outbox.finish_chosen("i0", b"again")
+        raise ZeroDivisionError
+    assert (box.outbox.ledger.ended, box.outbox.ledger.ended_bytes) == (5, 5 * 302)
+    box.clock.pass_(DAY + 1)
+    box.sweep()
+    assert (box.outbox.ledger.ended, box.outbox.ledger.ended_bytes) == (0, 0)
+    assert ids(box) == []
+
+
+def test_days_are_bounded(box: Box) -> None:
+    """However many a clock makes that steps about: the newest stay."""
+    for _ in range(DAYS + 20):
+        box.clock.pass_(DAY)
+        with box:
+            box.outbox.ledger.spend(Traffic(1, 1))
+    assert box.database._run("SELECT count(*) FROM usage").fetchone()[0] == DAYS
+    assert box.outbox.ledger.spent(box.clock.wall)[0] == Traffic(1, 1)
