@@ -63,6 +63,8 @@ SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.q
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
 SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+-- name: message_sums
+SELECT (SELECT coalesce(sum(messages), 0) FROM depth) = (SELECT count(*) FROM message);
 -- name: message_count
 SELECT count(*) FROM message;
 -- name: message_last
