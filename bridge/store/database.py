@@ -150,8 +150,6 @@ class Database:
         try:
             return sqlite3.connect(path, isolation_level=None, cached_statements=256, check_same_thread=False)
         except sqlite3.Error as exc:
-            if path.is_dir():
-                raise StoreError(f"store.path: {path} is a folder; name a file, as {path}/outbox.db") from exc
             raise translate(exc, path) from exc
 
     def _prepare(self, check: bool) -> None:

@@ -30,7 +30,8 @@ def find_file(path: Path) -> Path:
         reason = exc.strerror if isinstance(exc, OSError) else "it is a link to itself"
         raise StoreError(f"store.path: {path} cannot be used: {reason}") from exc
     if kind:
-        raise StoreError(f"store.path: {path} is {kind}; name a file, as {INSTALLED}")
+        example = f"{path}/outbox.db" if found.is_dir() else INSTALLED
+        raise StoreError(f"store.path: {path} is {kind}; name a file, as {example}")
     return found
 
 
