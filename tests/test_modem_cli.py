@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bridge.__main__ import main
 from bridge.adapters.control import ControlServer
+from bridge.sim.modem import tpdu
 from tests.harness.modem import SimModem
 from tests.harness.process import Keeper
 
@@ -26,6 +28,28 @@ def bg96(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimModem]:
     yield modem
     keeper.close()
 
+
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+def odd(dcs: int, data: bytes, length: int | None = None, *, header: bool = False) -> str:
+    """Return the PDU of a text whose user data are ``data``."""
+    size = len(data) if length is None else length
+    return tpdu.deliver("+15551234567", NOON, dcs, size, data, header=header).hex()
+
+
+ODD = [
+    odd(0x04, b"\x05\x00\x03\x07\x02\x01\xff", header=True),  # data in two parts
+    odd(0x04, b"\x05\x00\x03\x07\x02\x02\xfe\xfd", header=True),
+    odd(0x04, b"\xff\xfe"),
+    odd(0x04, b"\x06\x05\x04\x0b\x84\x23\xf0\x01\x06\xfc", header=True),  # a WAP push
+    odd(0x00, b""),
+    odd(0x08, b"\xd8\x3d"),  # half of a surrogate pair
+    odd(0x8C, bytes.fromhex("f2f2bc2cb797c9"), 8),  # a reserved data coding scheme
+    tpdu.status_report(7, "+15557654321", NOON, NOON, 0).hex(),
+    (tpdu.SMSC + b"\x04").hex(),  # cut off
+]
+"""Texts that are none, or nearly: each of a kind of its own."""
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -127,6 +151,28 @@ def test_a_text_that_may_be_out_is_not_called_not_sent(bg96: SimModem, ask: Ask)
     code, _, error = ask("sms", "--to", "+15551234567", "two parts " * 20)
     assert code == 1
     assert "may have been sent, in whole or in part: the network took 1 of 2 parts" in error
+
+
+def test_a_text_that_cannot_be_read_hides_no_other(ask: Ask, bg96: SimModem) -> None:
+    """Each of the odd ones is told as it is, beside those that can be read."""
+    before = len(json.loads(ask("sms", "--json")[1])["messages"])
+    for pdu in ODD:
+        bg96.tell("sms", pdu=pdu)
+    for text in ("1" * 200, "2" * 200):  # a reference comes again
+        bg96.tell("sms", from_="+15557654321", text=text, reference=9, at="2026-01-02T03:04:05Z")
+    bg96.tell("sms", from_="+15557654321", text="readable")
+    code, text, error = ask("sms", "--json")
+    assert (code, error) == (0, "")
+    told = json.loads(text)["messages"]
+    assert len(told) - before == len(ODD) - 1 + 3
+    assert {"1" * 200, "2" * 200, "readable", "reserved", "", "\ufffd"} <= {each["body"] for each in told}
+    notes = [each["note"] for each in told if each["note"]]
+    assert sum("3 bytes of data, not text" in note for note in notes) == 2
+    assert sum("cannot be read" in note for note in notes) == 4
+    assert "a status report: delivered" in notes
+    code, text, _ = ask("sms")
+    assert code == 0
+    assert "readable" in text
 
 
 @pytest.mark.parametrize(

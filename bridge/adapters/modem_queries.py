@@ -10,10 +10,11 @@ from bridge.adapters.texts import ModemInbox, TextCarrier
 from bridge.core.exchange import Job, Outcome
 from bridge.core.modem import Registration
 from bridge.core.phone import E164, E164_ALLOWED
-from bridge.errors import AtRefused, BridgeError, InvalidCommand, ModemError, OperationError
+from bridge.errors import AtRefused, BadPdu, InvalidCommand, ModemError, OperationError
 from bridge.protocol.reports import timestamp
-from bridge.protocol.sms.received import Deliver, decode
+from bridge.protocol.sms.received import Deliver, StatusReport, decode
 from bridge.protocol.sms.segments import check_text
+from bridge.protocol.sms.status import describe
 from bridge.protocol.sms.text import join_with_gaps
 
 MAX_SEGMENTS = 9
@@ -134,31 +135,42 @@ async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
 
 
 def _messages(pdus: list[str]) -> list[dict[str, Any]]:
-    """Put stored parts together; what cannot be read is told as it is."""
+    """Put stored parts together; what cannot be read is told as it is, and hides nothing else."""
     whole: list[dict[str, Any]] = []
-    parted: dict[tuple[str, int, int], dict[int, Deliver]] = {}
+    parted: dict[tuple[Any, ...], list[dict[int, Deliver]]] = {}
     for pdu in pdus:
         try:
             read = decode(pdu)
-            if not isinstance(read, Deliver):
-                whole.append({"from": read.recipient, "body": None, "note": "a status report"})
-            elif read.place is None:
-                whole.append(_message({1: read}, 1))
-            else:
-                key = (read.sender, read.place.reference, read.place.total)
-                parted.setdefault(key, {})[read.place.number] = read
-        except BridgeError as exc:
+        except BadPdu as exc:
             whole.append({"from": None, "body": None, "note": f"cannot be read: {exc}"})
-    return whole + [_message(parts, total) for (_, _, total), parts in parted.items()]
+            continue
+        if isinstance(read, StatusReport):
+            note = f"a status report: {describe(read.status).text}"
+            whole.append({"from": read.recipient, "body": None, "note": note})
+        elif read.place is None:
+            whole.append(_message({1: read}, 1))
+        else:
+            texts = parted.setdefault((read.sender, *read.place[:3]), [])
+            # References come again: a part whose place is taken belongs to another text.
+            text = next((each for each in texts if read.place.number not in each), None)
+            if text is None:
+                texts.append(text := {})
+            text[read.place.number] = read
+    return whole + [_message(text, key[-1]) for key, texts in parted.items() for text in texts]
 
 
 def _message(parts: dict[int, Deliver], total: int) -> dict[str, Any]:
     first = parts[min(parts)]
+    body, notes = None, [f"{len(parts)} of {total} parts"] if len(parts) != total else []
+    try:
+        body = join_with_gaps({number: part.data for number, part in parts.items()}, total)
+    except BadPdu as exc:
+        notes.append(f"cannot be read: {exc}")
     return {
         "from": first.sender,
-        "body": join_with_gaps({number: part.data for number, part in parts.items()}, total),
+        "body": body,
         "sent_at": None if first.sent_at is None else timestamp(first.sent_at),
-        "note": None if len(parts) == total else f"{len(parts)} of {total} parts",
+        "note": "; ".join(notes) or None,
     }
 
 
