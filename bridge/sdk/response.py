@@ -1,11 +1,11 @@
 """What a send returns: the documented description, which knows its code as well.
 
 The documents return a description [Python SDK 0.3, ``sendMessage``], the released SDK a code
-[hologram-python 0.10]. Scripts of both kinds work: the value is the description as a string, and it equals
-the code and turns into it.
+[hologram-python 0.10]. Scripts of both kinds work: the value is the description as a string, and it compares,
+counts and is looked up as the code. Its truth is the string's: an empty one is a message that is kept.
 """
 
-from typing import Self
+from typing import Self, TypeGuard, cast
 
 from bridge.protocol.codes import Code
 
@@ -79,19 +79,46 @@ class Response(str):
         return Response(str(self), code=self.code, data=self.data, kept=True, reason=reason)
 
     def __eq__(self, other: object) -> bool:
-        """Equal to the text, and to the code."""
-        if isinstance(other, int):
+        """Equal to the text, to the code, and to the bytes of a host's answer."""
+        if isinstance(other, int | float):
             return self.code == other
+        if isinstance(other, bytes | bytearray):
+            return self.data == other
         return str.__eq__(self, other) is True
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = str.__hash__
+    def __hash__(self) -> int:
+        """Return the code's, so that a table of codes finds it; the text's where there is no code."""
+        return str.__hash__(self) if self.code is None else hash(self.code)
+
+    def __lt__(self, other: object) -> bool:
+        return int(self) < other if _is_number(other) else str.__lt__(self, cast("str", other))
+
+    def __le__(self, other: object) -> bool:
+        return int(self) <= other if _is_number(other) else str.__le__(self, cast("str", other))
+
+    def __gt__(self, other: object) -> bool:
+        return int(self) > other if _is_number(other) else str.__gt__(self, cast("str", other))
+
+    def __ge__(self, other: object) -> bool:
+        return int(self) >= other if _is_number(other) else str.__ge__(self, cast("str", other))
 
     def __int__(self) -> int:
         """Return the code; -1 where there is none."""
         return ERR_UNKNOWN if self.code is None else self.code
+
+    __index__ = __int__
+    """Places in a list of words are counted by it."""
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the text of a host's answer, which the released SDK has as bytes."""
+        return self.data.decode(encoding, errors) if self.data else str(self)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float)
 
 
 def of_code(code: int, reason: str = "") -> Response:

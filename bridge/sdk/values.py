@@ -4,7 +4,15 @@ from datetime import datetime
 
 
 class SMS:
-    """A text that came in: its ``sender``, when it was sent (``timestamp``), and the ``message``."""
+    """A text that came in: its ``sender``, when it was sent (``timestamp``), and the ``message``.
+
+    The sender is digits without a plus sign, or a name; the time is UTC without a zone.
+    """
+
+    error: str | None = None
+    """What is wrong with a text that cannot be read; its ``message`` is its bytes as text then, or empty."""
+    pdu: str | None = None
+    """The PDU, in hexadecimal, of what is no text at all."""
 
     def __init__(self, sender: str, timestamp: datetime, message: str) -> None:
         self.sender = sender
