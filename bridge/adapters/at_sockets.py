@@ -220,12 +220,14 @@ class Sockets:
     async def listen(self, owner: Owner, protocols: tuple[str, ...] = ("tcp",)) -> None:
         """Take messages on ``owner.port`` for ``owner``, a `bridge.adapters.listener.Listener`.
 
-        Its limits hold, and its sink gets the messages. Raises ModemError. Lasts as long as the PDP context.
+        Its limits hold, and its sink gets the messages; fine where it does so already. Raises ModemError.
+        Lasts as long as the PDP context.
         """
         if self._inbound is None or self._inbound.owner is not owner:
+            await self.stop_listening()
             self._inbound = Inbound(self, owner)
         inbound = self._inbound
-        for protocol in protocols:
+        for protocol in (each for each in protocols if each not in self._listening):
             udp = protocol == "udp"
             handler: Handler = inbound.datagrams() if udp else _Nobody()
             socket = await self.take(handler, udp=udp, own_port=owner.port)

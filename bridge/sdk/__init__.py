@@ -65,9 +65,14 @@ _LATE = {
     ),
     "Wifi": "bridge.sdk.wifi",
     **dict.fromkeys(
-        ("E303", "MS2131", "IOTA", "Nova", "Nova_U201", "NovaM", "BG96", "EC21"), "bridge.sdk.modems"
+        (
+            *("E303", "MS2131", "E372", "IOTA", "Nova", "Nova_U201", "NovaM"),
+            *("Quectel", "BG96", "EC21", "EC25"),
+        ),
+        "bridge.sdk.modems",
     ),
     "Modem": "bridge.sdk.modem",
+    "ModemResult": "bridge.sdk.at",
     **dict.fromkeys(("SMS", "Location"), "bridge.sdk.values"),
 }
 """Names of the modem's and of Wi-Fi, loaded by scripts that use them."""

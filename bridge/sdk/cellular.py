@@ -14,7 +14,7 @@ from bridge.sdk.event import Event
 from bridge.sdk.inbox import Inbox
 from bridge.sdk.interface import Network, NetworkScope
 from bridge.sdk.modem import Modem
-from bridge.sdk.modems import CLASSES
+from bridge.sdk.modems import CLASSES, modem_of, usable_modems
 from bridge.sdk.runtime import dispatcher, runtime
 
 CLOUD_DISCONNECTED = Code.CLOUD_DISCONNECTED.value
@@ -46,8 +46,12 @@ class Cellular(Network):
         return self._modem
 
     @modem.setter
-    def modem(self, modem: Modem) -> None:
-        self._modem = modem
+    def modem(self, modem: Modem | str) -> None:
+        """Use another from now on, given as it is or by the name of its kind; the last one is let go of."""
+        last, self._modem = getattr(self, "_modem", None), modem_of(modem, self.event)
+        modem = self._modem
+        if last is not None and last is not modem:
+            last.close()
         modem.event = self.event
         modem.scope = self._scope
         modem.tell = self._happened
@@ -98,6 +102,18 @@ class Cellular(Network):
             self.event.broadcast(event)
         return good
 
+    def autodetect_modem(self) -> None:
+        """Use whatever modem is found from now on [hologram-python 0.10]."""
+        self.modem = CLASSES["cellular"](event=self.event)
+
+    def load_modem_drivers(self) -> None:
+        """Kept for scripts that call it: the system loads them."""
+
+    @staticmethod
+    def scan_for_all_usable_modems() -> list[Modem]:
+        """Return a modem for each that is found by its USB id [hologram-python 0.10]."""
+        return usable_modems()
+
     def getConnectionStatus(self) -> int:
         """Return the connection status: 0, 1, 3, 5 or 12."""
         try:
@@ -113,6 +129,14 @@ class Cellular(Network):
     def at_sockets_available(self) -> bool:
         """Whether the modem's own sockets can carry messages just now: no `connect` is needed then."""
         return self._modem.at_sockets_available
+
+    def disable_at_sockets_mode(self) -> None:
+        """Use no sockets of the modem's own from now on: messages take a `connect` over PPP."""
+        self._modem.disable_at_sockets_mode()
+
+    def enable_at_sockets_mode(self) -> None:
+        """Use the modem's own sockets again where it has some."""
+        self._modem.enable_at_sockets_mode()
 
     def __getattr__(self, name: str) -> Any:
         """Whatever the modem has: ``localIPAddress``, ``signal_strength``, ``popReceivedSMS`` and so on."""
@@ -169,12 +193,12 @@ class Cellular(Network):
 
     def open_receive_socket(self, receive_port: int, inbox: Inbox) -> bool:
         """Listen by the modem's own sockets where they are what carries; False otherwise."""
-        return runtime().wait(self._modem.session.listen(receive_port, inbox))
+        return runtime().ask(self._modem.session.listen(receive_port, inbox))
 
     def close_receive_socket(self) -> None:
         """Listen no more by the modem's own sockets."""
         if self._modem.opened:
-            runtime().wait(self._modem.opened.stop_listening())
+            runtime().ask(self._modem.opened.stop_listening())
 
     def close(self) -> None:
         """Hang up and let go of the modem."""

@@ -3,7 +3,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.core.exchange import Carrier
 from bridge.flow.speakers import CloudAccess
@@ -87,9 +87,13 @@ class Cloud:
 
     # -- sending -----------------------------------------------------------------------------------------
 
-    def sendMessage(self, message: object, *arguments: object, **named: object) -> Response:
-        """Send ``message``; what else it takes is the subclass's to say."""
+    def sendMessage(self, messages: object, topics: Any = None, **more: Any) -> Response:
+        """Send a message; its parameters are the subclass's to say."""
         raise NotImplementedError("Must instantiate a Cloud type")
+
+    def addPayloadToBuffer(self, payload: object) -> None:
+        """Have ``payload`` sent as soon as it can be: what cannot go now is kept [hologram-python 0.10]."""
+        self.sendMessage(payload)
 
     def sendSMS(self, destination_number: str, message: str) -> Response:
         """Send an SMS to the destination number."""

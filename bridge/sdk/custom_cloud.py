@@ -19,6 +19,9 @@ from bridge.sdk.response import Response
 if TYPE_CHECKING:
     from bridge.sdk.modem import Modem
 
+MAX_QUEUED_CONNECTIONS = 5
+"""Kept for scripts that read it."""
+
 SEND_TIMEOUT = 5
 """Seconds of silence after which the socket is closed, unless a call says otherwise."""
 
@@ -104,6 +107,12 @@ class CustomCloud(Cloud):
         log.info("Connecting to %s", self.send_host)
         log.info("Port: %s", self.send_port)
         log.info("Sending message with body of length %d", size)
+
+    def open_send_socket(self, timeout: float = SEND_TIMEOUT) -> None:
+        """Kept for scripts that call it: each message has a socket of its own."""
+
+    def close_send_socket(self) -> None:
+        """Kept for scripts that call it, as `open_send_socket`."""
 
     def sendSMS(self, destination_number: str, message: str) -> Response:
         """Raise NotImplementedError: an SMS goes by `HologramCloud`."""
@@ -192,8 +201,12 @@ class CustomCloud(Cloud):
 
     def _receive_on(self) -> None:
         """With a new connection messages may come another way: over PPP to this machine's own port."""
-        if self._receiving:
+        if not self._receiving:
+            return
+        try:
             self.openReceiveSocket()
+        except HologramError as exc:  # nobody has called for it who could catch it
+            log.error("nothing can come in: %s", exc)
 
     def _received(self) -> None:
         log.info("Received message")

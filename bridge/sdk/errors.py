@@ -14,6 +14,7 @@
 The names are those of hologram-python 0.10, ``Exceptions.HologramError``.
 """
 
+from bridge import errors as core
 from bridge.errors import BridgeError
 
 
@@ -60,3 +61,17 @@ class PPPConnectionError(PPPError):
 
 class SerialError(HologramError):
     """The modem's port cannot be used."""
+
+
+def of_bridge(error: BridgeError) -> HologramError:
+    """Return ``error`` under the SDK's own names: a script catches no others."""
+    if isinstance(error, HologramError):
+        return error
+    kind: type[HologramError] = HologramError
+    if isinstance(error, core.ModemError):
+        kind = ModemError
+    elif isinstance(error, core.PortHeld):
+        kind = SerialError
+    elif isinstance(error, core.LinkError):
+        kind = NetworkError
+    return kind(str(error))

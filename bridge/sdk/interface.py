@@ -27,6 +27,7 @@ class Network:
         self.event = event or Event()
         self.logger = logging.getLogger(type(self).__name__)
         self.scope = NetworkScope.SYSTEM
+        self.interfaceName = ""
         self.on_change: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -48,9 +49,23 @@ class Network:
         """Return a connection status code; 1 is connected."""
         return 1
 
+    def getSignalStrength(self) -> str:
+        """Raise NotImplementedError: a network has none; a modem has ``signal_strength``."""
+        raise NotImplementedError("Must instantiate a defined Network type")
+
+    def getAvgSignalStrength(self) -> str:
+        """Raise NotImplementedError; Wi-Fi has one."""
+        raise NotImplementedError("Must instantiate a defined Network type")
+
     def is_connected(self) -> bool:
         """Return whether the interface is connected."""
         return True
+
+    def disable_at_sockets_mode(self) -> None:
+        """Use no sockets of the modem's own from now on; without a modem there are none."""
+
+    def enable_at_sockets_mode(self) -> None:
+        """Use the modem's own sockets again where it has some."""
 
     @property
     def at_sockets_available(self) -> bool:

@@ -20,7 +20,15 @@ _HOSTS = (
     "HOLOGRAM_PORT_RECEIVE MAX_SMS_LENGTH"
 )
 _STATUS = "CLOUD_DISCONNECTED CLOUD_CONNECTED CLOUD_ERR_SIM CLOUD_ERR_SIGNAL CLOUD_ERR_CONNECT"
-_MODEMS = "E303 MS2131 IOTA Nova Nova_U201 NovaM BG96 EC21"
+_MODEMS = "E303 MS2131 E372 IOTA Nova Nova_U201 NovaM Quectel BG96 EC21 EC25"
+_TIMEOUTS = {
+    **{name: f"DEFAULT_{name.upper()}_TIMEOUT" for name in _MODEMS.split()},
+    "IOTA": "",
+    "Quectel": "",
+    "EC25": "DEFAULT_EC21_TIMEOUT",
+}
+_AT_RESULTS = "MODEM_NO_MATCH MODEM_ERROR MODEM_TIMEOUT MODEM_OK"
+_VALUES = {"values": "Location SMS", "at": "ModemResult"}
 
 _Table = Mapping[str, Mapping[str, str]]
 
@@ -36,7 +44,8 @@ MODULES: _Table = {
     },
     "Hologram.Cloud": {"cloud": "Cloud"},
     "Hologram.CustomCloud": {
-        "custom_cloud": "CustomCloud MAX_RECEIVE_BYTES RECEIVE_TIMEOUT SEND_TIMEOUT MIN_PERIODIC_INTERVAL"
+        "custom_cloud": "CustomCloud MAX_RECEIVE_BYTES MAX_QUEUED_CONNECTIONS RECEIVE_TIMEOUT SEND_TIMEOUT "
+        "MIN_PERIODIC_INTERVAL"
     },
     "Hologram.HologramCloud": {"hologram_cloud": f"HologramCloud {_HOSTS}", "response": _CODES},
     "Hologram.Hologram": {"legacy": "Hologram"},
@@ -58,15 +67,16 @@ MODULES: _Table = {
     "Hologram.Network.Cellular": {"cellular": f"Cellular DEFAULT_CELLULAR_TIMEOUT {_STATUS}"},
     "Hologram.Network.Wifi": {"wifi": "Wifi"},
     "Hologram.Network.Modem": {"modem": "Modem", "modems": _MODEMS},
-    "Hologram.Network.Modem.Modem": {"modem": "Modem"},
-    **{f"Hologram.Network.Modem.{name}": {"modems": name} for name in _MODEMS.split()},
+    "Hologram.Network.Modem.Modem": {"modem": "Modem", "at": "ModemResult"},
+    "Hologram.Network.Modem.IModem": {"modem": "IModem", "at": _AT_RESULTS},
+    **{f"Hologram.Network.Modem.{name}": {"modems": f"{name} {_TIMEOUTS[name]}"} for name in _MODEMS.split()},
     "Exceptions": {},
     "Exceptions.HologramError": {
         "errors": "HologramError ApiError AuthenticationError NetworkError ModemError PPPError "
         "PPPConnectionError SerialError"
     },
-    "UtilClasses": {"values": "Location SMS"},
-    "UtilClasses.UtilClasses": {"values": "Location SMS"},
+    "UtilClasses": _VALUES,
+    "UtilClasses.UtilClasses": _VALUES,
 }
 
 

@@ -9,25 +9,30 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, NamedTuple
 
-from bridge.adapters.at_port import Answer
+from bridge.adapters import usb
 from bridge.core.link import Code
-from bridge.errors import AtRefused, BridgeError, ModemSilent
+from bridge.errors import BridgeError
+from bridge.errors import ModemError as CoreModemError
 from bridge.protocol.dial import Scope
-from bridge.protocol.modems import by_interface
+from bridge.protocol.modems import PROFILES, by_interface
+from bridge.sdk.at import ModemResult as ModemResult  # noqa: PLC0414  # the SDK's name and place
 from bridge.sdk.dialling import Wish
-from bridge.sdk.errors import HologramError, ModemError
+from bridge.sdk.errors import HologramError, of_bridge
 from bridge.sdk.event import Event
+from bridge.sdk.modem_facts import ModemFacts
 from bridge.sdk.places import modem_port
 from bridge.sdk.runtime import alive, at_end, dispatcher, runtime
 from bridge.sdk.session import START_WAIT, Session
-from bridge.sdk.values import SMS, Location
+from bridge.sdk.values import SMS
 
 E303_DEVICE_NAME = "/dev/ttyUSB0"
 
 DEFAULT_CHATSCRIPT = "../../example-script"
 """Stands for the bridge's own chat script."""
+
+DEFAULT_BAUD = "9600"
 
 CONNECT_TIMEOUT = 200
 """Seconds that a connection may take to come up."""
@@ -38,17 +43,16 @@ LEAST_WAIT = 0.1
 log = logging.getLogger("Modem")
 
 
-class ModemResult:
-    """How an AT command ended [hologram-python 0.10]."""
+class _Settings(NamedTuple):
+    """What a modem is opened with, as a script has set it."""
 
-    Invalid = "Invalid"
-    NoMatch = "NoMatch"
-    Error = "Error"
-    Timeout = "Timeout"
-    OK = "OK"
+    device: str
+    baud: str
+    chat: str
+    apn: str
 
 
-class Modem:
+class Modem(ModemFacts):
     """Any modem that is known; the subclasses are those of one kind.
 
     Args:
@@ -56,50 +60,105 @@ class Modem:
         deviceName: its AT port; the default is only a last resort, after a search by USB id.
         baudRate: pppd's speed.
         chatScriptFile: a chat script to dial with; by default the bridge's own.
+        apn: the access point.
+        pdp_context: 1, the only one.
         device_name, baud_rate, chatscript_file: the same by the names of release 0.10.
         event: where its events are told.
-        apn: the access point.
+
+    Release 0.10 has no mode: ``Modem("/dev/ttyUSB0", 9600, "chat", event, apn, pdp_context)`` works too.
 
     Raises:
         HologramError: one of them is not allowed.
 
     """
 
-    interface = "cellular"
-    """Its name in ``network.interface``."""
+    usb_ids: ClassVar[list[tuple[str, str]]] = []
+    """Vendor and product of those that are found."""
 
     _default_device = E303_DEVICE_NAME
 
     def __init__(
         self,
-        mode: str = "ppp",
-        deviceName: str = E303_DEVICE_NAME,
-        baudRate: str | int = "9600",
-        chatScriptFile: str = DEFAULT_CHATSCRIPT,
+        mode: str | None = "ppp",
+        deviceName: str | int = E303_DEVICE_NAME,
+        baudRate: str | int = DEFAULT_BAUD,
+        chatScriptFile: str | Event = DEFAULT_CHATSCRIPT,
+        apn: str = "hologram",
+        pdp_context: int = 1,
         *,
         device_name: str | None = None,
         baud_rate: str | int | None = None,
         chatscript_file: str | None = None,
         event: Event | None = None,
-        apn: str = "hologram",
     ) -> None:
+        given: tuple[object, object, object] = (deviceName, baudRate, chatScriptFile)
+        if mode is None or "/" in mode:  # release 0.10 begins with the port, and an event is the last
+            event = event or (chatScriptFile if isinstance(chatScriptFile, Event) else None)
+            given = (mode, _given(deviceName, self._default_device), _given(baudRate, DEFAULT_BAUD))
+            mode = "ppp"
         if mode != "ppp":
             raise HologramError(f"mode: {mode!r} is not allowed; 'ppp' is")
         self.mode = mode
-        self.deviceName = device_name or deviceName
-        self.baudRate = str(baud_rate or baudRate)
-        self.chatScriptFile = chatscript_file or chatScriptFile
+        self.deviceName = str(device_name or given[0] or self._default_device)
+        self.baudRate = str(baud_rate or given[1] or DEFAULT_BAUD)
+        self.chatScriptFile = str(chatscript_file or given[2] or DEFAULT_CHATSCRIPT)
         self.event = event or Event()
         self.apn = apn
+        self.pdp_context = pdp_context
         self.scope: Callable[[], Scope] = lambda: "system"
         """Says whether everything goes over PPP, or Hologram's own ranges alone."""
         self.on_change: Callable[[], None] = lambda: None
         self.tell: Callable[[str], None] = self._tell
         """What is done with an event; it comes in the loop's thread."""
+        self._own_sockets = True
+        """The modem's own sockets may be used."""
         self._session: Session | None = None
+        self._opened_with: _Settings | None = None
+
+    def __init_subclass__(cls) -> None:
+        cls.usb_ids = [
+            (vendor, product) for vendor, product in map(_split, by_interface(cls.interface).usb_ids)
+        ]
 
     def __repr__(self) -> str:
         return type(self).__name__
+
+    @property
+    def device_name(self) -> str:
+        """The same as ``deviceName`` [hologram-python 0.10]."""
+        return self.deviceName
+
+    @device_name.setter
+    def device_name(self, device_name: str) -> None:
+        self.deviceName = device_name
+
+    @property
+    def baud_rate(self) -> str:
+        """The same as ``baudRate`` [hologram-python 0.10]."""
+        return self.baudRate
+
+    @baud_rate.setter
+    def baud_rate(self, baud_rate: str | int) -> None:
+        self.baudRate = str(baud_rate)
+
+    @property
+    def chatscript_file(self) -> str:
+        """The same as ``chatScriptFile`` [hologram-python 0.10]."""
+        return self.chatScriptFile
+
+    @chatscript_file.setter
+    def chatscript_file(self, chatscript_file: str) -> None:
+        self.chatScriptFile = chatscript_file
+
+    @property
+    def pdp_context(self) -> int:
+        """1; `HologramError` for another."""
+        return 1
+
+    @pdp_context.setter
+    def pdp_context(self, pdp_context: int) -> None:
+        if pdp_context != 1:
+            raise HologramError(f"pdp_context: {pdp_context!r} is not allowed; 1 is")
 
     def _tell(self, event: str) -> None:
         dispatcher().tell(partial(self.event.broadcast, event))
@@ -119,16 +178,27 @@ class Modem:
             _script(self.chatScriptFile),
         )
 
+    def _settings(self) -> "_Settings":
+        return _Settings(self.deviceName, self.baudRate, self.chatScriptFile, self.apn)
+
     @property
     def session(self) -> Session:
         """The opened modem, opened now if need be; raises `NetworkError`, `SerialError`, `ModemError`.
 
         It may be silent: it is being recovered then.
         """
-        return self._session or self._new_session(START_WAIT)
+        return self._current() or self._new_session(START_WAIT)
+
+    def _current(self) -> Session | None:
+        """Return the opened modem; unless it is connected, one with other settings is closed."""
+        session = self._session
+        if session and not session.network.up and self._opened_with != self._settings():
+            self.close()
+        return self._session
 
     def _new_session(self, seconds: float) -> Session:
-        self._session = session = runtime().wait(self._open(seconds))
+        self._opened_with = self._settings()
+        self._session = session = runtime().ask(self._open(seconds))
         at_end(self.close)
         return session
 
@@ -136,11 +206,36 @@ class Modem:
         session = Session(
             self._wish(),
             scope=lambda: self.scope(),  # noqa: PLW0108  # set later
+            own_sockets=lambda: self._own_sockets,
             on_event=lambda event, **_: self.tell(event),
             on_change=lambda: self.on_change(),  # noqa: PLW0108  # set later
         )
         await session.open(seconds)
         return session
+
+    def openSerialPort(self, device_name: str | None = None) -> bool:
+        """Open the modem, at this port where one is given; return whether that worked."""
+        if device_name is not None:
+            self.deviceName = device_name
+        try:
+            return self.session is not None
+        except HologramError as exc:
+            log.error("%s", exc)
+            return False
+
+    def initialize_serial_interface(self) -> None:
+        """As `openSerialPort`."""
+        self.openSerialPort()
+
+    def closeSerialPort(self) -> None:
+        """As `close`."""
+        self.close()
+
+    def detect_usable_serial_port(self, stop_on_first: bool = True) -> list[str]:
+        """Return the ports at which modems of this kind take AT commands, found by their USB ids."""
+        profile = by_interface(self.interface)
+        found = [each.at_port for each in usb.find([profile] if profile.usb_ids else PROFILES)]
+        return found[:1] if stop_on_first else found
 
     @property
     def opened(self) -> Session | None:
@@ -167,7 +262,7 @@ class Modem:
 
         """
         until = time.monotonic() + timeout
-        session = self._session or self._new_session(min(timeout, START_WAIT))
+        session = self._current() or self._new_session(min(timeout, START_WAIT))
         try:
             runtime().wait(session.connect(max(until - time.monotonic(), LEAST_WAIT)))
         except HologramError:
@@ -210,127 +305,26 @@ class Modem:
         link = self._session.network.link if self._session else None
         return link.remote_ip if link else None
 
+    def disable_at_sockets_mode(self) -> None:
+        """Use no sockets of the modem's own from now on: messages take a `connect` over PPP."""
+        self._own_sockets = False
+        if self._session is not None:
+            runtime().ask(self._session.let_go_of_sockets())
+
+    def enable_at_sockets_mode(self) -> None:
+        """Use the modem's own sockets again where it has some."""
+        self._own_sockets = True
+
     @property
     def at_sockets_available(self) -> bool:
         """Whether the modem's own sockets can carry messages just now."""
         return self.session.sockets_available
 
-    # -- questions ---------------------------------------------------------------------------------------
-
-    def _ask(self, text: str, timeout: float = 10.0) -> Answer:
-        session = self.session
-
-        async def ask() -> Answer:
-            return await session.modem().at(text, timeout)
-
-        return runtime().wait(ask())
-
-    @property
-    def signal_strength(self) -> str:
-        """RSSI and bit error class as the modem writes them, ``17,99``; ``99,99`` where it does not know.
-
-        [3GPP TS 27.007, section 8.5].
-        """
-        try:
-            lines = self._ask("AT+CSQ").lines
-        except AtRefused:
-            return "99,99"
-        return next((line.partition(":")[2].strip() for line in lines if line.startswith("+CSQ")), "99,99")
-
-    @property
-    def imsi(self) -> str | None:
-        """The SIM's IMSI."""
-        return runtime().wait(self.session.identify()).imsi
-
-    @property
-    def iccid(self) -> str | None:
-        """The SIM's number."""
-        return runtime().wait(self.session.identify()).iccid
-
-    @property
-    def imei(self) -> str | None:
-        """The modem's IMEI."""
-        return runtime().wait(self.session.identify()).imei
-
-    @property
-    def modem_id(self) -> str | None:
-        """The modem's model, as it tells it."""
-        return runtime().wait(self.session.identify()).model
-
-    @property
-    def version(self) -> str | None:
-        """The modem's firmware."""
-        return runtime().wait(self.session.identify()).firmware
-
-    @property
-    def operator(self) -> str | None:
-        """The network that the modem is in."""
-        session = self.session
-
-        async def ask() -> str | None:
-            await session.modem().poll()
-            return session.keeper.facts.operator
-
-        return runtime().wait(ask())
-
-    @property
-    def location(self) -> Location | None:
-        """Where the modem is, None where it does not find out.
-
-        Raises:
-            ModemError: it has no means to.
-
-        """
-        session = self.session
-
-        async def ask() -> dict[str, Any]:
-            return await session.modem().location()
-
-        try:
-            place = runtime().wait(ask())
-        except ModemError:
-            raise
-        except BridgeError as exc:
-            if by_interface(session.keeper.place.interface if session.keeper.place else "").location is None:
-                raise ModemError(str(exc)) from exc
-            log.error("no location: %s", exc)
-            return None
-        return _location(place)
-
-    @property
-    def description(self) -> str:
-        """The modem's name for a person."""
-        place = self.session.keeper.place
-        return by_interface(place.interface if place else self.interface).label
-
-    @property
-    def active_modem_interface(self) -> str:
-        """The class of the modem."""
-        return repr(self)
-
     # -- what it can be told -----------------------------------------------------------------------------
-
-    def command(
-        self, cmd: str = "", value: object = None, expected: str | None = None, timeout: float | None = None
-    ) -> tuple[str, Any]:
-        """Give an AT command without its AT; return how it ended (`ModemResult`) and the lines it brought.
-
-        ``expected`` is what the first line begins with, left out where the lines need not be checked.
-        """
-        text = f"AT{cmd}" if value is None else f"AT{cmd}={value}"
-        try:
-            lines = self._ask(text, timeout or 10.0).lines
-        except AtRefused:
-            return ModemResult.Error, None
-        except ModemSilent:
-            return ModemResult.Timeout, None
-        if expected is not None and not (lines and lines[0].startswith(expected)):
-            return ModemResult.NoMatch, list(lines)
-        return ModemResult.OK, lines[0] if len(lines) == 1 else list(lines)
 
     def reset(self) -> None:
         """Restart the modem, and wait until it is back."""
-        runtime().wait(self.session.command("reset", None))
+        runtime().ask(self.session.command("reset", None))
 
     def radio_power(self, power_mode: bool) -> bool:
         """Switch the radio on or off; return whether it worked."""
@@ -344,15 +338,44 @@ class Modem:
     # -- SMS ---------------------------------------------------------------------------------------------
 
     def enableSMS(self) -> None:
-        """Take SMS: the modem is opened, and told to announce them (event ``sms.received``)."""
-        assert self.session
+        """Take SMS: ``sms.received`` is told for each that waits in the modem, and for each that comes."""
+        for _ in range(runtime().ask(self.session.count_texts())):
+            self.event.broadcast("sms.received")
 
     def disableSMS(self) -> None:
         """Kept for scripts that call it: what came in can still be read."""
 
+    def send_sms_message(self, phonenumber: str, message: str, timeout: float = 10) -> bool:  # noqa: ARG002  # documented
+        """Send a text over the air; return whether it has gone.
+
+        False is no leave to send it again: the log says whether it may have gone.
+
+        Args:
+            phonenumber: E.164; the plus sign may be missing, as in an `SMS`'s ``sender``.
+            message: any text; one that is too long for one part goes in several.
+            timeout: kept for scripts that give it; the network gets the time that it needs.
+
+        Raises:
+            HologramError: number or text are not allowed, or no modem is there.
+
+        """
+        number = f"+{str(phonenumber).removeprefix('+')}"
+        try:
+            runtime().wait(self.session.send_text(number, str(message)))
+        except CoreModemError as exc:
+            log.error("%s", exc)
+            return False
+        except BridgeError as exc:
+            raise of_bridge(exc) from exc
+        return True
+
     def popReceivedSMS(self) -> SMS | None:
         """Take the oldest whole SMS out of the modem and return it; None where there is none."""
-        return runtime().wait(self.session.pop_text())
+        return runtime().ask(self.session.pop_text())
+
+
+IModem = Modem
+"""What every modem has, by its name in release 0.10."""
 
 
 def _speed(baud: str) -> int:
@@ -371,7 +394,11 @@ def _script(name: str) -> str | None:
     return str(path)
 
 
-def _location(place: dict[str, Any]) -> Location:
-    date, _, time = str(place["at"] or "").removesuffix("Z").partition("T")
-    texts = (place[name] for name in ("latitude", "longitude", "altitude_m", "uncertainty_m"))
-    return Location(date or None, time or None, *(None if each is None else f"{each:g}" for each in texts))
+def _split(usb_id: str) -> tuple[str, str]:
+    vendor, _, product = usb_id.partition(":")
+    return vendor, product
+
+
+def _given(value: object, default: str) -> str | None:
+    """Return ``value`` where a script has given it."""
+    return None if value in (None, default) else str(value)

@@ -3,10 +3,18 @@
 
 from typing import Any
 
-from bridge.sdk.modem import DEFAULT_CHATSCRIPT, Modem
+from bridge.adapters import usb
+from bridge.protocol.modems import PROFILES
+from bridge.sdk.errors import NetworkError
+from bridge.sdk.event import Event
+from bridge.sdk.modem import CONNECT_TIMEOUT, DEFAULT_BAUD, DEFAULT_CHATSCRIPT, Modem
 
 MS2131_DEVICE_NAME = "/dev/ttyUSB0"
 IOTA_DEVICE_NAME = "/dev/ttyACM0"
+
+DEFAULT_E303_TIMEOUT = DEFAULT_MS2131_TIMEOUT = DEFAULT_E372_TIMEOUT = CONNECT_TIMEOUT
+DEFAULT_NOVA_TIMEOUT = DEFAULT_NOVA_U201_TIMEOUT = DEFAULT_NOVAM_TIMEOUT = CONNECT_TIMEOUT
+DEFAULT_BG96_TIMEOUT = DEFAULT_EC21_TIMEOUT = CONNECT_TIMEOUT
 
 
 class E303(Modem):
@@ -21,6 +29,10 @@ class MS2131(Modem):
     interface = "cellular-ms2131"
 
 
+class E372(Modem):
+    """A Huawei E372, as any modem that follows the standard: its port has to be given."""
+
+
 class IOTA(Modem):
     """A Hologram iota (u-blox SARA-U201)."""
 
@@ -29,13 +41,15 @@ class IOTA(Modem):
 
     def __init__(
         self,
-        mode: str = "ppp",
-        deviceName: str = IOTA_DEVICE_NAME,
-        baudRate: str | int = "9600",
-        chatScriptFile: str = DEFAULT_CHATSCRIPT,
+        mode: str | None = "ppp",
+        deviceName: str | int = IOTA_DEVICE_NAME,
+        baudRate: str | int = DEFAULT_BAUD,
+        chatScriptFile: str | Event = DEFAULT_CHATSCRIPT,
+        apn: str = "hologram",
+        pdp_context: int = 1,
         **later: Any,
     ) -> None:
-        super().__init__(mode, deviceName, baudRate, chatScriptFile, **later)
+        super().__init__(mode, deviceName, baudRate, chatScriptFile, apn, pdp_context, **later)
 
 
 class Nova(IOTA):
@@ -56,19 +70,52 @@ class NovaM(Nova):
     interface = "cellular-nova-r410"
 
 
-class BG96(Modem):
+class Quectel(Modem):
+    """A Quectel modem of any kind."""
+
+
+class BG96(Quectel):
     """A Quectel BG96."""
 
     interface = "cellular-bg96"
 
 
-class EC21(Modem):
+class EC21(Quectel):
     """A Quectel EC21."""
 
     interface = "cellular-ec21"
+
+
+class EC25(EC21):
+    """A Quectel EC25, which takes the commands of an EC21: its port has to be given."""
 
 
 CLASSES: dict[str, type[Modem]] = {
     each.interface: each for each in (Nova, Modem, E303, MS2131, IOTA, Nova_U201, NovaM, BG96, EC21)
 }
 """The class of each interface."""
+
+_NAMES: dict[str, type[Modem]] = {
+    **{interface.removeprefix("cellular-"): each for interface, each in CLASSES.items()},
+    "e372": E372,
+    "ec25": EC25,
+    "nova": Nova,
+    "novam": NovaM,
+    "": Modem,
+}
+"""By the names that a script gives [hologram-python 0.5 to 0.10, ``Cellular``]."""
+
+
+def modem_of(modem: Modem | str, event: Event) -> Modem:
+    """Return ``modem``, made anew where only its kind's name is given; raises `NetworkError` for none."""
+    if not isinstance(modem, str):
+        return modem
+    kind = _NAMES.get(modem.lower())
+    if kind is None:
+        raise NetworkError(f"modem: {modem!r} is not allowed; give one of {', '.join(sorted(_NAMES))}")
+    return kind(event=event)
+
+
+def usable_modems() -> list[Modem]:
+    """Return a modem for each that is found by its USB id."""
+    return [CLASSES[found.profile.interface](device_name=found.at_port) for found in usb.find(PROFILES)]

@@ -28,6 +28,8 @@ INTERFACES = (
 
 log = logging.getLogger("NetworkManager")
 
+_OWN = {"event", "logger", "networkActive", "network", "_name"}
+
 
 class NetworkManager:
     """Chooses the interface by its name and speaks for it; `network` is the interface itself.
@@ -41,8 +43,13 @@ class NetworkManager:
         self.event = event
         self.logger = log
         self.networkActive = True
-        self._name = network_name
-        self.network = self._make(network_name, modem)
+        self.init_network(network_name, modem)
+
+    def init_network(self, network: str, modem: "Modem | None" = None) -> None:
+        """Use another interface from now on; raises `NetworkError` for a name that is none."""
+        made = self._make(network, modem)
+        self._name = network
+        self.network = made
 
     def _make(self, name: str, modem: "Modem | None") -> Network:
         if not name:
@@ -104,6 +111,13 @@ class NetworkManager:
     @on_change.setter
     def on_change(self, told: Callable[[], None]) -> None:
         self.network.on_change = told
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is not the manager's own is the interface's: ``network.modem = …``."""
+        if name in _OWN or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.network, name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name == "network":  # not there yet: the constructor failed

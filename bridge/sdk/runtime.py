@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from bridge.errors import BridgeError
-from bridge.sdk.errors import HologramError
+from bridge.sdk.errors import HologramError, of_bridge
 
 log = logging.getLogger("Hologram")
 
@@ -82,6 +82,13 @@ class Runtime:
         except BaseException:
             future.cancel()  # an interrupt of the script's ends the work too
             raise
+
+    def ask(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do as `wait`, for a script: raises the SDK's own errors."""
+        try:
+            return self.wait(work)
+        except BridgeError as exc:
+            raise of_bridge(exc) from exc
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(context.get("message"))

@@ -13,6 +13,7 @@ from bridge.adapters.at_port import Urc
 from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
 from bridge.adapters.listener import Listener
 from bridge.adapters.modem import Modem
+from bridge.adapters.modem_queries import answer
 from bridge.adapters.texts import ModemInbox
 from bridge.core.link import Code, Phase
 from bridge.core.modem import Facts, Identity, Link, Place
@@ -57,12 +58,17 @@ class Session:
         wish: Wish,
         *,
         scope: Callable[[], Scope],
+        own_sockets: Callable[[], bool],
         on_event: Callable[..., None],
         on_change: Callable[[], None],
     ) -> None:
-        """``scope`` says what goes over PPP; ``on_change`` is told when messages may or may not go."""
+        """``scope`` says what goes over PPP, ``own_sockets`` whether the modem's sockets may be used.
+
+        ``on_change`` is told when messages may or may not go.
+        """
         self._loop = asyncio.get_running_loop()
         self._wish = wish
+        self._may_use_sockets = own_sockets
         self._on_event = on_event
         self._on_change = on_change
         self._find = finder(wish)
@@ -75,6 +81,7 @@ class Session:
         """Held by whoever brings the sockets up."""
         self._again: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
+        self._listens_for: Inbox | None = None
         self._inbox = ModemInbox(self._port)
         self._texts = Texts(self._inbox)
         self._tasks: list[asyncio.Task[None]] = []
@@ -163,7 +170,7 @@ class Session:
         """Hang up and let go of the modem."""
         if self._again:
             self._again.cancel()
-        await self._let_go_of_sockets()
+        await self.let_go_of_sockets()
         await self.network.stop()
         for task in self._tasks:
             task.cancel()
@@ -212,7 +219,7 @@ class Session:
 
     async def connect(self, timeout: float) -> Link | None:
         """Bring the link up; raises `BridgeError`."""
-        await self._let_go_of_sockets()
+        await self.let_go_of_sockets()
         try:
             await self.command("connect", timeout)
         except BridgeError:
@@ -222,7 +229,7 @@ class Session:
 
     async def disconnect(self) -> None:
         """Take the link down; raises `BridgeError`."""
-        await self._let_go_of_sockets()
+        await self.let_go_of_sockets()
         await self.command("disconnect", None)
 
     @property
@@ -232,7 +239,9 @@ class Session:
 
     @property
     def sockets_available(self) -> bool:
-        """Whether the modem has sockets of its own and no link over PPP stands."""
+        """Whether the modem has sockets of its own that may be used, and no link over PPP stands."""
+        if not self._may_use_sockets():
+            return False
         return self._sockets is not None and not (self.network.up and not self.cellular.over_sockets)
 
     @property
@@ -269,7 +278,7 @@ class Session:
         self._own_sockets = True
         self._on_change()
 
-    async def _let_go_of_sockets(self) -> None:
+    async def let_go_of_sockets(self) -> None:
         """Nobody wants them any more: a link takes their place, or nothing."""
         self._want_sockets = False
         if self._own_sockets and self._sockets:
@@ -284,7 +293,7 @@ class Session:
             log.log(logging.WARNING if seconds else logging.INFO, "the modem's sockets: %s", exc)
 
     def _usable_sockets(self) -> ListeningSockets | None:
-        if self._sockets is None or self.keeper.modem is None:
+        if self._sockets is None or self.keeper.modem is None or not self._may_use_sockets():
             return None
         return ListeningSockets(self._sockets, self._listener, ("tcp",))
 
@@ -303,11 +312,14 @@ class Session:
     async def listen(self, port: int, inbox: Inbox) -> bool:
         """Listen by the modem's sockets; False where they are not what carries. Raises `BridgeError`.
 
-        Where the modem has no network, or does not answer, it listens as soon as it can.
+        Fine where it listens already. Where the modem has no network, or does not answer, it listens as soon
+        as it can.
         """
         if not self.sockets_available or self._sockets is None:
             return False
-        self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), LIMITS, inbox)  # noqa: S104  # the modem's own
+        if self._listener is None or (self._listener.port, self._listens_for) != (port, inbox):
+            self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), LIMITS, inbox)  # noqa: S104  # the modem's own
+            self._listens_for = inbox
         if self.up:
             await self._sockets.listen(self._listener)
         else:
@@ -337,6 +349,15 @@ class Session:
         if self.keeper.modem is None and known.iccid:
             return known
         return await self.modem().identify()
+
+    async def send_text(self, to: str, text: str) -> None:
+        """Send a text; raises `InvalidCommand`, and `ModemError` where it has not clearly gone."""
+        await answer(self.modem(), {"what": "sms", "to": to, "text": text})
+
+    async def count_texts(self) -> int:
+        """Return how many texts wait in the modem. Raises `ModemError`."""
+        self.modem()
+        return await self._texts.count()
 
     async def pop_text(self) -> SMS | None:
         """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""

@@ -11,6 +11,7 @@ from bridge.adapters.wifi_keepers import SYSTEM_PATH, Programs
 from bridge.core.modem import Wifi as Facts
 from bridge.errors import BridgeError, LinkError
 from bridge.protocol.wifi import Samples, station
+from bridge.sdk.errors import NetworkError
 from bridge.sdk.event import Event
 from bridge.sdk.interface import DEFAULT_NETWORK_TIMEOUT, Network
 from bridge.sdk.runtime import alive, dispatcher, runtime
@@ -137,6 +138,18 @@ class Wifi(Network):
     def getMaxSignalStrength(self) -> str:
         """Return the best signal in dBm since the connection stands, '' without one."""
         return _text(self._look().max_signal_dbm)
+
+    def getMode(self) -> str:
+        """Return '', as the released SDK does [hologram-python 0.10]."""
+        return ""
+
+    getWirelessName = getBitRate = getMode  # noqa: N815  # the documented names
+
+    def setAPAddress(self, ap: str) -> None:
+        """Raise `NetworkError`: the system chooses the access point."""
+        raise NetworkError(
+            f"ap: {ap!r} cannot be chosen; the system's own settings say which network is joined"
+        )
 
     # -- for the clouds ----------------------------------------------------------------------------------
 

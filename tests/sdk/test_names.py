@@ -27,6 +27,14 @@ LINES = [
     "from bridge.sdk.Hologram.Network.Modem.E303 import E303",
     "from bridge.sdk.Exceptions.HologramError import HologramError, AuthenticationError, NetworkError",
     "from bridge.sdk.UtilClasses.UtilClasses import Location, SMS",
+    "from bridge.sdk.UtilClasses import Location, ModemResult, SMS",
+    "from bridge.sdk.Hologram.Network import Network, Cellular",
+    "from bridge.sdk.Exceptions.HologramError import NetworkError, PPPError, SerialError, HologramError",
+    "from bridge.sdk.Hologram.Network.Modem.Modem import Modem",
+    "from bridge.sdk.Hologram.Network.Modem.MS2131 import MS2131",
+    "from bridge.sdk.Hologram.Network.Modem.Nova_U201 import Nova_U201",
+    "from bridge.sdk.Hologram.Network.Modem.Quectel import Quectel",
+    "from bridge.sdk.Hologram.Network.Modem.EC25 import EC25",
     "import bridge.sdk.Hologram.HologramCloud",
 ]
 
