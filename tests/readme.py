@@ -9,6 +9,7 @@ README = ROOT / "README.md"
 TEXT = README.read_text()
 
 FACES = {
+    "hologram": "bridge.cli.tools.hologram",
     "hologram_send": "bridge.cli.tools.send",
     "hologram_sms": "bridge.cli.tools.sms",
     "hologram_receive": "bridge.cli.tools.receive",

@@ -105,7 +105,8 @@ class Desk:
         for name, module in FACES.items():
             self._program(
                 name,
-                f'case "$*" in *--via*) set -- "$@" -c {config};; esac\nexec {python} -m {module} "$@"',
+                f'case "${{0##*/}} $*" in *--via*|hologram\\ [!v]*) set -- "$@" -c {config};; esac\n'
+                f'exec {python} -m {module} "$@"',
             )
 
     def _program(self, name: str, script: str) -> None:

@@ -91,7 +91,7 @@ class ModemFacts(AtCommands):
                 raise ModemError(str(exc)) from exc
             log.error("no location: %s", exc)
             return None
-        return _location(place)
+        return location_of(place)
 
     @property
     def description(self) -> str:
@@ -121,7 +121,7 @@ class ModemFacts(AtCommands):
         return runtime().ask(ask())
 
 
-def _location(place: dict[str, Any]) -> Location:
+def location_of(place: dict[str, Any]) -> Location:
     """Return a place in the forms of ``+UULOC``, which the released SDK hands on.
 
     The date is as 30/11/2026, the time as 12:34:56.000.

@@ -80,7 +80,7 @@ def _check_host(args: argparse.Namespace) -> None:
 def _to_the_cloud(args: argparse.Namespace, found: dict[str, str]) -> int:
     with common.hologram_cloud(args, found) as cloud:
         if args.repeat:
-            return _repeat(args, cloud)
+            return repeat(args, cloud)
         send = partial(cloud.sendMessage, topics=args.topic, timeout=_timeout(args))
         return _send_each(args, cloud, send, "RESPONSE MESSAGE")
 
@@ -119,7 +119,7 @@ def _timeout(args: argparse.Namespace) -> float:
     return seconds
 
 
-def _repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
+def repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
     """Send every ``--repeat`` seconds until ``--duration`` is over, a message is refused, or Ctrl-C.
 
     What is not delivered is tried again for as long as that goes on.

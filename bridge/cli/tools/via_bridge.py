@@ -141,7 +141,11 @@ class Bridge:
     # -- what the tools do -------------------------------------------------------------------------------
 
     def ask(self, command: str, request: dict[str, Any], timeout: float | None) -> bool:
-        """Hand ``request`` over, wait for its result and print it; return whether it was delivered.
+        """As `request`, and print the result; return whether it was delivered."""
+        return self._show(self.request(command, request, timeout))
+
+    def request(self, command: str, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+        """Hand ``request`` over and return its result.
 
         Raises `OperationError` where the broker does not take it or no result comes in ``timeout`` seconds.
         """
@@ -162,7 +166,7 @@ class Bridge:
             raise OperationError(f"the broker did not take the message: {exc}") from exc
         if not sent.is_published():
             raise OperationError("the broker did not take the message in time")
-        return self._show(self._wait(name, RESULT_WAIT if timeout is None else timeout))
+        return self._wait(name, RESULT_WAIT if timeout is None else timeout)
 
     def _wait(self, name: str, seconds: float) -> dict[str, Any]:
         with self._lock:
@@ -190,10 +194,12 @@ class Bridge:
             say(f"hologram-bridge: {text}", error=True)
         return good
 
-    def listen(self, timeout: float | None, show: Callable[[str], None]) -> None:
-        """Give every message that comes in to ``show``, for ``timeout`` seconds or until Ctrl-C."""
-        self._connect(f"{self._prefix}/in")
-        print(f"Ready to receive data from {self._prefix}/in", flush=True)
+    def listen(
+        self, timeout: float | None, show: Callable[[str], None], topic: str = "in", what: str = "data"
+    ) -> None:
+        """Give every message on ``topic`` to ``show``, for ``timeout`` seconds or until Ctrl-C."""
+        self._connect(f"{self._prefix}/{topic}")
+        print(f"Ready to receive {what} from {self._prefix}/{topic}", flush=True)
         until = None if timeout is None else time.monotonic() + timeout
         try:
             while True:

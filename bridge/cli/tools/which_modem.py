@@ -1,0 +1,62 @@
+"""Which modem the command ``hologram`` uses: a running bridge's, or one that it opens itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.errors import ConfigError, OperationError
+
+if TYPE_CHECKING:
+    from bridge.sdk.modem import Modem
+    from bridge.settings import Settings
+
+
+def settings(config: Path | None) -> "Settings | None":
+    """Return the configuration; None where there is none that can be read and none is asked for."""
+    from bridge.settings import load
+
+    try:
+        return load(config).settings
+    except ConfigError:
+        if config is not None:
+            raise
+        return None
+
+
+class Bridge:
+    """A running bridge that has the modem."""
+
+    def __init__(self, control: Path) -> None:
+        self._control = control
+
+    def ask(self, what: str, **more: object) -> dict[str, Any]:
+        """Return its answer about the modem; raises `OperationError`."""
+        from bridge.adapters.control import ask
+
+        answer = ask(self._control, {"command": "modem", "what": what, **more})
+        if answer is None:
+            raise OperationError("the bridge has ended meanwhile")
+        said: dict[str, Any] = answer["modem"]
+        return said
+
+
+def bridge(config: Path | None) -> Bridge | None:
+    """Return the running bridge that has the modem; None where none runs, or it has none."""
+    from bridge.adapters.control import ask, socket_path
+
+    found = settings(config)
+    if found is None or not found.network.interface.startswith("cellular"):
+        return None
+    control = socket_path(found.control.path, found.store.path)
+    return Bridge(control) if ask(control, {"command": "network"}) is not None else None
+
+
+def modem(config: Path | None) -> "Modem":
+    """Return the modem that the configuration names, or any that is found by its USB id."""
+    from bridge.sdk.modems import CLASSES
+
+    found = settings(config)
+    if found is None or not found.network.interface.startswith("cellular"):
+        return CLASSES["cellular"]()
+    network = found.network
+    port = next(iter(network.devices), None)
+    return CLASSES[network.interface](device_name=None if port is None else str(port), apn=network.apn)
