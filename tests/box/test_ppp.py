@@ -130,6 +130,26 @@ def test_disconnect_leaves_the_machine_as_it_was(bridge: Rig) -> None:
     wait_for_state(bridge, "connected")
 
 
+def test_the_command_hologram_keeps_a_connection(rig: Rig) -> None:
+    """Without a bridge: it ends once the link stands, which comes back when lost, and goes when told."""
+    machine = rig.machine
+    rig.configure()
+    network = f"{PYTHON} -m bridge.cli.tools.hologram network"
+    try:
+        assert machine.must(f"{network} connect -c {CONFIG}", 2 * UP) == "PPP session started"
+        assert rig.way("8.8.8.8") == "ppp0"
+        assert machine.must(f"{network} connect -c {CONFIG}", UP) == "PPP session started"
+        first = machine.must("cat /run/ppp-hologram-bridge.pid")
+        machine.must("sleep 1; pkill -TERM -F /run/ppp-far.pid")
+        again = f"ip addr show ppp0 | grep -q inet && ! grep -q {first} /run/ppp-hologram-bridge.pid"
+        machine.wait_for(again, UP)
+    finally:
+        said = machine.must(f"{network} disconnect -c {CONFIG}", UP)
+    assert "Killing pid" in said
+    nothing_is_left(rig)
+    assert machine.must(f"{network} disconnect -c {CONFIG}") == "Checking for existing PPP sessions"
+
+
 @pytest.fixture
 def dialling(rig: Rig) -> Iterator[Callable[[str], None]]:
     """Run a command as the unit ``dial``."""

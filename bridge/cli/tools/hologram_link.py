@@ -116,13 +116,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _keep(config: Path | None) -> int:
     from bridge.cli.tools.common import no_outbox
-    from bridge.cli.tools.which_modem import modem
+    from bridge.cli.tools.which_modem import modem, scope
     from bridge.sdk import CustomCloud
 
     with no_outbox() as outbox:
         cloud = CustomCloud(None, network="cellular", modem=modem(config), outbox=outbox)
         try:
             cloud.network.disable_at_sockets_mode()
+            cloud.network.scope = scope(config)
             if not cloud.network.connect(CONNECT_WAIT):
                 return 1
             with contextlib.suppress(BrokenPipeError):  # whoever asked for it may have gone

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.errors import ConfigError, OperationError
 
 if TYPE_CHECKING:
+    from bridge.sdk import NetworkScope
     from bridge.sdk.modem import Modem
     from bridge.settings import Settings
 
@@ -60,3 +61,12 @@ def modem(config: Path | None) -> "Modem":
     network = found.network
     port = next(iter(network.devices), None)
     return CLASSES[network.interface](device_name=None if port is None else str(port), apn=network.apn)
+
+
+def scope(config: Path | None) -> "NetworkScope":
+    """Return what goes over the modem: everything, unless the configuration says otherwise."""
+    from bridge.sdk import NetworkScope
+
+    found = settings(config)
+    wide = found is None or found.network.scope == "system"
+    return NetworkScope.SYSTEM if wide else NetworkScope.HOLOGRAM
