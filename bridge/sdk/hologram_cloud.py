@@ -4,7 +4,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bridge.core.messages import Channel
 from bridge.errors import InvalidCommand
@@ -13,7 +13,7 @@ from bridge.protocol.cloud import SMS_LIMIT, check_sms_body
 from bridge.sdk import identity
 from bridge.sdk.calls import TIMEOUT, Wanted
 from bridge.sdk.custom_cloud import CustomCloud, payload_of
-from bridge.sdk.errors import AuthenticationError, HologramError
+from bridge.sdk.errors import AuthenticationError, HologramError, PortTaken
 from bridge.sdk.identity import Authentication
 from bridge.sdk.places import CLOUD, INBOUND, cloud_address, inbound_address
 from bridge.sdk.response import (
@@ -35,6 +35,12 @@ HOLOGRAM_HOST_SEND, HOLOGRAM_PORT_SEND = CLOUD
 HOLOGRAM_HOST_RECEIVE, HOLOGRAM_PORT_RECEIVE = INBOUND
 MAX_SMS_LENGTH = SMS_LIMIT
 
+INBOUND_UNASKED = cast("bool", 1)
+"""The documented default, True, told apart from a script's own True.
+
+The released default is False: a script that asks for nothing must not fail where others have the port.
+"""
+
 
 class HologramCloud(CustomCloud):
     """Sends to the Hologram cloud, receives from it, and sends SMS by it.
@@ -42,7 +48,8 @@ class HologramCloud(CustomCloud):
     Args:
         credentials: ``devicekey``, or ``cloud_id`` and ``cloud_key``, or ``device_id`` and ``private_key``,
             as a dictionary or a `Credentials` object. They may change: each goes with what they are.
-        enable_inbound: take messages on port 4010 from the start.
+        enable_inbound: take messages on port 4010 from the start; unless a script asks for it, a port that
+            another program has is only told in the log.
         network: the interface, ``''`` for the machine's own network.
         authentication_type: ``csrpsk`` (keys) or ``totp``; by default what the credentials are made for, and
             without any ``totp`` by the modem's SIM.
@@ -58,7 +65,7 @@ class HologramCloud(CustomCloud):
     def __init__(
         self,
         credentials: object,
-        enable_inbound: bool = True,
+        enable_inbound: bool = INBOUND_UNASKED,
         network: str = "",
         authentication_type: str | None = None,
         modem: "Modem | None" = None,
@@ -79,12 +86,21 @@ class HologramCloud(CustomCloud):
             send_port,
             receive_host,
             receive_port,
-            enable_inbound,
+            enable_inbound is not INBOUND_UNASKED and enable_inbound,
             network,
             modem,
             outbox=outbox,
         )
         self.authentication.type = self.authenticationType
+        if enable_inbound is INBOUND_UNASKED:
+            self._take_what_comes_in()
+
+    def _take_what_comes_in(self) -> None:
+        try:
+            self.openReceiveSocket()
+        except PortTaken as exc:
+            self.closeReceiveSocket()
+            self.logger.warning("nothing is taken: %s", exc)
 
     def setAuthenticationType(self, credentials: object, authentication_type: str = "csrpsk") -> None:
         """Prove who the device is by ``credentials`` and this type from now on [hologram-python 0.10]."""

@@ -2,13 +2,15 @@
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
-from bridge.sdk import CustomCloud, HologramError, PortTaken
+from bridge.sdk import CustomCloud, HologramCloud, HologramError, PortTaken
 from tests.harness import BridgeProcess, eventually, free_port
 from tests.sdk.conftest import Make
 from tests.sdk.scripts import Scripts
+from tests.sim.harness import Running
 
 
 def send(port: int, data: bytes) -> None:
@@ -138,3 +140,25 @@ def test_a_long_message_is_one_message(custom: Make) -> None:
     long = b"x" * 3_000_000
     send(cloud.receive_port, long)
     assert cloud.popReceivedMessage() == long.decode()
+
+
+def test_a_port_that_nobody_asked_for_is_no_error(
+    sim: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes in is taken by default, as documented; where it cannot be, sending goes on, as released."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("HOLOGRAM_SDK_INBOUND", f"127.0.0.1:{port}")
+        monkeypatch.setenv("HOLOGRAM_SDK_CLOUD", f"127.0.0.1:{sim.cloud.port}")
+        key = {"devicekey": "abcd1234"}
+        with pytest.raises(PortTaken):
+            HologramCloud(key, True, outbox=tmp_path / "asked.db")
+        cloud = HologramCloud(key, outbox=tmp_path / "outbox.db")
+        assert f"nothing is taken: port 127.0.0.1:{port} is held by" in caplog.text
+        assert cloud.sendMessage("sent all the same") == 0
+        cloud.close()
+    cloud = HologramCloud(key, outbox=tmp_path / "outbox.db")
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"hello")
+    eventually(lambda: cloud.popReceivedMessage() == "hello")
+    cloud.close()
