@@ -114,7 +114,7 @@ class Post:
         )
         if self._outbox.ledger.messages:
             log.info("%d messages of an earlier run are still to be sent", self._outbox.ledger.messages)
-        loop.call_later(GRACE, self._start)
+        self._starting = loop.call_later(GRACE, self._start)
 
     def _start(self) -> None:
         """Take up what an earlier run left."""
@@ -278,6 +278,7 @@ class Post:
         self._lock.release()
 
     def _shut(self) -> None:
+        self._starting.cancel()  # where nothing was sent, it is still to come
         self._writer.close()
         Reserve(self.path, RESERVE).release()
         self._database.close()

@@ -4,6 +4,7 @@ import logging
 import pickle
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from bridge.sdk import (
     HologramError,
     Response,
 )
+from bridge.sdk.post import GRACE
 from tests.harness import eventually, free_port
 from tests.sdk.conftest import Make
 from tests.sim.harness import Running, running
@@ -536,6 +538,26 @@ def test_a_damaged_outbox_is_repaired(tmp_path: Path, hologram: Make, sim: Runni
     (tmp_path / "outbox.db").write_bytes(b"this is no database" * 1000)
     assert hologram(sim.cloud.port).sendMessage("x") == 0
     assert list(tmp_path.glob("outbox.db.damaged-*"))
+
+
+def test_an_outbox_that_is_closed_at_once_stops_no_other(tmp_path: Path, sim: Running) -> None:
+    """A cloud that finds what an earlier one has left, and is let go of before it has begun with that."""
+    key = {"devicekey": "abcd1234"}
+
+    def cloud(name: str) -> HologramCloud:
+        made = HologramCloud(key, enable_inbound=False, outbox=tmp_path / name)
+        made.send_host, made.send_port = "127.0.0.1", sim.cloud.port
+        return made
+
+    first = cloud("one.db")
+    assert first.sendMessage("x") == 0
+    first.close()
+    cloud("one.db").close()
+    other = cloud("other.db")
+    until = time.monotonic() + 2 * GRACE
+    while time.monotonic() < until:
+        assert other.sendMessage("goes on") == 0
+    other.close()
 
 
 def test_a_response_is_its_text_and_its_code() -> None:
