@@ -676,21 +676,47 @@ def test_little_memory_is_told(bridge: BridgeProcess, tmp_path: Path) -> None:
     assert (found.state, found.finding) == ("warn", "20 MB of 524 MB available")
 
 
-def test_a_clock_that_was_never_set(bridge: BridgeProcess, tmp_path: Path) -> None:
-    """In 1970 the time is wrong for certain, and the command that sets it is named."""
+CLOCK = "lib/systemd/ntp-units.d/50-chrony.list"
+
+
+@pytest.mark.parametrize(
+    ("there", "fix"),
+    [
+        ({}, "sudo apt install systemd-timesyncd"),
+        ({CLOCK: "chrony.service\n"}, "sudo apt install systemd-timesyncd"),  # left behind, without the unit
+        (
+            {CLOCK: "chrony.service\n", "lib/systemd/system/chrony.service": ""},
+            "sudo timedatectl set-ntp true, which starts chrony.service; timedatectl shows what became of it",
+        ),
+        (
+            {"lib/systemd/system/ntpsec.service": ""},
+            "sudo systemctl enable --now ntpsec.service; systemctl status ntpsec.service shows the outcome",
+        ),
+    ],
+    ids=["nothing", "removed", "chrony", "ntpd"],
+)
+def test_a_clock_that_was_never_set(
+    bridge: BridgeProcess, tmp_path: Path, there: dict[str, str], fix: str
+) -> None:
+    """In 1970 the time is wrong for certain, and what sets it here is named."""
+    usr = tmp_path / "usr"
+    for name, text in there.items():
+        (usr / name).parent.mkdir(parents=True, exist_ok=True)
+        (usr / name).write_text(text)
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     bridge.write_config()
     script = (
         "import sys; from pathlib import Path; from bridge.doctor import box; "
         "from bridge.doctor.patient import Patient; from bridge.settings import load; "
-        "print(*box.clock(Patient(load(Path(sys.argv[1]))))[1:])"
+        "print(*box.clock(Patient(load(Path(sys.argv[1])), usr=Path(sys.argv[2])))[1:], sep=chr(10))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(bridge.config)],
+        [sys.executable, "-c", script, str(bridge.config), str(usr)],
         env={**os.environ, "LD_PRELOAD": str(library), "FAKETIME": "1970-01-02 00:00:00", "TZ": "UTC"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("fail it is 1970-01-02")
-    assert "timedatectl" in done.stdout
+    state, seen, advice = done.stdout.splitlines()
+    assert (state, advice) == ("fail", fix)
+    assert seen.startswith("it is 1970-01-02")

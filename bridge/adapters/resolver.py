@@ -106,7 +106,12 @@ def _literal(host: str, port: int) -> tuple[Address, ...]:
 
 
 def _getaddrinfo(host: str, port: int) -> tuple[Address, ...]:
-    """IPv4 alone first: the carrier's network has no other, and each family asked for is a query billed."""
+    """IPv4 alone first: the carrier's network has no other, and each family asked for is a query billed.
+
+    ``localhost`` is nobody's to ask for, whether a hosts file names it or not [RFC 6761, 6.3].
+    """
+    if host.lower().removesuffix(".").rpartition(".")[2] == "localhost":
+        return _literal("127.0.0.1", port)
     try:
         found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
     except socket.gaierror as exc:

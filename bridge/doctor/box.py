@@ -15,6 +15,9 @@ from bridge.doctor.patient import Patient
 from bridge.store.space import SHARE, WATERMARK
 
 TIME_ERROR = 5  # the clock is not synchronised [adjtimex(2)]
+_CLOCK_UNITS = ("chrony.service", "ntpsec.service", "openntpd.service", "ntp.service")
+"""Debian's units beside timesyncd's that keep the time; not each is known to timedatectl."""
+
 _TIMEX_SIZE = 512
 """Bytes, more than struct timex has anywhere; zeros mean: change nothing."""
 
@@ -33,9 +36,7 @@ def clock(patient: Patient) -> Finding:
     totp = patient.settings.cloud.auth == "totp"
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    fix = "sudo timedatectl set-ntp true; timedatectl shows what became of it"
-    if not any((patient.usr / "lib/systemd/ntp-units.d").glob("*.list")):
-        fix = "sudo apt install systemd-timesyncd"
+    fix = _setting_the_clock(patient.usr)
     if now < PLAUSIBLE:
         text = f"it is {shown} here: the clock was never set"
         return fail("clock", f"{text}; the cloud refuses time-based codes" if totp else text, fix)
@@ -44,6 +45,18 @@ def clock(patient: Patient) -> Finding:
         text = f"{shown}, and nothing keeps it right"
         return (fail if totp else warn)("clock", text, fix)
     return ok("clock", f"{shown}{', synchronised' if synchronised else ''}")
+
+
+def _setting_the_clock(usr: Path) -> str:
+    """Return what sets the clock, of what is installed [systemd-timedated.service(8), ntp-units.d]."""
+    lists = sorted((usr / "lib/systemd/ntp-units.d").glob("*.list"))
+    known = [unit for path in lists for unit in path.read_text(errors="replace").split()]
+    there = [unit for unit in (*known, *_CLOCK_UNITS) if (usr / "lib/systemd/system" / unit).is_file()]
+    if not there:
+        return "sudo apt install systemd-timesyncd"
+    if there[0] in known:
+        return f"sudo timedatectl set-ntp true, which starts {there[0]}; timedatectl shows what became of it"
+    return f"sudo systemctl enable --now {there[0]}; systemctl status {there[0]} shows the outcome"
 
 
 def _synchronised() -> bool | None:
