@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import ctypes
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +13,11 @@ from bridge.core.exchange import Job, Outcome
 
 Script = Callable[[socket.socket], None]
 
-_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # [socket(7)]; Python does not name them
-_BARE = 60
-"""Bytes that a TCP segment without data never exceeds: 20 of header, 40 of options [RFC 9293, 3.1]."""
+LITTLE = 4096
+"""A receive buffer, in bytes, that leaves most of ``MUCH`` unacknowledged until the peer reads."""
+
+MUCH = 40_000
+"""Bytes that the sender's kernel takes whole, so that all is written."""
 
 
 class Peer:
@@ -57,20 +57,6 @@ class Peer:
                 return  # we end connections by reset: that is no failure of the peer's
             except BaseException as exc:  # noqa: BLE001  # handed to the test
                 self.errors.append(exc)
-
-    def lose_data(self) -> None:
-        """Let new connections stand, and lose what is sent on them, as a link does that dies just then."""
-        program = b"".join(
-            struct.pack("HBBI", *step)
-            for step in ((0x80, 0, 0, 0), (0x25, 1, 0, _BARE), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
-        )  # the length; more than a bare segment's? all of it, or nothing [linux: networking/filter]
-        memory = ctypes.create_string_buffer(program)
-        described = struct.pack("HP", len(program) // 8, ctypes.addressof(memory))
-        self.listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
-
-    def lose_no_more(self) -> None:
-        """Take what is sent on new connections again."""
-        self.listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def close(self) -> None:
         self.closing.set()

@@ -9,6 +9,7 @@ from bridge.adapters.resolver import Resolver
 from bridge.adapters.udp import UdpCarrier
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Traffic
+from tests.harness.needs import IPV6
 
 
 def send(host: str, port: int, *requests: bytes) -> list[Outcome]:
@@ -56,6 +57,7 @@ def test_a_name_is_resolved(peer: socket.socket) -> None:
         assert peer.recv(100) == b"by name"
 
 
+@IPV6
 def test_ipv6_has_longer_headers() -> None:
     """Over IPv6 a datagram costs 48 bytes beyond its payload."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:

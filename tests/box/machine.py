@@ -26,6 +26,7 @@ import shlex
 import subprocess
 import tarfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -214,6 +215,17 @@ class Machine:
                 ]
             )
         )
+
+    def subscribe(self, unit: str, *topics: str, form: str = "%p") -> None:
+        """Start a subscriber as the unit ``unit`` and wait until the broker has granted it ``topics``.
+
+        A retained message on a topic of its own, asked for in the same SUBSCRIBE packet, says so.
+        """
+        ready = f"ready/{uuid.uuid4().hex}"
+        self.must(f"mosquitto_pub -r -q 1 -t {ready} -m {ready}")
+        wanted = shlex.join(word for topic in (*topics, ready) for word in ("-t", topic))
+        self.spawn(unit, f"mosquitto_sub -F {shlex.quote(form)} {wanted}")
+        self.wait_for(f"journalctl --no-pager -b -o cat -u {shlex.quote(unit)} | grep -q {ready}")
 
     def hold(self, path: str, unit: str = "holder", *, alone: bool = False) -> None:
         """Have a process, the unit ``unit``, keep a device open until the unit is stopped.

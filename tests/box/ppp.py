@@ -48,6 +48,7 @@ class Rig:
         self.start_modem()
         self.plug()
         machine.spawn("broker", "mosquitto -p 1883")
+        machine.wait_for("mosquitto_pub -q 1 -n -t ready")
 
     def start_modem(self) -> None:
         """Start the simulated modem, anew if it runs, and lay the line to it from the virtio port."""

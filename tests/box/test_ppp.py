@@ -84,8 +84,7 @@ def test_messages_flow_over_ppp(bridge: Rig) -> None:
     assert f"nameserver {DNS}" in bridge.machine.get("/etc/resolv.conf").decode()
     sent(bridge, "over the air")
     push = f"ip netns exec far {PYTHON} -m bridge simulate push --host {OUR_IP} inbound-1"
-    bridge.machine.spawn("listener", "mosquitto_sub -t hologram/in -C 1")
-    bridge.machine.wait_for("systemctl is-active listener")
+    bridge.machine.subscribe("listener", "hologram/in")
     bridge.machine.must(push)
     eventually(lambda: "inbound-1" in bridge.machine.journal("listener"), UP, what="the inbound message")
 
@@ -101,9 +100,8 @@ def test_messages_flow_over_ppp(bridge: Rig) -> None:
 def test_a_link_that_ends_comes_back(bridge: Rig, how: str, word: str) -> None:
     """It is told with the reason within a second or two, dialled again, and messages flow."""
     bridge.machine.run("systemctl stop events")
-    bridge.machine.spawn("events", "mosquitto_sub -t hologram/event")
-    bridge.machine.wait_for("systemctl is-active events")
-    bridge.machine.must(f"sleep 1; {how}")
+    bridge.machine.subscribe("events", "hologram/event")
+    bridge.machine.must(how)
     eventually(lambda: word in bridge.machine.journal("events"), UP, what="the event")
     eventually(lambda: "network.connected" in bridge.machine.journal("events"), UP, what="connected again")
     sent(bridge, f"after {word}")

@@ -33,7 +33,7 @@ class Station:
         machine.must("mosquitto_pub -r -n -t hologram/network/status")  # an earlier bridge's last word
         machine.run(f"systemctl stop 'listener-*' cloud; rm -f {LOG}")
         self._listener = f"listener-{uuid.uuid4().hex[:8]}"  # its journal is this station's alone
-        machine.spawn(self._listener, "mosquitto_sub -F '%t %p' -t hologram/event -t hologram/result")
+        machine.subscribe(self._listener, "hologram/event", "hologram/result", form="%t %p")
         cloud = f"/usr/local/bin/hologram-bridge simulate cloud --host 0.0.0.0 --log {LOG} --quiet"
         machine.spawn("cloud", f"ip netns exec ap {cloud}")
         machine.must("systemctl start hologram-bridge", SOON)
