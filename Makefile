@@ -58,7 +58,8 @@ install:
 uninstall:
 	sh config/debian/uninstall
 
-# dist/hologram-bridge_VERSION_ARCH.deb, its Python dependencies inside; ARCH=amd64, arm64 or armhf.
+# dist/hologram-bridge_VERSION+pyPYTHON_ARCH.deb, its Python dependencies inside; ARCH=amd64, arm64 or armhf,
+# PYTHON_VERSION=3.11 or 3.13 (without it: this release's).
 deb: setup
 	PIP="$(PY) -m pip" sh config/debian/build $(ARCH)
 

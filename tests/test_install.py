@@ -19,6 +19,9 @@ pytestmark = [
 ]
 
 PIP = f"{sys.executable} -m pip"
+RELEASE = "{}.{}".format(*sys.version_info)
+"""The Python that runs the tests stands for the release's."""
+
 ELF_MACHINE = {"amd64": 0x3E, "arm64": 0xB7, "armhf": 0x28}
 
 
@@ -26,7 +29,7 @@ def script(name: str, *words: str, **env: str) -> subprocess.CompletedProcess[st
     command = ["sh", str(ROOT / "config/debian" / name), *words]
     return subprocess.run(
         command,
-        env={**os.environ, "PIP": PIP, **env},
+        env={**os.environ, "PIP": PIP, "PYTHON_VERSION": "", "RELEASE_PYTHON": sys.executable, **env},
         capture_output=True,
         text=True,
         timeout=300,
@@ -37,7 +40,7 @@ def script(name: str, *words: str, **env: str) -> subprocess.CompletedProcess[st
 def build(folder: Path, arch: str) -> Path:
     done = script("build", arch, OUT=str(folder))
     assert done.returncode == 0, done.stderr
-    return folder / f"hologram-bridge_{__version__}_{arch}.deb"
+    return folder / f"hologram-bridge_{__version__}+py{RELEASE}_{arch}.deb"
 
 
 def deb(*words: str) -> str:
@@ -63,12 +66,39 @@ def test_it_is_built_for_each_architecture_here(arch: str, tmp_path: Path) -> No
     """The wheels are those of that machine, whatever machine builds; their Python is depended on."""
     built = build(tmp_path, arch)
     assert deb("-f", str(built), "Architecture").strip() == arch
-    assert "python3 (>= 3.11), python3 (<< 3.12)" in deb("-f", str(built), "Depends")
+    major, minor = map(int, RELEASE.split("."))
+    wanted = f"python3 (>= {RELEASE}), python3 (<< {major}.{minor + 1})"
+    assert wanted in deb("-f", str(built), "Depends")
+    assert deb("-f", str(built), "Version").strip() == f"{__version__}+py{RELEASE}"
     deb("-x", str(built), str(tmp_path / "tree"))
     libraries = list((tmp_path / "tree").rglob("*.so"))
     assert libraries
     for library in libraries:
         assert library.read_bytes()[18] == ELF_MACHINE[arch]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_it_is_for_the_python_of_the_release(python: str, tmp_path: Path) -> None:
+    """Without a word it is that of /usr/bin, and the name, the version and what it depends on say which."""
+    release = tmp_path / "python3"
+    release.write_text(f"#!/bin/sh\necho {python}\n")
+    release.chmod(0o755)
+    done = script("build", "arm64", OUT=str(tmp_path), RELEASE_PYTHON=str(release))
+    assert done.returncode == 0, done.stderr
+    built = tmp_path / f"hologram-bridge_{__version__}+py{python}_arm64.deb"
+    assert f"sudo apt install {built}" in done.stdout
+    assert f"python3 (>= {python}), python3 (<< 3.{int(python[2:]) + 1})" in deb("-f", str(built), "Depends")
+    tag = f"cpython-{python.replace('.', '')}-aarch64"
+    assert tag in deb("-c", str(built))
+
+
+@pytest.mark.parametrize("python", ["", "three"])
+def test_a_release_without_a_python_is_asked_for_one(python: str, tmp_path: Path) -> None:
+    """One line that names the variable; nothing is built."""
+    done = script("build", "amd64", OUT=str(tmp_path), PYTHON_VERSION=python, RELEASE_PYTHON="/no/python3")
+    assert done.returncode == 2
+    assert f"PYTHON_VERSION='{python}': name the Python of the machines it is for" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_architecture_is_refused_in_one_line(tmp_path: Path) -> None:

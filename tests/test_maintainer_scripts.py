@@ -38,7 +38,12 @@ class System:
         ):
             self.program(name)
         self.program("hologram-bridge")
-        self.program("../../lib/systemd/systemd-sysctl")
+        self.program("systemd-detect-virt", "exit 1")
+
+    def boot(self) -> None:
+        """Have systemd and udev run, as they do on a machine, and as a chroot may see those of its host."""
+        for name in ("run/systemd/system", "run/udev"):
+            (self.folder / name).mkdir(parents=True)
 
     def program(self, name: str, does: str = "") -> None:
         """Give it a program that notes how it was called, and then does what a shell is told."""
@@ -103,7 +108,7 @@ def test_a_modem_that_modem_manager_has_already_is_told_of(
     system: System, runs: int, modem: bool, previous: str, told: bool
 ) -> None:
     """At a first installation beside one of our modems; it is not restarted, as its link may be in use."""
-    (system.folder / "run/udev").mkdir()
+    system.boot()
     system.program("systemctl", f"exit {runs}")
     if modem:
         (system.folder / "dev/hologram").mkdir(parents=True)
@@ -131,6 +136,33 @@ def test_a_configuration_that_does_not_serve_is_told_with_the_command_that_helps
         "ERROR: nonsense: there is no such key",
         f"hologram-bridge: {told.format(system.folder / 'etc/hologram-bridge/bridge.hjson')}",
     ]
+    assert not system.called("deb-systemd-invoke")
+
+
+@pytest.mark.parametrize("script", [("postinst", "configure", ""), ("postrm", "remove")])
+@pytest.mark.parametrize("guest", [None, "--chroot", "--container"])
+def test_another_systems_kernel_and_devices_are_left_alone(
+    system: System, script: tuple[str, ...], guest: str | None
+) -> None:
+    """A chroot or a container, even one that sees the host's /run, loads no module and moves no device."""
+    system.boot()
+    system.program("systemd-detect-virt", f'case "$*" in *{guest}*) exit 0;; esac; exit 1')
+    system.run(*script)
+    assert system.called("udevadm") == (guest is None)
+    assert system.called("modprobe") == (guest is None and script[0] == "postinst")
+    assert not system.called("sysctl")
+
+
+def test_what_runs_is_stopped_before_a_removal(system: System) -> None:
+    """The bridge before the link, which it would dial again; what was changed in the kernel is put back."""
+    system.boot()
+    system.run("prerm", "remove")
+    stopped = re.findall(r"deb-systemd-invoke stop (\S+)\.service", system.calls.read_text())
+    assert stopped[:2] == ["hologram-bridge", "hologram-ppp"]
+    units = {path.stem for path in (ROOT / "systemd").glob("*.service") if "@" not in path.stem}
+    assert set(stopped) == units
+    system.calls.write_text("")
+    system.run("prerm", "upgrade", "0.2.0")
     assert not system.called("deb-systemd-invoke")
 
 

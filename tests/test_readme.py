@@ -209,7 +209,7 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     for text in [*INLINE, *(line for block in SHELL for line in block.lines)]:
         if found := re.match(r"(?:sudo )?make ([\w-]+)", text):
             assert found[1] in targets, text
-    assert set(re.findall(r"hologram-bridge_([\d.]+)_", TEXT)) == {__version__}
+    assert set(re.findall(r"hologram-bridge_([\d.]+)[+_]", TEXT)) == {__version__}
 
 
 def test_every_option_of_the_tools_is_told() -> None:

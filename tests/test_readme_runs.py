@@ -46,7 +46,7 @@ ELSEWHERE = {
         f"{_BOX}::test_it_lives_on_without_the_broker_and_comes_back_when_killed"
     ),
     "make deb ARCH=arm64": f"{_BOX}::test_an_upgrade_keeps_what_there_is",
-    "sudo apt install ./dist/hologram-bridge_0.1.0_arm64.deb": (
+    "sudo apt install ./dist/hologram-bridge_0.1.0+py3.11_arm64.deb": (
         f"{_BOX}::test_a_first_installation_starts_nothing_and_says_what_to_do"
     ),
 }

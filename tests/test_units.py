@@ -1,10 +1,13 @@
 """The files of the system: what the units promise, and that they agree with the program."""
 
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from bridge.errors import OperationError
 from bridge.protocol.modems import PROFILES, by_interface
 from bridge.settings import DEFAULT_PATH
 from bridge.settings.models import Store
+from tests.adapters.namespace import namespaces
 from tests.harness.process import ROOT
 
 UNITS = ROOT / "systemd"
@@ -72,6 +76,7 @@ def test_the_installed_places_are_those_of_the_defaults() -> None:
     [
         ("hologram-bridge.service", 1.5),
         ("hologram-ppp.service", 3.0),
+        ("hologram-timestamps.service", 2.0),
         ("hologram-usb-bind.service", 1.0),
         ("hologram-usb-power@.service", 1.0),
     ],
@@ -100,6 +105,28 @@ def test_a_root_unit_reads_nothing_that_the_bridge_can_write(path: Path) -> None
     assert unit.get("EnvironmentFile", ["-/etc/default/hologram-bridge"]) == ["-/etc/default/hologram-bridge"]
     assert "User" not in unit
     assert unit["NoNewPrivileges"] == ["yes"]
+
+
+def test_no_file_is_for_sysctl() -> None:
+    """Debian applies those as soon as they are there, in chroots and containers too."""
+    assert "sysctl.d" not in (ROOT / "config/debian/stage").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+@pytest.mark.parametrize("before", [True, False])
+def test_timestamps_are_switched_off_and_put_back(before: bool, tmp_path: Path) -> None:
+    """The unit's own commands, in a network namespace: what was there before comes back."""
+    unit = directives("hologram-timestamps.service")
+
+    def run(key: str) -> str:
+        [command] = unit[key]
+        words = shlex.split(command.replace("/run/hologram-timestamps", str(tmp_path)))
+        subprocess.run(words, check=True, timeout=30)
+        return Path("/proc/sys/net/ipv4/tcp_timestamps").read_text().strip()
+
+    with namespaces(before) as (namespace,):
+        assert namespace.do(partial(run, "ExecStart")) == "0"
+        assert namespace.do(partial(run, "ExecStop")) == str(int(before))
 
 
 def test_every_root_unit_that_the_bridge_starts_is_one_that_it_may() -> None:

@@ -22,6 +22,8 @@ TOOLS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs")
 """What must be installed; ``.ci/box-packages`` sees to it."""
 
 SUITE = "bookworm"
+PYTHON = "3.11"
+"""The Python of that release."""
 
 PACKAGES = (
     # The kernel that has PPP, USB serial and gadgets, and mac80211_hwsim; the cloud kernel has no radio.

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.box import recipe
 from tests.box.machine import PYTHON, Machine
 from tests.box.ppp import BRIDGE, CONTROL, DNS, FAR_IP, LOG, OUR_IP
 from tests.harness.process import ROOT, eventually
@@ -73,7 +74,12 @@ def build_package(folder: Path) -> Path:
     """Build the Debian package of this tree in ``folder``, and return it."""
     done = subprocess.run(
         ["sh", str(ROOT / "config/debian/build"), "amd64"],
-        env={**os.environ, "OUT": str(folder), "PIP": f"{sys.executable} -m pip"},
+        env={
+            **os.environ,
+            "OUT": str(folder),
+            "PIP": f"{sys.executable} -m pip",
+            "PYTHON_VERSION": recipe.PYTHON,
+        },
         capture_output=True,
         text=True,
         timeout=300,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.box import recipe
 from tests.box.conftest import MakeMachine
 from tests.box.gadget import UsbModem
 from tests.box.machine import Machine
@@ -38,10 +39,11 @@ TRACES = (
 def build(folder: Path, version: str) -> Path:
     """Build the package as `make deb` does."""
     env = {**os.environ, "OUT": str(folder), "VERSION": version, "PIP": f"{sys.executable} -m pip"}
+    env["PYTHON_VERSION"] = recipe.PYTHON
     script = ["sh", str(ROOT / "config/debian/build"), "amd64"]
     done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    return folder / f"hologram-bridge_{version}_amd64.deb"
+    return folder / f"hologram-bridge_{version}+py{recipe.PYTHON}_amd64.deb"
 
 
 def as_version(package: Path, version: str) -> Path:
@@ -84,7 +86,7 @@ def installed(machine: Machine) -> Iterator[Machine]:
     """The machine with the package and a configuration, stopped."""
     if (
         machine.run("dpkg-query -W -f='${db:Status-Status} ${Version}' hologram-bridge").out
-        != "installed 0.9.0"
+        != f"installed 0.9.0+py{recipe.PYTHON}"
     ):
         machine.run("apt-get purge -y hologram-bridge", SLOW)
         apt(machine, "install", DEB)
@@ -161,7 +163,7 @@ def test_a_first_installation_starts_nothing_and_says_what_to_do(clean: Machine)
     assert clean.must(f"stat -c '%a %U:%G' {CONFIG}") == "640 root:hologram"
     assert clean.must("id -nG hologram") == "hologram dialout netdev"
     assert clean.must("getent passwd hologram").endswith(":/usr/sbin/nologin")
-    assert clean.must("sysctl -n net.ipv4.tcp_timestamps") == "0"
+    assert clean.must("sysctl -n net.ipv4.tcp_timestamps") == "1"
     assert clean.must("systemd-analyze verify --man=no /lib/systemd/system/hologram-*.service 2>&1") == ""
     # The machine's dpkg was told to leave out documentation.
     assert clean.run("dpkg -V hologram-bridge | grep -v /usr/share/doc").out == ""
@@ -174,6 +176,7 @@ def test_with_a_key_it_runs_as_a_user_of_its_own(installed: Machine) -> None:
     """Messages flow; the process is nobody special; root and the group reach it, others do not."""
     start_cloud(installed)
     machine = running(installed)
+    assert machine.must("sysctl -n net.ipv4.tcp_timestamps") == "0"
     publish(machine, "first")
     arrives(machine, "first")
     pid = shown(machine, "MainPID")
@@ -352,6 +355,7 @@ def test_remove_keeps_the_data_and_purge_keeps_nothing(installed: Machine) -> No
     publish(machine, "survives the removal")
     machine.wait_for("hologram-bridge queue stats | grep -q 'queued     1 messages'", SLOW)
     apt(machine, "remove", "hologram-bridge")
+    assert machine.must("sysctl -n net.ipv4.tcp_timestamps") == "1"
     assert machine.run("pgrep -u hologram").code == 1
     assert machine.run("test -e /usr/bin/hologram-bridge -o -e /usr/lib/hologram-bridge").code == 1
     assert machine.must("stat -c '%a %U' /var/lib/hologram-bridge/outbox.db") == "640 hologram"
@@ -369,7 +373,7 @@ def test_it_is_replaced_by_and_replaces_an_installation_from_source(clean: Machi
     """`make install` refuses beside the package, works twice without it, keeps what was changed, and goes."""
     machine = clean
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]
-    target = ["--only-binary=:all:", "--python-version=3.11", "--platform=manylinux2014_x86_64"]
+    target = ["--only-binary=:all:", f"--python-version={recipe.PYTHON}", "--platform=manylinux2014_x86_64"]
     pins = ["--require-hashes", "-r", str(ROOT / "config/debian/requirements.txt")]
     subprocess.run([*pip, *target, "-d", str(tmp_path / "wheels"), *pins], check=True, timeout=300)
     machine.put_tree(tmp_path, "/root", "wheels")
