@@ -6,18 +6,19 @@ from importlib import import_module
 
 from bridge import __version__
 from bridge.cli.ending import exit_code
+from bridge.cli.options import COMMAND, Parser
 
 COMMANDS = ("run", "check_config", "doctor", "queue", "modem", "dial", "usb_power", "simulate")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hologram-bridge",
         description="A durable bridge from the local MQTT broker to the Hologram cellular cloud.",
     )
     parser.add_argument("--version", action="version", version=f"hologram-bridge {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar=COMMAND, required=True)
     for name in COMMANDS:
         import_module(f"bridge.cli.{name}").add_parser(subparsers)
     return parser

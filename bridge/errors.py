@@ -34,6 +34,9 @@ _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring, _SHORT.maxother = 4, 20, 20, 80, 80
 """Writes out the beginning of a value: all of a long one would take long, of a deep one recurse too deep."""
 
+WHO_MAY = "use sudo, or a user of the group hologram"
+"""What helps where the system says that what is the bridge's may not be read, or asked."""
+
 
 class BridgeError(Exception):
     """The root of all our errors; ``exit_code`` is what a command ends with."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from bridge.core.gate import Gate
 from bridge.errors import ConfigError
-from bridge.settings import Loaded, Settings, effective, load
+from bridge.settings import DEFAULT_PATH, Loaded, Settings, effective, load
 from bridge.settings.explain import model_of
 
 SHIPPED = Path(__file__).parent.parent / "config" / "bridge.hjson"
@@ -115,6 +115,57 @@ def test_a_bad_value_is_one_line_with_key_value_and_what_is_allowed(
     assert line.startswith(f"{path}: {shown}" if "(" not in shown else f"{path}: ")
     assert shown in line
     assert allowed in line
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ('mqtt: { port: "1883" }', f"text as it stands; write it without quotes, as in port: 1883; {PORTS}"),
+        ('metrics: { port: "null" }', f"as in port: null; {PORTS}"),
+        ('inbound: { enabled: "True" }', "as in enabled: true; allowed is true or false"),
+        ('network: { autoconnect: "false" }', "as in autoconnect: false; allowed is true, false or"),
+        ('inbound: { timeout: "5s" }', "write the number of seconds alone, as in timeout: 5;"),
+        ('mqtt: { keepalive: "1 m" }', "as in keepalive: 60; allowed is 1 to 65535 seconds"),
+        ('log: { level: "DEBUG" }', "is not allowed; did you mean 'debug'; allowed is \"debug\" or"),
+        ('network: { interface: "Cellular" }', "did you mean 'cellular'; allowed is"),
+        ("mqtt: { host: \u201cbroker\u201d\n }", 'it has typographic quotes, write " before and after it'),
+        ('mqtt.host: "x"', "unknown key 'mqtt.host'; a section has braces, as in mqtt: { host: … }"),
+        ('network: { sim_pin: "123456789" }', "network.sim_pin: *** (9 characters) is not allowed"),
+        ('mqtt: { username: "a\\tb" }', "allowed is text in quotes, 1 to 255 characters on one line"),
+    ],
+)  # fmt: skip
+def test_what_was_probably_meant_is_said(tmp_path: Path, body: str, line: str) -> None:
+    """Quotes too many, units, capitals, another program's form: the line shows how to write it here."""
+    (got,) = refused(tmp_path, "{" + KEY + body + "}")
+    assert line in got
+
+
+@pytest.mark.parametrize(
+    ("key", "seen"),
+    [
+        ("abcd123", "(7 characters)"),
+        ("abcd1234 ", "(9 characters, with a space)"),
+        ("abcdé123", "(8 characters, with one that is not ASCII)"),
+        ("a", "(1 character)"),
+    ],
+)
+def test_a_key_that_is_no_key_is_measured(tmp_path: Path, key: str, seen: str) -> None:
+    """How long it is, and what is easily overlooked in it; never the key."""
+    (line,) = refused(tmp_path, f'{{ credentials: {{ devicekey: "{key}" }} }}')
+    assert line == (
+        f"credentials.devicekey: *** {seen} is not allowed; "
+        "allowed is 8 characters, printable ASCII without spaces, or null"
+    )
+    (line,) = refused(tmp_path, '{ credentials: { cloud_id: "abc", cloud_key: "abcd" } }')
+    assert line.startswith('credentials.cloud_id: "abc" (3 characters) is not allowed')
+
+
+def test_quotes_in_the_environment_are_too_many(tmp_path: Path) -> None:
+    """A container's environment file keeps them."""
+    (line,) = refused(tmp_path, "{" + KEY + "}", {"HOLOGRAM_BRIDGE__MQTT__PORT": '"1883"'})
+    assert (
+        "without quotes, as in port: 1883; allowed is 1 to 65535 (from HOLOGRAM_BRIDGE__MQTT__PORT)" in line
+    )
 
 
 def test_every_problem_has_its_line(tmp_path: Path) -> None:
@@ -279,8 +330,11 @@ def test_a_file_without_permission_is_said_in_one_line(tmp_path: Path) -> None:
     if user == 0:  # root reads every file
         os.seteuid(65534)
     try:
-        with pytest.raises(ConfigError, match="cannot be read \\(Permission denied\\)"):
+        with pytest.raises(ConfigError) as caught:
             load(file, {})
+        assert str(caught.value) == (
+            f"{file}: cannot be read (Permission denied); use sudo, or a user of the group hologram"
+        )
     finally:
         os.seteuid(user)
 
@@ -510,6 +564,7 @@ def test_check_config_prints_the_effective_configuration(tmp_path: Path) -> None
     assert done.stderr.startswith("WARNING:config:")
     assert f"chmod 640 {file}" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
+    assert done.stderr.splitlines()[-1] == f"{file}: it can be used, with the warnings above"
     again = shown | {"credentials": {"devicekey": "abcd1234"}}
     assert Settings.model_validate(again).mqtt.port == 5
 
@@ -607,3 +662,20 @@ def test_the_environment_alone_is_looked_at_too(tmp_path: Path) -> None:
     environment = {**ENV_KEY, "HOLOGRAM_BRIDGE__METRICS__PORT": "4010"}
     (warning,) = load(None, environment, default=tmp_path / "none").warnings
     assert warning.startswith("metrics.port: 4010 is inbound.port too")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_check_config_says_that_all_is_right(tmp_path: Path, written: bool) -> None:
+    """One line beside the configuration itself, for the person who asked."""
+    file = tmp_path / "bridge.hjson"
+    file.write_text("{" + KEY + "}")
+    file.chmod(0o640)
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("HOLOGRAM_BRIDGE_")}
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, "check-config", *(["-c", str(file)] if written else [])],
+        env=environ | ENV_KEY, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["credentials"]["devicekey"] == "***"
+    if written or not DEFAULT_PATH.exists():
+        assert done.stderr == f"{file if written else 'the environment'}: all is right\n"

@@ -6,6 +6,7 @@ pyserial; everything else is the event loop's.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import termios
@@ -176,6 +177,8 @@ def _reason(error: Exception, path: str) -> str:
     number = getattr(error, "errno", None) or (error.args[0] if isinstance(error, termios.error) else None)
     if number in (11, 16):  # EAGAIN of flock(2), EBUSY of TIOCEXCL
         return f"{held_by(path) or 'another process'} uses it"
+    if number == errno.EACCES:
+        return f"{os.strerror(number)}; use sudo, or a user of the group dialout"
     return os.strerror(number) if isinstance(number, int) else str(error)
 
 

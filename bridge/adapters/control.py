@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.adapters.door import Door
-from bridge.errors import BridgeError, OperationError
+from bridge.errors import WHO_MAY, BridgeError, OperationError
 
 LINE_LIMIT = 1 << 20
 """Bytes of one request or answer."""
@@ -103,7 +103,7 @@ def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:
         try:
             connection.connect(str(path))
         except PermissionError as exc:
-            raise OperationError(f"may not open {path}: run this as root or as the bridge's user") from exc
+            raise OperationError(f"may not open {path}: {WHO_MAY}") from exc
         except OSError:
             return None
         try:

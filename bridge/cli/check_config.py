@@ -34,4 +34,8 @@ def run(args: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         say(f"WARNING:config:{warning}", error=True)
     say_json(effective(loaded.settings))
+    # Not on stdout, which programs read; a caution is nothing that keeps the bridge from running.
+    where = loaded.path or "the environment"
+    verdict = "it can be used, with the warnings above" if loaded.warnings else "all is right"
+    say(f"{where}: {verdict}", error=True)
     return 0

@@ -1,7 +1,24 @@
 """Options that several commands share."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that shows its commands where none is given; its subparsers are of the same kind."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2, after the help or one line."""
+        if message.startswith("the following arguments are required: ") and message.endswith(COMMAND):
+            self.print_help(sys.stderr)
+            self.exit(2)
+        super().error(message)
+
+
+COMMAND = "COMMAND"
+"""What the help calls a command that is to be chosen."""
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

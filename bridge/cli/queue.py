@@ -111,7 +111,8 @@ def _on_file(settings: Any, store: Path, request: dict[str, Any]) -> dict[str, A
             f"there is no outbox at {store} yet, and no daemon is running; see store.path"
         ) from None
     except OSError as exc:
-        raise OperationError(f"cannot use {store}: {exc.strerror}; run this as its owner") from exc
+        help_ = "use sudo" if isinstance(exc, PermissionError) else "see store.path"
+        raise OperationError(f"cannot use {store}: {exc.strerror}; {help_}") from exc
 
 
 def _print_stats(answer: dict[str, Any], prefix: str) -> None:

@@ -29,7 +29,7 @@ _PUSH_TIMEOUT = 5.0  # seconds
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``simulate`` with ``cloud``, ``push``, ``modem`` and ``tell``; each sets ``run(args) -> int``."""
     parser = subparsers.add_parser("simulate", help="stand-ins for the outside world, to try things with")
-    kinds = parser.add_subparsers(metavar="WHAT", required=True)
+    kinds = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_cloud(kinds)
     _add_push(kinds)
     add_modem(kinds)

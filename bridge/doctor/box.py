@@ -105,7 +105,7 @@ def speed(patient: Patient) -> Finding:
         latency = _sync_latency(folder)
     except OSError as exc:
         return skipped(
-            "write speed", f"this user may not write in {folder}: {exc.strerror}", "run this as root"
+            "write speed", f"this user may not write in {folder}: {exc.strerror}", "run it with sudo"
         )
     seen = f"{1000 * latency:.1f} ms until a small write is durable"
     if latency >= AWFUL_SYNC:

@@ -7,6 +7,7 @@ from bridge.doctor import box, broker, cloud, configuration, modem, store
 from bridge.doctor.finding import Finding, fail
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import as_the_service
+from bridge.errors import WHO_MAY
 
 Check = Callable[[Patient], Finding | Iterator[Finding] | None]
 
@@ -44,6 +45,9 @@ def examine(patient: Patient, announce: Callable[[str], None]) -> Iterator[Findi
 
 def unreadable(error: str, etc: Path = Path("/etc")) -> Iterator[Finding]:
     """Return the findings of a configuration that cannot be used."""
+    if WHO_MAY in error:
+        yield fail("configuration", error.removesuffix(f"; {WHO_MAY}"), WHO_MAY)
+        return
     fix = "correct it; hologram-bridge check-config tells when it is right"
     environment = etc / "default" / "hologram-bridge"
     if environment.exists():

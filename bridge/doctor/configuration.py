@@ -72,7 +72,7 @@ def environment(patient: Patient) -> Finding | None:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        return skipped("environment", f"{path}: {exc.strerror}", "run this as root")
+        return skipped("environment", f"{path}: {exc.strerror}", "run it with sudo")
     names = [name.strip() for name, equals, _ in (line.partition("=") for line in lines) if equals]
     names = [name for name in names if name.startswith("HOLOGRAM_BRIDGE__")]
     if path.stat().st_mode & 0o004 and any(name.endswith(SECRET) for name in names):

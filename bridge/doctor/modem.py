@@ -97,7 +97,7 @@ def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
         return warn(
             "serial port",
             f"this user may not open {shown}",
-            "run this as root; the bridge's user must be in the group dialout",
+            "run it with sudo, or as a user of the group dialout, in which the bridge's user must be too",
         )
     seen = f"{shown}, held by nobody"
     return ok("serial port", seen if os.geteuid() == 0 else f"{seen} whom this user may see")

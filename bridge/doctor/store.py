@@ -13,7 +13,7 @@ from typing import Any
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import stop
-from bridge.errors import StoreError, StoreInUse
+from bridge.errors import WHO_MAY, StoreError, StoreInUse
 from bridge.store.disk import find_file
 from bridge.store.owner import as_owner
 from bridge.store.reserve import SIZE
@@ -33,7 +33,7 @@ def daemon(patient: Patient) -> Finding:
     """Whether the bridge runs, and what it says of itself."""
     found = patient.daemon
     if found is None and patient.forbidden:
-        return skipped("bridge", "this user may not ask it", "run this as root, or as the bridge's user")
+        return skipped("bridge", "this user may not ask it", WHO_MAY)
     if found is None:
         fix = "sudo systemctl enable --now hologram-bridge; why it ended says journalctl -u hologram-bridge"
         return warn("bridge", "it does not run", fix)
@@ -70,7 +70,7 @@ def outbox(patient: Patient) -> Finding:
         stats = patient.daemon.stats
         return _waiting(stats) if stats else skipped("outbox", "the bridge that holds it does not answer")
     if patient.forbidden:
-        return skipped("outbox", "a bridge may hold it that this user may not ask", "run this as root")
+        return skipped("outbox", "a bridge may hold it that this user may not ask", WHO_MAY)
     try:
         return _closed(path)
     except StoreInUse as exc:
@@ -78,7 +78,7 @@ def outbox(patient: Patient) -> Finding:
     except StoreError as exc:
         return fail("outbox", str(exc), f"remove it (sudo rm {shlex.quote(str(path))}), or set store.path")
     except OSError as exc:
-        return skipped("outbox", f"{path}: {exc.strerror}", "run this as root, or as the bridge's user")
+        return skipped("outbox", f"{path}: {exc.strerror}", "run it with sudo")
 
 
 def _closed(path: Path) -> Finding:

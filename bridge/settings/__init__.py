@@ -43,7 +43,7 @@ def load(
         file = read_file(where)
     except FileNotFoundError:
         if path is not None:
-            raise ConfigError(f"{where}: there is no such file") from None
+            raise ConfigError(f"{where}: there is no such file; name yours with -c FILE") from None
         settings = _from_environment(environment, where)
         return Loaded(settings, unused(settings), None)
     checked, problems = _validate(environment, file)

@@ -1,6 +1,7 @@
 """From a validator's findings to one clear line per problem, secrets masked."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from bridge.settings.fields import Allowed, Secret
+from bridge.settings.hints import in_seconds, is_curly, measured, without_quotes
 from bridge.settings.models import Settings
 
 MASK = "***"
 _SHOWN = 80
+_COUNTED = re.compile(r"[0-9 to]+ characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,9 @@ def nearest(key: str, known: list[str], otherwise: Sequence[str] = ()) -> str:
 
 def unknown_key(key: str, allowed_keys: list[str]) -> str:
     """Return the words for a key that is not known, with the nearest that is."""
+    if key in known_keys() and "." in key:
+        section, _, inner = key.rpartition(".")
+        return f"unknown key '{key}'; a section has braces, as in {section}: {{ {inner}: … }}"
     elsewhere = [path for path in known_keys() if path.rsplit(".", 1)[-1] == key]
     hint = nearest(key, allowed_keys, elsewhere)
     return f"unknown key '{key[:_SHOWN]}';{hint} allowed keys are {', '.join(allowed_keys)}"
@@ -166,14 +172,37 @@ def _wrong_value(place: Place, value: object, reason: str) -> str:
     field = place.field
     assert field is not None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    key = place.path.rsplit(".", 1)[-1]
     if is_number and takes_text(field):
-        key = place.path.rsplit(".", 1)[-1]
         sample = "…" if is_secret(field) else str(value)
         return (
             f"{shown(value, field)} is a number as it stands; put it in quotes, as in "
             f'{key}: "{sample}"; allowed is {allowed(field)}'
         )
-    return f"{shown(value, field)} is not allowed{reason}; allowed is {allowed(field)}"
+    meant = _meant(key, value, field) if isinstance(value, str) else " is not allowed"
+    return f"{shown(value, field)}{meant}{reason}; allowed is {allowed(field)}"
+
+
+def _meant(key: str, text: str, field: FieldInfo) -> str:
+    """Return why a text is refused, with what was probably meant by it."""
+    wanted = allowed(field)
+    plain = without_quotes(
+        text,
+        numbers=_mentions(field.annotation, int) or _mentions(field.annotation, float),
+        flags=_mentions(field.annotation, bool),
+        null=is_nullable(field),
+    )
+    if plain and not takes_text(field):
+        return f" is text as it stands; write it without quotes, as in {key}: {plain}"
+    if wanted.partition(", or null")[0].endswith(" seconds") and (seconds := in_seconds(text)):
+        return f" is text as it stands; write the number of seconds alone, as in {key}: {seconds}"
+    if is_secret(field) or _COUNTED.match(wanted):
+        return f" ({measured(text)}) is not allowed"
+    if near := nearest(text.lower(), [each for each in _literals(field.annotation) if isinstance(each, str)]):
+        return f" is not allowed;{near.rstrip('?')}"
+    if is_curly(text):
+        return ' is not allowed: it has typographic quotes, write " before and after it'
+    return " is not allowed"
 
 
 def _line(error: Mapping[str, Any]) -> tuple[str, str]:

@@ -125,6 +125,8 @@ def _readable(value: str) -> str:
     try:
         with os.fdopen(open_file(Path(value)), "rb") as file:
             file.read(1)
+    except PermissionError as error:
+        raise ValueError(f"{error.strerror}; the bridge's user, hologram, has to read it") from None
     except OSError as error:
         raise ValueError(error.strerror) from None
     return value

@@ -14,7 +14,7 @@ from typing import Any
 
 import hjson
 
-from bridge.errors import ConfigError
+from bridge.errors import WHO_MAY, ConfigError
 from bridge.settings.explain import (
     find,
     is_list,
@@ -156,7 +156,8 @@ def read_file(path: Path) -> Read:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if isinstance(error, IsADirectoryError):
             raise ConfigError(f"{path}: is a directory; name the HJSON file in it") from None
-        raise ConfigError(f"{path}: cannot be read ({reason})") from None
+        help_ = f"; {WHO_MAY}" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"{path}: cannot be read ({reason}){help_}") from None
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"{path}: is larger than {_MAX_BYTES} bytes; that is no configuration")
     try:

@@ -153,7 +153,7 @@ def test_others_are_told_to_be_somebody_else(tmp_path: Path) -> None:
             os.setgroups(groups)
         return "it was allowed"
 
-    assert "run this as root or as the bridge's user" in with_server(path, as_nobody)
+    assert "use sudo, or a user of the group hologram" in with_server(path, as_nobody)
 
 
 def test_a_place_that_does_not_serve_is_named(tmp_path: Path) -> None:

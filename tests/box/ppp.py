@@ -30,6 +30,9 @@ FAR_END = (
     f"ifname far0 linkname far {FAR_IP}:{OUR_IP}"
 )
 
+SLOW = 120.0
+"""Seconds within which a program starts on an emulated processor that others use too."""
+
 
 class Rig:
     """All of it in one machine."""
@@ -48,7 +51,7 @@ class Rig:
         self.start_modem()
         self.plug()
         machine.spawn("broker", "mosquitto -p 1883")
-        machine.wait_for("mosquitto_pub -q 1 -n -t ready")
+        machine.wait_for("mosquitto_pub -q 1 -n -t ready", SLOW)
 
     def start_modem(self) -> None:
         """Start the simulated modem, anew if it runs, and lay the line to it from the virtio port."""
@@ -58,13 +61,13 @@ class Rig:
             f"{BRIDGE} simulate modem --profile {self._profile} --link /run/modem --control {CONTROL} "
             f"--registration 0.2 --sim-delay 0 --pppd {shlex.quote(FAR_END)}",
         )
-        self.machine.wait_for("test -e /run/modem")
+        self.machine.wait_for("test -e /run/modem", SLOW)
         self.machine.spawn("wire", "socat OPEN:/dev/virtio-ports/modem OPEN:/run/modem,raw,echo=0")
 
     def plug(self) -> None:
         """Plug the modem in."""
         self.machine.plug("modem", self.machine.port("modem"))
-        self.machine.wait_for(f"test -e {self.device}")
+        self.machine.wait_for(f"test -e {self.device}", SLOW)
 
     def unplug(self) -> None:
         """Pull the modem out."""
