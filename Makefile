@@ -31,6 +31,7 @@ test: setup
 	sh .ci/node-packages
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not root and not slow'
 
+# All of it, the soak of a quarter of an hour too (SOAK_SECONDS=60 makes it a minute).
 testAll: setup
 	sh .ci/node-packages
 	sh .ci/home-assistant

@@ -243,6 +243,12 @@ class Client:
                 self._changed.wait(0.1)
 
     @property
+    def published(self) -> int:
+        """How many publications the broker has acknowledged."""
+        with self._changed:
+            return self._published
+
+    @property
     def refused(self) -> list[tuple[int, str]]:
         """Packet ids that the broker refused, with its reason (MQTT 5)."""
         with self._changed:

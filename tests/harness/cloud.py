@@ -50,6 +50,12 @@ class Cloud:
         self._process = None
         self._stack.close()
 
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL."""
+        assert self._process is not None, "the cloud does not run"
+        self._process.process.kill()
+        self.stop()
+
     @property
     def arrived(self) -> Sequence[Arrived]:
         """Every request so far, in order, over all runs."""
