@@ -21,6 +21,7 @@ from bridge.doctor import cloud as cloud_check
 from bridge.doctor.finding import Finding
 from bridge.doctor.patient import Patient
 from bridge.doctor.remedy import stop
+from bridge.errors import WHO_MAY
 from bridge.settings import load
 from bridge.sim.modem.net import CLOUD_ADDRESS
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
@@ -644,6 +645,14 @@ def test_what_ppp_needs(
     folders = {name: tmp_path / name for name in ("usr", "dev", "run", "etc")}
     found = modem_findings(patient(bridge, **folders))["pppd"]
     assert (found.state, found.fix) == (state, fix)
+
+
+def test_a_configuration_that_may_not_be_read_is_none_to_correct() -> None:
+    """Who may read it is said, and not that something in it is wrong."""
+    line = f"/etc/hologram-bridge/bridge.hjson: cannot be read (Permission denied); {WHO_MAY}"
+    (found,) = checks.unreadable(line)
+    assert (found.state, found.fix) == ("fail", "use sudo, or a user of the group hologram")
+    assert found.finding == "/etc/hologram-bridge/bridge.hjson: cannot be read (Permission denied)"
 
 
 # -- the machine -----------------------------------------------------------------------------------------

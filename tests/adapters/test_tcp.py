@@ -13,6 +13,9 @@ from bridge.adapters.tcp import ANSWER_LIMIT
 from tests.adapters.peer import LITTLE, MUCH, Script, carry, carry_one, job, peer, read_request
 from tests.harness.needs import IPV6
 
+PATIENT = 2.0
+"""Seconds of silence that no test waits for, however busy the machine; the limit is just above."""
+
 
 def answering(*pieces: bytes, pause: float = 0.0, close: bool = True) -> Script:
     """Read the request, write the pieces with a pause before each, and close or wait for the other side."""
@@ -40,12 +43,12 @@ def reset(connection: socket.socket) -> None:
 def test_an_answer_ends_the_exchange(host: str, close: bool) -> None:
     """A complete answer is all that is waited for, whether the server closes or not."""
     with peer(answering(b"[0,0]", close=close), host="::1" if host == "::1" else "127.0.0.1") as server:
-        outcome, seconds = carry_one(job(server.port, host=host))
+        outcome, seconds = carry_one(job(server.port, host=host, silence=PATIENT))
     assert (outcome.connected, outcome.written, outcome.complete) == (True, True, True)
     assert (outcome.answer, outcome.error) == (b"[0,0]", None)
     assert outcome.traffic.up > 9
     assert outcome.traffic.down > 5
-    assert seconds < 0.3
+    assert seconds < PATIENT
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05])
@@ -72,7 +75,7 @@ def test_any_bytes_are_handed_over_as_they_came(pieces: list[bytes]) -> None:
 def test_slow_bytes_are_signs_of_life() -> None:
     """One byte at a time, each within the silence, is no silence; the whole may take longer than it."""
     with peer(answering(*(bytes([byte]) for byte in b"[ 0, 0 ]"), pause=0.12)) as server:
-        outcome, seconds = carry_one(job(server.port, silence=0.3))
+        outcome, seconds = carry_one(job(server.port, silence=0.8))
     assert outcome.complete
     assert seconds > 0.8
 
@@ -89,10 +92,10 @@ def test_a_late_answer_is_no_answer() -> None:
 def test_an_exchange_is_bounded_in_all() -> None:
     """A server that keeps saying something without ever ending is cut at the limit."""
     with peer(answering(*[b" "] * 40, pause=0.1)) as server:
-        outcome, seconds = carry_one(job(server.port, silence=0.3, limit=0.9))
+        outcome, seconds = carry_one(job(server.port, silence=0.8, limit=0.9))
     assert outcome.error == "the exchange took longer than 0.9 s"
     assert not outcome.complete
-    assert 0.85 < seconds < 1.3
+    assert 0.85 < seconds < 4, "cut before the server was done"
 
 
 def reading(rate: int) -> Script:
@@ -128,10 +131,10 @@ def test_a_request_that_will_not_pass_within_its_limit_is_cut_early() -> None:
 def test_a_close_without_an_answer_is_told() -> None:
     """The peer's close is known as such: connected, written, nothing came."""
     with peer(answering()) as server:
-        outcome, seconds = carry_one(job(server.port))
+        outcome, seconds = carry_one(job(server.port, silence=PATIENT))
     assert (outcome.connected, outcome.written, outcome.closed) == (True, True, True)
     assert (outcome.complete, outcome.answer, outcome.error) == (False, b"", None)
-    assert seconds < 0.3
+    assert seconds < PATIENT
 
 
 def test_half_an_answer_and_a_close_is_incomplete() -> None:
@@ -171,11 +174,11 @@ def test_a_refused_connection_wrote_nothing() -> None:
     """Nobody listening is known at once; not a byte was written, so even an SMS may try again."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        outcomes = carry(*(job(taken.getsockname()[1]) for _ in range(20)))
+        outcomes = carry(*(job(taken.getsockname()[1], silence=PATIENT) for _ in range(20)))
     for outcome, seconds in outcomes:
         assert (outcome.connected, outcome.written, outcome.complete) == (False, False, False)
         assert "Connection refused" in str(outcome.error)
-        assert seconds < 0.3
+        assert seconds < PATIENT
 
 
 def test_a_server_that_never_accepts_is_given_up() -> None:
