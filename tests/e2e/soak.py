@@ -21,12 +21,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, free_port
 from tests.harness.modem import SimModem
 
 PARALLEL = 4
 PARTS = ("bridge", "broker", "cloud", "modem")
 NUMBER = "+15551234567"
+STUCK = 120.0
+"""Seconds within which what is left becomes less, once nothing is killed any more."""
+
 STARTED = ("--registration", "0.2", "--boot", "0.2", "--sim-delay", "0.1")
 
 
@@ -212,16 +215,21 @@ class Soak:
     def settle(self) -> None:
         """Wait until the broker has taken all, and the bridge has no more to do."""
         self.client.wait_connected(60)
-        self.client.wait_for(lambda: self.client.published >= len(self.wanted), 60, "all is published")
+        self._while_it_goes_on(lambda: max(0, len(self.wanted) - self.client.published), "unpublished")
         self.bridge.wait_online(60)
-        eventually(self._idle, 300, what="the outbox is empty")
+        self._while_it_goes_on(lambda: int(self.bridge.queue("stats")["queue"]["messages"]), "queued")
         before = -1
         while before != (before := len(self.client.results())):
             threading.Event().wait(5)
 
-    def _idle(self) -> bool:
-        threading.Event().wait(1)
-        return bool(self.bridge.queue("stats")["queue"]["messages"] == 0)
+    def _while_it_goes_on(self, left: Callable[[], int], what: str) -> None:
+        """Wait until nothing is ``left``, however slow the machine; fail where it gets no less for long."""
+        least, since = left(), time.monotonic()
+        while least:
+            threading.Event().wait(1)
+            if (now := left()) < least:
+                least, since = now, time.monotonic()
+            assert time.monotonic() - since < STUCK, f"{least} stay {what}"
 
     def results(self) -> dict[str, list[dict[str, Any]]]:
         """Return the different results of each id: one that is told again is the same."""
@@ -236,7 +244,7 @@ class Soak:
         without = self.wanted.keys() - self.results().keys()
         for name in without:
             self.publish(name)
-        eventually(lambda: self.results().keys() >= self.wanted.keys(), 180, what="a result for each")
+        self._while_it_goes_on(lambda: len(self.wanted.keys() - self.results().keys()), "without a result")
         return without
 
 
