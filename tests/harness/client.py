@@ -15,6 +15,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from tests.harness.process import patient
+
 T = TypeVar("T")
 
 _SESSION = 600
@@ -175,6 +177,7 @@ class Client:
 
     def wait_for(self, predicate: Callable[[], T], timeout: float = 10.0, what: str = "") -> T:
         """Wait until ``predicate()`` is true, looking whenever something comes; return its value."""
+        timeout = patient(timeout)
         deadline = time.monotonic() + timeout
         with self._changed:
             while not (value := predicate()):

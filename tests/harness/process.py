@@ -21,11 +21,24 @@ ROOT = Path(__file__).resolve().parents[2]
 _TAIL = 40  # lines
 
 
+PROMISED = 5.0
+"""Seconds below which a wait is a promise of the bridge's, such as one second until a status changes."""
+
+
+def patient(timeout: float) -> float:
+    """Return the seconds to wait on a busy machine for what takes ``timeout`` at most on an idle one.
+
+    It costs time only where a test fails; what is a promise is left as it is.
+    """
+    return timeout if timeout < PROMISED else 4 * timeout
+
+
 def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str = "") -> T:
     """Poll until ``condition()`` is true and return its value; fail after ``timeout`` seconds.
 
     ``what`` names what was waited for in the failure.
     """
+    timeout = patient(timeout)
     deadline = time.monotonic() + timeout
     pause = 0.005
     while not (value := condition()):
