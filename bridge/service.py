@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 from bridge.adapters.systemd import Notifier
 from bridge.core.pulse import Part
+from bridge.core.visible import visible
 from bridge.flow.standing import Standing
 from bridge.flow.watchdog import Watchdog
-from bridge.logs import visible
 
 
 class Service:

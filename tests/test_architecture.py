@@ -21,7 +21,7 @@ LAYERS = {
     "settings": {"core", "errors"},
     "sim": {"errors"},
     "errors": set[str](),
-    "logs": {"errors"},
+    "logs": {"core", "errors"},
 }
 """Those not named (app, parts, reload, compose, managed, cli, sdk, demo) put things together."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bridge.cli.screen import say, say_json
-from bridge.logs import visible
+from bridge.core.visible import visible
 
 if TYPE_CHECKING:
     from bridge.doctor.finding import Finding

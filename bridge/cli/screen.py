@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from bridge.logs import visible
+from bridge.core.visible import visible
 
 
 def say(text: str, *, error: bool = False) -> None:

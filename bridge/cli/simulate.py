@@ -12,8 +12,8 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from bridge.cli.simulate_modem import add_modem, add_tell
+from bridge.core.visible import visible
 from bridge.errors import OperationError, UsageError
-from bridge.logs import visible
 from bridge.sim.cloud import SimCloud
 from bridge.sim.faults import NAMES, parse_faults
 from bridge.sim.journal import LineWriter, live_line

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge.cli.screen import say_json
+from bridge.core.visible import visible
 from bridge.errors import UsageError
-from bridge.logs import visible
 from bridge.sim.modem import faults, tell
 from bridge.sim.modem.profiles import ICCID, IMSI, PROFILES, by_name
 

@@ -9,7 +9,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from bridge.logs import visible
+from bridge.core.visible import visible
 
 ROWS = 300
 """Messages that are remembered."""

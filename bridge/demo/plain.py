@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from bridge.core.visible import visible
 from bridge.demo.board import Board, Line, clock
 from bridge.demo.tries import Try
-from bridge.logs import visible
 
 SUMMARY_EVERY = 15.0
 """Seconds between lines with the counters."""
