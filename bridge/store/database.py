@@ -40,6 +40,10 @@ GIVE_BACK_PAGES, GIVE_BACK_STEPS = 200, 10
 """Pages given back to the file system at once, and how often in one go."""
 
 
+CLOSE_WAIT = 5.0
+"""Seconds that closing waits for a commit."""
+
+
 def load_queries(text: str) -> dict[str, str]:
     """Return the statements of an SQL file by the names in its ``-- name:`` headings."""
     found: dict[str, str] = {}
@@ -294,8 +298,14 @@ class Database:
             self.copy_log()
 
     def close(self) -> None:
-        """Close the file; what was committed is safe without this too."""
-        self._connection.close()
+        """Close the file; what was committed is safe without this too.
+
+        A commit that is under way in its thread ends first: closing beneath it would end the process by a
+        segmentation fault. One that hangs with its disk is left to the end of the process.
+        """
+        if self._lock.acquire(timeout=CLOSE_WAIT):
+            self._connection.close()
+            self._lock.release()
 
 
 def boot_id() -> str:
