@@ -42,10 +42,13 @@ class Door:
             writer.close()
             async with asyncio.timeout(CLOSING):
                 await writer.wait_closed()
-        except FAILURES as exc:
+        except BaseException as exc:
+            # Only here: a transport whose end was in order has forgotten its loop, which aborting needs.
+            writer.transport.abort()
+            if not isinstance(exc, FAILURES):
+                raise
             self._note(str(exc) or "it took too long")
         finally:
-            writer.transport.abort()
             self._open -= 1
 
     def _note(self, why: str) -> None:
