@@ -224,6 +224,8 @@ class Session:
             self._lost("the broker takes us with less than we ask for: all is tried once more")
             return
         self._since = self._loop.time()
+        if self._epoch and not flags.session_present:
+            self.explained()  # a broker that lost the session has crashed; who takes it over leaves it there
         self._epoch += 1
         self.connected = True
         self._limits = limits(properties) if self._broker.version5 else self._concessions.limits
@@ -417,7 +419,7 @@ class Session:
         self._lost(reason)
 
     def explained(self) -> None:
-        """Count the connections that were cut for nothing against the broker or another client."""
+        """The connections that were cut of late say nothing of the next: it need not wait."""
         self.reconnects.lasts(LASTED)
 
     def disconnect(self) -> None:
