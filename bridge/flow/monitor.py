@@ -182,9 +182,10 @@ class Monitor:
         self.publish_health()
 
     def failed(self, component: str, text: str) -> None:
-        """The bridge ends because of this."""
+        """The bridge ends because of this: the last health says so before the connection ends."""
         self._health.failed = True
-        self.problem(component, text)
+        self._health.error(component, text)
+        self._publisher.farewell(self._names.health, self._health.payload())
 
     # -- health and time ---------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class Publisher:
             self._try_suspect()
             return
         self._tell_events()
-        for topic in self.states.due:
+        for topic in sorted(self.states.due, key=lambda each: each != self._names.state):  # that first
             if len(self._flights) >= link.window or not self._tell_state(topic):
                 return
         room = link.window - len(self._flights)

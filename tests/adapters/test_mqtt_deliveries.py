@@ -191,7 +191,7 @@ def test_an_odd_goodbye_is_told() -> None:
         await until(lambda: len(owner.ups) == 2)
 
     owner = play(broker, story)
-    assert owner.downs[0].startswith("the connection to the broker ended: ")
+    assert owner.downs[0].startswith("the broker ended the connection: ")
 
 
 @pytest.mark.parametrize("version5", [True, False], ids=["MQTT 5", "MQTT 3.1.1"])

@@ -206,17 +206,23 @@ def test_what_waits_on_a_full_disk_waits_once(keeper: Keeper, cloud: Cloud, tmp_
     assert sorted(int(each.payload.split()[0]) for each in cloud.accepted) == list(range(number)), "each once"
 
 
-def test_a_disk_that_is_too_small(bridge: BridgeProcess, client: Client, tmp_path: Path) -> None:
-    """One on which no message is ever taken: log, health and doctor say how much room it takes."""
-    bridge.store.parent.mkdir(parents=True)
-    bridge.wrap = small_disk(bridge.store.parent, size=8)
-    bridge.configure(control={"path": str(tmp_path / "control.sock")})
+def test_a_disk_without_room_says_how_much_it_takes(keeper: Keeper, cloud: Cloud, tmp_path: Path) -> None:
+    """One on which no message is ever taken: log, health and doctor name the room that messages need."""
+    bridge, disk = bridge_on_a_small_disk(keeper, cloud, tmp_path)
+    disk.fill(leave=3_000_000)
     bridge.start()
-    client.wait_health("store_full", 20)
-    needed = r"the disk is full: 8388608 bytes have to be free on the disk none at \S+, and \d+ are"
-    assert re.search(needed, bridge.said())
-    assert re.fullmatch(needed, client.health()["last_error"]["description"])
-    assert "8388608 bytes have to be free" in bridge.run("doctor").stdout
+    with Client(bridge.broker.port, "hologram/bridge/health") as client:
+        client.wait_health("store_full", 20)
+        line = r"the disk is full: (\d+) bytes have to be free on the disk none at \S+, and (\d+) are"
+        said = re.search(line, bridge.said())
+        assert said
+        assert int(said[1]) > int(said[2])
+        assert re.fullmatch(line, client.health()["last_error"]["description"])
+    told = subprocess.run(
+        [*bridge.wrap, *PROGRAM, "doctor", "-c", str(bridge.config)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert re.search(r"make room there: \S+ MB have to stay free for results", told.stdout)
 
 
 def fill(bridge: BridgeProcess, client: Client, number: int) -> None:

@@ -126,6 +126,8 @@ def test_a_store_of_the_version_before(tmp_path: Path) -> None:
     box.database.close()
     with contextlib.closing(sqlite3.connect(box.path)) as old:
         old.execute("DROP TABLE set_aside")
+        old.execute("DROP INDEX chosen_ended")
+        old.execute("CREATE INDEX chosen_age ON chosen (received_at)")
         old.execute("PRAGMA user_version = 2")
     box.reopen()
     assert len(box.outbox.reports_after(0, 10)) == 1
