@@ -1,17 +1,15 @@
-"""Imports point one way; this walks them all and keeps it so."""
+"""The rules of the house: who imports whom. One test walks every import and lists what breaks a rule."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import bridge
 
 ROOT = Path(bridge.__file__).parent
 
-LAYERS = {
+MAY_IMPORT = {
     # package: what of ours its modules may import, beside itself
     "core": {"errors"},
     "protocol": {"core", "errors"},
@@ -20,10 +18,40 @@ LAYERS = {
     "flow": {"core", "protocol", "store", "errors"},
     "settings": {"core", "errors"},
     "sim": {"errors"},
+    "demo": {"core", "sim", "errors"},
     "errors": set[str](),
-    "logs": {"core", "errors"},
+    # These put the others together.
+    "daemon": {"adapters", "core", "flow", "protocol", "settings", "store", "errors", ""},
+    "sdk": {"adapters", "core", "flow", "protocol", "store", "errors"},
+    "doctor": {"adapters", "core", "daemon", "protocol", "settings", "store", "errors"},
+    "cli": {
+        "adapters",
+        "core",
+        "daemon",
+        "doctor",
+        "flow",
+        "protocol",
+        "sdk",
+        "settings",
+        "sim",
+        "store",
+        "errors",
+        "",
+    },
+    "": {"cli", "errors"},
 }
-"""Those not named (app, parts, reload, compose, managed, cli, sdk, demo) put things together."""
+"""The sketch of the house. '' is the package itself: its version, and ``__main__``."""
+
+WITHIN = {
+    # folder: which other folders of its package it may import
+    "adapters": {"modem": {"usb"}, "ppp": {"usb"}, "modem_sockets": {"inbound"}, "*": {"system"}},
+    "flow": {"sms": {"message"}, "health": {"message"}},
+    "sdk": {"": {"engine"}},
+}
+"""Rooms of one house that know of each other; all others do not. '' are the modules beside the folders."""
+
+NO_IO = ("asyncio", "logging", "os", "pathlib", "socket", "sqlite3", "subprocess", "threading", "time")
+"""What decides and what parses opens nothing, reads no clock and starts no thread."""
 
 NOT_IN_THE_DAEMON = ("rich", "pytest", "hypothesis", "serial", "asyncio.test_utils", "multiprocessing.pool")
 
@@ -33,15 +61,11 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def modules() -> dict[str, Path]:
-    return {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-
-
-MODULES = modules()
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
 def imported(path: Path) -> set[str]:
-    """Return the full names that a file imports from us, those inside functions included."""
+    """Return the full names that a file imports, those inside functions included."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -49,7 +73,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide who depends on whom"
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in found if name.split(".")[0] == "bridge"}
+    return found
 
 
 def of_module(name: str) -> str:
@@ -59,88 +83,75 @@ def of_module(name: str) -> str:
     return name
 
 
-def layer(name: str) -> str:
-    """Return the package below `bridge` that a module belongs to; '' is the package itself."""
-    return [*name.split("."), ""][1]
-
-
 def edges() -> dict[str, set[str]]:
-    return {name: {of_module(target) for target in imported(path)} - {name} for name, path in MODULES.items()}
+    """Return which of our modules each of them imports."""
+    return {
+        name: {of_module(each) for each in imported(path) if each.split(".")[0] == "bridge"} - {name}
+        for name, path in MODULES.items()
+    }
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_imports_point_one_way(name: str) -> None:
-    """A module imports only its own layer and those below it."""
-    own = layer(name)
-    if own not in LAYERS:
-        return
-    allowed = LAYERS[own] | {own}
-    for target in imported(MODULES[name]):
-        assert layer(of_module(target)) in allowed, f"{name} must not import {target}"
+def package_and_folder(module: str) -> tuple[str, str]:
+    """Return a module's package below `bridge` and its folder in that, '' where there is none."""
+    parts = module.split(".")[1:]
+    is_package = MODULES[module].name == "__init__.py"
+    folders = parts if is_package else parts[:-1]
+    return (folders[0] if folders else ""), (folders[1] if len(folders) > 1 else "")
 
 
-def test_every_package_has_a_rule() -> None:
-    """A new package under `bridge` says what it may import, or is one that puts things together."""
-    composing = {"", "app", "reload", "compose", "managed", "managed_wifi", "cli", "sdk", "demo", "__main__"}
-    composing |= {"answers", "doctor", "earlier_sessions", "parts", "service"}
-    assert {layer(name) for name in MODULES} <= set(LAYERS) | composing
-
-
-def test_nothing_imports_the_application_but_its_commands() -> None:
-    """The composition root is the top: commands start it, and nothing below knows of it."""
+def broken_rules() -> list[str]:
+    found = []
     for name, targets in edges().items():
-        if "bridge.app" in targets:
-            assert layer(name) == "cli", f"{name} imports bridge.app"
-        if "bridge.parts" in targets:
-            assert name == "bridge.app", f"{name} imports bridge.parts"
-        if any(layer(target) == "cli" for target in targets):
-            assert layer(name) in {"cli", "__main__", "demo"}, f"{name} imports a command"
+        package, folder = package_and_folder(name)
+        for target in sorted(targets):
+            other, room = package_and_folder(target)
+            if other != package:
+                allowed = other in MAY_IMPORT[package]
+            elif package in WITHIN and room != folder:
+                rooms = WITHIN[package]
+                allowed = room in rooms.get(folder, set()) | rooms.get("*", set())
+            else:
+                allowed = True
+            if not allowed:
+                found.append(f"{name} must not import {target}")
+    for package in ("core", "protocol"):
+        for name, path in MODULES.items():
+            if package_and_folder(name)[0] == package:
+                used = {each.split(".")[0] for each in imported(path)} & set(NO_IO)
+                found += [f"{name} must not import {each}: it decides or parses" for each in sorted(used)]
+    return found
 
 
-def test_there_are_no_import_cycles() -> None:
-    """Following imports never comes back to where it began."""
-    graph = edges()
-    done: set[str] = set()
+def cycles() -> list[str]:
+    graph, done, found = edges(), set[str](), list[str]()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
-        assert name not in path, f"cycle: {' -> '.join((*path[path.index(name) :], name))}"
-        if name not in done:
+        if name in path:
+            found.append("cycle: " + " -> ".join((*path[path.index(name) :], name)))
+        elif name not in done:
             for target in sorted(graph[name]):
                 visit(target, (*path, name))
             done.add(name)
 
     for name in graph:
         visit(name, ())
+    return found
 
 
-@pytest.mark.parametrize("package", ["core", "protocol"])
-def test_values_and_formats_do_no_io(package: str) -> None:
-    """What decides and what parses opens nothing, reads no clock and starts no thread."""
-    forbidden = {
-        "socket",
-        "asyncio",
-        "threading",
-        "time",
-        "subprocess",
-        "os",
-        "pathlib",
-        "sqlite3",
-        "logging",
-    }
-    for path in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names.append(node.module)
-            used = {name.split(".")[0] for name in names} & forbidden
-            assert not used, f"{path.name} imports {used}"
+def test_every_import_follows_the_rules() -> None:
+    """Imports point one way, rooms keep to themselves, and there is no cycle."""
+    assert {package_and_folder(name)[0] for name in MODULES} == set(MAY_IMPORT), "a new package needs a rule"
+    in_root = {name for name in MODULES if package_and_folder(name) == ("", "")}
+    assert in_root == {"bridge", "bridge.__main__"}, "a module lives in a package"
+    assert broken_rules() + cycles() == []
 
 
 def test_the_daemon_loads_nothing_that_it_does_not_need() -> None:
     """What only the demo, the tests or a modem needs is not in a running bridge's memory."""
-    script = "import sys, bridge.app; print('\\n'.join(sys.modules))"
+    script = "import sys, bridge.daemon.app; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "bridge.flow.uplink" in loaded
+    assert "bridge.flow.message.uplink" in loaded
     assert not loaded.intersection(NOT_IN_THE_DAEMON)
     assert not [name for name in loaded if name.startswith(("bridge.sim", "bridge.cli", "bridge.demo"))]
+    assert "bridge.flow.link.manager" not in loaded

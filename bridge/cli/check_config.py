@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the effective configuration; raises :class:`bridge.errors.ConfigError` for what is wrong."""
-    from bridge.compose import broker
+    from bridge.daemon.configure import broker
 
     loaded = load(args.config)
     broker(loaded.settings)

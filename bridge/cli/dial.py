@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.errors import BridgeError, ConfigError, LinkError, NotCalled, OperationError, PortHeld
 
 if TYPE_CHECKING:
-    from bridge.protocol.dial import Dial
+    from bridge.protocol.ppp.dial import Dial
     from bridge.settings.models import Network
 
 log = logging.getLogger("dial")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             names is at fault.
 
     """
-    from bridge import logs
+    from bridge.daemon import logs
 
     if args.tidy:
         return asyncio.run(_tidy())
@@ -82,8 +82,8 @@ def _wanted(config: Path | None) -> "tuple[Network, str]":
 
     Of a configuration that was right the last time, and is not any more, that last time's counts.
     """
-    from bridge import logs
-    from bridge.adapters.trusted import trusted_file
+    from bridge.adapters.system.root_paths import trusted_file
+    from bridge.daemon import logs
     from bridge.settings import DEFAULT_PATH, load
 
     if os.geteuid() != 0:
@@ -123,7 +123,7 @@ def _keep_for_later(network: "Network") -> None:
 
 
 def _kept() -> "Network | None":
-    from bridge.adapters.trusted import trusted_file
+    from bridge.adapters.system.root_paths import trusted_file
     from bridge.settings.models import Network
 
     copy = _copy()
@@ -137,11 +137,11 @@ def _kept() -> "Network | None":
 
 def _call(network: "Network") -> "Dial":
     """Return the call that the configuration describes."""
-    from bridge.adapters.dialler import dial_of
-    from bridge.adapters.finder import Finder
-    from bridge.adapters.pppd import chat_script, file_of
-    from bridge.adapters.trusted import trusted_file, trusted_port
-    from bridge.protocol.dial import check
+    from bridge.adapters.ppp.dialler import dial_of
+    from bridge.adapters.ppp.pppd import chat_script, file_of
+    from bridge.adapters.system.root_paths import trusted_file, trusted_port
+    from bridge.adapters.usb.finder import Finder
+    from bridge.protocol.ppp.dial import check
 
     if not network.interface.startswith("cellular"):
         raise ConfigError(f"network.interface: {network.interface!r} dials nothing; one of cellular… does")
@@ -163,7 +163,7 @@ def _call(network: "Network") -> "Dial":
 
 
 async def _tidy() -> int:
-    from bridge.adapters.routes import Routes
+    from bridge.adapters.ppp.routes import Routes
 
     Routes(asyncio.get_running_loop()).bring_back_dns()
     return 0
@@ -171,8 +171,8 @@ async def _tidy() -> int:
 
 async def _keep(dial: "Dial") -> None:
     """Dial, and keep the link until it ends (raises `LinkError`) or a signal says stop."""
-    from bridge.adapters.pppd import Pppd
-    from bridge.protocol.ppp import status_up
+    from bridge.adapters.ppp.pppd import Pppd
+    from bridge.protocol.ppp.pppd_log import status_up
 
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[None] = loop.create_future()

@@ -40,7 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Look, and print what was found; return the exit code."""
     from bridge.doctor.checks import examine, unreadable
-    from bridge.doctor.patient import Patient
+    from bridge.doctor.context import Patient
     from bridge.errors import ConfigError
     from bridge.settings import load
 

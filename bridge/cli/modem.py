@@ -104,7 +104,7 @@ def _settings(args: argparse.Namespace) -> Any:
 
 def _ask_daemon(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any] | None:
     """Return the daemon's answer; None where none runs, or where another modem is meant than its own."""
-    from bridge.adapters.control import ask, socket_path
+    from bridge.adapters.system.control_socket import ask, socket_path
 
     settings = None if args.device or args.profile else _settings(args)
     if settings is None or not settings.network.interface.startswith("cellular"):
@@ -114,7 +114,7 @@ def _ask_daemon(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, 
 
 def _ask_port(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
     """Open the modem's port and ask."""
-    from bridge.adapters.usb import at_device, find, portless
+    from bridge.adapters.usb.sysfs import at_device, find, portless
     from bridge.protocol.modems import PROFILES
 
     settings = _settings(args)
@@ -155,8 +155,8 @@ def _nothing_found(portless: list[str]) -> str:
 
 
 async def _ask(found: Any, request: dict[str, Any], apn: str) -> dict[str, Any]:
-    from bridge.adapters.modem import Modem
-    from bridge.adapters.modem_queries import answer
+    from bridge.adapters.modem.modem import Modem
+    from bridge.adapters.modem.queries import answer
 
     modem = Modem(
         asyncio.get_running_loop(),

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.compose import limits
 from bridge.core.messages import Result
+from bridge.daemon.configure import limits
 from bridge.errors import OperationError, StoreFull, StoreInUse
-from bridge.flow import set_aside
-from bridge.flow.controls import PAUSED, WHILE_PAUSED, drop, purge_batch
-from bridge.flow.health import Health
-from bridge.flow.names import Names
-from bridge.flow.publisher import Publisher
-from bridge.flow.results import Results
-from bridge.flow.switch import Switch
-from bridge.flow.uplink import Uplink
+from bridge.flow.health.figures import Health
+from bridge.flow.message import set_aside
+from bridge.flow.message.commands import PAUSED, WHILE_PAUSED, drop, purge_batch
+from bridge.flow.message.paths import Switch
+from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.results import Results
+from bridge.flow.message.topics import Names
+from bridge.flow.message.uplink import Uplink
 from bridge.settings import Settings
 from bridge.store.clock import read_clock
 from bridge.store.database import Database, Lock, boot_id, translate

@@ -77,7 +77,7 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; return the exit code."""
-    from bridge.adapters.control import ask, socket_path
+    from bridge.adapters.system.control_socket import ask, socket_path
     from bridge.settings import load
 
     settings = load(args.config).settings

@@ -22,7 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Switch it off and on; raises `OperationError`."""
-    from bridge.adapters.usb import power_cycle
+    from bridge.adapters.usb.sysfs import power_cycle
 
     place = allowed(args.place)
     asyncio.run(power_cycle(place))
@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
 def allowed(place: str, sys: Path | None = None) -> str:
     """Return ``place`` where a known modem is at it; raises `OperationError`."""
-    from bridge.adapters.usb import SYS, find, portless
-    from bridge.adapters.usb_unit import check_place
+    from bridge.adapters.usb.power import check_place
+    from bridge.adapters.usb.sysfs import SYS, find, portless
     from bridge.errors import OperationError
     from bridge.protocol.modems import PROFILES
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bridge.core.messages import CLOUD, Endpoint, Priority
-from bridge.core.topics import matcher
+from bridge.core.topic_rules import matcher
 
 
 class Route(NamedTuple):

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
-from bridge.doctor.patient import Patient
 from bridge.store.space import SHARE, WATERMARK
 
 TIME_ERROR = 5  # the clock is not synchronised [adjtimex(2)]

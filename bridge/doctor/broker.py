@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
-from bridge.doctor.patient import Patient
-from bridge.doctor.remedy import shipped
+from bridge.doctor.fixes import shipped
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
-    from bridge.adapters.mqtt_once import Answer
+    from bridge.adapters.mqtt.once import Answer
 
 EXPIRY = 60
 """Seconds that the session of the check would stay, were it not removed."""
@@ -72,7 +72,7 @@ def _daemons(patient: Patient) -> Finding | None:
 
 
 def _connections(said: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return what the daemon says of its two sessions [`bridge.flow.monitor.Monitor.broker`]."""
+    """Return what the daemon says of its two sessions [`bridge.flow.health.monitor.Monitor.broker`]."""
     if said:
         yield "session", said
         yield "session of commands", said["commands"]
@@ -149,8 +149,8 @@ def _remedy(problem: str, host: str) -> str:
 
 def _twice(patient: Patient) -> "tuple[Answer, Answer]":
     """Connect, leave and connect again; the session is removed at the end. Raises `ConfigError`."""
-    from bridge.adapters.mqtt_once import ask
-    from bridge.compose import broker as how
+    from bridge.adapters.mqtt.once import ask
+    from bridge.daemon.configure import broker as how
 
     where = how(patient.settings, f"hologram-bridge-doctor-{secrets.token_hex(4)}")
     first = ask(where, EXPIRY)

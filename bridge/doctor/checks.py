@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bridge.doctor import box, broker, cloud, configuration, modem, store
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail
-from bridge.doctor.patient import Patient
-from bridge.doctor.remedy import as_the_service
+from bridge.doctor.fixes import as_the_service
 from bridge.errors import WHO_MAY
 
 Check = Callable[[Patient], Finding | Iterator[Finding] | None]

@@ -5,8 +5,8 @@ import struct
 import time
 from typing import Any
 
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail, ok, skipped
-from bridge.doctor.patient import Patient
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that ends a connection in one packet: each costs on a metered link."""

@@ -8,10 +8,10 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from bridge.core.gate import Network
+from bridge.core.admission import Network
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
-from bridge.doctor.patient import Patient
-from bridge.doctor.remedy import as_the_service
+from bridge.doctor.fixes import as_the_service
 
 CARRIER = tuple(ipaddress.ip_network(each) for each in ("10.176.0.0/16", "10.254.0.0/16"))
 """Where Hologram's messages come from [hologram-python 0.10, routes]."""

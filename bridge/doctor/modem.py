@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
-from bridge.doctor.patient import Patient
-from bridge.doctor.remedy import stop
+from bridge.doctor.fixes import stop
 
 PPP_HOLDERS = ("pppd", "chat")
 
@@ -21,7 +21,7 @@ def modem(patient: Patient) -> Iterator[Finding]:
         yield from (skipped(name, why) for name in ("modem", "serial port", "pppd", "ModemManager"))
         return
     # The modems' tables take memory that the other commands need not.
-    from bridge.adapters.finder import Finder
+    from bridge.adapters.usb.finder import Finder
 
     place = Finder(interface, patient.settings.network.devices)()
     if place is None:
@@ -51,7 +51,7 @@ def _told(patient: Patient) -> str:
 
 
 def _missing(patient: Patient) -> Finding:
-    from bridge.adapters import usb
+    from bridge.adapters.usb import sysfs as usb
     from bridge.protocol.modems import PROFILES, by_interface
 
     network = patient.settings.network
@@ -77,7 +77,7 @@ def _missing(patient: Patient) -> Finding:
 
 
 def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
-    from bridge.adapters.usb import who_holds
+    from bridge.adapters.usb.sysfs import who_holds
 
     ours = patient.daemon.pid if patient.daemon else None
     shown = " and ".join(ports)
@@ -145,7 +145,7 @@ def _by_unit(patient: Patient) -> bool:
 
 
 def _unit_file(patient: Patient) -> bool:
-    from bridge.adapters.pppd_unit import UNIT
+    from bridge.adapters.ppp.unit import UNIT
 
     return any((folder / "systemd/system" / UNIT).exists() for folder in (patient.etc, patient.usr / "lib"))
 

@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bridge.doctor.context import Patient
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
-from bridge.doctor.patient import Patient
-from bridge.doctor.remedy import stop
+from bridge.doctor.fixes import stop
 from bridge.errors import WHO_MAY, StoreError, StoreInUse
 from bridge.store.disk import find_file
 from bridge.store.owner import as_owner
@@ -184,7 +184,7 @@ def inbound(patient: Patient) -> Finding:
 
 def _free(host: str, port: int, protocols: tuple[str, ...]) -> str | None:
     """Return why a port cannot be had, None where it can; it is let go of at once."""
-    from bridge.adapters.inbound import open_socket
+    from bridge.adapters.inbound.port import open_socket
 
     for name in protocols:
         kind = socket.SOCK_STREAM if name == "tcp" else socket.SOCK_DGRAM

@@ -18,7 +18,7 @@ from typing import Any
 from bridge.sdk import mirror
 from bridge.sdk.cloud import SDK_VERSION, Cloud
 from bridge.sdk.custom_cloud import CustomCloud
-from bridge.sdk.errors import (
+from bridge.sdk.engine.errors import (
     ApiError,
     AuthenticationError,
     HologramError,
@@ -29,13 +29,8 @@ from bridge.sdk.errors import (
     PPPError,
     SerialError,
 )
-from bridge.sdk.event import Event
-from bridge.sdk.hologram_cloud import HologramCloud
-from bridge.sdk.identity import Authentication, Credentials
-from bridge.sdk.interface import Network, NetworkScope
-from bridge.sdk.legacy import Hologram, Raw
-from bridge.sdk.network import NetworkManager
-from bridge.sdk.response import (
+from bridge.sdk.engine.identity import Authentication, Credentials
+from bridge.sdk.engine.response import (
     ERR_AUTHINVALID,
     ERR_CONNCLOSED,
     ERR_INTERNAL,
@@ -48,6 +43,11 @@ from bridge.sdk.response import (
     ERR_UNKNOWN,
     Response,
 )
+from bridge.sdk.event import Event
+from bridge.sdk.hologram_cloud import HologramCloud
+from bridge.sdk.interface import Network, NetworkScope
+from bridge.sdk.legacy import Hologram, Raw
+from bridge.sdk.network import NetworkManager
 
 __version__ = SDK_VERSION
 
@@ -72,8 +72,8 @@ _LATE = {
         "bridge.sdk.modems",
     ),
     "Modem": "bridge.sdk.modem",
-    "ModemResult": "bridge.sdk.at",
-    **dict.fromkeys(("SMS", "Location"), "bridge.sdk.values"),
+    "ModemResult": "bridge.sdk.engine.at",
+    **dict.fromkeys(("SMS", "Location"), "bridge.sdk.engine.values"),
 }
 """Names of the modem's and of Wi-Fi, loaded by scripts that use them."""
 

@@ -8,14 +8,14 @@ from typing import Any
 from bridge.core.exchange import Carrier
 from bridge.core.link import Code
 from bridge.errors import BridgeError
-from bridge.protocol.dial import Scope
-from bridge.sdk.errors import HologramError, ModemError, NetworkError
+from bridge.protocol.ppp.dial import Scope
+from bridge.sdk.engine.errors import HologramError, ModemError, NetworkError
+from bridge.sdk.engine.inbox import Inbox
+from bridge.sdk.engine.runtime import dispatcher, runtime
 from bridge.sdk.event import Event
-from bridge.sdk.inbox import Inbox
 from bridge.sdk.interface import Network, NetworkScope
 from bridge.sdk.modem import Modem
 from bridge.sdk.modems import CLASSES, modem_of, usable_modems
-from bridge.sdk.runtime import dispatcher, runtime
 
 CLOUD_DISCONNECTED = Code.CLOUD_DISCONNECTED.value
 CLOUD_CONNECTED = Code.CLOUD_CONNECTED.value

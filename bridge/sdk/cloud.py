@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.exchange import Carrier
-from bridge.flow.speakers import CloudAccess
-from bridge.sdk.calls import Sender, Wanted
-from bridge.sdk.errors import HologramError
+from bridge.flow.message.codecs import CloudAccess
+from bridge.sdk.engine.calls import Sender, Wanted
+from bridge.sdk.engine.errors import HologramError
+from bridge.sdk.engine.identity import Authentication
+from bridge.sdk.engine.outbox_service import Post, close, post_at, senders_at
+from bridge.sdk.engine.places import outbox_path
+from bridge.sdk.engine.response import Response
+from bridge.sdk.engine.runtime import dispatcher
 from bridge.sdk.event import Event
-from bridge.sdk.identity import Authentication
 from bridge.sdk.network import NetworkManager
-from bridge.sdk.places import outbox_path
-from bridge.sdk.post import Post, close, post_at, senders_at
-from bridge.sdk.response import Response
-from bridge.sdk.runtime import dispatcher
 
 if TYPE_CHECKING:
     from bridge.sdk.modem import Modem

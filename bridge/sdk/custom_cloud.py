@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.core.messages import Channel
-from bridge.sdk.calls import Wanted
 from bridge.sdk.cloud import Cloud
-from bridge.sdk.errors import HologramError
-from bridge.sdk.inbox import RECEIVE_TIMEOUT as RECEIVE_TIMEOUT  # noqa: PLC0414  # the SDK's name and place
-from bridge.sdk.inbox import Door, Inbox
-from bridge.sdk.periodic import MIN_PERIODIC_INTERVAL as MIN_PERIODIC_INTERVAL  # noqa: PLC0414  # as above
-from bridge.sdk.periodic import Periodic
-from bridge.sdk.raw import MAX_RECEIVE_BYTES as MAX_RECEIVE_BYTES  # noqa: PLC0414  # as above
-from bridge.sdk.response import Response
+from bridge.sdk.engine.calls import Wanted
+from bridge.sdk.engine.errors import HologramError
+from bridge.sdk.engine.inbox import RECEIVE_TIMEOUT as RECEIVE_TIMEOUT  # noqa: PLC0414  # the SDK's name and place
+from bridge.sdk.engine.inbox import Door, Inbox
+from bridge.sdk.engine.periodic import MIN_PERIODIC_INTERVAL as MIN_PERIODIC_INTERVAL  # noqa: PLC0414  # as above
+from bridge.sdk.engine.periodic import Periodic
+from bridge.sdk.engine.raw import MAX_RECEIVE_BYTES as MAX_RECEIVE_BYTES  # noqa: PLC0414  # as above
+from bridge.sdk.engine.response import Response
 
 if TYPE_CHECKING:
     from bridge.sdk.modem import Modem

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bridge.core.messages import Channel
 from bridge.errors import InvalidCommand
-from bridge.flow.speakers import CloudAccess
+from bridge.flow.message.codecs import CloudAccess
 from bridge.protocol.cloud import SMS_LIMIT, check_sms_body
-from bridge.sdk import identity
-from bridge.sdk.calls import TIMEOUT, Wanted
 from bridge.sdk.custom_cloud import CustomCloud, payload_of
-from bridge.sdk.errors import AuthenticationError, HologramError, PortTaken
-from bridge.sdk.identity import Authentication
-from bridge.sdk.places import CLOUD, INBOUND, cloud_address, inbound_address
-from bridge.sdk.response import (
+from bridge.sdk.engine import identity
+from bridge.sdk.engine.calls import TIMEOUT, Wanted
+from bridge.sdk.engine.errors import AuthenticationError, HologramError, PortTaken
+from bridge.sdk.engine.identity import Authentication
+from bridge.sdk.engine.places import CLOUD, INBOUND, cloud_address, inbound_address
+from bridge.sdk.engine.response import (
     ERR_OK,
     ERR_PAYLOADINVALID,
     ERR_TOPICINVALID,

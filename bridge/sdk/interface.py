@@ -6,8 +6,8 @@ from collections.abc import Callable
 from enum import Enum
 
 from bridge.core.exchange import Carrier
+from bridge.sdk.engine.inbox import Inbox
 from bridge.sdk.event import Event
-from bridge.sdk.inbox import Inbox
 
 DEFAULT_NETWORK_TIMEOUT = 200
 """Seconds that a connection may take to come up."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from bridge.sdk.cloud import SDK_VERSION
 from bridge.sdk.custom_cloud import CustomCloud
-from bridge.sdk.errors import HologramError
+from bridge.sdk.engine.errors import HologramError
+from bridge.sdk.engine.identity import Authentication, Credentials
+from bridge.sdk.engine.response import Response
 from bridge.sdk.event import Event
 from bridge.sdk.hologram_cloud import HologramCloud
-from bridge.sdk.identity import Authentication, Credentials
 from bridge.sdk.network import NetworkManager
-from bridge.sdk.response import Response
 
 AUTHENTICATIONS = ("csrpsk", "totp")
 KINDS = ("cloud", "raw")

@@ -28,7 +28,7 @@ _TIMEOUTS = {
     "EC25": "DEFAULT_EC21_TIMEOUT",
 }
 _AT_RESULTS = "MODEM_NO_MATCH MODEM_ERROR MODEM_TIMEOUT MODEM_OK"
-_VALUES = {"values": "Location SMS", "at": "ModemResult"}
+_VALUES = {"engine.values": "Location SMS", "engine.at": "ModemResult"}
 
 _Table = Mapping[str, Mapping[str, str]]
 
@@ -39,7 +39,7 @@ MODULES: _Table = {
         "custom_cloud": "CustomCloud",
         "hologram_cloud": "HologramCloud",
         "legacy": "Hologram Raw",
-        "identity": "Credentials",
+        "engine.identity": "Credentials",
         "event": "Event",
     },
     "Hologram.Cloud": {"cloud": "Cloud"},
@@ -47,13 +47,13 @@ MODULES: _Table = {
         "custom_cloud": "CustomCloud MAX_RECEIVE_BYTES MAX_QUEUED_CONNECTIONS RECEIVE_TIMEOUT SEND_TIMEOUT "
         "MIN_PERIODIC_INTERVAL"
     },
-    "Hologram.HologramCloud": {"hologram_cloud": f"HologramCloud {_HOSTS}", "response": _CODES},
+    "Hologram.HologramCloud": {"hologram_cloud": f"HologramCloud {_HOSTS}", "engine.response": _CODES},
     "Hologram.Hologram": {"legacy": "Hologram"},
     "Hologram.Raw": {"legacy": "Raw"},
-    "Hologram.Credentials": {"identity": "Credentials"},
-    "Hologram.Credentials.Credentials": {"identity": "Credentials"},
-    "Hologram.Authentication": {"identity": "Authentication"},
-    "Hologram.Authentication.Authentication": {"identity": "Authentication"},
+    "Hologram.Credentials": {"engine.identity": "Credentials"},
+    "Hologram.Credentials.Credentials": {"engine.identity": "Credentials"},
+    "Hologram.Authentication": {"engine.identity": "Authentication"},
+    "Hologram.Authentication.Authentication": {"engine.identity": "Authentication"},
     "Hologram.Event": {"event": "Event"},
     "Hologram.Event.Event": {"event": "Event"},
     "Hologram.Network": {
@@ -67,12 +67,12 @@ MODULES: _Table = {
     "Hologram.Network.Cellular": {"cellular": f"Cellular DEFAULT_CELLULAR_TIMEOUT {_STATUS}"},
     "Hologram.Network.Wifi": {"wifi": "Wifi"},
     "Hologram.Network.Modem": {"modem": "Modem", "modems": _MODEMS},
-    "Hologram.Network.Modem.Modem": {"modem": "Modem", "at": "ModemResult"},
-    "Hologram.Network.Modem.IModem": {"modem": "IModem", "at": _AT_RESULTS},
+    "Hologram.Network.Modem.Modem": {"modem": "Modem", "engine.at": "ModemResult"},
+    "Hologram.Network.Modem.IModem": {"modem": "IModem", "engine.at": _AT_RESULTS},
     **{f"Hologram.Network.Modem.{name}": {"modems": f"{name} {_TIMEOUTS[name]}"} for name in _MODEMS.split()},
     "Exceptions": {},
     "Exceptions.HologramError": {
-        "errors": "HologramError ApiError AuthenticationError NetworkError ModemError PPPError "
+        "engine.errors": "HologramError ApiError AuthenticationError NetworkError ModemError PPPError "
         "PPPConnectionError SerialError"
     },
     "UtilClasses": _VALUES,

@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from bridge.adapters import usb
+from bridge.adapters.usb import sysfs as usb
 from bridge.core.link import Code
 from bridge.errors import BridgeError
 from bridge.errors import ModemError as CoreModemError
-from bridge.protocol.dial import Scope
 from bridge.protocol.modems import PROFILES, by_interface
-from bridge.sdk.at import ModemResult as ModemResult  # noqa: PLC0414  # the SDK's name and place
-from bridge.sdk.dialling import Wish
-from bridge.sdk.errors import HologramError, of_bridge
+from bridge.protocol.ppp.dial import Scope
+from bridge.sdk.engine.at import ModemResult as ModemResult  # noqa: PLC0414  # the SDK's name and place
+from bridge.sdk.engine.dialling import Wish
+from bridge.sdk.engine.errors import HologramError, of_bridge
+from bridge.sdk.engine.modem_facts import ModemFacts
+from bridge.sdk.engine.modem_session import START_WAIT, Session
+from bridge.sdk.engine.places import modem_port
+from bridge.sdk.engine.runtime import alive, at_end, dispatcher, runtime
+from bridge.sdk.engine.values import SMS
 from bridge.sdk.event import Event
-from bridge.sdk.modem_facts import ModemFacts
-from bridge.sdk.places import modem_port
-from bridge.sdk.runtime import alive, at_end, dispatcher, runtime
-from bridge.sdk.session import START_WAIT, Session
-from bridge.sdk.values import SMS
 
 E303_DEVICE_NAME = "/dev/ttyUSB0"
 

@@ -3,9 +3,9 @@
 
 from typing import Any
 
-from bridge.adapters import usb
+from bridge.adapters.usb import sysfs as usb
 from bridge.protocol.modems import PROFILES
-from bridge.sdk.errors import NetworkError
+from bridge.sdk.engine.errors import NetworkError
 from bridge.sdk.event import Event
 from bridge.sdk.modem import CONNECT_TIMEOUT, DEFAULT_BAUD, DEFAULT_CHATSCRIPT, Modem
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bridge.sdk.errors import NetworkError
+from bridge.sdk.engine.errors import NetworkError
 from bridge.sdk.event import Event
 from bridge.sdk.interface import DEFAULT_NETWORK_TIMEOUT, Network, NetworkScope
 

@@ -5,16 +5,16 @@ import asyncio
 import logging
 from functools import partial
 
-from bridge.adapters.wifi import Wifi as Radio
-from bridge.adapters.wifi import wireless
-from bridge.adapters.wifi_keepers import SYSTEM_PATH, Programs
+from bridge.adapters.wifi.interface import Wifi as Radio
+from bridge.adapters.wifi.interface import wireless
+from bridge.adapters.wifi.managers import SYSTEM_PATH, Programs
 from bridge.core.modem import Wifi as Facts
 from bridge.errors import BridgeError, LinkError
 from bridge.protocol.wifi import Samples, station
-from bridge.sdk.errors import NetworkError
+from bridge.sdk.engine.errors import NetworkError
+from bridge.sdk.engine.runtime import alive, dispatcher, runtime
 from bridge.sdk.event import Event
 from bridge.sdk.interface import DEFAULT_NETWORK_TIMEOUT, Network
-from bridge.sdk.runtime import alive, dispatcher, runtime
 
 log = logging.getLogger("Wifi")
 

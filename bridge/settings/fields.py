@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
-from bridge.core.gate import plain_network
+from bridge.core.admission import plain_network
 from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
 from bridge.settings.files import open_file

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from bridge.core.topics import CLOUD_TOPIC_LIMIT
+from bridge.core.topic_rules import CLOUD_TOPIC_LIMIT
 from bridge.settings.models import Network, Route, Settings
 
 _LEVEL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

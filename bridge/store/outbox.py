@@ -451,7 +451,7 @@ class Outbox:
     def results_full(self) -> bool:
         """Whether so much waits for the broker that no message is to be taken, as its result would wait too.
 
-        Inbound messages stop at ``max_bytes`` [bridge.flow.downlink], so the other half is that of results.
+        Inbound messages stop at ``max_bytes`` [bridge.flow.message.downlink]; the other half is for results.
         """
         return self.ledger.report_bytes >= 2 * self.limits.max_bytes
 

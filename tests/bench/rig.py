@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bridge.adapters.control import ask
+from bridge.adapters.system.control_socket import ask
 from bridge.protocol.cloud import DeviceKey, encode
 
 KEY = "abcd1234"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 
-from bridge.adapters import usb
+from bridge.adapters.usb import sysfs as usb
 from bridge.protocol.modems import PROFILES
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from bridge.adapters.wifi import Wifi
+from bridge.adapters.wifi.interface import Wifi
 from bridge.errors import LinkError
 
 

@@ -9,7 +9,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from bridge.core.messages import Channel, Endpoint, Priority
 from bridge.core.routing import DEFAULT, Route, Router
-from bridge.core.topics import CLOUD_TOPIC_LIMIT, check_cloud_topic, matcher
+from bridge.core.topic_rules import CLOUD_TOPIC_LIMIT, check_cloud_topic, matcher
 from bridge.errors import InvalidCommand
 
 SCADA = Route(Endpoint(Channel.TCP, "scada.example.net", 5020, "OK"), max_attempts=20)

@@ -2,8 +2,8 @@
 
 import socket
 
+from tests.docs.readme import quoted, section
 from tests.harness import BridgeProcess, Client, Cloud
-from tests.readme import quoted, section
 
 
 def kinds(client: Client, message_id: str) -> list[str]:

@@ -144,7 +144,7 @@ def test_the_sdk_says_it_too(tmp_path: Path, disk: FailingDisk) -> None:
     """A script gets an error of the SDK's, and one line in the log."""
     script = (
         "from bridge.sdk import HologramCloud\n"
-        "from bridge.sdk.errors import HologramError\n"
+        "from bridge.sdk.engine.errors import HologramError\n"
         "cloud = HologramCloud({'devicekey': 'abcd1234'})\n"
         "try: print(cloud.sendMessage('x'))\n"
         "except HologramError as error: print('error', error)\n"

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from bridge.adapters.metrics import CONNECTIONS
+from bridge.adapters.system.metrics import CONNECTIONS
 from tests.harness import BridgeProcess, Client, Cloud, free_port
 
 

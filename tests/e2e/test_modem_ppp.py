@@ -14,26 +14,26 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.at_listening import ListeningSockets
-from bridge.adapters.at_port import Urc
-from bridge.adapters.at_sockets import Sockets, make_sockets, payload_after
-from bridge.adapters.dialler import PppDialler, dial_of
-from bridge.adapters.finder import Finder
-from bridge.adapters.modem import Modem
-from bridge.adapters.pppd import Pppd
-from bridge.adapters.routes import Routes
+from bridge.adapters.modem.at_port import Urc
+from bridge.adapters.modem.modem import Modem
+from bridge.adapters.modem_sockets.listening import ListeningSockets
+from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.ppp.dialler import PppDialler, dial_of
+from bridge.adapters.ppp.pppd import Pppd
+from bridge.adapters.ppp.routes import Routes
+from bridge.adapters.usb.finder import Finder
 from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place
 from bridge.errors import LinkError
-from bridge.flow.cellular import Cellular
-from bridge.flow.hardware import Hardware
-from bridge.flow.keeper import Keeper as ModemKeeper
-from bridge.flow.network import Network
-from bridge.flow.network_commands import NetworkCommands
-from bridge.flow.traffic import Traffic
+from bridge.flow.link.cellular import Cellular
+from bridge.flow.link.commands import NetworkCommands
+from bridge.flow.link.hardware import Hardware
+from bridge.flow.link.manager import Network
+from bridge.flow.link.supervisor import Keeper as ModemKeeper
+from bridge.flow.link.traffic import Traffic
 from bridge.protocol.modems import by_interface
 from bridge.store.clock import read_clock
-from tests.adapters.test_pppd import UP, write_ip, write_program
+from tests.adapters.ppp.test_pppd import UP, write_ip, write_program
 from tests.harness import Keeper
 from tests.harness.modem import SimModem
 

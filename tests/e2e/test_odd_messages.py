@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.fake_broker import FakeBroker
+from tests.doubles.fake_broker import FakeBroker
+from tests.doubles.mqtt_wire import publish, publish_raw, text, user
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
-from tests.mqtt_wire import publish, publish_raw, text, user
 
 BOM = "\ufeff"
 

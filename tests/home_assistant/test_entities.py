@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge.protocol.discovery import Device, Topics, payload
+from bridge.protocol.api.discovery import Device, Topics, payload
 from tests.harness import eventually
 from tests.home_assistant.conftest import Lab
 

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge.adapters.pppd import Pppd
+from bridge.adapters.ppp.pppd import Pppd
 from bridge.cli.tools import hologram
+from tests.docs.readme import first_cells, section
 from tests.harness import BridgeProcess, Keeper, Process, eventually, free_port
 from tests.harness.modem import SimModem
-from tests.readme import first_cells, section
 from tests.sim.harness import Running, running
 
 ICCID, IMSI = "8944500102198304826", "234500012345678"

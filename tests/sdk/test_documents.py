@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bridge.adapters.pppd import Pppd
+from bridge.adapters.ppp.pppd import Pppd
 from bridge.sim.modem.profiles import ICCID, IMSI
 from tests.harness import Keeper
 from tests.harness.modem import SimModem

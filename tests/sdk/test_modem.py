@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.pppd import Pppd
+from bridge.adapters.ppp.pppd import Pppd
 from bridge.sdk import (
     BG96,
     E303,

@@ -73,6 +73,13 @@ def test_importing_takes_no_mqtt_and_no_modem() -> None:
     code = "import sys, bridge.sdk; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    heavy = {"paho", "serial", "pydantic", "bridge.adapters.mqtt", "bridge.adapters.modem", "bridge.settings"}
-    assert "bridge.flow.uplink" in loaded
+    heavy = {
+        "paho",
+        "serial",
+        "pydantic",
+        "bridge.adapters.mqtt.session",
+        "bridge.adapters.modem.modem",
+        "bridge.settings",
+    }
+    assert "bridge.flow.message.uplink" in loaded
     assert not loaded & heavy

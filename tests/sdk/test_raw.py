@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 from bridge.sdk import CustomCloud
-from tests.adapters.peer import LITTLE, MUCH, peer, read_request
+from tests.doubles.peer import LITTLE, MUCH, peer, read_request
 from tests.harness import eventually, free_port
 from tests.sdk.conftest import Make
 

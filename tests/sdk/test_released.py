@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.adapters.pppd import Pppd
+from bridge.adapters.ppp.pppd import Pppd
 from bridge.sdk import ERR_OK, HologramError, Response
 from bridge.sdk.modem import Modem
 from bridge.sdk.modems import IOTA, MS2131, Nova_U201

@@ -17,7 +17,7 @@ from bridge.sdk import (
     HologramError,
     Response,
 )
-from bridge.sdk.post import GRACE
+from bridge.sdk.engine.outbox_service import GRACE
 from tests.harness import eventually, free_port
 from tests.sdk.conftest import Make
 from tests.sim.harness import Running, running

@@ -30,7 +30,7 @@ NOT_MIRRORED = {
     "Hologram.Network.Ethernet*": "brings an interface named after an event up; the machine's network is ''",
     "Hologram.Network.Route*": "routes are made with the link",
     "Hologram.Network.Modem.DriverLoader*": "drivers are the system's: modules-load.d and udev",
-    "Hologram.Network.Modem.ModemMode*": "pppd's life is bridge.adapters.pppd's",
+    "Hologram.Network.Modem.ModemMode*": "pppd's life is bridge.adapters.ppp.pppd's",
     "Hologram.Network.Modem.chatscripts*": "holds no Python",
     "Hologram.Network.Modem.MockModem*": "a double for its own tests",
     "Hologram.Network.Modem.NovaM.NovaM.module": "as DriverLoader",

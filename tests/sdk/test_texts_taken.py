@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from bridge.adapters.at_port import AtPort
-from bridge.adapters.texts import ModemInbox
-from bridge.sdk.texts import Texts
-from bridge.sim.modem import air, gsm7, tpdu
-from tests.adapters.test_texts import Modem, on_air
+from bridge.adapters.modem.at_port import AtPort
+from bridge.adapters.modem.sms import ModemInbox
+from bridge.sdk.engine.sms import Texts
+from bridge.sim.modem import air
+from bridge.sim.modem.pdu import gsm7, tpdu
+from tests.adapters.modem.test_sms import Modem, on_air
 
 SENDER = "+15551234567"
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)

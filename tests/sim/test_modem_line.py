@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import UsageError
 from bridge.sim.modem.faults import NAMES, Fault, Losses, parse_fault
-from bridge.sim.modem.line import Command, Kind, parse
+from bridge.sim.modem.port.line import Command, Kind, parse
 from bridge.sim.modem.tell import read_order
 
 

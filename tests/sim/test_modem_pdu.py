@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smspdudecoder.easy import read_incoming_sms  # type: ignore[import-untyped]  # it has no types
 
-from bridge.sim.modem import air, gsm7, tpdu
+from bridge.sim.modem import air
+from bridge.sim.modem.pdu import gsm7, tpdu
 
 AT = datetime(2026, 11, 21, 8, 30, 59, tzinfo=UTC)
 codecs = gsm0338.Codec()

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from bridge.core.delivery import Properties
-from bridge.flow.controls import drop
-from bridge.flow.names import Names
-from bridge.flow.publisher import Publisher
-from bridge.flow.results import Results
+from bridge.flow.message.commands import drop
+from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.results import Results
+from bridge.flow.message.topics import Names
 from bridge.store.reserve import SIZE
 from bridge.store.space import Space
 from tests.harness.small_disk import free

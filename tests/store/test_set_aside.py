@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.flow import set_aside
+from bridge.flow.message import set_aside
 from bridge.store.database import Database
 from bridge.store.outbox import Limits
 from bridge.store.salvage import salvage

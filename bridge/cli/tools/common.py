@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge import logs
 from bridge.cli.ending import exit_code
+from bridge.daemon import logs
 from bridge.errors import OperationError, UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _read_file(path: Path) -> dict[str, str]:
 @contextmanager
 def no_outbox() -> Iterator[Path]:
     """Give an outbox that ends with the tool: it sends at once, or says that it could not."""
-    from bridge.sdk.post import close
+    from bridge.sdk.engine.outbox_service import close
 
     with tempfile.TemporaryDirectory(prefix="hologram-") as folder:
         path = Path(folder) / "outbox.db"

@@ -85,7 +85,7 @@ def _send_to_a_host(args: argparse.Namespace) -> int:
 def _send_via_bridge(args: argparse.Namespace) -> int:
     """Hand it to the bridge, whose own credentials are used; what it cannot send now it keeps."""
     from bridge.cli.tools.via_bridge import Bridge
-    from bridge.sdk.response import RESULT_STRINGS
+    from bridge.sdk.engine.response import RESULT_STRINGS
 
     with Bridge(args.config) as broker:
         result = broker.request("send", {"data": args.message, "topics": args.topic or []}, None)
@@ -224,7 +224,7 @@ def _receive_via_bridge(args: argparse.Namespace) -> int:
 
 def _sms(text: str) -> object:
     """Return a text that the bridge has told, as the SDK's."""
-    from bridge.sdk.values import SMS
+    from bridge.sdk.engine.values import SMS
 
     said = json.loads(text)
     stamp = said["sent_at"] or said["received_at"]

@@ -36,7 +36,7 @@ def start(config: Path | None) -> bool:
 
     Raises `OperationError` where PPP cannot be had here.
     """
-    from bridge.adapters.pppd import Pppd
+    from bridge.adapters.ppp.pppd import Pppd
 
     missing = Pppd.available()
     if missing:

@@ -84,7 +84,7 @@ def _at(args: argparse.Namespace) -> int:
 
 
 def _location(args: argparse.Namespace) -> int:
-    from bridge.sdk.modem_facts import location_of
+    from bridge.sdk.engine.modem_facts import location_of
 
     running = bridge(args.config)
     with _opened(args.config) as found:  # which opens nothing yet

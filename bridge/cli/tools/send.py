@@ -124,7 +124,7 @@ def repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
 
     What is not delivered is tried again for as long as that goes on.
     """
-    from bridge.sdk.periodic import Periodic
+    from bridge.sdk.engine.periodic import Periodic
 
     cloud.keeps = True
     cloud.event.subscribe("message.sent", lambda: print("A message has been sent", flush=True))

@@ -21,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.adapters.mqtt_reasons import explain
+from bridge.adapters.mqtt.reasons import explain
 from bridge.cli.screen import say
 from bridge.errors import OperationError
 
@@ -45,7 +45,7 @@ class Bridge:
 
     def __init__(self, config: Path | None) -> None:
         """Read the bridge's configuration at ``config``; raises `ConfigError`."""
-        from bridge.compose import broker
+        from bridge.daemon.configure import broker
         from bridge.settings import load
 
         settings = load(config).settings
@@ -181,7 +181,7 @@ class Bridge:
         )
 
     def _show(self, result: dict[str, Any]) -> bool:
-        from bridge.sdk.response import DESCRIPTIONS
+        from bridge.sdk.engine.response import DESCRIPTIONS
 
         good = bool(result["state"] == "delivered")
         code = result.get("code")

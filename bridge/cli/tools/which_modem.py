@@ -31,7 +31,7 @@ class Bridge:
 
     def ask(self, what: str, **more: object) -> dict[str, Any]:
         """Return its answer about the modem; raises `OperationError`."""
-        from bridge.adapters.control import ask
+        from bridge.adapters.system.control_socket import ask
 
         answer = ask(self._control, {"command": "modem", "what": what, **more})
         if answer is None:
@@ -42,7 +42,7 @@ class Bridge:
 
 def bridge(config: Path | None) -> Bridge | None:
     """Return the running bridge that has the modem; None where none runs, or it has none."""
-    from bridge.adapters.control import ask, socket_path
+    from bridge.adapters.system.control_socket import ask, socket_path
 
     found = settings(config)
     if found is None or not found.network.interface.startswith("cellular"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from bridge.sim.modem import gsm7, tpdu
+from bridge.sim.modem.pdu import gsm7, tpdu
 
 SINGLE_SEPTETS = 160
 SINGLE_OCTETS = 140

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from bridge.sim.modem.interpreter import Call, Handler, Interpreter
-from bridge.sim.modem.line import Kind
+from bridge.sim.modem.port.interpreter import Call, Handler, Interpreter
+from bridge.sim.modem.port.line import Kind
+from bridge.sim.modem.port.results import OK, Refused, Reply, cme, told
 from bridge.sim.modem.profiles import Profile
-from bridge.sim.modem.results import OK, Refused, Reply, cme, told
 
 _TAKEN: Final = (
     *("Q", "X", "L", "M", "&C", "&D", "&K", "&S", "&W", "S*"),

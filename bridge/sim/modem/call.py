@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from bridge.sim.modem.interpreter import Call, Handler
+from bridge.sim.modem.port.interpreter import Call, Handler
+from bridge.sim.modem.port.results import OK, Refused, Reply
+from bridge.sim.modem.port.session import Session
 from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.radio import Radio
-from bridge.sim.modem.results import OK, Refused, Reply
-from bridge.sim.modem.session import Session
 from bridge.sim.modem.sim import Sim
 
 _DATA: Final = re.compile(r"[TP]?\*99(\*[^#]*)?#", re.IGNORECASE)

@@ -13,9 +13,9 @@ from bridge.errors import OperationError
 from bridge.sim.modem import air
 from bridge.sim.modem.device import SimModem
 from bridge.sim.modem.faults import NAMES, Fault
+from bridge.sim.modem.pdu.tpdu import BadPdu
 from bridge.sim.modem.sim import STATES
 from bridge.sim.modem.tell import Order
-from bridge.sim.modem.tpdu import BadPdu
 
 
 def _signal(modem: SimModem, order: Order) -> None:

@@ -11,14 +11,14 @@ from bridge.sim.modem.basic import Basic
 from bridge.sim.modem.call import Dialer
 from bridge.sim.modem.events import Events
 from bridge.sim.modem.faults import Fault
-from bridge.sim.modem.interpreter import Interpreter
 from bridge.sim.modem.location import location_of
 from bridge.sim.modem.net import Places
+from bridge.sim.modem.port.interpreter import Interpreter
+from bridge.sim.modem.port.pty import PtyPort, Watch
+from bridge.sim.modem.port.session import Session
 from bridge.sim.modem.profiles import ICCID, IMSI, Profile
-from bridge.sim.modem.pty import PtyPort, Watch
 from bridge.sim.modem.quectel import QuectelSockets
 from bridge.sim.modem.radio import Radio
-from bridge.sim.modem.session import Session
 from bridge.sim.modem.sim import Sim
 from bridge.sim.modem.texts import Texts
 from bridge.sim.modem.trouble import Trouble

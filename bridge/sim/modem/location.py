@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bridge.sim.modem.interpreter import Call, Handler
-from bridge.sim.modem.line import Kind
+from bridge.sim.modem.port.interpreter import Call, Handler
+from bridge.sim.modem.port.line import Kind
+from bridge.sim.modem.port.results import OK, Reply, cme, told
 from bridge.sim.modem.profiles import Profile
-from bridge.sim.modem.results import OK, Reply, cme, told
 
 
 class Location(Protocol):

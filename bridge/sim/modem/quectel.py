@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bridge.sim.modem.faults import Sends
-from bridge.sim.modem.interpreter import Call, Handler
-from bridge.sim.modem.line import Kind
 from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
+from bridge.sim.modem.port.interpreter import Call, Handler
+from bridge.sim.modem.port.line import Kind
+from bridge.sim.modem.port.results import OK, Refused, Reply, told
 from bridge.sim.modem.radio import ADDRESS, Radio
-from bridge.sim.modem.results import OK, Refused, Reply, told
 
 _LAST: Final = 11
 """Connections have the numbers 0 to 11; what comes in gets them from the top."""

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bridge.sim.modem.interpreter import Call, Handler
-from bridge.sim.modem.line import Kind
+from bridge.sim.modem.port.interpreter import Call, Handler
+from bridge.sim.modem.port.line import Kind
+from bridge.sim.modem.port.results import OK, Reply, cme, told
 from bridge.sim.modem.profiles import Profile
-from bridge.sim.modem.results import OK, Reply, cme, told
 
 STATES: Final = ("ready", "pin", "puk", "absent", "busy", "failed")
 _ERRORS: Final = {"pin": 11, "puk": 12, "absent": 10, "busy": 14, "failed": 13}

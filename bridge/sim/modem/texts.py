@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from bridge.sim.modem import air, tpdu
+from bridge.sim.modem import air
 from bridge.sim.modem.faults import Confusions
-from bridge.sim.modem.interpreter import Call, Handler
-from bridge.sim.modem.line import Kind
+from bridge.sim.modem.pdu import tpdu
+from bridge.sim.modem.port.interpreter import Call, Handler
+from bridge.sim.modem.port.line import Kind
+from bridge.sim.modem.port.results import OK, Reply, cms, told
 from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.radio import Radio
-from bridge.sim.modem.results import OK, Reply, cms, told
 from bridge.sim.modem.sim import Sim
 
 _UNREAD, _READ, _ALL = 0, 1, 4

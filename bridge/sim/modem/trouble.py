@@ -7,10 +7,10 @@ from bridge.sim.modem import faults
 from bridge.sim.modem.basic import Basic
 from bridge.sim.modem.call import Dialer
 from bridge.sim.modem.faults import Fault
-from bridge.sim.modem.line import parse
+from bridge.sim.modem.port.line import parse
+from bridge.sim.modem.port.session import Session
 from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.radio import Radio
-from bridge.sim.modem.session import Session
 from bridge.sim.modem.sim import Sim
 
 _FOREVER: Final = 1_000_000_000

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bridge.sim.modem.faults import Sends
-from bridge.sim.modem.interpreter import Call, Handler
 from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
+from bridge.sim.modem.port.interpreter import Call, Handler
+from bridge.sim.modem.port.results import OK, Refused, Reply, cme, told
 from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.radio import ADDRESS, Radio
-from bridge.sim.modem.results import OK, Refused, Reply, cme, told
 
 _SOCKETS: Final = 7
 _TCP, _UDP = 6, 17

@@ -1,0 +1,1 @@
+"""The inbound port: connections and datagrams that become messages."""

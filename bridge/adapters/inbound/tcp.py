@@ -1,0 +1,270 @@
+"""The inbound TCP port: one connection is one message.
+
+How a connection ends tells its peer what became of the message; `bridge.adapters.inbound.listener` has
+the rules.
+"""
+
+import errno
+import logging
+import socket
+
+from bridge.adapters.inbound.port import (
+    BURST,
+    FINISH_ON_CLOSE,
+    PAUSE,
+    READ,
+    SAVED_SYN,
+    Owner,
+    peer_text,
+)
+from bridge.core.admission import Pace
+from bridge.core.inbound import Received
+from bridge.core.messages import Traffic
+from bridge.protocol import tcpinfo
+
+log = logging.getLogger("inbound")
+
+TCP_PACE = (1000, 1000)
+"""Connections a second in the long run, and at once; the rest waits in the backlog."""
+
+_SYN_LIMIT = 256
+"""Bytes that the headers of a SYN never exceed."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Connections:
+    """The TCP port and its connections."""
+
+    name = "tcp"
+    kind = socket.SOCK_STREAM
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.open: set[_Connection] = set()
+        self._sock: socket.socket | None = None
+        self._accepting = False
+        self._rest_until = 0.0
+        self._pace = Pace(*TCP_PACE)
+
+    @property
+    def listening(self) -> bool:
+        """Whether the port is open."""
+        return self._sock is not None
+
+    def listen(self, sock: socket.socket) -> None:
+        """Take connections from ``sock``, which is this object's from now on."""
+        self._sock = sock
+        self.resume()
+
+    def resume(self) -> None:
+        """Accept again, if there is room."""
+        if self._sock is not None and not self._accepting and self._may_accept():
+            self._accepting = True
+            self.owner.loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _may_accept(self) -> bool:
+        owner = self.owner
+        return (
+            len(self.open) < owner.limits.max_connections
+            and owner.has_room
+            and owner.loop.time() >= self._rest_until
+        )
+
+    def _pause(self) -> None:
+        if self._sock is not None and self._accepting:
+            self.owner.loop.remove_reader(self._sock.fileno())
+        self._accepting = False
+
+    def close(self) -> None:
+        """Take no more; what is open stays so."""
+        self._pause()
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _accept(self) -> None:
+        listener = self._sock
+        for _ in range(BURST):
+            if listener is None or not self._may_accept():
+                self._pause()
+                return
+            if wait := self._pace.take(self.owner.loop.time()):
+                self._rest(max(PAUSE, wait))
+                return
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno in _EXHAUSTED:
+                    log.warning("cannot take a connection: %s; trying again in a second", exc.strerror)
+                    self._rest(1.0)
+                    return
+                continue  # that one connection failed before it was ours [accept(2), Linux]
+            self._take(sock, address)
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the others in the backlog for a moment."""
+        self._rest_until = self.owner.loop.time() + seconds
+        self._pause()
+        self.owner.loop.call_later(seconds, self.resume)
+
+    def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if not self.owner.admits(address[0], "tcp"):
+            self.owner.sink.wasted(_spent(sock))
+            sock.close()
+            return
+        sock.setblocking(False)
+        connection = _Connection(self, sock, peer_text(address))
+        self.open.add(connection)
+        connection.begin()
+
+    def ended(self, connection: "_Connection") -> None:
+        """Forget a connection that is closed."""
+        self.open.discard(connection)
+        self.resume()
+
+    def check_times(self) -> None:
+        """End what has been silent, cut what took too long."""
+        now = self.owner.loop.time()
+        for connection in tuple(self.open):
+            connection.check_time(now)
+        self.resume()
+
+    def end_empty(self) -> None:
+        """End the connections on which no message has begun."""
+        for connection in tuple(self.open):
+            connection.end_if_empty()
+
+    def reset_all(self) -> None:
+        """Break off everything."""
+        for connection in tuple(self.open):
+            connection.reset()
+
+
+class _Connection:
+    """One connection, until its message is durable or given up."""
+
+    __slots__ = (
+        "_data",
+        "_handed_over",
+        "_last",
+        "_owner",
+        "_peer",
+        "_port",
+        "_sock",
+        "_started",
+        "_watched",
+    )
+
+    def __init__(self, port: Connections, sock: socket.socket, peer: str) -> None:
+        self._port = port
+        self._owner = port.owner
+        self._sock = sock
+        self._peer = peer
+        self._data = bytearray()
+        self._started = self._last = self._owner.loop.time()
+        self._watched = False
+        self._handed_over = False
+
+    def begin(self) -> None:
+        """Read what is there already, which often is everything; watch for the rest."""
+        if self._read() and self._read():
+            self._watched = True
+            self._owner.loop.add_reader(self._sock.fileno(), self._read)
+
+    def _read(self) -> bool:
+        """Read once; return whether there is more to come."""
+        room = self._owner.limits.max_bytes + 1 - len(self._data)
+        try:
+            data = self._sock.recv(min(READ, room))
+        except BlockingIOError:
+            return True
+        except OSError as exc:
+            self._give_up("broken", f"the connection broke in the middle: {exc.strerror}")
+            return False
+        if not data:
+            self._end()
+            return False
+        self._data += data
+        self._last = self._owner.loop.time()
+        if len(self._data) > self._owner.limits.max_bytes:
+            self._give_up("too_large", f"it is over inbound.max_bytes, {self._owner.limits.max_bytes}")
+            return False
+        return True
+
+    def check_time(self, now: float) -> None:
+        """End the message after silence; cut what has taken too long."""
+        if self._handed_over:
+            return
+        limits = self._owner.limits
+        if now - self._last >= limits.timeout:
+            # The silence may have been ours: a disk that took its time. Look before judging.
+            if self._read() and self._owner.loop.time() - self._last >= limits.timeout:
+                self._end()
+        elif why := limits.too_long(now - self._started, len(self._data)):
+            self._give_up("cut", why)
+
+    def end_if_empty(self) -> None:
+        if not self._data and not self._handed_over and self._read():
+            self._end()
+
+    def _end(self) -> None:
+        if not self._data:
+            self._owner.counts["empty"] += 1
+            self._owner.sink.wasted(_spent(self._sock))
+            self.reset()
+            return
+        self._unwatch()
+        self._handed_over = True
+        data = bytes(self._data)
+        self._data = bytearray()
+        message = Received("tcp", self._peer, self._owner.port, data, _spent(self._sock, clean=True))
+        self._owner.hand_over(message, self._durable)
+
+    def _durable(self) -> None:
+        """A clean close says that the message is safe; the peer may be gone by now, which is all the same."""
+        if self._sock.fileno() >= 0:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FINISH_ON_CLOSE)
+        self.reset()
+
+    def _give_up(self, what: str, why: str) -> None:
+        self._owner.drop(what, self._peer, why)
+        self._owner.sink.wasted(_spent(self._sock))
+        self.reset()
+
+    def reset(self) -> None:
+        """Close; a reset unless the message is durable."""
+        self._unwatch()
+        self._sock.close()
+        self._port.ended(self)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._owner.loop.remove_reader(self._sock.fileno())
+
+
+def _spent(sock: socket.socket, *, clean: bool = False) -> Traffic:
+    """Return what the connection costs in all, if it is closed now; a capture beside it confirms the sums.
+
+    Linux counts the segments of an accepted socket from the handshake's end on, so our SYN-ACK comes on top;
+    a ``clean`` close is acknowledged, where a reset is not; and the peer's SYN may have offered more than we
+    took up.
+    """
+    try:
+        counts = tcpinfo.read(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))
+        syn = sock.getsockopt(socket.IPPROTO_TCP, SAVED_SYN, _SYN_LIMIT)
+    except OSError:
+        return Traffic()
+    if counts is None:
+        return Traffic()
+    ipv6 = syn[0] >> 4 == 6 if syn else sock.family == socket.AF_INET6
+    plain = (tcpinfo.IPV6 if ipv6 else tcpinfo.IPV4) + tcpinfo.TCP
+    segment = plain + tcpinfo.TIMESTAMP_OPTION * counts.timestamps
+    beyond = len(syn) - plain - tcpinfo.syn_options(timestamps=counts.timestamps) if syn else 0
+    stamps = counts.timestamps
+    return tcpinfo.cost(counts, ipv6=ipv6, connected=True, fin=counts.peer_closed, offered=stamps).plus(
+        Traffic(segment, segment * clean + beyond)
+    )

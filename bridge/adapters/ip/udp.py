@@ -1,0 +1,102 @@
+"""One datagram to one peer; that it was sent is all that can be known of it."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from bridge.adapters.ip.resolver import Address, Lookup, Resolver
+from bridge.core.exchange import Job, Outcome
+from bridge.core.messages import Traffic
+from bridge.protocol.tcpinfo import IPV4, IPV6, UDP
+
+_DATAGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+NO_TRAFFIC = Traffic()
+
+_NEVER = {errno.EMSGSIZE}
+"""Errors that the same datagram meets again however often it is tried."""
+
+
+class UdpCarrier:
+    """Sends each job's request as one datagram; owned by the event loop's thread.
+
+    Its `Outcome` says ``connected`` where the datagram could be handed to the network; ``written`` and
+    ``complete`` when it was. Connected but not written: it can never be sent, ``error`` says why.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver) -> None:
+        self._loop = loop
+        self._resolver = resolver
+
+    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+        """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
+        addresses = self._resolver.cached(job.host, job.port)
+        if addresses:
+            self._loop.call_soon(self._send, job, done, addresses, NO_TRAFFIC)
+        else:
+            waiting = _Waiting(done)
+            waiting.timer = self._loop.call_later(job.silence, waiting.end, _failed(_unresolved(job)))
+            self._resolver.lookup(job.host, job.port, partial(self._resolved, job, waiting))
+
+    def _resolved(self, job: Job, waiting: "_Waiting", found: Lookup) -> None:
+        if waiting.done is None:
+            return
+        if found.addresses:
+            self._send(job, waiting.end, found.addresses, found.traffic)
+        else:
+            waiting.end(_failed(found.error or _unresolved(job), found.traffic))
+
+    def _send(
+        self, job: Job, done: Callable[[Outcome], None], addresses: tuple[Address, ...], spent: Traffic
+    ) -> None:
+        code = 0
+        for family, sockaddr in addresses:
+            code = send_datagram(family, sockaddr, job.request)
+            if not code:
+                header = (IPV6 if family == socket.AF_INET6 else IPV4) + UDP
+                traffic = spent.plus(Traffic(header + len(job.request)))
+                done(Outcome(True, True, True, b"", False, None, traffic))
+                return
+            if code in _NEVER:
+                text = f"{len(job.request)} bytes do not fit into a datagram to {job.host}:{job.port}"
+                done(_failed(f"{text}: {os.strerror(code)}", spent, connected=True))
+                return
+        self._resolver.forget(job.host, job.port)
+        done(_failed(f"cannot send to {job.host}:{job.port}: {os.strerror(code)}", spent))
+
+
+class _Waiting:
+    """Who waits for a look-up, which may take longer than the exchange may."""
+
+    def __init__(self, done: Callable[[Outcome], None]) -> None:
+        self.done: Callable[[Outcome], None] | None = done
+        self.timer: asyncio.TimerHandle | None = None
+
+    def end(self, outcome: Outcome) -> None:
+        done, self.done = self.done, None
+        if self.timer:
+            self.timer.cancel()
+        if done:
+            done(outcome)
+
+
+def send_datagram(family: socket.AddressFamily, sockaddr: tuple[str, int], data: bytes) -> int:
+    """Send ``data``; return 0, or the error's number. A socket of its own has no peer's old errors."""
+    try:
+        with socket.socket(family, _DATAGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.sendto(data, sockaddr)
+    except OSError as exc:
+        return exc.errno or errno.EIO
+    return 0
+
+
+def _unresolved(job: Job) -> str:
+    return f"cannot resolve {job.host}: no answer"
+
+
+def _failed(error: str, traffic: Traffic = NO_TRAFFIC, *, connected: bool = False) -> Outcome:
+    return Outcome(connected, False, False, b"", False, error, traffic)

@@ -1,0 +1,1 @@
+"""One modem over its AT port: started, watched, asked, and its SMS."""

@@ -1,0 +1,211 @@
+"""The questions that a modem is asked, and what follows from its answers.
+
+What a modem does not know it may refuse: that never stops an interview. Silence does, once a plain ``AT``
+gets no answer either; then `ModemSilent` is raised.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bridge.adapters.modem.at_port import AtPort
+from bridge.adapters.modem.facts import Known, News
+from bridge.adapters.modem.sim_pin import PinGuard, tries_left, unlock
+from bridge.core.modem import Sim
+from bridge.errors import AtRefused, ModemError, ModemSilent
+from bridge.protocol.at import answers
+from bridge.protocol.at.rules import ASK_FOR_WORDS, NUMBERS
+from bridge.protocol.at.simcard import sim, sim_error
+from bridge.protocol.modems import Profile
+
+log = logging.getLogger("modem")
+
+
+class Pace(NamedTuple):
+    """How long a modem is given, in seconds."""
+
+    wake: float = 20.0
+    """For its first answer after its port appeared,"""
+    wake_step: float = 2.0
+    """and for each try of that."""
+    answer: float = 10.0
+    probe: float = 3.0
+    """For a plain AT."""
+    radio: float = 60.0
+    """For switching the radio."""
+    operator: float = 30.0
+    """For telling who carries."""
+    blind: float = 5.0
+    """For a command whose answer is not counted on."""
+    sim: float = 1.0
+    """Until a SIM that is busy is asked again."""
+
+
+NORMAL_PACE = Pace()
+
+
+_PROBLEMS = {
+    Sim.ABSENT: "no SIM is in the modem",
+    Sim.PUK: "the SIM is locked and wants its PUK; unlock it in a phone",
+    Sim.FAILED: "the modem cannot use the SIM",
+}
+
+
+class Interview:
+    """Asks one modem; whoever uses it sees to it that one interview is held at a time."""
+
+    def __init__(
+        self,
+        port: AtPort,
+        profile: Profile,
+        known: Known,
+        *,
+        sim_pin: str | None,
+        pins: PinGuard,
+        status_reports: Callable[[], bool],
+        pace: Pace,
+    ) -> None:
+        self._port = port
+        self._profile = profile
+        self._known = known
+        self._sim_pin = sim_pin
+        self._pins = pins
+        self._status_reports = status_reports
+        self._pace = pace
+        self.sim_set_up = False
+        """Whether what needs an open SIM is done; to be cleared when the modem has forgotten it."""
+        self.sim_problem: str | None = None
+
+    async def ask(self, text: str, *, timeout: float | None = None) -> tuple[str, ...]:
+        """Return the lines of an answer, none where it is refused.
+
+        Asked again once where it was lost while the modem answers else: bytes get lost on the line.
+        """
+        for _ in range(2):
+            try:
+                return (await self._port.command(text, timeout=timeout or self._pace.answer)).lines
+            except AtRefused as exc:
+                log.debug("%s", exc)
+                return ()
+            except ModemSilent:
+                if not await self.probe():
+                    raise
+        return ()
+
+    async def tell(self, *texts: str, timeout: float | None = None) -> None:
+        """Give commands whose answers say nothing."""
+        for text in texts:
+            await self.ask(text, timeout=timeout)
+
+    async def probe(self, timeout: float | None = None) -> bool:
+        """Tell whether the modem answers, be it with an error; have it answer in words."""
+        try:
+            answer = await self._port.command("AT", timeout=timeout or self._pace.probe)
+            if answer.final in NUMBERS:
+                await self._port.command(ASK_FOR_WORDS, timeout=self._pace.probe)
+        except AtRefused:
+            return True
+        except ModemError:
+            return False
+        return True
+
+    async def set_up(self, *, radio: bool) -> None:
+        """Bring a modem that has just started to where it announces what happens; ask for the rest."""
+        await self._announce()
+        if radio and answers.functionality(await self.ask("AT+CFUN?")) not in (None, 1):
+            await self.tell("AT+CFUN=1", timeout=self._pace.radio)
+        # Names in letters, whatever the modem was left in [3GPP TS 27.007, section 5.5].
+        await self.tell(*self._profile.setup, "AT+CTZU=1", "AT+CTZR=1", 'AT+CSCS="IRA"', "AT+COPS=3,0")
+        await self.modem_identity()
+
+    async def _announce(self) -> None:
+        await self.tell(*(f"AT+{command}=2" for command in self._profile.registration))
+
+    # -- who it is ---------------------------------------------------------------------------------------
+
+    async def modem_identity(self) -> None:
+        """Ask who the modem is."""
+        profile = self._profile
+        self._known.identity(
+            model=answers.text(await self.ask(profile.model_command), "+CGMM"),
+            firmware=answers.text(await self.ask(profile.firmware_command), "+CGMR"),
+            imei=answers.imei(await self.ask("AT+CGSN")),
+        )
+
+    async def sim_identity(self) -> None:
+        """Ask who the SIM is."""
+        self._known.identity(
+            imsi=answers.imsi(await self.ask("AT+CIMI")),
+            iccid=answers.iccid(await self.ask(self._profile.iccid_command)),
+        )
+
+    # -- the network -------------------------------------------------------------------------------------
+
+    async def network(self) -> News:
+        """Ask for registration, signal and, in a network, the operator."""
+        lines: list[str] = []
+        for command in self._profile.registration:
+            lines += await self.ask(f"AT+{command}?")
+        news = self._known.lines(lines)
+        await self.signal()
+        if self._known.facts.registration.registered:
+            await self.operator()
+        return news
+
+    async def signal(self) -> None:
+        """Ask for the signal."""
+        for line in await self.ask("AT+CSQ"):
+            if (read := answers.signal(line)) is not None:
+                self._known.update(signal=read)
+
+    async def operator(self) -> None:
+        """Ask who carries."""
+        operator = answers.operator(await self.ask("AT+COPS?", timeout=self._pace.operator))
+        if operator is not None:
+            self._known.operator(operator.name, operator.access)
+
+    # -- the SIM -----------------------------------------------------------------------------------------
+
+    async def sim(self) -> Sim:
+        """Ask for the SIM, open it where that is safe, and set up what needs it."""
+        state = await self._ask_sim()
+        if state is Sim.PIN:
+            state = await self._enter_pin()
+        else:
+            self.sim_problem = _PROBLEMS.get(state)
+        self.sim_set_up = self.sim_set_up and state is Sim.READY
+        self._known.sim(state)
+        if state is Sim.READY and not self.sim_set_up:
+            await self._set_up_sim()
+        return state
+
+    async def _set_up_sim(self) -> None:
+        """Do what needs an open SIM: texts in PDU mode, announced by their index, and who the SIM is."""
+        reports = "AT+CNMI=2,1,0,2" if self._status_reports() else "AT+CNMI=2,1"
+        await self.tell('AT+CPMS="ME","ME","ME"', "AT+CMGF=0", reports)
+        await self._announce()  # some modems refuse it before
+        await self.sim_identity()
+        self.sim_set_up = True
+
+    async def _ask_sim(self) -> Sim:
+        try:
+            return sim((await self._port.command("AT+CPIN?", timeout=self._pace.answer)).lines) or Sim.UNKNOWN
+        except AtRefused as exc:
+            return sim_error(exc.final, exc.code) or Sim.UNKNOWN
+        except ModemSilent:
+            if not await self.probe():
+                raise
+            return self._known.facts.sim
+
+    async def _enter_pin(self) -> Sim:
+        if self._sim_pin is None:
+            self.sim_problem = "the SIM wants a PIN; set network.sim_pin"
+            return Sim.PIN
+        iccid = answers.iccid(await self.ask(self._profile.iccid_command))
+        left = await tries_left(self._port, self._profile.pin_tries_command)
+        done = await unlock(self._port, self._pins, self._sim_pin, iccid, left)
+        self.sim_problem = done.problem
+        if not done.entered:
+            return Sim.PIN
+        state = await self._ask_sim()
+        return Sim.BUSY if state is Sim.PIN and done.problem is None else state

@@ -1,0 +1,98 @@
+"""What is known of a modem: `Facts` that change with what it answers and announces."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from bridge.adapters.system.odd_lines import OddLines
+from bridge.core.modem import Facts, Registration, Signal, Sim
+from bridge.protocol.at.answers import Cell, is_registration, merged, registration
+from bridge.protocol.modems import Profile
+
+log = logging.getLogger("modem")
+
+_NO_SIM = (Sim.ABSENT, Sim.UNKNOWN, Sim.FAILED)
+
+
+class News(NamedTuple):
+    """What a line about registration calls for."""
+
+    registered: bool = False
+    """The modem has come into a network: who is it?"""
+    forgetful: bool = False
+    """The modem does not announce any more: it has started anew."""
+
+
+class Known:
+    """Holds the facts of one modem and tells each change."""
+
+    def __init__(self, profile: Profile, on_facts: Callable[[Facts], None]) -> None:
+        self.facts = Facts()
+        self._profile = profile
+        self._on_facts = on_facts
+        self._cells: dict[str, Cell] = {}
+        self._odd = OddLines(log)
+
+    def update(self, **changes: Any) -> None:
+        """Take fields of `Facts` over; a change is told."""
+        facts = self.facts._replace(**changes)
+        if facts != self.facts:
+            self.facts = facts
+            self._on_facts(facts)
+
+    def identity(self, **known: str | None) -> None:
+        """Take over what was answered; what was not stays as it is known."""
+        given = {key: value for key, value in known.items() if value is not None}
+        self.update(identity=self.facts.identity._replace(**given))
+
+    def sim(self, state: Sim) -> None:
+        """Take over the state of the SIM; with it goes who it was."""
+        if state in _NO_SIM:
+            self.update(sim=state, identity=self.facts.identity._replace(imsi=None, iccid=None))
+        else:
+            self.update(sim=state)
+
+    def lines(self, lines: Iterable[str]) -> News:
+        """Take over what answers and unsolicited codes say of registration."""
+        cells = [cell for line in lines if (cell := self._cell(line)) is not None]
+        self._cells.update((cell.command, cell) for cell in cells)
+        was = self.facts.registration
+        if cells and (cell := merged(self._cells)) is not None:
+            self._registered(cell)
+        return News(
+            registered=self.facts.registration.registered and not was.registered,
+            forgetful=any(cell.urcs == 0 for cell in cells),
+        )
+
+    def _cell(self, line: str) -> Cell | None:
+        cell = registration(line)
+        if cell is None and is_registration(line):
+            self._odd.say(line)
+        return cell
+
+    def _registered(self, cell: Cell) -> None:
+        if cell.registration.registered:
+            technology = self._profile.technology(cell.access) or self.facts.technology
+            self.update(registration=cell.registration, technology=technology)
+        else:
+            self.update(registration=cell.registration, technology=None, operator=None)
+
+    def operator(self, name: str | None, access: int | None) -> None:
+        """Take over who carries, which counts only in a network."""
+        if self.facts.registration.registered:
+            technology = self.facts.technology or self._profile.technology(access)
+            self.update(operator=name, technology=technology)
+
+    def radio_off(self) -> None:
+        """Without the radio there is no network."""
+        self.forget_cells()
+        self.update(registration=Registration.NONE, technology=None, operator=None, signal=Signal())
+
+    def forget_cells(self) -> None:
+        """Nothing is announced any more; what was known stays until it is asked anew."""
+        self._cells.clear()
+
+    def lost(self) -> None:
+        """Keep only who the modem was."""
+        self.forget_cells()
+        self.update(**Facts(identity=self.facts.identity)._asdict())

@@ -1,0 +1,351 @@
+"""One modem: started, watched and asked through its AT port.
+
+Owned by the event loop's thread. What the modem announces (registration, SIM) is in `Modem.facts` at once;
+the rest is asked by `Modem.poll`. Announcements that call for a question (a new network's operator, a SIM
+that became ready, a modem that started anew) are followed up by one task, which ends when nothing is left to
+ask.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from bridge.adapters.modem.at_port import Answer, AtPort, Urc
+from bridge.adapters.modem.client import NORMAL_PACE, Interview, Pace
+from bridge.adapters.modem.facts import Known, News
+from bridge.adapters.modem.followups import Errands
+from bridge.adapters.modem.location import locate
+from bridge.adapters.modem.sim_pin import PinGuard
+from bridge.core.modem import Facts, Identity, Sim
+from bridge.errors import AtRefused, ModemError, ModemGone, ModemSilent
+from bridge.protocol.at import answers
+from bridge.protocol.at.simcard import sim_urc
+from bridge.protocol.modems import Profile
+
+log = logging.getLogger("modem")
+
+SIM_TRIES = 30
+"""How often in a row a SIM that is busy is asked again; then only by `Modem.poll`."""
+
+_usb_mode_set: set[str | None] = set()
+"""Ports whose modem was told its USB mode: one that does not keep it must not restart for ever."""
+
+
+class Modem:
+    """One modem; see the module."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        profile: Profile,
+        *,
+        sim_pin: str | None,
+        on_facts: Callable[[Facts], None],
+        on_urc: Callable[[Urc], None],
+        on_lost: Callable[[str], None],
+        pins: PinGuard | None = None,
+        apn: str = "hologram",
+        status_reports: Callable[[], bool] = lambda: False,
+        payload_after: Callable[[str], int] | None = None,
+        pace: Pace = NORMAL_PACE,
+    ) -> None:
+        """``on_facts`` is told each change, ``on_urc`` every unsolicited code, ``on_lost`` a port that broke.
+
+        ``pins`` outlives the modem object: it keeps a wrong PIN from being entered again. ``apn`` is for
+        location by the network; ``status_reports`` says whether to have reports on texts handed over;
+        ``payload_after`` is the AT port's; ``pace`` is how long the modem is given.
+        """
+        self.profile = profile
+        self.port = AtPort(loop, on_urc=self._heard, on_lost=self._broke, payload_after=payload_after)
+        self.path: str | None = None
+        """The port it was last started on."""
+        self.apn = apn
+        self._loop = loop
+        self._known = Known(profile, on_facts)
+        self._interview = Interview(
+            self.port,
+            profile,
+            self._known,
+            sim_pin=sim_pin,
+            pins=pins or PinGuard(),
+            status_reports=status_reports,
+            pace=pace,
+        )
+        self._pace = pace
+        self._on_urc, self._on_lost = on_urc, on_lost
+        self._radio = True
+        self._follows = True
+        """Whether announcements are followed up."""
+        self._sim_tries = 0
+        self._sim_timer: asyncio.TimerHandle | None = None
+        self._lock = asyncio.Lock()
+        """Held by whoever interviews the modem."""
+        self._errands = Errands(
+            loop,
+            self._lock,
+            {"restart": self._begin_again, "sim": self._check_sim, "operator": self._ask_operator},
+        )
+        self._awaited: dict[str, asyncio.Future[str]] = {}
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> Facts:
+        """All that is known now."""
+        return self._known.facts
+
+    @property
+    def sim_problem(self) -> str | None:
+        """What somebody must do about the SIM, for a person; None while nothing."""
+        return self._interview.sim_problem
+
+    async def start(self, path: str, *, radio: bool = True) -> None:
+        """Open ``path`` and set the modem up; ``radio`` False leaves the radio as it is.
+
+        What a modem does not know it may refuse. Raises `ModemGone` where the port cannot be had, or the
+        modem had to restart to have its ports in order, and `ModemSilent` where nothing answers; the port is
+        closed then.
+        """
+        self.close()
+        self.path, self._radio, self._follows = path, radio, True
+        async with self._lock:
+            try:
+                await self.port.open(path, self.profile.baud)
+                await self._wake()
+                self._errands.drop()  # what was announced so far is asked now
+                await self._set_up()
+            except BaseException:
+                self.close()
+                raise
+
+    async def attach(self, path: str) -> None:
+        """Open ``path`` and change nothing; raises as `start`."""
+        self.close()
+        self.path, self._follows = path, False
+        try:
+            await self.port.open(path, self.profile.baud)
+            await self._wake()
+        except BaseException:
+            self.close()
+            raise
+
+    async def _wake(self) -> None:
+        end = self._loop.time() + self._pace.wake
+        while not await self.probe(self._pace.wake_step):
+            if not self.port.is_open:
+                raise ModemGone(f"{self.path} went away")
+            if self._loop.time() >= end:
+                raise ModemSilent(f"nothing answers AT commands on {self.path}")
+
+    async def _set_up(self) -> None:
+        self._interview.sim_set_up = False
+        await self._interview.tell("ATE0", "AT+CMEE=2")
+        await self._check_usb_mode()
+        await self._interview.set_up(radio=self._radio)
+        await self._check_sim()
+        await self._interview.network()
+
+    async def _check_usb_mode(self) -> None:
+        """Set u-blox's USB configuration 0 [u-blox SARA-U2 AT commands manual UBX-13001820, +UUSBCONF]."""
+        if self.profile.usb_mode_command is None or self.path in _usb_mode_set:
+            return
+        mode = answers.usb_mode(await self._interview.ask("AT+UUSBCONF?"))
+        if mode in (None, 0):
+            return
+        _usb_mode_set.add(self.path)
+        log.info("the modem's USB configuration is %s: setting it to 0 and restarting the modem", mode)
+        await self._interview.tell(self.profile.usb_mode_command)
+        await self._reset()
+        raise ModemGone("the modem restarts to have its USB ports in the documented order")
+
+    def close(self) -> None:
+        """Let go of the port; idempotent. The facts stay, as a dial on the same port needs it closed."""
+        self._stop(f"{self.path or 'the port'} was closed")
+        self.port.close()
+
+    def _broke(self, reason: str) -> None:
+        self._stop(reason)
+        self._known.lost()
+        self._on_lost(reason)
+
+    def _stop(self, reason: str) -> None:
+        self._errands.drop()
+        self._sim_tries = 0
+        if self._sim_timer is not None:
+            self._sim_timer.cancel()
+        for future in self._awaited.values():
+            if not future.done():
+                future.set_exception(ModemGone(reason))
+                future.exception()  # who waited may have gone
+        self._awaited.clear()
+        self._known.forget_cells()
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    async def poll(self) -> None:
+        """Ask for what is not announced, and check what is; raises `ModemSilent` and `ModemGone`."""
+        async with self._lock:
+            await self._check_sim()
+            self._act_on(await self._interview.network())
+
+    async def identify(self) -> Identity:
+        """Ask who the modem and its SIM are; raises `ModemSilent` and `ModemGone`."""
+        async with self._lock:
+            await self._interview.modem_identity()
+            await self._interview.sim_identity()
+        return self.facts.identity
+
+    async def probe(self, timeout: float | None = None) -> bool:
+        """Tell whether the modem answers within ``timeout`` seconds (3 unless given), be it with an error."""
+        return await self._interview.probe(timeout)
+
+    async def _check_sim(self) -> None:
+        busy = await self._interview.sim() is Sim.BUSY
+        self._sim_tries = self._sim_tries + 1 if busy else 0
+        if busy and self._sim_tries <= SIM_TRIES:
+            self._sim_timer = self._loop.call_later(self._pace.sim, self._want, "sim")
+
+    # -- what the modem announces ------------------------------------------------------------------------
+
+    def _heard(self, urc: Urc) -> None:
+        self._take_over(urc.line)
+        name = urc.line.partition(":")[0].strip().upper()
+        future = self._awaited.pop(name, None)
+        if future is not None and not future.done():
+            future.set_result(urc.line)
+        self._on_urc(urc)
+
+    def _take_over(self, line: str) -> None:
+        if (state := sim_urc(line)) is not None:
+            if state is not Sim.UNKNOWN:
+                self._known.sim(state)
+            if state in (Sim.ABSENT, Sim.BUSY):
+                self._interview.sim_set_up = False
+            self._want("sim")
+        elif line.strip().upper() in answers.RESTARTED:
+            self._want("restart")
+        elif (read := answers.signal(line)) is not None:
+            self._known.update(signal=read)
+        else:
+            self._act_on(self._known.lines([line]))
+
+    def _act_on(self, news: News) -> None:
+        if news.forgetful:
+            self._want("restart")
+        elif news.registered:
+            self._want("operator")
+
+    def expect(self, name: str) -> "asyncio.Future[str]":
+        """Return what becomes the next unsolicited line called ``name``; ModemGone where the port closes."""
+        future = self._awaited.get(name)
+        if future is None:
+            future = self._awaited[name] = self._loop.create_future()
+        return future
+
+    def _want(self, errand: str) -> None:
+        if self._follows and self.port.is_open:
+            self._errands.want(errand)
+
+    async def _begin_again(self) -> None:
+        log.info("the modem started anew; setting it up again")
+        await self._set_up()
+
+    async def _ask_operator(self) -> None:
+        await self._interview.operator()
+        await self._interview.signal()
+
+    # -- what it can be told -----------------------------------------------------------------------------
+
+    async def radio(self, on: bool) -> None:
+        """Switch the radio on or off; off keeps the SIM powered. Raises `ModemError`."""
+        self._radio = on
+        if on:
+            await self.port.command("AT+CFUN=1", timeout=self._pace.radio)
+        else:
+            await self._radio_off()
+            self._known.radio_off()
+        self._want("sim")
+
+    async def _radio_off(self) -> None:
+        try:
+            await self.port.command("AT+CFUN=4", timeout=self._pace.radio)
+        except AtRefused:  # no flight mode: minimum functionality
+            await self.port.command("AT+CFUN=0", timeout=self._pace.radio)
+
+    async def soft_reset(self) -> None:
+        """Switch the radio off and on, which makes the modem register anew.
+
+        A hung modem may hear what it does not answer, so it is told all the same. Raises `ModemGone`,
+        `ModemSilent` where it does not answer afterwards either, and `AtRefused`.
+        """
+        if await self.probe():
+            await self.radio(False)
+        else:
+            await self._say("AT+CFUN=4")
+        if not await self.probe():
+            await self._say("AT+CFUN=1")
+            if not await self.probe():
+                raise ModemSilent("the modem does not answer")
+        await self.radio(True)
+
+    async def reset(self) -> None:
+        """Restart the modem by the profile's command; its port may go.
+
+        A hung modem may hear what it does not answer, so silence is no error here. Raises `ModemGone` where
+        the port cannot be had, `AtRefused` where the modem will not.
+        """
+        if await self.probe():
+            await self._reset()
+        else:
+            await self._say(self.profile.reset_command)
+            self._known.radio_off()
+
+    async def _reset(self) -> None:
+        try:
+            await self.port.command(self.profile.reset_command, timeout=self._pace.blind)
+        except (ModemSilent, ModemGone) as exc:
+            log.debug("the modem did not say that it restarts: %s", exc)
+        self._known.radio_off()
+
+    async def _say(self, text: str) -> None:
+        """Give a command to a modem that may hear it without answering.
+
+        On a port that was opened anew, as an open one first waits for the answers that are still owed.
+        """
+        if self.path is None:
+            raise ModemGone("the modem was never there")
+        self.port.close()
+        await self.port.open(self.path, self.profile.baud)
+        try:
+            await self.port.command(text, timeout=self._pace.blind)
+        except ModemError as exc:
+            log.debug("%s", exc)
+
+    async def prepare_data(self, apn: str) -> None:
+        """Set the APN of context 1, where it is another; raises `ModemError`.
+
+        LTE modems may refuse while they are attached with it: then the radio is off meanwhile.
+        """
+        self.apn = apn
+        if answers.context_apn(await self._interview.ask("AT+CGDCONT?")) == ("IP", apn):
+            return
+        command = f'AT+CGDCONT=1,"IP","{apn}"'
+        try:
+            await self.port.command(command)
+        except AtRefused:
+            await self.radio(False)
+            try:
+                await self.port.command(command)
+            finally:
+                if self.port.is_open:
+                    await self.radio(True)
+
+    async def location(self, timeout: float = 120.0) -> dict[str, Any]:
+        """Return where the modem is; raises `ModemError` where it has no means, or finds nothing in time."""
+        place = await locate(self, timeout)
+        return place._asdict()
+
+    async def at(self, text: str, timeout: float = 10.0) -> Answer:
+        """Give any AT command, its secrets kept out of traces; raises `ModemError`."""
+        return await self.port.command(text, timeout=timeout, shown=answers.without_secrets(text))

@@ -1,0 +1,376 @@
+"""Texts over the modem's AT port: sending them, and the modem's store of received ones.
+
+The commands are those of PDU mode [3GPP TS 27.005, section 4].
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import secrets
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from bridge.adapters.system.odd_lines import OddLines
+from bridge.core.exchange import Job, Outcome
+from bridge.core.messages import Traffic
+from bridge.errors import AtOutOfStep, AtRefused, ModemError, ModemGone
+from bridge.protocol.sms.errors import MODEM_CODES, Blame, judge
+from bridge.protocol.sms.listing import Entry, read_list, read_one, read_reference, read_store, unread
+from bridge.protocol.sms.submit import Pdu, submit
+
+log = logging.getLogger("texts")
+
+NO_TRAFFIC = Traffic()
+
+PART_TRIES = 3
+"""How often a part that was clearly refused for the moment is tried, once an earlier part has gone out."""
+
+TRY_PAUSE = 2.0
+"""Seconds between those tries."""
+
+ERRORS_IN_NUMBERS, ERRORS_IN_WORDS = "AT+CMEE=1", "AT+CMEE=2"
+"""Of what the network says, modems have no words in common; of all else words are what people read."""
+
+LIST_TIMEOUT = 60.0
+"""Seconds for listing a store: 255 texts of 176 bytes take about 8 s at 115,200 baud."""
+
+Slot = tuple[str, int]
+"""Where a text is: the name of a store of the modem, and an index in it."""
+
+Listing = list[tuple[Slot, str]]
+"""Texts, as (slot, PDU)."""
+
+READ_TRIES = 2
+"""How often a text is read again whose length is not what the modem says: bytes get lost on the line."""
+
+
+class Answered(Protocol):
+    """What a command brings: its information lines."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines before the final one."""
+
+
+class Port(Protocol):
+    """What is needed of the AT port."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can be given."""
+
+    async def command(
+        self, text: str, *, timeout: float = 10.0, prompt: bytes | None = None, proof: str = ""
+    ) -> Answered:
+        """Give a command; ``proof`` names what a success has with it. Raises `ModemError`."""
+
+
+class TextCarrier:
+    """Sends texts; a `bridge.core.exchange.Carrier`. One text at a time; owned by the event loop's thread.
+
+    A job's ``host`` is the recipient (E.164), its ``request`` the text in UTF-8, its ``silence`` the seconds
+    that each part may take. The `Outcome` is ``connected`` where the modem was ready, ``written`` once a part
+    may have gone out, ``complete`` when the network has taken every part. ``answer`` holds the references of
+    the parts that were taken, or where nothing went out the modem's error line.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        port: Callable[[], Port | None],
+        *,
+        status_reports: Callable[[], bool] = lambda: False,
+        on_reference: Callable[[Job, int], None] = lambda _job, _reference: None,
+        try_pause: float = TRY_PAUSE,
+    ) -> None:
+        """``port`` returns the modem's AT port while the modem is ready, else None.
+
+        ``status_reports`` says whether to ask the network for them; ``on_reference`` is told the reference of
+        each part that it took; ``try_pause`` is seconds.
+        """
+        self._loop = loop
+        self._port = port
+        self._status_reports = status_reports
+        self._on_reference = on_reference
+        self._try_pause = try_pause
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        # From a random start, so that a restart does not use the last run's references at once.
+        self._numbers = itertools.count(secrets.randbelow(256))
+
+    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+        """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
+        task = self._loop.create_task(self._run(job, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        """A defect in a task must not pass unnoticed; raising here reaches the loop's exception handler."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()
+
+    async def _run(self, job: Job, done: Callable[[Outcome], None]) -> None:
+        async with self._turn:
+            port = self._port()
+            if port is None or not port.is_open:
+                done(_outcome(error="no modem is ready"))
+                return
+            done(await self._send(port, job))
+            with contextlib.suppress(ModemError):
+                await port.command(ERRORS_IN_WORDS)
+
+    async def _send(self, port: Port, job: Job) -> Outcome:
+        pdus = submit(
+            job.host,
+            job.request.decode(),
+            reference=next(self._numbers) & 0xFF,
+            status_report=self._status_reports(),
+        )
+        try:
+            await _prepare(port, len(pdus))
+        except ModemError as exc:  # nothing has gone out, and the modem says itself that it cannot
+            return _outcome(error=str(exc))
+        return await self._send_parts(port, job, pdus)
+
+    async def _send_parts(self, port: Port, job: Job, pdus: list[Pdu]) -> Outcome:
+        taken: list[int] = []
+        for pdu in pdus:
+            result = await self._send_part(port, job, pdu, tries=PART_TRIES if taken else 1)
+            if isinstance(result, _Refusal):
+                return _broken_off(len(taken), len(pdus), result)
+            taken.append(result)
+        return _outcome(written=True, complete=True, answer=" ".join(map(str, taken)))
+
+    async def _send_part(self, port: Port, job: Job, pdu: Pdu, *, tries: int) -> "int | _Refusal":
+        """Send a part and return its reference.
+
+        One that was refused for the moment is tried again if others have gone out before.
+        """
+        command, prompt = f"AT+CMGS={pdu.length}", pdu.hex.encode() + b"\x1a"
+        while port.is_open:
+            tries -= 1
+            try:
+                answer = await port.command(command, timeout=job.silence, prompt=prompt, proof="+CMGS")
+                reference = read_reference(answer.lines)
+            except ModemError as exc:
+                refusal = _refusal(exc)
+            else:
+                if reference is not None:
+                    self._on_reference(job, reference)
+                    return reference
+                refusal = _Refusal("", "the modem's answer to the text has no reference", may_be_out=True)
+            if not tries or not refusal.passing:
+                return refusal
+            await asyncio.sleep(self._try_pause)
+        return _Refusal("", "the modem went away", may_be_out=False)
+
+
+class _Refusal(NamedTuple):
+    """A part was not taken, or nobody knows."""
+
+    final: str
+    text: str
+    may_be_out: bool
+    passing: bool = False
+    """It has not gone out, and may be tried again at once."""
+
+
+def _refusal(error: ModemError) -> _Refusal:
+    """Read why a part was not taken: by a word of the modem's, by silence, or as the port broke.
+
+    Before the prompt nothing can have gone out, and what the network says (below 300) is about another text.
+    """
+    if not isinstance(error, AtRefused):
+        passing = isinstance(error, AtOutOfStep) and not error.prompted
+        return _Refusal("", str(error), error.prompted, passing)
+    judgement = judge(error.final)
+    if not error.prompted and judgement.code is not None and judgement.code < MODEM_CODES:
+        text = f"in the place of a prompt the modem gave another text's answer, {judgement.text}"
+        return _Refusal("", text, may_be_out=False, passing=True)
+    doubt = error.prompted and judgement.blame is Blame.NOBODY_KNOWS
+    passing = not doubt and judgement.blame is not Blame.MESSAGE
+    return _Refusal(error.final, judgement.text, doubt, passing)
+
+
+async def _prepare(port: Port, parts: int) -> None:
+    """Choose PDU mode and errors in numbers.
+
+    The link is asked to stay up between parts; modems that cannot make a new one for each.
+    """
+    await port.command("AT+CMGF=0")
+    await port.command(ERRORS_IN_NUMBERS)
+    if parts > 1:
+        with contextlib.suppress(AtRefused):
+            await port.command("AT+CMMS=2")
+
+
+def _broken_off(taken: int, total: int, refusal: _Refusal) -> Outcome:
+    if not taken:
+        return _outcome(written=refusal.may_be_out, answer=refusal.final, error=refusal.text, connected=True)
+    text = f"the network took {taken} of {total} parts, and then: {refusal.text}"
+    return _outcome(written=True, answer=refusal.final, error=text)
+
+
+def _outcome(
+    *,
+    connected: bool | None = None,
+    written: bool = False,
+    complete: bool = False,
+    answer: str = "",
+    error: str | None = None,
+) -> Outcome:
+    """Return an outcome; over the air nothing goes by IP."""
+    ready = written if connected is None else connected
+    return Outcome(ready, written, complete, answer.encode(), False, error, NO_TRAFFIC)
+
+
+class ModemInbox:
+    """The modem's store of received texts; owned by the task that reads it.
+
+    A text is named by the store it is in and its index there.
+    """
+
+    def __init__(
+        self,
+        port: Callable[[], Port | None],
+        *,
+        status_reports: Callable[[], bool] = lambda: False,
+        list_timeout: float = LIST_TIMEOUT,
+    ) -> None:
+        """``port`` returns the modem's AT port while the modem is ready, else None.
+
+        ``status_reports`` says whether the modem is to hand them over; ``list_timeout`` is seconds.
+        """
+        self._port = port
+        self._status_reports = status_reports
+        self._list_timeout = list_timeout
+        self._named: set[str] = set()
+        """Stores that the modem has named; unless it is read from, one is looked into only then."""
+        self._listed: Port | None = None
+        self._searched: Port | None = None
+        """Where the SIM's store was looked into, unasked."""
+        self._odd = OddLines(log)
+        self._store = ""
+        self._home = ""
+        """The store that this modem reads from unless it is told otherwise."""
+        self.usage: tuple[int, int] | None = None
+        """Texts in the store that is read from, and how many it takes, when last listed."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a modem to ask."""
+        port = self._port()
+        return port is not None and port.is_open
+
+    def noticed(self, store: str) -> None:
+        """The modem has named ``store``: look into it from now on."""
+        self._named.add(store)
+
+    async def list(self) -> Listing:
+        """Return the received texts as (slot, PDU); raises `ModemError`."""
+        port = self._port()
+        if port is None or not port.is_open:
+            raise ModemGone("no modem is ready")
+        known, self._listed = port is self._listed, port
+        await self._prepare(port)
+        main = read_store((await port.command("AT+CPMS?")).lines)
+        self._store = main.name if main else ""
+        if not known:
+            self._home = self._store
+        elif self._store != self._home:  # an earlier look was broken off
+            await self._change_to(port, self._home)
+        home = self._home
+        if main is None or main.name == home:
+            self.usage = (main.used, main.total) if main else None
+        found = await self._list(port)
+        others = self._named - {home}
+        if port is not self._searched and home == "ME":
+            # What came before this modem was told to keep texts itself, or belongs on a SIM (class 2), is
+            # there, and no code will name it.
+            others.add("SM")
+        for store in sorted(others):
+            found += await self._list_of(port, store)
+        if self._store != home:
+            await self._change_to(port, home)
+        self._searched = port
+        if any(store == "SM" for (store, _), _ in found):
+            self._named.add("SM")  # until it is empty
+        return found
+
+    async def _list_of(self, port: Port, store: str) -> Listing:
+        """Return what is in a store beside the usual one; that one's texts are read whatever it says."""
+        if not await self._change_to(port, store):
+            return []
+        try:
+            found = await self._list(port)
+        except AtRefused as exc:
+            log.info("the modem's store %s cannot be listed now: %s", store, exc.final)
+            return []
+        if not found and store == "SM":
+            self._named.discard(store)  # empty: until it is named, or the modem starts anew
+        return found
+
+    async def _prepare(self, port: Port) -> None:
+        """Say what may have been forgotten: a modem that was reset behind our back starts in text mode."""
+        await port.command("AT+CMGF=0")
+        if self._status_reports():
+            with contextlib.suppress(AtRefused):
+                await port.command("AT+CNMI=2,1,0,2")
+
+    async def _list(self, port: Port) -> Listing:
+        answer = await port.command("AT+CMGL=4", timeout=self._list_timeout)
+        for line in unread(answer.lines):
+            self._odd.say(line)
+        return [
+            ((self._store, entry.slot), (await self._whole(port, entry)).pdu)
+            for entry in read_list(answer.lines)
+        ]
+
+    async def _whole(self, port: Port, entry: Entry) -> Entry:
+        """Read a text again that lost bytes on the line."""
+        for _ in range(READ_TRIES):
+            if entry.whole:
+                break
+            with contextlib.suppress(AtRefused, AtOutOfStep):  # one that cannot be read stops no others
+                answer = await port.command(f"AT+CMGR={entry.slot}", proof="+CMGR")
+                entry = read_one(entry.slot, answer.lines) or entry
+        return entry
+
+    async def _change_to(self, port: Port, store: str) -> bool:
+        """Read from ``store``; False where the modem does not.
+
+        It is asked afterwards: a place in one store means another text in another, which must not be deleted.
+        """
+        try:
+            await port.command(f'AT+CPMS="{store}"')
+            now = read_store((await port.command("AT+CPMS?")).lines)
+        except AtRefused as exc:
+            log.info("the modem's store %s cannot be read: %s", store, exc.final)
+            self._named.discard(store)
+            return False
+        self._store = now.name if now else store
+        if self._store != store:
+            log.info("the modem reads from its store %s, not from %s", self._store, store)
+            return False
+        return True
+
+    async def delete(self, slot: Slot) -> bool:
+        """Delete a listed text; False where the modem refuses. Raises `ModemError`."""
+        port = self._port()
+        if port is None or port is not self._listed or not port.is_open:
+            raise ModemGone("the modem went away before its texts were deleted")
+        store, index = slot
+        home = self._store
+        if store != home and not await self._change_to(port, store):
+            return False
+        try:
+            await port.command(f"AT+CMGD={index}")
+        except AtRefused as exc:
+            log.warning("the modem does not delete text %d: %s", index, exc.final)
+            return False
+        finally:
+            if store != home:
+                await self._change_to(port, home)
+        return True

@@ -1,0 +1,1 @@
+"""A modem's own TCP and UDP sockets, by AT commands."""

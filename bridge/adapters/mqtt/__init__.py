@@ -1,0 +1,1 @@
+"""The broker: sessions on paho's client, driven by our event loop."""

@@ -1,0 +1,280 @@
+"""The link by PPP: pppd as a child of this process, which needs root.
+
+One call at a time: pppd is started, its log lines are read, and the link stands once it has both addresses
+and its routes. The link counts as lost with the first line that says so, seconds before pppd has tidied up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bridge.adapters.ppp.child import Child, end_process, left_over
+from bridge.adapters.ppp.routes import Routes
+from bridge.adapters.system.threads import in_thread
+from bridge.adapters.usb.sysfs import held_by
+from bridge.core.modem import Link
+from bridge.errors import LinkError, NotCalled, PortHeld
+from bridge.protocol.ppp.dial import DEFAULT_SCRIPT, DIAL_SCRIPTS, Dial, arguments, check, secret_options
+from bridge.protocol.ppp.pppd_log import Call, Event, Kind
+
+log = logging.getLogger("pppd")
+
+FOLDERS = (
+    Path("/etc/hologram-bridge/ppp"),
+    Path("/usr/share/hologram-bridge/ppp"),
+    Path(__file__).parents[2] / "config" / "ppp",
+)
+"""Where the options and the chat scripts are: one's own, as installed, as in the source tree."""
+
+SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+"""Where the programs are; sbin is not on every PATH."""
+
+GRACE = 10.0
+"""Seconds from SIGTERM to SIGKILL: pppd takes leave of the modem and drops DTR for a second."""
+
+LOCKED = 6
+"""The exit status of a pppd whose port another program has locked [pppd(8), EXIT STATUS]."""
+
+UNABLE = (2, 3, 4)
+"""Of one that cannot work on this machine: an option it does not take, no root, a kernel without PPP."""
+
+GONE = 5.0
+"""Seconds that the kernel may take to remove the interface of a pppd that has ended."""
+
+
+def file_of(name: str) -> Path:
+    """Return where the file ``name`` of the ppp configuration is."""
+    return next((folder / name for folder in FOLDERS if (folder / name).exists()), FOLDERS[0] / name)
+
+
+def chat_script(interface: str) -> Path:
+    """Return the chat script for a ``network.interface``: its own where there is one, else its kind's."""
+    own = file_of(f"chat-{interface}")
+    return own if own.exists() else file_of(DIAL_SCRIPTS.get(interface, DEFAULT_SCRIPT))
+
+
+def _trace(line: str) -> None:
+    log.debug("%s", line)
+
+
+class Pppd:
+    """Owns the one pppd; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_up: Callable[[Link], None],
+        on_down: Callable[[str], None],
+        on_line: Callable[[str], None] | None = None,
+        program: str | None = None,
+        chat: str | None = None,
+        options: Path | None = None,
+        routes: Routes | None = None,
+        grace: float = GRACE,
+        sys: Path = Path("/sys"),
+    ) -> None:
+        """``on_down`` is called once for a link that ends by itself; ``on_line`` gets each log line.
+
+        Without ``on_line`` they are in the log at debug level. ``program``, ``chat`` and ``options`` stand
+        for pppd, chat and the file with pppd's options; ``grace`` is the seconds from SIGTERM to SIGKILL.
+        """
+        self._loop = loop
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_line = on_line or _trace
+        self._program = program or shutil.which("pppd", path=SYSTEM_PATH) or "pppd"
+        self._chat = chat or shutil.which("chat", path=SYSTEM_PATH) or "chat"
+        self._options = options or file_of("options")
+        self._routes = routes or Routes(loop)
+        self._grace = grace
+        self._sys = sys
+        self._lock = asyncio.Lock()
+        self._child: Child | None = None
+        self._call = Call()
+        self._up: asyncio.Future[Link] | None = None
+        self._link: Link | None = None
+
+    @property
+    def link(self) -> Link | None:
+        """The link, while it stands."""
+        return self._link
+
+    @staticmethod
+    def available() -> str | None:
+        """Return why pppd cannot work here, or None where it can."""
+        if shutil.which("pppd", path=SYSTEM_PATH) is None:
+            return "pppd is not installed: apt install ppp"
+        if os.geteuid() != 0:
+            return "pppd needs root; without it the bridge dials through hologram-ppp.service"
+        if not Path("/dev/ppp").exists():
+            return "this kernel has no PPP: /dev/ppp is missing"
+        return None
+
+    async def connect(self, dial: Dial) -> Link:
+        """Dial and return the link; the one that stands, where one does.
+
+        Raises:
+            LinkError: it did not come up; the text says why. `NotCalled` where pppd cannot work here,
+                `PortHeld` where another program has the port.
+
+        """
+        async with self._lock:
+            if self._link:
+                return self._link
+            real = dial._replace(port=os.path.realpath(dial.port))
+            if not Path(real.port).exists():
+                raise LinkError(f"the port {dial.port} is not there; is the modem plugged in?")
+            check(real)
+            await self._end()
+            await self._clear()
+            await self._is_free(real.port)
+            try:
+                return await self._dial(real)
+            except BaseException:
+                # Shielded: whoever cancels twice must not leave a pppd behind.
+                await asyncio.shield(self._loop.create_task(self._end()))
+                raise
+
+    async def disconnect(self) -> None:
+        """End pppd; done when its interface is gone and the port is free. Fine when there is none."""
+        self._link = None
+        await self._end()
+
+    # -- before the call ---------------------------------------------------------------------------------
+
+    async def clear(self) -> None:
+        """End a pppd that an earlier run has left; fine where there is none."""
+        async with self._lock:
+            if not self._link:
+                await self._clear()
+
+    async def _clear(self) -> None:
+        """End a pppd of ours that outlived the process which started it, and what it has left changed."""
+        for pid, pidfd in await in_thread(self._loop, left_over):
+            log.warning("ending a pppd that was left over (pid %d)", pid)
+            try:
+                await end_process(self._loop, pidfd, self._grace)
+            finally:
+                os.close(pidfd)
+        self._routes.bring_back_dns()
+
+    async def _is_free(self, port: str) -> None:
+        """Raise `PortHeld` if another process has the port open or locked."""
+        holder = await in_thread(self._loop, lambda: held_by(port))
+        if holder:
+            raise PortHeld(f"the port {port} is held by {holder}; one program at a time can use it")
+
+    # -- the call ----------------------------------------------------------------------------------------
+
+    async def _dial(self, dial: Dial) -> Link:
+        call = self._call = Call()
+        self._up = self._loop.create_future()
+        child = self._child = self._start(dial, call)
+        try:
+            async with asyncio.timeout(dial.timeout):
+                waiting: set[asyncio.Future[Any]] = {self._up, child.ended}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                self._check(child)
+                link = self._up.result()
+                await self._use(link, dial)
+        except TimeoutError:
+            raise LinkError(f"timeout: {self._call.stage()} after {dial.timeout:g} s") from None
+        except LinkError:
+            self._check(child)  # a link that was lost meanwhile is the better reason
+            raise
+        self._check(child)
+        self._link = link
+        self._on_up(link)
+        return link
+
+    def _start(self, dial: Dial, call: Call) -> Child:
+        secrets = secret_options(dial)
+        try:
+            return Child(
+                self._loop,
+                lambda path: [
+                    self._program,
+                    *arguments(
+                        dial, chat=self._chat, options=str(self._options), owner=os.getpid(), secrets=path
+                    ),
+                ],
+                secrets,
+                partial(self._line, call),
+                partial(self._ended, call),
+            )
+        except FileNotFoundError:
+            raise NotCalled("pppd is not installed: apt install ppp") from None
+        except OSError as exc:
+            raise NotCalled(f"pppd cannot be started: {exc.strerror or exc}") from exc
+
+    def _check(self, child: Child) -> None:
+        """Raise `LinkError` where this call is over."""
+        if child.ended.done():
+            code = child.ended.result()
+            held = code == LOCKED or self._call.held
+            kind = PortHeld if held else NotCalled if code in UNABLE else LinkError
+            raise kind(self._call.reason(code))
+        if self._call.over:
+            raise LinkError(self._call.reason(None))
+
+    async def _use(self, link: Link, dial: Dial) -> None:
+        await self._routes.add(dial.scope, link.interface)
+        if dial.scope == "system":
+            await self._routes.use_dns(link.interface, self._call.dns)
+
+    # -- what pppd says ----------------------------------------------------------------------------------
+
+    def _line(self, call: Call, line: str) -> None:
+        self._on_line(line)
+        event = call.take(line)
+        if event is None or call is not self._call:
+            return
+        link = call.link
+        if link and self._up and not self._up.done():
+            self._up.set_result(link)
+        elif event.kind in (Kind.WHY, Kind.HELD, Kind.VAGUE):
+            self._bad_news(event)
+
+    def _bad_news(self, event: Event) -> None:
+        log.info("pppd: %s", event.value)
+        if self._link:
+            self._lost(self._call.reason(None))
+
+    def _ended(self, call: Call, code: int) -> None:
+        log.debug("pppd ended with %d", code)
+        self._routes.bring_back_dns()
+        if self._link and call is self._call:
+            self._lost(call.reason(code))
+
+    def _lost(self, reason: str) -> None:
+        self._link = None
+        self._on_down(reason)
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        child = self._child
+        if child is None:
+            return
+        # One that has said that it ends is tidying up: its scripts bring the name servers back.
+        await child.end(self._grace, self._grace / 2 if self._call.over else 0.0)
+        interface = self._call.interface
+        if interface:
+            await self._gone(interface)
+            self._routes.bring_back_dns()
+        if self._child is child:  # two may wait for the same end
+            self._child = None
+
+    async def _gone(self, interface: str) -> None:
+        """Wait until the kernel has removed ``interface``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE):
+                while (self._sys / "class/net" / interface).exists():
+                    await asyncio.sleep(0.05)

@@ -1,0 +1,115 @@
+"""What goes through the link: its routes, and the names' servers. All of it needs root.
+
+Nothing here replaces a route; ours are appended. For ``system`` two halves of the address space go through
+the link: they are narrower than any default route, so they win without touching it, and as routes of the
+interface they vanish with it, however it ends. What was there before works again at once, even if pppd was
+killed. A default route with a high metric stands beside them, for programs that look for one.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from bridge.adapters.system.threads import in_thread
+from bridge.errors import LinkError
+from bridge.protocol.ppp.dial import Scope
+
+log = logging.getLogger("pppd")
+
+HOLOGRAM = ("10.176.0.0/16", "10.254.0.0/16")
+"""The private networks Hologram's tunnels come from [hologram-python 0.10]."""
+
+HALVES = ("0.0.0.0/1", "128.0.0.0/1")
+"""Together every address."""
+
+METRIC = 10
+"""Of our narrow routes: behind one to the same network that somebody made without a metric."""
+
+LAST_METRIC = 700
+"""Of the default route beside them: NetworkManager's for PPP, behind Ethernet's and Wi-Fi's."""
+
+TIMEOUT = 10.0
+"""Seconds that `ip` or `resolvectl` may take."""
+
+
+def commands(scope: Scope, interface: str) -> str:
+    """Return what `ip -batch` is to do [ip(8)]: one command a line."""
+    networks = HOLOGRAM + (HALVES if scope == "system" else ())
+    lines = [f"route append {network} dev {interface} metric {METRIC}\n" for network in networks]
+    if scope == "system":
+        lines.append(f"route append default dev {interface} metric {LAST_METRIC}\n")
+    return "".join(lines)
+
+
+class Routes:
+    """Sends what belongs on the link through it; ``ip`` and ``resolvectl`` are programs."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        ip: str = "ip",
+        resolvectl: str = "resolvectl",
+        root: Path = Path("/"),
+    ) -> None:
+        self._loop = loop
+        self._ip = ip
+        self._resolvectl = resolvectl
+        self._root = root
+
+    async def add(self, scope: Scope, interface: str) -> None:
+        """Route what ``scope`` says through ``interface``; raises `LinkError` where that does not work."""
+        problem = await self._run([self._ip, "-4", "-batch", "-"], commands(scope, interface))
+        if problem:
+            raise LinkError(f"the routes could not be set: {problem}")
+
+    async def use_dns(self, interface: str, servers: tuple[str, ...]) -> None:
+        """Have systemd-resolved ask the network's ``servers``, where it runs.
+
+        It forgets them when the interface goes. Without it, Debian's own script behind pppd's usepeerdns
+        writes ``/etc/resolv.conf`` and brings the former one back.
+        """
+        resolved = self._root / "run/systemd/resolve/io.systemd.Resolve"
+        if not servers or not resolved.exists() or shutil.which(self._resolvectl) is None:
+            return
+        for words in (["dns", interface, *servers], ["domain", interface, "~."]):
+            problem = await self._run([self._resolvectl, *words], "")
+            if problem:
+                log.warning("the network's name servers are not used: %s", problem)
+
+    def bring_back_dns(self) -> None:
+        """Bring back the ``resolv.conf`` of before, where a pppd whose link is gone has left it changed.
+
+        Debian's ip-down script does so, if it is run, and lives: not after a SIGKILL of pppd. The file is
+        brought back only while it holds that link's servers: somebody else's newer one stays.
+        """
+        real = Path(os.path.realpath(self._root / "etc/resolv.conf"))
+        for backup in real.parent.glob(f"{real.name}.pppd-backup.*"):
+            if (self._root / "sys/class/net" / backup.name.rpartition(".")[2]).exists():
+                continue
+            with contextlib.suppress(OSError):
+                peers = (self._root / "etc/ppp/resolv.conf").read_text().split("\n")
+                if {line for line in peers if line} <= set(real.read_text().split("\n")):
+                    backup.replace(real)
+                    log.warning("brought back the resolv.conf of before the link")
+
+    async def _run(self, command: list[str], script: str) -> str | None:
+        """Run a program; return what is wrong, if anything."""
+
+        def run() -> "subprocess.CompletedProcess[str]":
+            return subprocess.run(  # noqa: S603  programs and values of ours
+                command, input=script, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            )
+
+        name = Path(command[0]).name
+        try:
+            done = await in_thread(self._loop, run)
+        except (OSError, subprocess.SubprocessError) as exc:
+            return f"{name} could not be run: {exc}"
+        if done.returncode == 0:
+            return None
+        return f"{name} says: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}"

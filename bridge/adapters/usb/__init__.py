@@ -1,0 +1,1 @@
+"""Modems on the USB: found, their ports told apart, their power switched."""

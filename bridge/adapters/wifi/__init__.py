@@ -1,0 +1,1 @@
+"""Wi-Fi through whatever manages it on this system."""

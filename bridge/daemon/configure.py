@@ -1,0 +1,132 @@
+"""From the configuration to the values that the parts take; what a reload replaces is made here."""
+
+import hashlib
+import json
+from typing import Any
+
+from bridge import __version__
+from bridge.adapters.inbound.listener import Limits as InboundLimits
+from bridge.adapters.mqtt.broker import Broker, tls_context
+from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
+from bridge.core.modem import Identity
+from bridge.core.routing import Route, Router
+from bridge.errors import ConfigError
+from bridge.flow.message.codecs import TOTP_CANNOT, CloudAccess
+from bridge.flow.message.intake import Policy
+from bridge.protocol.api.discovery import Device, Recipient
+from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
+from bridge.settings import Route as RouteSetting
+from bridge.settings import Settings, effective
+from bridge.store.outbox import Limits
+
+NOBODY = Identity()
+
+CAPABILITIES = ("cloud", "sms", "inbound", "tcp", "udp", "queue", "expiry", "priority", "idempotent_ids")
+"""What this version can do, for those who read ``hologram/bridge/info``."""
+
+NO_MODEM = "no modem is managed here (network.interface); use cloud"
+
+
+def credentials(settings: Settings, sim: Identity = NOBODY) -> Credentials | None:
+    """Return who the device is to the cloud; None where that is still to be read from the ``sim``.
+
+    TOTP's device id is the SIM's number (ICCID) and its private key the IMSI [hologram-python 0.3].
+    """
+    given = settings.credentials
+    if settings.cloud.auth == "totp":
+        if given.device_id is not None and given.private_key is not None:
+            return Totp(given.device_id, given.private_key)
+        return Totp(sim.iccid, sim.imsi) if sim.iccid and sim.imsi else None
+    if given.devicekey is not None:
+        return DeviceKey(given.devicekey)
+    if given.cloud_id is not None and given.cloud_key is not None:
+        return LegacyKey(given.cloud_id, given.cloud_key)
+    raise ConfigError("credentials: give devicekey, or cloud_id and cloud_key")
+
+
+def access(settings: Settings, sim: Identity = NOBODY) -> CloudAccess:
+    """Return where the cloud is and who we are to it."""
+    cloud = settings.cloud
+    return CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings, sim))
+
+
+def limits(settings: Settings) -> Limits:
+    """Return how much the outbox takes."""
+    store = settings.store
+    return Limits(store.max_messages, store.max_bytes, store.max_age, store.when_full == "drop_oldest")
+
+
+def policy(settings: Settings) -> Policy:
+    """Return what intake decides by."""
+    router = Router([(route.match, _route(route)) for route in settings.routes])
+    refusal = TOTP_CANNOT if settings.cloud.auth == "totp" else None
+    air = None if settings.network.interface.startswith("cellular") else NO_MODEM
+    return Policy(router, settings.sms.via, refusal, air, settings.sms.max_segments)
+
+
+def _route(route: RouteSetting) -> Route:
+    channel = Channel(route.channel)
+    if channel is Channel.CLOUD:
+        endpoint = CLOUD
+    else:
+        endpoint = Endpoint(channel, route.host or "", route.port or 0, route.expect)
+    priority = Priority.NORMAL if route.priority is None else Priority.named(route.priority)
+    return Route(endpoint, priority, route.expires, route.max_attempts)
+
+
+def broker(settings: Settings, client_id: str = "") -> Broker:
+    """Return how to reach the broker under ``client_id``; raises `ConfigError` for bad certificates.
+
+    Without a client id it is for those who only look whether it can be made.
+    """
+    mqtt = settings.mqtt
+    tls = None if mqtt.tls is None else tls_context(mqtt.tls.ca, mqtt.tls.cert, mqtt.tls.key)
+    return Broker(
+        mqtt.host,
+        mqtt.port,
+        client_id,
+        version5=mqtt.protocol == 5,
+        username=mqtt.username,
+        password=mqtt.password,
+        keepalive=mqtt.keepalive,
+        tls=tls,
+    )
+
+
+def device(settings: Settings, name: str) -> Device:
+    """Return what Home Assistant is told; ``name`` is the device's id there."""
+    interface = settings.network.interface
+    kind = interface.partition("-")[0]
+    model = f"Hologram bridge ({interface})" if interface else "Hologram bridge"
+    recipients = tuple(Recipient(each.name, each.to) for each in settings.home_assistant.notify)
+    return Device(name, __version__, kind, model, recipients)
+
+
+def inbound_limits(settings: Settings) -> InboundLimits:
+    """Return what may come in."""
+    inbound = settings.inbound
+    return InboundLimits(
+        inbound.timeout, inbound.max_bytes, inbound.max_connections, inbound.deadline, inbound.allow
+    )
+
+
+CALLED_WITH = "called_with"
+"""Key under which the outbox keeps `called_with` of the link that may stand."""
+
+
+def called_with(settings: Settings) -> str | None:
+    """Return what stands for the settings that a call is made with; None where no modem is managed.
+
+    It is kept where the bridge's user alone may read it: of a short password it could give much away.
+    """
+    network = settings.network
+    if not network.interface.startswith("cellular"):
+        return None
+    login = (network.ppp_user, network.ppp_password)
+    values = [network.interface, network.devices, network.apn, network.scope, *login]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def info(settings: Settings) -> dict[str, Any]:
+    """Return the payload of ``hologram/bridge/info``; secrets are masked."""
+    return {"version": __version__, "capabilities": CAPABILITIES, "configuration": effective(settings)}

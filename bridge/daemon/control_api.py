@@ -1,0 +1,106 @@
+"""What the running daemon answers on its control socket."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bridge.flow.health.figures import Health
+from bridge.flow.message import set_aside
+from bridge.flow.message.commands import Controls
+from bridge.flow.message.publisher import Publisher
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+if TYPE_CHECKING:
+    from bridge.daemon.managed import ManagedModem
+    from bridge.daemon.managed_wifi import ManagedWifi
+
+
+class Answers:
+    """Carries requests out, one call each; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        health: Health,
+        outbox: Outbox,
+        writer: Writer,
+        controls: Controls,
+        publisher: Publisher,
+        managed: "ManagedModem | ManagedWifi | None",
+    ) -> None:
+        self._loop = loop
+        self._health = health
+        self._outbox = outbox
+        self._writer = writer
+        self._controls = controls
+        self._publisher = publisher
+        self._managed = managed
+        self._answers = {
+            "stats": self._stats,
+            "list": self._list,
+            "retry": self._retry,
+            "purge": self._purge,
+            "set-aside": self._set_aside,
+            "network": self._network,
+            "modem": self._modem,
+        }
+
+    async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request; raises `BridgeError` where that cannot be done."""
+        command = request["command"]
+        answer = self._answers.get(command)
+        if answer is None:
+            return {"error": f"unknown command {command!r}"}
+        return await answer(request)
+
+    async def _stats(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return self._health.figures()
+
+    async def _list(self, request: dict[str, Any]) -> dict[str, Any]:
+        await self._durable()
+        return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
+
+    async def _durable(self) -> None:
+        """Wait for the end of a commit: a read would have the loop wait with it."""
+        while self._writer.committing:
+            committed = asyncio.Event()
+            self._writer.busy(committed.set)
+            await committed.wait()
+
+    async def _set_aside(self, request: dict[str, Any]) -> dict[str, Any]:
+        action, number = request.get("action", "list"), request.get("number")
+        number = None if number is None else int(number)
+        if action in ("drop", "retry"):
+            return await self._change_aside(action, number)
+        await self._durable()
+        if number is None:
+            return set_aside.listing(self._outbox, int(request.get("limit", 100)))
+        return set_aside.shown(self._outbox, number)
+
+    async def _change_aside(self, action: str, number: int | None) -> dict[str, Any]:
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._writer.settle(
+            set_aside.change(self._outbox, action, number),
+            lambda times: None if done.done() else done.set_result(times),
+            frees=action == "drop",
+        )
+        times = await done
+        self._publisher.wake()
+        return set_aside.changed(action, number, times)
+
+    async def _retry(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"description": self._controls.flush()}
+
+    async def _purge(self, _request: dict[str, Any]) -> dict[str, Any]:
+        purged: asyncio.Future[int] = self._loop.create_future()
+        # Who asked may have gone by the time it is done.
+        self._controls.purge(lambda number: None if purged.done() else purged.set_result(number))
+        return {"purged": await purged}
+
+    async def _network(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"status": self._managed.status() if self._managed else None}
+
+    async def _modem(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._managed is None:
+            return {"error": 'no modem is managed here (network.interface is "")'}
+        return await self._managed.query(request)

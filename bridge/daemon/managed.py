@@ -1,0 +1,337 @@
+"""The network that the bridge manages, put together: a modem with all that hangs on it, or Wi-Fi.
+
+::
+
+    Network (wants, dials, hangs up) ──> Cellular ──> Pppd, or its unit
+       ▲                                    │  └────> the modem's own sockets
+       │ facts, trouble                     ▼
+       └───────────────────────────────── Keeper (finds, asks, recovers) ──> Modem ──> AtPort
+    TextsIn <── codes ── Modem            TextCarrier ──> AtPort
+
+Imported only where an interface is managed: the others need none of it in memory.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, NamedTuple
+
+from bridge.adapters.inbound.listener import Listener
+from bridge.adapters.modem.at_port import AtPort, Urc
+from bridge.adapters.modem.modem import Modem
+from bridge.adapters.modem.queries import answer as answer_query
+from bridge.adapters.modem.sim_pin import PinGuard
+from bridge.adapters.modem.sms import ModemInbox, TextCarrier
+from bridge.adapters.modem_sockets.listening import ListeningSockets
+from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.ppp.dialler import PppDialler, dial_of, ppp
+from bridge.adapters.usb import power as usb_unit
+from bridge.adapters.usb.finder import Finder
+from bridge.core.exchange import Carrier
+from bridge.core.messages import Channel, Now
+from bridge.core.modem import Facts, Identity, Place
+from bridge.daemon.configure import CALLED_WITH, called_with
+from bridge.errors import LinkError, OperationError
+from bridge.flow.link.cellular import Cellular
+from bridge.flow.link.demand import Demand
+from bridge.flow.link.hardware import Hardware
+from bridge.flow.link.manager import Network
+from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.traffic import Traffic
+from bridge.flow.message.paths import Switch
+from bridge.flow.message.topics import Names
+from bridge.flow.message.uplink import Line
+from bridge.flow.sms.codec import AirSmsSpeaker
+from bridge.flow.sms.inbox import TextsIn
+from bridge.protocol.api.status import status
+from bridge.protocol.at.answers import RESTARTED
+from bridge.protocol.modems import by_interface
+from bridge.settings import Settings
+from bridge.store.database import Database
+from bridge.store.outbox import Outbox
+from bridge.store.texts import Texts
+from bridge.store.writer import Writer
+
+log = logging.getLogger("network")
+
+PINS = "sim_pins"
+"""Key under which it is kept which PINs were refused."""
+
+
+class Around(NamedTuple):
+    """What the rest of the bridge offers."""
+
+    settings: Settings
+    loop: asyncio.AbstractEventLoop
+    database: Database
+    outbox: Outbox
+    writer: Writer
+    names: Names
+    switch: Switch
+    listener: Listener | None
+    clock: Callable[[], Now]
+    on_event: Callable[..., None]
+    on_reports: Callable[[], None]
+    on_problem: Callable[[str, str], None]
+    on_status: Callable[[dict[str, Any]], None]
+    on_identity: Callable[[Identity], None]
+    on_ready: Callable[[], None]
+    on_link: Callable[[], None]
+    """The link came up: nothing that waited for it needs to wait any longer."""
+    unreached_since: Callable[[], float | None]
+    """Since when, in monotonic seconds, nothing was reached."""
+    under_way: Callable[[], int]
+    """How many messages are being sent."""
+    paused: Callable[[], bool]
+    """Whether sending is paused."""
+
+    def traffic(self) -> Traffic:
+        """Return what the manager of the link asks about the messages."""
+        takes_them = self.settings.network.scope == "system"
+        return Traffic(
+            pending=Demand(self.outbox, self.paused, lambda: self.writer.committing),
+            sent=self._sent,
+            under_way=self.under_way if takes_them else lambda: 0,
+            unreached_since=self.unreached_since if takes_them else lambda: None,
+        )
+
+    def _sent(self) -> int:
+        """Return how many messages have had their result; a rollback exchanges the ledger."""
+        return self.outbox.ledger.counts.total()
+
+
+class ManagedModem:
+    """A modem and all that hangs on it; lives in the event loop's thread."""
+
+    def __init__(self, around: Around) -> None:
+        self._around = around
+        settings = self._settings = around.settings
+        self._loop = around.loop
+        self._pins = PinGuard(json.loads(around.outbox.meta(PINS) or "{}"), self._remember_pins)
+        self._modem: Modem | None = None
+        self._sockets: Sockets | None = None
+        self._identity = Identity()
+        self._publishing = False
+        network = settings.network
+        find = Finder(network.interface, network.devices)
+        self.keeper = Keeper(
+            Hardware(
+                find=find,
+                missing=f"{find.missing}; waiting for it",
+                make=self._make,
+                power=partial(usb_unit.power_cycle_here, self._loop),
+                can_power=usb_unit.can_power_cycle_here,
+            ),
+            poll=network.poll,
+            clock=around.clock,
+            on_change=self._changed,
+            on_started=self._started,
+            on_event=around.on_event,
+            link_up=lambda: self.network.up,
+        )
+        self.cellular = Cellular(
+            self.keeper,
+            self._dialler(),
+            self._usable_sockets,
+            network.apn,
+            adopts=around.outbox.meta(CALLED_WITH) in (None, called_with(settings)),
+            on_cleared=partial(self._remember, CALLED_WITH, called_with(settings)),
+        )
+        self.network = Network(
+            self.cellular,
+            around.traffic(),
+            kind="cellular",
+            interface=network.interface,
+            autoconnect=network.autoconnect,
+            clock=around.clock,
+            on_change=self._changed,
+            on_event=around.on_event,
+            on_up=around.on_link,
+            may_be_better=self.cellular.may_be_better,
+        )
+        self._build_texts()
+        self.watched = (self.keeper, self.network, self._texts_in)
+        self._set_switch()
+
+    def _build_texts(self) -> None:
+        around = self._around
+        texts = Texts(around.database, around.clock)
+        speaker = AirSmsSpeaker(lambda: self._settings.sms.max_segments, texts, around.writer)
+        carrier = TextCarrier(
+            self._loop, self._port, status_reports=self._wants_reports, on_reference=speaker.referenced
+        )
+        self._texts_in = TextsIn(
+            around.outbox,
+            texts,
+            around.writer,
+            around.names,
+            around.clock,
+            ModemInbox(self._port, status_reports=self._wants_reports),
+            loop=self._loop,
+            on_event=around.on_event,
+            on_reports=around.on_reports,
+            on_problem=partial(around.on_problem, "sms"),
+        )
+        around.switch.texts = Line(speaker, carrier)
+        around.switch.texts_ready = lambda: self.keeper.ready
+
+    def _wants_reports(self) -> bool:
+        return self._settings.sms.status_reports
+
+    def _set_switch(self) -> None:
+        switch = self._around.switch
+        # With the other scope messages take the machine's own network, whatever the modem does.
+        if self._settings.network.scope == "system":
+            switch.link_up = self._carries
+            switch.sockets = self._socket_carrier
+
+    def _carries(self) -> bool:
+        """Whether messages can go; sockets of a modem that has just gone cannot, before all is tidied up."""
+        return self.network.up and (self.keeper.usable or not self.cellular.over_sockets)
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what has to run all the time."""
+        return [self.keeper.run(), self._drive(), self._texts_in.run()]
+
+    async def _drive(self) -> None:
+        """Drive the link; where nobody wants it at the start, one that an earlier run has left goes first."""
+        if self._settings.network.autoconnect is not True:
+            try:
+                await self.cellular.clear()
+            except LinkError as exc:
+                log.warning("%s", exc)
+        await self.network.run()
+
+    def reloaded(self, settings: Settings) -> None:
+        """Use what a reload may change: the limits of texts, and whether to ask for reports on them."""
+        self._settings = settings
+        self._texts_in.wake()  # before it lists, the modem is told to hand reports over where they are wanted
+
+    async def stop(self) -> None:
+        """Let go of the link, at the end."""
+        await self.network.stop()
+
+    async def query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer ``hologram-bridge modem``; raises `BridgeError`."""
+        modem = self._modem if self.keeper.modem is self._modem else None
+        if modem is None:
+            trouble = self.keeper.trouble()
+            why = trouble.text if trouble else "its only port is in use by the connection; disconnect first"
+            raise OperationError(f"the modem cannot be asked: {why}")
+        return await answer_query(modem, request)
+
+    # -- the modem ---------------------------------------------------------------------------------------
+
+    def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
+        profile, settings = by_interface(place.interface), self._settings
+        modem = self._modem = Modem(
+            self._loop,
+            profile,
+            sim_pin=settings.network.sim_pin,
+            on_facts=on_facts,
+            on_urc=self._heard,
+            on_lost=on_lost,
+            pins=self._pins,
+            apn=settings.network.apn,
+            status_reports=self._wants_reports,
+            payload_after=payload_after if profile.sockets else None,
+        )
+        self._sockets = make_sockets(profile, modem.port, self._loop, self._sockets_down)
+        return modem
+
+    def _port(self) -> AtPort | None:
+        modem = self._modem
+        return modem.port if modem and self.keeper.modem is modem else None
+
+    def _heard(self, urc: Urc) -> None:
+        if urc.line.strip().upper() in RESTARTED:
+            self._sockets_gone("the modem started anew")
+        elif not self._texts_in.urc(urc.line, urc.data) and self._sockets:
+            self._sockets.urc(urc)
+
+    def _started(self) -> None:
+        self._texts_in.wake()
+        self._around.on_ready()
+
+    def _remember_pins(self, notes: Any) -> None:
+        self._remember(PINS, json.dumps(dict(notes)))
+
+    def _remember(self, key: str, value: str | None) -> None:
+        self._around.writer.settle(lambda: self._around.outbox.set_meta(key, value))
+
+    # -- the link ----------------------------------------------------------------------------------------
+
+    def _dialler(self) -> PppDialler:
+        network = self._settings.network
+        dial = partial(
+            dial_of,
+            apn=network.apn,
+            user=network.ppp_user,
+            password=network.ppp_password,
+            scope=network.scope,
+        )
+        return PppDialler(ppp(self._loop, self._link_lost), dial)
+
+    def _link_lost(self, reason: str) -> None:
+        self.network.lost(reason)
+
+    def _sockets_down(self, reason: str) -> None:
+        if self.cellular.over_sockets:
+            self.cellular.sockets_lost()
+            self.network.lost(reason)
+
+    def _sockets_gone(self, reason: str) -> None:
+        """The sockets are gone without a word of the modem's about them."""
+        if self._sockets:
+            self._sockets.lost(reason)
+        self._sockets_down(reason)
+
+    def _usable_sockets(self) -> ListeningSockets | None:
+        if self._sockets is None or self.keeper.modem is None:
+            return None
+        return ListeningSockets(self._sockets, self._around.listener, self._settings.inbound.protocols)
+
+    def _socket_carrier(self, channel: Channel) -> Carrier | None:
+        if not self.cellular.over_sockets or self._sockets is None:
+            return None
+        return self._sockets.datagrams if channel is Channel.UDP else self._sockets
+
+    # -- the status --------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something changed; told once in a turn of the loop."""
+        if not self._publishing:
+            self._publishing = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._publishing = False
+        if self.cellular.over_sockets and not self.keeper.usable:
+            self._sockets_gone("the modem is gone, or does not answer")
+        self.network.changed_facts()
+        identity = self.keeper.facts.identity
+        if identity != self._identity:
+            self._identity = identity
+            self._around.on_identity(identity)
+        self._around.on_status(self.status())
+        self._around.on_ready()
+
+    def status(self) -> dict[str, Any]:
+        """Return the payload of ``hologram/network/status``."""
+        keeper, network = self.keeper, self.network
+        place = keeper.shown_place
+        return status(
+            network.verdict(),
+            interface=self._settings.network.interface,
+            modem=by_interface(place.interface).label if place else None,
+            device=(place.dial if network.up and not self.cellular.over_sockets else place.at)
+            if place
+            else None,
+            link=network.link,
+            facts=keeper.facts,
+            since=network.since,
+        )

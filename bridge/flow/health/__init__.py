@@ -1,0 +1,1 @@
+"""What the bridge knows and tells of itself."""

@@ -1,0 +1,122 @@
+"""The client id: made once, kept in the store, so that nothing that changes later changes it.
+
+The broker keeps messages for a client id. Whoever comes back under another one leaves them there, and the
+broker goes on collecting. So an id that the configuration has replaced is remembered until its session has
+been fetched and ended (`bridge.flow.message.earlier`).
+
+An earlier session is left alone where it may be another box's: the store was copied to this machine, or
+another client was seen to use the id, which may be the very reason for the new one.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+log = logging.getLogger("mqtt")
+
+IN_USE, MADE, EARLIER, MACHINE, SHARED = "client_id", "client_id_made", "earlier_ids", "machine", "shared_id"
+"""Keys in the store: the id in use, the one that was made, those whose sessions are still to be ended, whose
+store it is, and the id that another client was seen to use."""
+
+COPIED = (
+    "the outbox was made on another machine: if that one still runs and has the same broker, the two take "
+    'the client id "%s" from each other; then give each its own mqtt.client_id'
+)
+
+SERIAL = Path("/proc/device-tree/serial-number")
+"""A Raspberry Pi's own number; a copied image brings its machine id along."""
+
+MACHINE_ID = Path("/etc/machine-id")
+
+
+class Earlier(NamedTuple):
+    """A client id that was replaced, and what is to be known of its sessions."""
+
+    id: str
+    number: int
+    """Ours for its session of messages, under which its receipts are kept."""
+    filters: Sequence[str]
+    """What its sessions may be subscribed to."""
+
+
+def machine() -> str:
+    """Return what tells this machine from others, hashed as machine-id(5) asks; empty where nothing does."""
+    for path in (SERIAL, MACHINE_ID):
+        try:
+            return hashlib.sha256(b"hologram-bridge" + path.read_bytes()).hexdigest()[:16]
+        except OSError:
+            continue
+    return ""
+
+
+class ClientId:
+    """Owns the id's keys in the store; belongs to the loop's thread."""
+
+    def __init__(
+        self, outbox: Outbox, writer: Writer, *, configured: str | None, hostname: str, machine: str
+    ) -> None:
+        """``configured`` counts where it is given; ``hostname`` names the bridge the first time.
+
+        ``machine`` is what `machine` returns.
+        """
+        self._outbox = outbox
+        self._writer = writer
+        self._made = outbox.meta(MADE)
+        if configured is None and self._made is None:
+            self._made = f"hologram-bridge-{hostname}"
+        self.id: str = configured or self._made
+        known = outbox.meta(MACHINE)
+        self.copied: bool = bool(known and machine and known != machine)
+        """Whether the store came from another machine."""
+        self.earlier = [Earlier(*each) for each in json.loads(outbox.meta(EARLIER) or "[]")]
+        """Oldest first."""
+        self._shared: str | None = outbox.meta(SHARED)
+        if self.copied and outbox.meta(IN_USE) == self.id:
+            log.warning(COPIED, self.id)
+        self._replace(outbox.meta(IN_USE))
+        self._keep(machine or known)
+
+    def _replace(self, old: str | None) -> None:
+        """Remember the id before this one, unless its session may be another box's."""
+        self.earlier = [] if self.copied else [each for each in self.earlier if each.id != self.id]
+        if old is None or old == self.id:
+            return
+        if self.copied or self._shared == old:
+            log.warning('the broker\'s session of the client id "%s" is left to the other client', old)
+            return
+        filters = [*_filters(self._outbox, DATA_FILTERS), *_filters(self._outbox, CONTROL_FILTERS)]
+        self.earlier.append(Earlier(old, self._outbox.meta("session") or 0, filters))
+
+    def _keep(self, machine: str | None) -> None:
+        values = {IN_USE: self.id, MADE: self._made, MACHINE: machine, EARLIER: json.dumps(self.earlier)}
+
+        def keep() -> None:
+            for key, value in values.items():
+                self._outbox.set_meta(key, value)
+
+        self._writer.settle(keep)
+
+    def ended(self, earlier: Earlier) -> None:
+        """Forget an id whose sessions are ended, or given up."""
+        self.earlier.remove(earlier)
+        left = json.dumps(self.earlier)
+        self._writer.settle(lambda: self._outbox.set_meta(EARLIER, left))
+
+    def shared(self, another: bool) -> None:  # the state itself
+        """Note whether another client uses this id as well."""
+        name = self.id if another else None
+        if name != self._shared:
+            self._shared = name
+            self._writer.settle(lambda: self._outbox.set_meta(SHARED, name))
+
+
+def _filters(outbox: Outbox, key: str) -> Sequence[str]:
+    found: Sequence[str] = json.loads(outbox.meta(key) or "[]")
+    return found

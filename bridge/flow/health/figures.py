@@ -1,0 +1,120 @@
+"""Health: what the bridge knows of itself, for ``hologram/bridge/health`` and ``queue stats``."""
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bridge.core.messages import Channel, Now, Priority, State, Traffic
+from bridge.flow.message.uplink import Uplink
+from bridge.protocol.api.reports import dumps, timestamp
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+_PAGE = resource.getpagesize()
+
+
+class Health:
+    """Gathers figures; ``last_error`` is set by whoever meets one."""
+
+    def __init__(self, outbox: Outbox, writer: Writer, uplink: Uplink, clock: Callable[[], Now]) -> None:
+        self._outbox = outbox
+        self._writer = writer
+        self._uplink = uplink
+        self._clock = clock
+        self._started = clock().mono
+        self._last_error: dict[str, str] | None = None
+        self.sessions_lost = 0
+        self.broker: Callable[[], dict[str, Any]] = dict
+        """Gives how the connections to the broker stand."""
+        self.failed = False
+        """The bridge is ending because of a failure, which the last error names."""
+        self.inbound: Callable[[], dict[str, Any]] = dict
+        """Gives the listener's figures; nothing where nothing listens."""
+
+    def error(self, component: str, text: str) -> None:
+        """Note something that a person may have to look at."""
+        at = timestamp(self._clock().wall)
+        self._last_error = {"at": at, "component": component, "description": text}
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything, as published."""
+        now = self._clock()
+        today, month = self._outbox.ledger.spent(now.wall)
+        return {
+            "state": self._state(),
+            "at": timestamp(now.wall),
+            "queue": self.queue(),
+            "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
+            "bytes": {"today": _traffic(today), "month": _traffic(month)},
+            "destinations": self._destinations(),
+            "broker": self.broker(),
+            "inbound": self.inbound(),
+            "reports": {"bytes": self._outbox.ledger.report_bytes},
+            "set_aside": self._outbox.set_aside.rows,
+            "ids": {"number": self._outbox.ledger.ended, "bytes": self._outbox.ledger.ended_bytes},
+            "sessions_lost": self.sessions_lost,
+            "last_error": self._last_error,
+            "uptime": round(now.mono - self._started, 1),
+            "memory": memory(),
+        }
+
+    def payload(self) -> bytes:
+        """Return the figures as JSON."""
+        return dumps(self.figures()).encode("utf-8", "backslashreplace")
+
+    def _state(self) -> str:
+        if self.failed:
+            return "failed"
+        if self._writer.full:
+            return "store_full"
+        if self._outbox.reports_full:
+            return "reports_full"
+        if self._uplink.paused:
+            return "paused"
+        held = any(d.condition.value == "held" for d in self._uplink.conditions.values())
+        if held:
+            return "auth_failed"
+        down = any(d.condition.value == "down" for d in self._uplink.conditions.values())
+        return "degraded" if down else "ok"
+
+    def queue(self) -> dict[str, Any]:
+        """Return how full the outbox is, by channel and priority."""
+        ledger = self._outbox.ledger
+        by_channel: dict[str, dict[str, int]] = {}
+        for (channel, priority), (messages, _) in sorted(ledger.depth.items()):
+            by_channel.setdefault(channel.value, _empty())[priority.label] = messages
+        by_channel.setdefault(Channel.CLOUD.value, _empty())
+        age = self._outbox.oldest_age()
+        return {
+            "messages": ledger.messages,
+            "bytes": ledger.bytes,
+            "by_channel": by_channel,
+            "oldest_age": None if age is None else round(age, 1),
+            "under_way": self._uplink.under_way,
+            "paused": self._uplink.paused,
+        }
+
+    def _destinations(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "channel": endpoint.channel.value,
+                "to": endpoint.where,
+                "condition": destination.condition.value,
+                "reason": destination.reason or None,
+            }
+            for endpoint, destination in self._uplink.conditions.items()
+        ]
+
+
+def _empty() -> dict[str, int]:
+    return {priority.label: 0 for priority in Priority}
+
+
+def _traffic(traffic: Traffic) -> dict[str, int]:
+    return {"up": traffic.up, "down": traffic.down}
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process holds [proc(5), statm]."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE

@@ -1,0 +1,211 @@
+"""Monitor: what the parts tell becomes log lines, events, and the retained health.
+
+Also keeps our number for the broker session, since a lost session is the one thing that the broker tells
+nobody.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from bridge.core.destination import Condition, Destination
+from bridge.core.messages import Endpoint, Now
+from bridge.flow.health.connections import Connections
+from bridge.flow.health.figures import Health
+from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.topics import Names
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+log = logging.getLogger("bridge")
+
+HEALTH_EVERY = 60.0
+"""Seconds between publications of the health without a change."""
+
+FULL_SAID_EVERY = 3600.0
+"""Seconds between reminders that the disk is full."""
+
+SETTLED = 1.0
+"""Seconds after a change of condition when what brought it about is surely recorded."""
+
+SWEEP_EVERY = 30.0
+"""Seconds between looks at the clock and at old ids."""
+
+SESSION_OF = "session_of"
+"""Key in the store: whose the session with our number is."""
+
+DATA_FILTERS, CONTROL_FILTERS = "filters", "control_filters"
+"""Keys in the store: what either session is subscribed to."""
+
+
+class Monitor:
+    """Watches over the parts; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        publisher: Publisher,
+        health: Health,
+        names: Names,
+        clock: Callable[[], Now],
+        *,
+        call_later: Callable[[float, Callable[[], None]], object],
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_step`` is told when the clock was set: time-based codes that were refused may be right now."""
+        self._outbox = outbox
+        self._writer = writer
+        self._publisher = publisher
+        self._health = health
+        self._names = names
+        self._clock = clock
+        self._call_later = call_later
+        self._on_step = on_step
+        self.session_number: int = outbox.meta("session") or 0
+        """Ours for the broker session; 0 before the first."""
+        self.session_of: str | None = outbox.meta(SESSION_OF)
+        """Client id and broker of that session; None: a version wrote the number that did not note them."""
+        self._data = Connections(lambda: clock().mono)
+        self._control = Connections(lambda: clock().mono)
+        health.broker = self.broker
+
+    def start(self) -> None:
+        """Begin the regular looks."""
+        self._sweep()
+        self._beat()
+
+    # -- the broker --------------------------------------------------------------------------------------
+
+    def stale_filters(self, session: str, filters: Sequence[str]) -> list[str]:
+        """Return subscriptions of an earlier configuration that ``session`` may still hold.
+
+        ``session`` is the key in the store under which its ``filters`` are remembered.
+        """
+        remembered: Sequence[str] = json.loads(self._outbox.meta(session) or "[]")
+        return [topic for topic in remembered if topic not in filters]
+
+    def remember_filters(self, session: str, filters: Sequence[str]) -> None:
+        """Note what ``session`` is subscribed to, for a run that has another configuration."""
+        self._writer.settle(lambda: self._outbox.set_meta(session, json.dumps(filters)))
+
+    def online(self, *, session_present: bool, whose: str) -> None:
+        """The broker has us; ``whose`` names client id and broker."""
+        seldom = self._data.began()
+        if not session_present:
+            if self.session_number and self.session_of in (None, whose):
+                text = "the broker lost our session and all it had for us: see its persistence settings"
+                log.log(logging.WARNING if seldom else logging.DEBUG, "%s", text)
+                self._health.sessions_lost += 1
+                self._health.error("mqtt", text)
+            self.session_number += 1
+        kept = "resumed" if session_present else "new"
+        log.log(
+            logging.INFO if seldom else logging.DEBUG, "connected to the broker, session %s (%s)", kept, whose
+        )
+        self.session_of = whose
+        self._writer.settle(self._remember_session)
+        self.remember_filters(DATA_FILTERS, self._names.data_filters)
+        self._publisher.state(self._names.state, b"online")
+        self._publisher.up()
+        self.publish_health()
+
+    def _remember_session(self) -> None:
+        self._outbox.set_meta("session", self.session_number)
+        self._outbox.set_meta(SESSION_OF, self.session_of)
+
+    def offline(self, reason: str) -> None:
+        """The broker is gone, refuses us, or ends each connection; said seldom, however often it is tried."""
+        line = self._data.ended(reason)
+        self._health.error("mqtt", reason)
+        log.log(logging.WARNING if line else logging.DEBUG, "%s", line or reason)
+
+    def control_online(self) -> None:
+        """The broker has the session of commands."""
+        self._control.began()
+
+    def control_offline(self, reason: str) -> None:
+        """That session is gone; worth a line where it is gone alone, which shows a moment later."""
+        line = self._control.ended(reason)
+        if line:
+            self._call_later(SETTLED, partial(self._control_alone, line))
+
+    def _control_alone(self, line: str) -> None:
+        again = self._control.figures()["ended"] > 1
+        if self._data.up and not self._data.ended_as(line) and (again or not self._control.up):
+            text = f"no command about the bridge arrives, its session is down: {line}"
+            log.warning("%s", text)
+            self._health.error("mqtt", text)
+
+    def broker(self) -> dict[str, Any]:
+        """Return how the connections to the broker stand: `Connections.figures` of both sessions."""
+        return {**self._data.figures(), "commands": self._control.figures()}
+
+    # -- the disk and the destinations -------------------------------------------------------------------
+
+    def store_full(self, full: bool, path: str, room: Callable[[], str]) -> None:
+        """Room on the disk has run out, or is back; ``room`` says how much is needed and there is."""
+        if full:
+            text = f"the disk is full: {room()}"
+            log.error("%s; no message is taken until then, sending goes on", text)
+            self._health.error("store", text)
+            self._call_later(FULL_SAID_EVERY, partial(self._still_full, room))
+        else:
+            log.warning("there is room on the disk again: messages are taken")
+        self._publisher.event("store.full" if full else "store.recovered", path=path)
+        self.publish_health()
+
+    def _still_full(self, room: Callable[[], str]) -> None:
+        if self._writer.full:
+            log.error("the disk is still full: %s", room())
+            self._call_later(FULL_SAID_EVERY, partial(self._still_full, room))
+
+    def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
+        """A destination answers again, is down, or refuses our credentials."""
+        where = endpoint.where or "the cloud"
+        if destination.condition is Condition.UP:
+            log.info("%s answers", where)
+        else:
+            log.warning("%s: %s", where, destination.reason)
+            self._health.error("uplink", f"{where}: {destination.reason}")
+        if destination.condition is Condition.HELD:
+            self._publisher.event("cloud.auth_failed", description=destination.reason)
+        self.publish_health()
+        # What it was learned from is recorded a moment later; then the figures are right too.
+        self._call_later(SETTLED, self.publish_health)
+
+    def problem(self, component: str, text: str) -> None:
+        """Something that a person may have to look at."""
+        self._health.error(component, text)
+        self.publish_health()
+
+    def failed(self, component: str, text: str) -> None:
+        """The bridge ends because of this: the last health says so before the connection ends."""
+        self._health.failed = True
+        self._health.error(component, text)
+        self._publisher.farewell(self._names.health, self._health.payload())
+
+    # -- health and time ---------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        """Return the health's figures as they are now."""
+        return self._health.figures()
+
+    def publish_health(self) -> None:
+        """Publish the health as it is now."""
+        self._publisher.state(self._names.health, self._health.payload())
+
+    def _beat(self) -> None:
+        self.publish_health()
+        self._call_later(HEALTH_EVERY, self._beat)
+
+    def _sweep(self) -> None:
+        def swept(step: float) -> None:
+            if step:
+                log.warning("the clock stepped by %.0f s; queued messages keep their age", step)
+                self._on_step()
+            self._call_later(SWEEP_EVERY, self._sweep)
+
+        self._writer.settle(self._outbox.sweep, swept, frees=True)

@@ -1,0 +1,38 @@
+"""Sampler: asks for something regularly, for as long as it runs."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from bridge.core.progress import Pulse
+from bridge.errors import LinkError
+
+log = logging.getLogger("wifi")
+
+
+class Sampler:
+    """Lives in the event loop's thread."""
+
+    def __init__(self, name: str, sample: Callable[[], Awaitable[None]], every: float) -> None:
+        """``name`` is the watchdog's; ``every`` is the seconds between one sample's end and the next."""
+        self._name = name
+        self._sample = sample
+        self._every = every
+        self._samples = 0
+        self._sampling = False
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far it has come, for the watchdog."""
+        return (Pulse(self._name, self._samples, owes=self._sampling),)
+
+    async def run(self) -> None:
+        """Take samples until cancelled; one that cannot be had now is left out."""
+        while True:
+            await asyncio.sleep(self._every)
+            self._sampling = True
+            try:
+                await self._sample()
+            except LinkError as exc:
+                log.debug("%s", exc)
+            self._sampling = False
+            self._samples += 1

@@ -1,0 +1,372 @@
+"""Keeper: finds the modem, keeps it answering, and gets it back by the recovery ladder.
+
+One task (`run`) does everything to the modem that takes time; its turn is: find and start the modem if
+there is none, look whether it answers, ask the ladder (`bridge.flow.link.escalation`) what to do, do it,
+wait. What the modem announces wakes it. While the port is lent to a dialler nothing is asked.
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+
+from bridge.core import link, recovery
+from bridge.core.messages import Now
+from bridge.core.modem import Facts, Place, Registration, Signal
+from bridge.core.progress import Pulse
+from bridge.core.recovery import Rung
+from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
+from bridge.flow.link.escalation import Climber
+from bridge.flow.link.hardware import Hardware, Modem
+from bridge.flow.link.waiting import Waiters
+
+log = logging.getLogger("modem")
+
+PROBE = 3.0
+"""Seconds that a probe waits for its answer."""
+
+RESTARTING = 3.0
+"""Seconds after a reset in which the modem is left alone: it may answer for a moment before its port goes."""
+
+LOOKING = "the modem is being looked for"
+
+ORDER_WAIT = 60.0
+"""Seconds that an order waits for a modem that is being started."""
+
+
+class Keeper:
+    """Owns the modem; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        hardware: Hardware,
+        *,
+        poll: float,
+        clock: Callable[[], Now],
+        on_change: Callable[[], None],
+        on_started: Callable[[], None],
+        on_event: Callable[..., None],
+        link_up: Callable[[], bool],
+        limits: recovery.Limits | None = None,
+    ) -> None:
+        """``poll`` is in seconds."""
+        self.place: Place | None = None
+        self.modem: Modem | None = None
+        """The modem, while it is started and its port is ours."""
+        self.facts = Facts()
+        self.radio = True
+        self._hardware = hardware
+        self._poll = poll
+        self._clock = clock
+        self._on_change = on_change
+        self._on_started = on_started
+        self._climber = Climber(
+            can_power=hardware.can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
+        )
+        self._absent: str | None = LOOKING
+        """Why there is no modem."""
+        self._answers: bool | None = None
+        self._link_failures = 0
+        self._last: Modem | None = None
+        """The modem that was started last: a reset may reach one that does not answer."""
+        self._lent = False
+        self._starting = False
+        self._woken = False
+        self._polled = 0.0
+        self._not_before = 0.0
+        """When a modem that was reset may be started."""
+        self._steps = 0
+        self._resting = True
+        """The task waits for something to happen, or for the next poll."""
+        self._waiters = Waiters()
+
+    # -- for the network manager -------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether the modem is in a network, with its port ours."""
+        return self.usable and self.facts.registration.registered
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a modem that answers."""
+        return self.modem is not None and self._answers is not False
+
+    def trouble(self) -> link.Trouble | None:
+        """Return what rules a link out for now."""
+        if self._lent:
+            return None
+        if self._absent is not None:
+            begins = self._absent == LOOKING
+            code = link.Code.CLOUD_DISCONNECTED if begins else link.Code.CLOUD_ERR_CONNECT
+            return link.Trouble(code, self._absent)
+        if self._answers is False:
+            return link.Trouble(
+                link.Code.CLOUD_ERR_CONNECT, "the modem does not answer; it is being recovered"
+            )
+        found = link.trouble(self.facts) if self.radio else None
+        if found and found.code is link.Code.CLOUD_ERR_SIM and self.modem and self.modem.sim_problem:
+            return found._replace(text=self.modem.sim_problem)
+        return found
+
+    def link_failed(self, failures: int) -> None:
+        """The link did not come up so many times in a row; 0: it did."""
+        self._link_failures = failures
+        if self._lent and not failures:
+            # Nothing is looked at while the port is lent, which may be for weeks.
+            self._climber.look(self._evidence(), self.place)
+        self._wake()
+
+    def lend(self) -> None:
+        """Let go of the port for a dialler; nothing is asked until `give_back`."""
+        self._lent = True
+        if self.modem:
+            self.modem.close()
+        self.modem = None
+        # What nobody can ask is not known.
+        self.facts = self.facts._replace(signal=Signal())
+        self._changed()
+
+    def give_back(self) -> None:
+        """The port is free again."""
+        if self._lent:
+            self._lent = False
+            self._wake()
+
+    async def order(self, command: str) -> str:
+        """Carry out ``reset``, ``radio_on`` or ``radio_off``; raises `ModemError` or `OperationError`."""
+        # A port that has just been given back is opened first.
+        await self._waiters.until(lambda: self.modem is not None or self._is_hopeless(), ORDER_WAIT)
+        modem = self.modem
+        if modem is None:
+            found = self.trouble()
+            raise OperationError(f"{command}: {found.text if found else 'the modem is not ready'}")
+        try:
+            return await self._carry_out(modem, command)
+        except BaseException:
+            self.doubt()  # also where it was called off half way, with the port closed perhaps
+            raise
+
+    async def _carry_out(self, modem: Modem, command: str) -> str:
+        if command == "reset":
+            await modem.reset()
+            self.radio = True  # as it is after a restart
+            self._restarts("the modem restarts")
+            self._wake()
+            await self._waiters.until(lambda: self.usable, None)
+            return "the modem restarted and answers"
+        on = command == "radio_on"
+        await modem.radio(on)
+        self.radio = on
+        self._changed()
+        self._wake()
+        return f"the radio is {'on' if on else 'off'}"
+
+    def doubt(self) -> None:
+        """Look at the modem now: something that was asked of it came to nothing."""
+        self._polled = -math.inf
+        self._wake()
+
+    def _is_hopeless(self) -> bool:
+        """Whether there is nothing to give an order to."""
+        return not self._lent and not self._starting and (self._absent is not None or self._answers is False)
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far the task has come, for the watchdog."""
+        return (Pulse("modem", self._steps, owes=not self._resting),)
+
+    # -- the task ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the modem until cancelled."""
+        try:
+            while True:
+                await self._rest(lambda: not self._lent, None)
+                await self._look()
+                await self._turn()
+        finally:
+            if self.modem:
+                self.modem.close()
+
+    async def _rest(self, condition: Callable[[], bool], seconds: float | None) -> None:
+        self._resting = True
+        await self._waiters.until(condition, seconds)
+        self._resting = False
+        self._steps += 1
+
+    async def _look(self) -> None:
+        """Start a modem that is there, or ask the one that runs; sets the evidence."""
+        if self.modem is None:
+            if self._clock().mono >= self._not_before:
+                await self._start()
+        elif self._clock().mono >= self._polled + self._poll or self._answers is False:
+            await self._ask(self.modem)
+
+    async def _start(self) -> None:
+        place = self._hardware.find()
+        if place is None:
+            self._gone(self._hardware.missing)
+            return
+        if place != self.place:
+            log.info("the modem is at %s", place.at)
+        self.place = place
+        modem = self._last = self._made(place)
+        problem: ModemError | None = None
+        self._starting = True
+        try:
+            await modem.start(place.at, radio=self.radio)
+            if not self.radio:  # one that has restarted has it on again
+                await modem.radio(False)
+        except ModemError as exc:
+            modem.close()
+            problem = exc
+        finally:
+            self._starting = False
+        if isinstance(problem, ModemGone):
+            self._gone(str(problem))
+        elif problem:
+            self._silent(str(problem))
+        else:
+            self.modem, self._absent, self._answers = modem, None, True
+            self._polled = self._clock().mono
+            self._took_facts(modem.facts)
+            self._on_started()
+
+    def _made(self, place: Place) -> Modem:
+        """Return the modem at ``place``; what one before it still says is not about this one."""
+
+        def took_facts(facts: Facts) -> None:
+            if self._last is modem:
+                if self._starting:  # it speaks, though it is not set up yet
+                    self._absent, self._answers = None, True
+                self._took_facts(facts)
+
+        def lost(reason: str) -> None:
+            if self._last is modem:
+                self._lost(reason)
+
+        modem = self._hardware.make(place, took_facts, lost)
+        return modem
+
+    async def _ask(self, modem: Modem) -> None:
+        self._polled = self._clock().mono
+        try:
+            await modem.poll()
+        except ModemError as exc:
+            if self.modem is not modem:  # it was lent, or dropped, meanwhile
+                return
+            if isinstance(exc, ModemGone):
+                self._lost(str(exc))
+            else:
+                self._silent(str(exc))
+        else:
+            if self.modem is modem:
+                self._answers = True
+                self._changed()
+
+    async def _turn(self) -> None:
+        if self._lent:
+            return
+        self._woken = False
+        step = self._climber.look(self._evidence(), self.place)
+        if step.rung:
+            await self._climb(step.rung)
+            return
+        due = step.until
+        if self.modem is not None and step.trouble is recovery.Trouble.NONE:
+            due = self._polled + self._poll
+        await self._rest(lambda: self._woken or self._lent, max(due - self._clock().mono, 0.05))
+
+    def _evidence(self) -> recovery.Evidence:
+        registration = self.facts.registration if self.radio else Registration.HOME
+        return recovery.Evidence(
+            self._absent is None, self._answers, self.facts.sim, registration, self._link_failures
+        )
+
+    async def _climb(self, rung: Rung) -> None:
+        self._climber.begins(rung)
+        try:
+            await self._do(rung)
+        except BridgeError as exc:
+            log.warning("%s: %s", rung, exc)
+            self._climber.gave_up()
+
+    async def _do(self, rung: Rung) -> None:
+        modem, place = self.modem, self.place
+        if rung is Rung.PROBE:
+            answers = await modem.probe(PROBE) if modem else False
+            if self.modem is modem and not self._lent:
+                self._answers = answers
+            return
+        if rung is Rung.SOFT_RESET and modem:
+            await modem.soft_reset()
+            if not self.radio:
+                await modem.radio(False)
+            return
+        if rung is Rung.RESET and (resettable := modem or self._last):
+            await resettable.reset()
+            resettable.close()
+            self._restarts("the modem is being restarted")
+        else:
+            self._drop("the modem is being recovered")
+        if rung is Rung.POWER and place:
+            await self._hardware.power(place)
+
+    # -- what happens ------------------------------------------------------------------------------------
+
+    def _took_facts(self, facts: Facts) -> None:
+        if facts != self.facts:
+            self.facts = facts
+            self._changed()
+            self._wake()
+
+    def _lost(self, reason: str) -> None:
+        """The port broke."""
+        if self.modem:
+            log.warning("the modem is gone: %s", reason)
+        self._drop(reason)
+        self._wake()
+
+    def _restarts(self, reason: str) -> None:
+        self._not_before = self._clock().mono + RESTARTING
+        self._drop(reason)
+
+    def _drop(self, reason: str) -> None:
+        modem, self.modem = self.modem, None
+        if modem:
+            with contextlib.suppress(ModemError):
+                modem.close()
+        self._answers = None
+        self._gone(reason)
+
+    def _gone(self, reason: str) -> None:
+        self._answers = None
+        if reason != self._absent:
+            self._absent = reason
+            log.info("waiting for the modem: %s", reason)
+        self.facts = Facts(identity=self.facts.identity)
+        self._changed()
+
+    def _silent(self, reason: str) -> None:
+        self._absent = None
+        if self._answers is not False:
+            log.warning("the modem does not answer: %s", reason)
+        self._answers = False
+        self._changed()
+
+    def _changed(self) -> None:
+        self._on_change()
+        self._waiters.tell()
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._waiters.tell()
+
+    async def settled(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until ``condition`` holds; return whether it did."""
+        return await self._waiters.until(condition, seconds)
+
+    @property
+    def shown_place(self) -> Place | None:
+        """Where the modem is, for the status; None while it is gone."""
+        return self.place if self._absent is None or self._lent else None

@@ -1,0 +1,1 @@
+"""The way of a message: broker to outbox, outbox to cloud, results to broker; and inbound."""

@@ -1,0 +1,197 @@
+"""Speakers: one for each channel, between a queued message and the bytes of its exchange.
+
+A speaker writes the request when it is sent, not when it was queued, so that corrected credentials deliver
+what waits; and it reads what came back into one of the kinds that `bridge.core.retry` decides about.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from bridge.core.exchange import Job, Outcome, whole_limit
+from bridge.core.messages import Now, Queued
+from bridge.core.retry import Kind, Reading
+from bridge.errors import InvalidCommand
+from bridge.protocol import cloud
+from bridge.protocol import cloud_codes as codes
+
+
+class CloudAccess(NamedTuple):
+    """Where the cloud is and who we are to it; replaced whole when the configuration is read again."""
+
+    host: str
+    port: int
+    timeout: float
+    credentials: cloud.Credentials | None
+    """None until the SIM has told who it is; nothing is sent to the cloud before."""
+
+
+class Speaker(Protocol):
+    """Speaks one channel's protocol."""
+
+    once: bool
+    """A message must not be sent twice: it is marked durably before its first byte."""
+
+    def job(self, queued: Queued) -> Job:
+        """Return the exchange that sends ``queued``; raises `InvalidCommand` where it never can be sent."""
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Return what an exchange meant."""
+
+
+class CloudSpeaker:
+    """Messages to the cloud's socket."""
+
+    once = False
+
+    def __init__(self, access: Callable[[], CloudAccess], clock: Callable[[], Now]) -> None:
+        self._access = access
+        self._clock = clock
+
+    def job(self, queued: Queued) -> Job:
+        """Return the exchange of the JSON or TOTP form."""
+        access = self._access()
+        assert access.credentials is not None  # the switch waits for them
+        request = cloud.encode(access.credentials, queued.lane.topics, queued.payload, self._clock().wall)
+        return cloud_job(access, request)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sort the cloud's answer by the table of codes."""
+        if not outcome.connected:
+            return Reading(Kind.UNREACHED, outcome.error or "no connection")
+        return read_cloud(outcome)
+
+
+class SmsSpeaker:
+    """SMS by the cloud: a second one costs and annoys, so a doubt is final."""
+
+    once = True
+
+    def __init__(self, access: Callable[[], CloudAccess]) -> None:
+        self._access = access
+
+    def job(self, queued: Queued) -> Job:
+        """Return the exchange of the SMS form."""
+        access = self._access()
+        credentials = access.credentials
+        if isinstance(credentials, cloud.Totp):
+            raise InvalidCommand("via", "cloud", TOTP_CANNOT)
+        assert credentials is not None  # the switch waits for them
+        request = cloud.encode_sms(credentials, queued.lane.names[0], queued.payload.decode())
+        return cloud_job(access, request)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """As for messages, but once a byte was written only a clear answer counts as one."""
+        if not outcome.written:
+            return Reading(Kind.UNREACHED, outcome.error or "no connection")
+        reading = read_cloud(outcome)
+        return reading._replace(kind=Kind.DOUBTFUL) if reading.kind is Kind.UNANSWERED else reading
+
+
+class DirectSpeaker:
+    """Direct IP over TCP: the payload as it is; an expected answer, or the peer's close, is the receipt."""
+
+    once = False
+
+    def __init__(self, timeout: Callable[[], float]) -> None:
+        """``timeout`` returns the silence allowed, in seconds."""
+        self._timeout = timeout
+
+    def job(self, queued: Queued) -> Job:
+        """Return the exchange with the peer of the route."""
+        endpoint, silence = queued.lane.endpoint, self._timeout()
+        limit = whole_limit(silence, len(queued.payload))
+        if endpoint.expect is None:
+            return Job(
+                endpoint.host,
+                endpoint.port,
+                queued.payload,
+                lambda _: False,
+                silence,
+                limit,
+                until_close=True,
+            )
+        expected = endpoint.expect.encode()
+        return Job(endpoint.host, endpoint.port, queued.payload, lambda got: expected in got, silence, limit)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sort what the peer did; what it said goes into the result either way."""
+        if not outcome.connected:
+            return Reading(Kind.UNREACHED, outcome.error or "no connection")
+        if outcome.complete:
+            return Reading(Kind.ACCEPTED, "the peer took it", answer=outcome.answer)
+        text = (
+            "the peer closed the connection without the expected answer, or before it had the whole message"
+        )
+        if outcome.error:
+            text = (
+                f"neither the expected answer nor, where none is expected, the peer's close: {outcome.error}"
+            )
+        return Reading(Kind.UNANSWERED, text, answer=outcome.answer)
+
+
+MAX_DATAGRAM = 65507
+"""Bytes of payload that a UDP datagram holds over IPv4 [RFC 768, RFC 791: 65535 less 28 of headers]."""
+
+
+class DatagramSpeaker:
+    """Direct IP over UDP: the payload is the datagram."""
+
+    once = False
+
+    def __init__(self, timeout: Callable[[], float]) -> None:
+        """``timeout`` returns the seconds allowed for resolving the peer's name."""
+        self._timeout = timeout
+
+    def job(self, queued: Queued) -> Job:
+        """Return the sending of one datagram."""
+        size = len(queued.payload)
+        if size > MAX_DATAGRAM:
+            raise InvalidCommand(
+                "payload", f"{size} bytes", f"a UDP datagram holds at most {MAX_DATAGRAM}; use channel tcp"
+            )
+        endpoint, silence = queued.lane.endpoint, self._timeout()
+        return Job(endpoint.host, endpoint.port, queued.payload, lambda _: True, silence, silence)
+
+    def read(self, outcome: Outcome) -> Reading:
+        """Sent is all that can be known."""
+        if outcome.written:
+            return Reading(Kind.ACCEPTED, "sent")
+        if outcome.connected:  # the datagram itself is at fault
+            return Reading(Kind.REFUSED, outcome.error or "it cannot be sent")
+        return Reading(Kind.UNREACHED, outcome.error or "it could not be sent")
+
+
+TOTP_CANNOT = "TOTP credentials cannot send SMS by the cloud; use a device key, or the modem"
+
+
+def cloud_job(access: CloudAccess, request: bytes) -> Job:
+    """Return a job for the cloud's socket."""
+    limit = whole_limit(access.timeout, len(request))
+    return Job(access.host, access.port, request, _answered, access.timeout, limit)
+
+
+def _answered(received: bytes) -> bool:
+    answer = cloud.read_answer(received)
+    return answer.garbled or answer.code is not None
+
+
+def read_cloud(outcome: Outcome) -> Reading:
+    """Sort an answer of the cloud's, or its absence."""
+    answer = cloud.read_answer(outcome.answer)
+    if answer.code is None:
+        return Reading(Kind.UNANSWERED, _no_answer(outcome, garbled=answer.garbled))
+    text = codes.describe(answer.code)
+    if answer.code == codes.Code.OK:
+        return Reading(Kind.ACCEPTED, text, answer.code)
+    if answer.code == codes.Code.AUTHINVALID:
+        return Reading(Kind.HELD, text, answer.code)
+    if answer.code in codes.PERMANENT:
+        return Reading(Kind.REFUSED, text, answer.code)
+    return Reading(Kind.UNANSWERED, text, answer.code)
+
+
+def _no_answer(outcome: Outcome, *, garbled: bool) -> str:
+    if garbled:
+        # Not shown: a peer that echoes would have our key in every log.
+        return f"the cloud's answer makes no sense ({len(outcome.answer)} bytes)"
+    return outcome.error or "the cloud closed the connection without a clear answer"

@@ -1,0 +1,327 @@
+"""Controls: the commands that are about the bridge itself, from MQTT and from the control socket.
+
+One from MQTT is acknowledged when it is durable that it was taken (its receipt and its claim), before it is
+carried out: it may restart the very link to the broker, and must not come again for that. Its result takes
+the claim away; what a stop or a crash interrupts gets its result at the next start, and is not begun again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from bridge.core.admission import LogThrottle
+from bridge.core.delivery import Delivery
+from bridge.core.messages import Channel, Now, Queued, Reply, Result, State
+from bridge.core.retry import Kind, Reading
+from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
+from bridge.flow.message.intake import Acknowledger, SkippedRetained, id_source, receipt_of
+from bridge.flow.message.results import Results
+from bridge.flow.message.topics import Names
+from bridge.flow.message.uplink import Uplink
+from bridge.protocol.api import commands
+from bridge.store.claims import Claim
+from bridge.store.outbox import Outbox
+from bridge.store.receipts import Receipt
+from bridge.store.writer import Writer
+
+log = logging.getLogger("control")
+
+PURGE_BATCH = 500
+"""Messages that one transaction purges, so that a million of them do not stop everything else."""
+
+PURGE_BATCH_FULL = 20
+"""As many on a full disk, so that their results fit into what is kept for them."""
+
+PAUSED = "paused"
+"""Key under which the pause switch is kept: it holds across restarts."""
+
+WHILE_PAUSED = "sending is paused, so nothing is tried: resume first"
+"""Why nothing is flushed then."""
+
+SESSION = "control_session"
+"""Key under which our number for the broker's session of commands is kept."""
+
+ORDERS = 100
+"""Commands about the network that may be under way: each may wait for an hour, and the broker, which has
+their acknowledgements, holds none back."""
+
+STOPPED = "the bridge stopped meanwhile"
+
+Carry = Callable[[str, float | None, float | None], Coroutine[Any, Any, str]]
+"""Carries out a command about the network, with the seconds that it may take and those that are left to its
+deadline; returns what was done."""
+
+End = Callable[[State, str], None]
+"""Ends a command, with a description."""
+
+
+class Controls:
+    """Carries out control commands; each ends in a result."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        results: Results,
+        uplink: Uplink,
+        names: Names,
+        clock: Callable[[], Now],
+        *,
+        on_results: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._outbox = outbox
+        self._writer = writer
+        self._results = results
+        self._uplink = uplink
+        self._names = names
+        self._clock = clock
+        self._on_results = on_results
+        self._on_change = on_change
+        self._new_id = id_source()
+        self.network: Carry | None = None
+        """None: none is managed."""
+        self._orders: set[asyncio.Future[str]] = set()
+        self._session_number: int = outbox.meta(SESSION) or 0
+        """Ours for the broker's session of commands; 0 before the first."""
+        self._stopping = False
+        self._rejected, self._retained = LogThrottle(), SkippedRetained()
+        self._purges = 0
+        """Commands to purge that are under way."""
+        uplink.paused = bool(outbox.meta(PAUSED))
+
+    def start(self) -> None:
+        """End what an earlier run of the bridge had begun: whether it was done nobody knows."""
+        for claim in self._outbox.claims.left():
+            self._finish(claim, State.FAILED, STOPPED)
+
+    def online(self, session_present: bool) -> None:  # the handler's callback
+        """The broker has us; a session that it made anew begins to count its packets again."""
+        if not session_present:
+            self._session_number += 1
+            self._writer.settle(lambda: self._outbox.set_meta(SESSION, self._session_number))
+
+    def received(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Take one control command from MQTT."""
+        if self._stopping:
+            return  # not acknowledged, so that the next run gets it
+        if delivery.retain:
+            self._retained.skip(delivery, session)
+            return
+        topic = self._names.below(delivery.topic)
+        receipt = receipt_of(delivery, self._session_number)
+        try:
+            if delivery.problem:
+                raise delivery.problem
+            command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
+            if not isinstance(command, commands.Control):
+                raise InvalidCommand("topic", topic, "it is not a control command")
+        except InvalidCommand as exc:
+            self._reject(topic, delivery, exc, receipt, session)
+            return
+        claim, deadline = self._claim_of(command)
+
+        def begin(new: bool) -> None:  # the writer's callback
+            session.ack(delivery)
+            if new:
+                self._run(command, deadline, partial(self._finish, claim))
+            else:
+                self._on_results()
+
+        self._writer.settle(partial(self._claim, claim, receipt), begin)
+
+    def _claim_of(self, command: commands.Control) -> tuple[Claim, float | None]:
+        """Return what the result of ``command`` needs, and its deadline in monotonic seconds."""
+        options, now = command.options, self._clock()
+        chosen = options.id is not None
+        claim = Claim(options.id or self._new_id(), chosen, command.channel, now.wall, options.reply)
+        return claim, None if options.lifetime is None else now.mono + options.lifetime
+
+    def _claim(self, claim: Claim, receipt: Receipt | None) -> bool:
+        """Whether this command is new; of one whose id was seen before the result is told again."""
+        if self._is_repeated(receipt):
+            return False
+        if not claim.chosen or self._outbox.choose(claim.id):
+            self._outbox.claims.add(claim)
+            return True
+        known = self._outbox.chosen_result(claim.id)
+        if known is not None:
+            self._results.repeat(known, claim.reply)
+        return False
+
+    def _is_repeated(self, receipt: Receipt | None) -> bool:
+        """Whether the broker sent again what is already here; what is not is noted."""
+        if receipt is None:
+            return False
+        if self._outbox.receipts.known(receipt):
+            return True
+        self._outbox.receipts.add(receipt)
+        return False
+
+    def _reject(
+        self,
+        topic: str,
+        delivery: Delivery,
+        error: InvalidCommand,
+        receipt: Receipt | None,
+        session: Acknowledger,
+    ) -> None:
+        if self._rejected.due():
+            log.warning(
+                "rejected a command on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
+            )
+        claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
+        reply = commands.claimed_reply(delivery.properties, self._names.prefix)
+        now = self._clock().wall
+        channel = commands.channel_of(topic)
+        result = Result(claimed or self._new_id(), channel, State.REJECTED, str(error), now, now)
+
+        def told(new: bool) -> None:  # the writer's callback
+            session.ack(delivery)
+            if new:
+                self._results.tell(result)
+
+        self._writer.settle(partial(self._refuse, result, reply, receipt), told)
+
+    def _refuse(self, result: Result, reply: Reply | None, receipt: Receipt | None) -> bool:
+        """Runs inside the transaction; whether the command is new."""
+        if self._is_repeated(receipt):
+            return False
+        self._results.record(result, chosen=False, reply=reply)
+        return True
+
+    def _run(self, command: commands.Control, deadline: float | None, end: End) -> None:
+        """Carry out ``command``, unless its ``deadline`` (monotonic seconds) has passed."""
+        log.info("%s command: %s", command.channel, command.command)
+        lifetime = None if deadline is None else deadline - self._clock().mono
+        if lifetime is not None and lifetime <= 0:
+            end(State.EXPIRED, "its deadline passed before it could be begun")
+        elif command.channel is Channel.NETWORK:
+            self._run_network(command, lifetime, end)
+        else:
+            self._run_queue(command.command, end)
+
+    def _run_queue(self, command: str, end: End) -> None:
+        if command == "purge":
+            self._run_purge(end)
+        elif command == "flush":
+            try:
+                end(State.DONE, self.flush())
+            except OperationError as exc:
+                end(State.FAILED, str(exc))
+        else:
+            self.pause(command == "pause")
+            end(State.DONE, "sending is paused" if self._uplink.paused else "sending goes on")
+
+    def _run_purge(self, end: End) -> None:
+        if self._purges >= ORDERS:
+            end(State.FAILED, f"{ORDERS} purges are under way already")
+            return
+
+        def done(number: int) -> None:
+            self._purges -= 1
+            end(State.DONE, f"purged {number} messages")
+
+        self._purges += 1
+        self.purge(done)
+
+    def _run_network(self, command: commands.Control, lifetime: float | None, end: End) -> None:
+        if self.network is None:
+            end(State.FAILED, 'no network interface is managed here (network.interface is "")')
+            return
+        if len(self._orders) >= ORDERS:
+            end(State.FAILED, f"{ORDERS} commands about the network are under way already")
+            return
+        order = asyncio.ensure_future(self.network(command.command, command.timeout, lifetime))
+        self._orders.add(order)
+
+        def ended(_: object) -> None:
+            self._orders.discard(order)
+            if order.cancelled():
+                end(State.FAILED, STOPPED)
+            elif isinstance(error := order.exception(), DeadlinePassed):
+                end(State.EXPIRED, str(error))
+            elif isinstance(error, BridgeError):
+                end(State.FAILED, str(error))
+            elif error:
+                raise error
+            else:
+                end(State.DONE, order.result())
+
+        order.add_done_callback(ended)
+
+    def stop(self) -> None:
+        """Take no more commands, and give up those about the network, each with its result."""
+        self._stopping = True
+        for order in self._orders:
+            order.cancel()
+
+    def pause(self, paused: bool) -> None:  # the switch itself
+        """Stop or go on sending; messages are taken in all the while."""
+        self._uplink.paused = paused
+        self._writer.settle(lambda: self._outbox.set_meta(PAUSED, int(paused)))
+        self._uplink.wake()
+        self._on_change()
+
+    def flush(self) -> str:
+        """Try everything now; return what was done. Raises `OperationError` while sending is paused."""
+        if self._uplink.paused:
+            raise OperationError(WHILE_PAUSED)
+        self._uplink.flush()
+        self._on_change()
+        return "everything is tried now"
+
+    def purge(self, done: Callable[[int], None]) -> None:
+        """Drop every message that was accepted so far and is not under way, each with its result."""
+        self._purge_from(0, self._outbox.last_seq(), 0, done)
+
+    def _purge_from(self, after: int, upto: int, number: int, done: Callable[[int], None]) -> None:
+        if self._writer.busy(partial(self._purge_from, after, upto, number, done)):
+            return
+        page = self._outbox.page(after, upto, purge_batch(self._writer))
+        if not page:
+            self._on_change()
+            done(number)
+            return
+        victims = [queued for queued in page if queued.seq not in self._outbox.under_way]
+        self._outbox.under_way.update(queued.seq for queued in victims)
+
+        def operation() -> list[Result]:
+            return [self._drop(queued) for queued in victims]
+
+        def dropped(results: list[Result]) -> None:
+            self._outbox.under_way.difference_update(queued.seq for queued in victims)
+            for result in results:
+                self._results.tell(result)
+            self._purge_from(page[-1].seq, upto, number + len(results), done)
+
+        self._writer.settle(operation, dropped)
+
+    def _drop(self, queued: Queued) -> Result:
+        return drop(self._outbox, self._results, queued)
+
+    def _finish(self, claim: Claim, state: State, description: str) -> None:
+        wall = self._clock().wall
+        result = Result(claim.id, claim.channel, state, description, claim.queued_at, wall)
+
+        def record() -> None:
+            self._outbox.claims.drop(claim)
+            self._results.record(result, chosen=claim.chosen, reply=claim.reply)
+
+        self._writer.settle(record, lambda _: self._results.tell(result))
+
+
+def purge_batch(writer: Writer) -> int:
+    """Return how many messages one transaction purges."""
+    return PURGE_BATCH_FULL if writer.full else PURGE_BATCH
+
+
+def drop(outbox: Outbox, results: Results, queued: Queued) -> Result:
+    """Purge one message; runs inside the transaction."""
+    reading = Reading(Kind.REFUSED, "purged from the queue")
+    result = results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
+    outbox.remove(queued)
+    results.record(result, chosen=queued.chosen, reply=queued.reply)
+    return result

@@ -1,0 +1,121 @@
+"""Downlink: what comes in goes to the broker, durably.
+
+Way of one message: whole in memory; written as a report in the writer's transaction; after the commit its
+sender's connection is closed, the publisher sends it at QoS 1, and it is told as an event. It leaves the disk
+when the broker has acknowledged it. What waits for that may take as much of the disk as the outbox may:
+beyond it nothing more is taken, so that a broker that is away for long does not cost the outbox its room.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from bridge.core.delivery import Properties
+from bridge.core.inbound import Received
+from bridge.core.messages import Now, Traffic
+from bridge.flow.message.intake import id_source
+from bridge.flow.message.publisher import write_properties
+from bridge.flow.message.topics import Names
+from bridge.protocol.api.reports import timestamp
+from bridge.store.outbox import Outbox
+from bridge.store.writer import Writer
+
+log = logging.getLogger("downlink")
+
+SPEND_EVERY = 1.0
+"""Seconds for which the cost of connections without a message is added up: a port scan costs few commits."""
+
+
+class Downlink:
+    """Takes whole messages; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        names: Names,
+        clock: Callable[[], Now],
+        *,
+        call_later: Callable[[float, Callable[[], None]], object],
+        on_event: Callable[..., None],
+        on_reports: Callable[[], None],
+        on_problem: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``on_reports`` is told of what is new to publish, ``on_problem`` that too much waits for it."""
+        self._outbox = outbox
+        self._writer = writer
+        self._names = names
+        self._clock = clock
+        self._call_later = call_later
+        self._on_event = on_event
+        self._on_reports = on_reports
+        self._on_problem = on_problem
+        self._crowded = False
+        self._new_id = id_source()
+        self._wasted = Traffic()
+
+    @property
+    def taking(self) -> bool:
+        """Whether there is room on the disk."""
+        return not self._writer.full and not self.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as much waits for the broker as may."""
+        return self._outbox.reports_full
+
+    def received(self, message: Received, durable: Callable[[], None]) -> None:
+        """Make ``message`` durable, say so by ``durable``, and have it published."""
+        message_id = self._new_id()
+        user = (
+            ("id", message_id),
+            ("peer", message.peer),
+            ("protocol", message.protocol),
+            ("port", str(message.port)),
+            ("received_at", timestamp(self._clock().wall)),
+        )
+        properties = write_properties(Properties(user=user))
+        self._writer.grow(
+            partial(self._store, message, properties),
+            partial(self._stored, message_id, message, durable),
+            size=len(message.data),
+        )
+
+    def _store(self, message: Received, properties: str | None) -> None:
+        """Runs inside the transaction."""
+        self._outbox.report(self._names.inbound, message.data, properties)
+        self._outbox.ledger.spend(message.traffic)
+
+    def _stored(self, message_id: str, message: Received, durable: Callable[[], None], _: object) -> None:
+        """Runs after the commit."""
+        durable()
+        self._look_at_room()
+        size = len(message.data)
+        log.debug("message %s: %d bytes from %s by %s", message_id, size, message.peer, message.protocol)
+        self._on_reports()
+        self._on_event(
+            "message.received", id=message_id, peer=message.peer, protocol=message.protocol, bytes=size
+        )
+
+    def _look_at_room(self) -> None:
+        """Say once that too much waits."""
+        before, self._crowded = self._crowded, self.crowded
+        if self._crowded and not before:
+            held = self._outbox.ledger.report_bytes
+            text = (
+                f"nothing comes in: {held} bytes wait for the broker (store.max_bytes); is it there, and "
+                "does its access list let us publish?"
+            )
+            log.error("%s", text)
+            self._on_problem(text)
+
+    def wasted(self, traffic: Traffic) -> None:
+        """Count what a connection cost that brought no message."""
+        if self._wasted == (0, 0) and traffic != (0, 0):
+            self._call_later(SPEND_EVERY, self._spend)
+        self._wasted = self._wasted.plus(traffic)
+
+    def _spend(self) -> None:
+        traffic, self._wasted = self._wasted, Traffic()
+        # The ledger is looked up late: a rolled-back transaction replaces it.
+        self._writer.settle(lambda: self._outbox.ledger.spend(traffic))

@@ -1,0 +1,359 @@
+"""Intake: MQTT to outbox. A delivery is acknowledged only when what became of it is durable.
+
+Way of one delivery: read into a command; route it; hand the message to the writer; after the commit
+acknowledge it, tell of it, and wake the uplink. What cannot be read becomes a ``rejected`` result the same
+way, so that an acknowledgement never leaves before the reason is on disk.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from bridge.core.admission import LogThrottle
+from bridge.core.delivery import Delivery
+from bridge.core.messages import (
+    CLOUD_SMS,
+    MODEM_SMS,
+    Channel,
+    Endpoint,
+    Lane,
+    Message,
+    Now,
+    Priority,
+    Reply,
+    Result,
+    State,
+)
+from bridge.core.progress import Pulse
+from bridge.core.retry import Kind, Reading
+from bridge.core.routing import Router
+from bridge.core.topic_rules import check_cloud_topic
+from bridge.errors import InvalidCommand
+from bridge.flow.message.results import Results
+from bridge.flow.message.topics import Names
+from bridge.protocol.api import commands
+from bridge.protocol.cloud import check_sms_body
+from bridge.protocol.sms.segments import check_text
+from bridge.store.outbox import Acceptance, Outbox, Verdict
+from bridge.store.receipts import Receipt, digest
+from bridge.store.writer import Writer
+
+log = logging.getLogger("intake")
+
+MESSAGE_LIMIT = 8_000_000
+"""Payload bytes of one message: several copies of it are in memory while it is sent, and the box is small."""
+
+WAITING_LIMIT = 5000
+"""Deliveries at QoS 0 that may wait for the disk; those are best effort, and memory is not."""
+
+
+class Policy(NamedTuple):
+    """What intake knows of the configuration; replaced whole when that is read again."""
+
+    router: Router
+    default_via: str = "cloud"
+    sms_refusal: str | None = None
+    """Why the cloud cannot send SMS with these credentials, if so."""
+    air_refusal: str | None = "no modem is managed here (network.interface); use cloud"
+    """Why no SMS goes over the air, if so."""
+    max_segments: int = 4
+
+
+class Acknowledger(Protocol):
+    """What intake needs of the session."""
+
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery."""
+
+
+class Intake:
+    """Takes deliveries of message commands."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        results: Results,
+        names: Names,
+        policy: Policy,
+        clock: Callable[[], Now],
+        *,
+        session_number: Callable[[], int],
+        on_event: Callable[..., None],
+        on_queued: Callable[[Endpoint], None],
+        on_results: Callable[[], None],
+    ) -> None:
+        self.policy = policy
+        self._dropped, self._rejected, self._retained = LogThrottle(), LogThrottle(), SkippedRetained()
+        self._outbox = outbox
+        self._writer = writer
+        self._results = results
+        self._names = names
+        self._clock = clock
+        self._session_number = session_number
+        self._on_event = on_event
+        self._on_queued = on_queued
+        self._on_results = on_results
+        self._new_id = id_source()
+        self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
+        """Deliveries that wait for results to go out."""
+        self._holds = 0
+        """How many there have been."""
+        self._taken = self._ended = 0
+        """Deliveries that went to the writer, and those of them that ended."""
+
+    @property
+    def lost(self) -> int:
+        """Deliveries at QoS 0 that were let go."""
+        return self._dropped.count
+
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Return how far the deliveries have come, for the watchdog."""
+        owes = self._taken > self._ended and not self._writer.full
+        return (Pulse("intake", self._ended, owes),)
+
+    def received(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Take one delivery; `session` gets its acknowledgement."""
+        if delivery.retain:
+            self._retained.skip(delivery, session)
+            return
+        no_room = self._writer.full or self._outbox.results_full
+        if delivery.qos == 0 and (no_room or self._writer.waiting >= WAITING_LIMIT):
+            self._let_go(delivery)
+            return
+        if self._outbox.results_full:
+            self._hold(delivery, session)
+            return
+        topic = self._names.below(delivery.topic)
+        self._taken += 1
+        try:
+            message = self._message(topic, delivery)
+        except InvalidCommand as exc:
+            self._reject(topic, delivery, exc, session)
+            return
+        receipt = receipt_of(delivery, self._session_number())
+        self._writer.grow(
+            partial(self._accept, message, receipt),
+            partial(self._accepted, message, delivery, session),
+            size=len(message.payload),
+            key=receipt.key if receipt else None,
+            again=delivery.dup,
+            replaced=self._replaced,
+        )
+
+    def _hold(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Leave ``delivery`` without acknowledgement until results have gone out; the broker stops at it."""
+        self._holds += 1
+        if self._holds & (self._holds - 1) == 0:  # at 1, 2, 4, 8 …
+            log.error(
+                "no message is taken: %d bytes of results and inbound messages wait for the broker "
+                "(store.max_bytes); does its access list let us publish?",
+                self._outbox.ledger.report_bytes,
+            )
+        # What comes again after a reconnection takes its own place.
+        self._held[self._session_number(), delivery.mid] = (delivery, session)
+
+    def resume(self) -> None:
+        """Take what was held, where there is room for results again."""
+        while self._held and not self._outbox.results_full and not self._writer.full:
+            self.received(*self._held.pop(next(iter(self._held))))
+
+    def _let_go(self, delivery: Delivery) -> None:
+        if self._dropped.due():
+            log.warning(
+                "the disk does not keep up: %d messages at QoS 0 were let go, last on %s; publish with QoS 1",
+                self.lost,
+                delivery.topic,
+            )
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def _message(self, topic: str, delivery: Delivery) -> Message:
+        if delivery.problem:
+            raise delivery.problem
+        command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
+        if isinstance(command, commands.Send):
+            return self._send(command)
+        if isinstance(command, commands.Sms):
+            return self._sms(command)
+        raise InvalidCommand("topic", topic, "it is not a message command")
+
+    def _send(self, command: commands.Send) -> Message:
+        route = self.policy.router.route(command.topics)
+        if route.endpoint.channel is Channel.CLOUD:
+            for place, name in enumerate(command.topics):
+                check_cloud_topic(name, command.field(place))
+        else:
+            for place, name in enumerate(command.topics):
+                if "" in name.split("/"):
+                    raise InvalidCommand(command.field(place), name, "a topic has no empty levels")
+        options = command.options
+        lane = Lane(
+            route.endpoint, command.topics, route.priority if options.priority is None else options.priority
+        )
+        lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]
+        return self._build(lane, command.payload, options, min(lifetimes, default=None), route.max_attempts)
+
+    def _sms(self, command: commands.Sms) -> Message:
+        via = command.via or self.policy.default_via
+        refusal = self.policy.air_refusal if via == "modem" else self.policy.sms_refusal
+        if refusal:
+            raise InvalidCommand("via", via, refusal)
+        if via == "modem":
+            check_text(command.body, self.policy.max_segments)
+        else:
+            check_sms_body(command.body)
+        priority = Priority.NORMAL if command.options.priority is None else command.options.priority
+        lane = Lane(MODEM_SMS if via == "modem" else CLOUD_SMS, (command.to,), priority)
+        return self._build(lane, command.body.encode(), command.options, command.options.lifetime, None)
+
+    def _build(
+        self,
+        lane: Lane,
+        payload: bytes,
+        options: commands.Options,
+        lifetime: float | None,
+        max_attempts: int | None,
+    ) -> Message:
+        limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
+        if len(payload) > limit:
+            raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
+        chosen = options.id is not None
+        name = options.id if options.id is not None else self._new_id()
+        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply, self._clock().mono)
+
+    # -- storing -----------------------------------------------------------------------------------------
+
+    def _accept(self, message: Message, receipt: Receipt | None) -> tuple[Acceptance, list[Result]]:
+        """Runs inside the transaction."""
+        acceptance = self._outbox.accept(message, receipt)
+        ended: list[Result] = []
+        for queued in acceptance.dropped:
+            reading = Reading(
+                Kind.REFUSED, "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
+            )
+            result = self._results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
+            self._results.record(result, chosen=queued.chosen, reply=queued.reply)
+            ended.append(result)
+        if acceptance.verdict is Verdict.KNOWN and acceptance.result is not None:
+            self._results.repeat(acceptance.result, message.reply)
+        elif acceptance.verdict is Verdict.KNOWN and message.reply:
+            self._outbox.ask_again(message.id, message.reply)
+        elif acceptance.verdict is Verdict.REFUSED:
+            text = "the outbox is full (store.max_messages, store.max_bytes)"
+            result = self._results.of_message(message, State.DROPPED, text)
+            self._results.record(result, chosen=False, reply=message.reply)
+            ended.append(result)
+        return acceptance, ended
+
+    def _accepted(
+        self,
+        message: Message,
+        delivery: Delivery,
+        session: Acknowledger,
+        value: tuple[Acceptance, list[Result]],
+    ) -> None:
+        """Runs after the commit."""
+        acceptance, ended = value
+        self._ended += 1
+        session.ack(delivery)
+        for result in ended:
+            self._results.tell(result)
+        if acceptance.verdict is Verdict.KNOWN:
+            self._on_results()
+        elif acceptance.verdict is Verdict.STORED:
+            lane = message.lane
+            about = {"to": lane.to} if lane.to else {}
+            self._on_event(
+                "message.queued",
+                id=message.id,
+                channel=lane.endpoint.channel.value,
+                **about,
+                topics=lane.topics,
+                priority=lane.priority.label,
+            )
+            self._on_queued(lane.endpoint)
+
+    def _replaced(self) -> None:
+        """The broker sent again what still waits for room: it is kept once, acknowledged as it came last."""
+        self._ended += 1
+
+    # -- refusing ----------------------------------------------------------------------------------------
+
+    def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
+        claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
+        now = self._clock().wall
+        result = Result(
+            claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
+        )
+        if self._rejected.due():
+            log.warning(
+                "rejected a message on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
+            )
+        reply = commands.claimed_reply(delivery.properties, self._names.prefix)
+        receipt = receipt_of(delivery, self._session_number())
+        self._writer.grow(
+            partial(self._refuse, result, bool(claimed), reply, receipt),
+            partial(self._refused, result, delivery, session),
+            key=receipt.key if receipt else None,
+            again=delivery.dup,
+            replaced=self._replaced,
+        )
+
+    def _refuse(
+        self, result: Result, chosen: bool, reply: Reply | None, receipt: Receipt | None
+    ) -> bool:  # partial
+        if receipt:
+            if self._outbox.receipts.known(receipt):
+                return False
+            self._outbox.receipts.add(receipt)
+        if chosen and not self._outbox.choose(result.id):
+            known = self._outbox.chosen_result(result.id)
+            if known is not None:
+                self._results.repeat(known, reply)
+            return False
+        self._results.record(result, chosen=chosen, reply=reply)
+        return True
+
+    def _refused(
+        self, result: Result, delivery: Delivery, session: Acknowledger, new: bool
+    ) -> None:  # partial
+        self._ended += 1
+        session.ack(delivery)
+        if new:
+            self._results.tell(result)
+        else:
+            self._on_results()
+
+
+class SkippedRetained:
+    """Acknowledges what a retained command leaves behind, and does nothing else with it."""
+
+    def __init__(self) -> None:
+        self._log = LogThrottle()
+
+    def skip(self, delivery: Delivery, session: Acknowledger) -> None:
+        """Skip the broker's stored copy of a retained command, or the empty message that clears one."""
+        if self._log.due():
+            what = "the stored copy of a retained message" if delivery.payload else "a retained empty message"
+            log.info("skipped %s on %s (%d so far)", what, delivery.topic, self._log.count)
+        session.ack(delivery)
+
+
+def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
+    """Return what recognises ``delivery`` when it comes again; at QoS 0 none does."""
+    if delivery.qos == 0:
+        return None
+    properties = delivery.properties
+    extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
+    fingerprint = digest(delivery.topic, delivery.payload, extra)
+    return Receipt(session_number, delivery.mid, delivery.dup, fingerprint)
+
+
+def id_source() -> Callable[[], str]:
+    """Return a maker of ids that no other run of any bridge makes."""
+    run, numbers = secrets.token_hex(6), count(1)
+    return lambda: f"{run}-{next(numbers):x}"

@@ -1,0 +1,101 @@
+"""Results: recorded in the transaction that ends their command, told by event after it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bridge.core.delivery import Properties
+from bridge.core.messages import Channel, Message, Now, Queued, Reply, Result, State, Traffic
+from bridge.core.retry import Reading
+from bridge.flow.message.publisher import Publisher, write_properties
+from bridge.flow.message.topics import Names
+from bridge.protocol.api.reports import result_json
+from bridge.store.outbox import Outbox
+
+NOTHING = Traffic()
+
+_EVENTS = {
+    State.DELIVERED: "message.sent",
+    State.REJECTED: "message.rejected",
+    State.EXPIRED: "message.expired",
+    State.DROPPED: "message.dropped",
+    State.FAILED: "message.failed",
+}
+_SMS_EVENTS = {**_EVENTS, State.DELIVERED: "sms.sent", State.UNCONFIRMED: "sms.unconfirmed"}
+
+
+class Results:
+    """Records results and tells of them."""
+
+    def __init__(self, outbox: Outbox, publisher: Publisher, names: Names, clock: Callable[[], Now]) -> None:
+        self._outbox = outbox
+        self._publisher = publisher
+        self._names = names
+        self._clock = clock
+
+    def of_queued(
+        self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
+    ) -> Result:
+        """Return the result of a message from the outbox; ``traffic`` is its last exchange's."""
+        return Result(
+            queued.id,
+            queued.lane.endpoint.channel,
+            state,
+            reading.description,
+            queued.queued_at,
+            self._clock().wall,
+            queued.lane.topics,
+            queued.lane.to,
+            reading.code,
+            attempts,
+            queued.traffic.plus(traffic),
+            reading.answer,
+        )
+
+    def of_message(self, message: Message, state: State, description: str) -> Result:
+        """Return the result of a message that never came in."""
+        now = self._clock().wall
+        lane = message.lane
+        return Result(
+            message.id, lane.endpoint.channel, state, description, now, now, topics=lane.topics, to=lane.to
+        )
+
+    def record(self, result: Result, *, chosen: bool, reply: Reply | None) -> None:
+        """Write ``result`` for publication; runs inside the transaction."""
+        payload = result_json(result)
+        self._outbox.count(result.state)
+        if chosen:
+            self._outbox.finish_chosen(result.id, payload)
+        self.repeat(payload, reply)
+
+    def repeat(self, payload: bytes, reply: Reply | None) -> None:
+        """Write a result that is already known for publication; runs inside the transaction."""
+        self._outbox.report(self._names.result, payload)
+        if reply:
+            self._outbox.report(
+                reply.topic, payload, write_properties(Properties(correlation=reply.correlation))
+            )
+
+    def tell(self, result: Result) -> None:
+        """Publish ``result``, now durable, and its event."""
+        self._publisher.wake()
+        event_type = _events_of(result.channel).get(result.state)
+        if event_type:
+            self._publisher.event(event_type, **_about(result))
+
+
+def _events_of(channel: Channel) -> Mapping[State, str]:
+    """Return the events that tell of results; a command about the bridge itself is no message."""
+    if channel in (Channel.NETWORK, Channel.QUEUE):
+        return {}
+    return _SMS_EVENTS if channel is Channel.SMS else _EVENTS
+
+
+def _about(result: Result) -> dict[str, Any]:
+    about: dict[str, Any] = {"id": result.id, "channel": result.channel.value}
+    if result.to is not None:
+        about["to"] = result.to
+    if result.topics:
+        about["topics"] = result.topics
+    if result.state is not State.DELIVERED:
+        about["description"] = result.description
+    return about

@@ -1,0 +1,429 @@
+"""Uplink: outbox to the world. Picks the best message of each free lane, sends it, records what became of it.
+
+A message is under way from its first byte until its result is on disk; only then do its lane and its slot go
+free. So at most `slots` messages per destination can be in doubt when the power fails, and a lane's order
+holds even then.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from bridge.core.destination import Condition, Destination
+from bridge.core.exchange import Carrier, Job, Outcome
+from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Now, Queued, Result, State
+from bridge.core.progress import Pulse
+from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
+from bridge.errors import InvalidCommand
+from bridge.flow.message.codecs import Speaker
+from bridge.flow.message.results import Results
+from bridge.store.outbox import Outbox
+from bridge.store.space import Space
+from bridge.store.writer import Writer
+
+log = logging.getLogger("uplink")
+
+TICK = 1.0
+"""Seconds between looks for what is due: deadlines, retries, probes."""
+
+EXPIRE_BATCH = 200
+"""Messages that expire in one transaction."""
+
+
+class Timer(Protocol):
+    """The event loop's, as far as it is needed."""
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> object:
+        """Call back in the next turn."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> object:
+        """Call back after ``delay`` seconds."""
+
+
+class Line(NamedTuple):
+    """Who speaks to an endpoint, and what carries it there."""
+
+    speaker: Speaker
+    carrier: Carrier
+
+
+class Ways(Protocol):
+    """Knows the way to each endpoint; the ways change as links come and go."""
+
+    def ready(self, endpoint: Endpoint) -> bool:
+        """Whether the way there is not known to be closed."""
+
+    def line(self, endpoint: Endpoint) -> Line:
+        """Return the way there."""
+
+
+class _Traffic:
+    """One destination and its lanes that are under way."""
+
+    def __init__(self, slots: int) -> None:
+        self.destination = Destination(slots)
+        self.busy: dict[int, Queued] = {}
+        self.out = 0
+        """Exchanges that the carrier has, of those that are busy."""
+        self.limit = 0.0
+        """Seconds that the longest of them may take."""
+        self.moves = 0
+        """Exchanges that began, and that ended."""
+        self.large = 0
+        """Bytes of the payload of the large exchange that the carrier has, 0 where it has none."""
+
+
+class Uplink:
+    """Owns what is under way; lives in the event loop's thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: Writer,
+        results: Results,
+        ways: Ways,
+        *,
+        slots: int,
+        clock: Callable[[], Now],
+        timer: Timer,
+        on_condition: Callable[[Endpoint, Destination], None],
+        on_event: Callable[..., None],
+        on_released: Callable[[], None] = lambda: None,
+        on_problem: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``on_condition`` is told what an answer or its absence changed; ``on_released`` that all may go.
+
+        ``on_problem`` is told of a large message that did not pass.
+        """
+        self.slots = slots
+        self.paused = False
+        self._outbox = outbox
+        self._writer = writer
+        self._results = results
+        self._ways = ways
+        self._clock = clock
+        self._timer = timer
+        self._on_condition = on_condition
+        self._on_event = on_event
+        self._on_released = on_released
+        self._on_problem = on_problem
+        self._traffic: dict[Endpoint, _Traffic] = {}
+        self._scheduled = False
+        self._stopping = False
+        self._next_retry: float | None = None
+        self._looks = 0
+
+    def start(self) -> None:
+        """Take up what an earlier run left."""
+        for queued in self._outbox.started():
+            self._outbox.under_way.add(queued.seq)
+            text = "the bridge stopped while it was being sent; it is not sent again"
+            self._end(queued, State.UNCONFIRMED, Reading(Kind.DOUBTFUL, text), queued.attempts + 1)
+        for endpoint in self._outbox.endpoints():
+            self.wake(endpoint)
+        self._next_retry = self._outbox.next_wake()
+        self._timer.call_later(TICK, self._tick)
+
+    def wake(self, endpoint: Endpoint | None = None) -> None:
+        """There is something to send, or one may try again."""
+        if endpoint is not None and endpoint not in self._traffic:
+            self._traffic[endpoint] = _Traffic(self._slots_of(endpoint))
+        if not self._scheduled:
+            self._scheduled = True
+            self._timer.call_soon(self._fill)
+
+    @property
+    def conditions(self) -> dict[Endpoint, Destination]:
+        """The condition of each destination."""
+        return {endpoint: traffic.destination for endpoint, traffic in self._traffic.items()}
+
+    def unreached_since(self) -> float | None:
+        """Return since when (monotonic seconds) nothing was reached although something is tried, else None.
+
+        What needs no answer, or no link, says nothing about it. A large exchange that goes on does: a link
+        over which nothing passes ends it, long before its time is over.
+        """
+        if any(traffic.large for traffic in self._traffic.values()):
+            return None
+        known = [traffic.destination for endpoint, traffic in self._traffic.items() if _connects(endpoint)]
+        down = [each.down_since for each in known if each.down_since is not None]
+        heard = [each.heard_at for each in known if each.heard_at is not None]
+        return max(down + heard) if down else None
+
+    @property
+    def under_way(self) -> int:
+        """How many messages are under way."""
+        return sum(len(traffic.busy) for traffic in self._traffic.values())
+
+    def set_slots(self, slots: int) -> None:
+        """Let ``slots`` messages per destination be under way from now on."""
+        self.slots = slots
+        for endpoint, traffic in self._traffic.items():
+            traffic.destination.slots = self._slots_of(endpoint)
+
+    def _slots_of(self, endpoint: Endpoint) -> int:
+        """A modem sends one text at a time, and what is marked as begun should be under way."""
+        return 1 if endpoint == MODEM_SMS else self.slots
+
+    def stop(self) -> None:
+        """Begin nothing new; what is under way ends by itself."""
+        self._stopping = True
+
+    def flush(self) -> None:
+        """Try everything now: no lane and no destination waits any longer."""
+        self._writer.settle(self._outbox.wake_all, lambda _: self.release())
+
+    def link_back(self) -> None:
+        """Try what waits, as a link is there or somebody sends; not what has cost too much already."""
+        self._writer.settle(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
+
+    def release(self) -> None:
+        """Let every destination be tried now."""
+        changed = [traffic.destination.release() for traffic in self._traffic.values()]
+        if any(changed):
+            self._on_released()
+        self.wake()
+
+    @property
+    def _recordable(self) -> bool:
+        """Whether the result of what is sent now will find room on the disk."""
+        return self._writer.space is not Space.EXHAUSTED
+
+    # -- choosing ----------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        self._scheduled = False
+        if self._stopping or self.paused or not self._recordable:
+            return
+        if self._writer.busy(self.wake):
+            return
+        mono = self._clock().mono
+        overdue = False
+        for endpoint, traffic in self._traffic.items():
+            free = traffic.destination.may_start(mono, len(traffic.busy))
+            if free <= 0 or not self._ways.ready(endpoint):
+                continue
+            for queued in self._outbox.heads(endpoint, free, traffic.busy):
+                if queued.seq in self._outbox.under_way:
+                    continue  # it is being purged, or expires
+                if self._outbox.overdue(queued):
+                    overdue = True
+                elif not traffic.large or len(queued.payload) < traffic.large / 2:
+                    self._start(queued, traffic)
+        if overdue:
+            self.expire()
+
+    def _start(self, queued: Queued, traffic: _Traffic) -> None:
+        endpoint = queued.lane.endpoint
+        speaker, carrier = self._ways.line(endpoint)
+        traffic.busy[queued.lane_id] = queued
+        self._outbox.under_way.add(queued.seq)
+        try:
+            job = speaker.job(queued)
+        except InvalidCommand as exc:
+            self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
+            return
+        if _connects(endpoint):
+            job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
+        go = partial(self._go, queued, speaker, carrier, job)
+        if speaker.once:
+            self._writer.settle(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
+        else:
+            go()
+
+    def _go(self, queued: Queued, speaker: Speaker, carrier: Carrier, job: Job) -> None:
+        traffic = self._traffic[queued.lane.endpoint]
+        traffic.limit = max(traffic.limit, job.limit) if traffic.out else job.limit
+        traffic.out += 1
+        traffic.moves += 1
+        if job.large:  # side by side, several would be too slow on a link that carries each alone
+            traffic.large = len(queued.payload)
+        carrier.start(job, partial(self._ended, queued, speaker, job))
+
+    def _on_socket(self, event_type: str, queued: Queued) -> None:
+        endpoint = queued.lane.endpoint
+        about = {"to": endpoint.where} if endpoint.where else {}
+        self._on_event(event_type, channel=endpoint.channel.value, **about, id=queued.id)
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def _ended(self, queued: Queued, speaker: Speaker, job: Job, outcome: Outcome) -> None:
+        endpoint = queued.lane.endpoint
+        traffic = self._traffic[endpoint]
+        traffic.out -= 1
+        traffic.moves += 1
+        if job.large:
+            traffic.large = 0
+        if outcome.connected and _connects(endpoint):
+            self._on_socket("socket.closed", queued)
+        reading = speaker.read(outcome)
+        if reading.kind is Kind.UNREACHED and not self._ways.ready(endpoint):
+            self._wait_for_link(queued, reading, outcome)
+            return
+        attempts = queued.attempts + (reading.kind is not Kind.HELD)
+        self._learn(queued, reading)
+        decision = decide(reading, attempts, queued.max_attempts)
+        if decision.verdict is Verdict.FINAL:
+            assert decision.state is not None
+            self._end(queued, decision.state, reading, attempts, outcome)
+        else:
+            self._defer(queued, speaker, reading, decision, attempts, outcome)
+            if job.large and outcome.written:
+                self._tell_of_large(queued, reading, attempts, outcome)
+
+    def _wait_for_link(self, queued: Queued, reading: Reading, outcome: Outcome) -> None:
+        """The link went down before a byte had left: that is no attempt of the message's."""
+        log.info("message %s waits for the link: %s", queued.id, reading.description)
+
+        def operation() -> None:
+            self._outbox.defer(queued, queued.attempts, outcome.traffic, 0.0)
+            self._outbox.mark_started(queued, started=False)
+
+        self._writer.settle(operation, lambda _: self._free(queued))
+
+    def _learn(self, queued: Queued, reading: Reading) -> None:
+        endpoint = queued.lane.endpoint
+        destination = self._traffic[endpoint].destination
+        before = destination.condition
+        kind = Kind.UNANSWERED if reading.kind is Kind.DOUBTFUL else reading.kind
+        if destination.learn(kind, queued.lane_id, self._clock().mono, reading.description):
+            if before is not Condition.UP and destination.condition is Condition.UP:
+                # Their delays were for a peer that was down.
+                self._writer.settle(
+                    partial(self._outbox.wake_endpoint, endpoint, MAX_DELAY), lambda _: self.wake()
+                )
+            self._on_condition(endpoint, destination)
+
+    def _defer(
+        self,
+        queued: Queued,
+        speaker: Speaker,
+        reading: Reading,
+        decision: Decision,
+        attempts: int,
+        outcome: Outcome,
+    ) -> None:
+        """Where the destination itself waits, its lanes need not, but for one that has cost much."""
+        waits = decision.verdict is Verdict.RETRY and reading.kind is Kind.UNANSWERED
+        delay = max(backoff(attempts) if waits else 0.0, _put_off(queued, outcome))
+        log.info("message %s not delivered (attempt %d): %s", queued.id, attempts, reading.description)
+
+        def operation() -> None:
+            self._outbox.defer(queued, attempts, outcome.traffic, delay)
+            if speaker.once:
+                self._outbox.mark_started(queued, started=False)
+
+        def done(_: object) -> None:
+            if delay:
+                due = self._clock().mono + delay
+                self._next_retry = due if self._next_retry is None else min(self._next_retry, due)
+                self._timer.call_later(delay, self._retry)
+            self._free(queued)
+
+        self._writer.settle(operation, done)
+
+    def _tell_of_large(self, queued: Queued, reading: Reading, attempts: int, outcome: Outcome) -> None:
+        spent, delay = queued.traffic.up + outcome.traffic.up, _put_off(queued, outcome)
+        later = f"; it is tried again in {delay / 60:.0f} minutes, or on flush" * (delay > MAX_DELAY)
+        text = (
+            f"message {queued.id} of {len(queued.payload)} bytes did not pass (attempt {attempts}, {spent} "
+            f"bytes up so far): {reading.description}{later}"
+        )
+        log.warning("%s", text)
+        self._outbox.troubles[queued.seq] = reading.description
+        self._on_problem(text)
+
+    def _end(
+        self, queued: Queued, state: State, reading: Reading, attempts: int, outcome: Outcome | None = None
+    ) -> None:
+        traffic = outcome.traffic if outcome else None
+        spent = {"traffic": traffic} if traffic else {}
+        result = self._results.of_queued(queued, state, reading, attempts=attempts, **spent)
+
+        def operation() -> None:
+            # Who repeats an id meanwhile may ask for the result elsewhere.
+            reply = self._outbox.reply_of(queued) if queued.chosen else queued.reply
+            self._outbox.remove(queued)
+            if traffic:
+                self._outbox.ledger.spend(traffic)
+            self._results.record(result, chosen=queued.chosen, reply=reply)
+
+        self._writer.settle(operation, lambda _: self._told(queued, result))
+
+    def _told(self, queued: Queued, result: Result) -> None:
+        self._results.tell(result)
+        self._free(queued)
+
+    def _free(self, queued: Queued) -> None:
+        self._outbox.under_way.discard(queued.seq)
+        traffic = self._traffic.get(queued.lane.endpoint)
+        if traffic and traffic.busy.get(queued.lane_id) == queued:
+            del traffic.busy[queued.lane_id]
+        self.wake()
+
+    # -- for the watchdog --------------------------------------------------------------------------------
+
+    def pulses(self) -> list[Pulse]:
+        """Return how far the looks have come, and what goes to each destination."""
+        looks = Pulse("looks", self._looks, owes=not self._stopping)
+        return [looks, *(self._pulse(*each) for each in self._traffic.items())]
+
+    def _pulse(self, endpoint: Endpoint, traffic: _Traffic) -> Pulse:
+        ended = bool(traffic.busy) and traffic.out == 0 and self._writer.idle
+        owes = traffic.out > 0 or ended or (not traffic.busy and self._could_start(endpoint, traffic))
+        name = " ".join(filter(None, ("uplink", endpoint.channel.value, endpoint.where)))
+        return Pulse(name, traffic.moves, owes, traffic.limit if traffic.out else 0.0)
+
+    def _could_start(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
+        if self._stopping or self.paused or not self._recordable or not self._ways.ready(endpoint):
+            return False
+        if self._writer.committing or traffic.destination.may_start(self._clock().mono, 0) <= 0:
+            return False
+        heads = self._outbox.heads(endpoint, 1, ())
+        return any(queued.seq not in self._outbox.under_way for queued in heads)
+
+    # -- time --------------------------------------------------------------------------------------------
+
+    def _retry(self) -> None:
+        """A lane's delay is over."""
+        if self._recordable:
+            self._writer.settle(self._outbox.wake_due, lambda _: self.wake())
+
+    def _tick(self) -> None:
+        if self._stopping:
+            return
+        self._timer.call_later(TICK, self._tick)
+        self._looks += 1
+        mono = self._clock().mono
+        if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
+            self._next_retry = self._outbox.next_wake()
+            self._retry()
+        # On a full disk there may be room for results again.
+        if self._writer.full or any(
+            (due := traffic.destination.wakes_at()) is not None and due <= mono
+            for traffic in self._traffic.values()
+        ):
+            self.wake()
+        self.expire()
+
+    def expire(self) -> None:
+        """End what is past its deadline."""
+        if not self._recordable or self._writer.busy(self.expire):
+            return
+        due = self._outbox.due(EXPIRE_BATCH)
+        for queued in due:
+            self._outbox.under_way.add(queued.seq)
+            text = "its deadline passed before it could be delivered"
+            self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, text), queued.attempts)
+        if len(due) == EXPIRE_BATCH:
+            self._writer.settle(lambda: None, lambda _: self.expire())
+
+
+def _put_off(queued: Queued, outcome: Outcome) -> float:
+    return sparing(queued.traffic.up + outcome.traffic.up) if outcome.written else 0.0
+
+
+def _connects(endpoint: Endpoint) -> bool:
+    """Whether a socket is connected for it: not for a datagram, nor for a text over the air."""
+    return endpoint.channel is not Channel.UDP and endpoint != MODEM_SMS

@@ -1,0 +1,1 @@
+"""SMS over the air: sent in segments, received in parts."""

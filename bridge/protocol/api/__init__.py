@@ -1,0 +1,1 @@
+"""What the bridge publishes and takes by MQTT: commands read, reports written."""

@@ -1,0 +1,57 @@
+"""The network status, as published; the codes are the SDK's connection status codes [hologram-python 0.3]."""
+
+from typing import Any
+
+from bridge.core.link import Code, Verdict
+from bridge.core.modem import Facts, Link, Registration, Signal, Wifi
+from bridge.protocol.api.reports import timestamp
+
+CODES = {code.value: code.name for code in Code}
+
+
+def status(
+    verdict: Verdict,
+    *,
+    interface: str,
+    modem: str | None = None,
+    device: str | None = None,
+    link: Link | None = None,
+    facts: Facts | None = None,
+    wifi: Wifi | None = None,
+    since: float | None = None,
+) -> dict[str, Any]:
+    """Return the payload of ``hologram/network/status``; ``since`` is Unix seconds, the unknown is None."""
+    facts = facts or Facts()
+    registration = facts.registration
+    identity = facts.identity
+    payload: dict[str, Any] = {
+        "state": verdict.state,
+        "code": int(verdict.code),
+        "code_name": verdict.code.name,
+        "interface": interface,
+        "modem": modem,
+        "device": device,
+        "local_ip": link.local_ip if link else None,
+        "remote_ip": link.remote_ip if link else None,
+        "operator": facts.operator,
+        "technology": facts.technology,
+        "registration": None if registration is Registration.UNKNOWN else registration.value,
+        "signal": _signal(facts.signal),
+        "imei": identity.imei,
+        "imsi": identity.imsi,
+        "iccid": identity.iccid,
+        "since": None if since is None else timestamp(since),
+        "error": verdict.error,
+    }
+    if wifi is not None:
+        payload["wifi"] = wifi._asdict()
+    return payload
+
+
+def _signal(signal: Signal) -> dict[str, int | None]:
+    return signal._asdict()
+
+
+def unmanaged() -> dict[str, Any]:
+    """Return the status where nothing is managed: the machine's own network is taken to work."""
+    return status(Verdict("unmanaged", Code.CLOUD_CONNECTED, None), interface="")

@@ -1,0 +1,1 @@
+"""AT commands: the engine, what lines mean, and what modems answer."""

@@ -1,0 +1,102 @@
+"""The way back to a modem whose answers are late, by finding out which final belongs to which command.
+
+A modem works off its commands in order and gives each one final result [ITU-T V.250, section 5.7], but what
+was lost on the way, in either direction, never gets one. So counting alone does not tell. The rules::
+
+    AT is sent, again and again, until something is heard
+    a final while none is owed      every command has had its own: in step again
+    OK while finals are owed        the abandoned command's, or the probe's: `MARKER` is sent, whose answer is
+                                    recognised by its information line
+    the marker's information line   the final after it is the marker's own: in step again
+    quiet after an OK               the modem does not know the marker: in step again, as far as one can tell
+    a prompt                        the modem is in the middle of a text: ESC ends it [3GPP TS 27.005,
+                                    section 3.5.1]
+"""
+
+from enum import Enum, auto
+
+from bridge.protocol.at.engine import Engine, Event, Final, Noise, Prompt, Request, Stale
+
+PROBE = Request("AT")
+MARKER = Request("AT+CMEE?")
+"""Answers at once on every modem [3GPP TS 27.007, section 9.1], and no two of them are under way."""
+
+QUIET = 1.0
+"""Seconds without a word after which the next step is taken."""
+
+LONGEST_QUIET = 8.0
+
+ESC = b"\x1b"
+
+
+class State(Enum):
+    """Where the resynchronisation is."""
+
+    WAITING = auto()
+    IN_STEP = auto()
+
+
+class Resync:
+    """One resynchronisation; what `start`, `act` and `silence` return is to be written at once.
+
+    A batch of bytes may hold several events, which were read with the commands known before it. So they are
+    all heard first, and only then is acted upon.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.state = State.WAITING
+        self.quiet = QUIET
+        """Seconds of silence after which `silence` is to be called."""
+        self._engine = engine
+        self._ok = False
+        """An OK was heard."""
+        self._marked = False
+        """The marker is under way."""
+        self._recognised = False
+        """The marker's information line was heard."""
+        self._prompted = False
+
+    def start(self) -> bytes:
+        """Return the first probe."""
+        return self._send(PROBE)
+
+    def hear(self, event: Event) -> None:
+        """Take in one event."""
+        match event:
+            case Final(ok=ok):
+                if ok or self._marked:
+                    self.state = State.IN_STEP
+            case Stale(ok=ok):
+                self._ok |= ok
+                if self._recognised:
+                    self.state = State.IN_STEP
+            case Noise(line=line):
+                self._recognised |= self._marked and line.startswith("+CMEE:")
+            case Prompt():
+                self._prompted = True
+
+    def act(self) -> bytes:
+        """Go on after a batch of events."""
+        if self.state is State.IN_STEP:
+            self._engine.settle()
+            return b""
+        prompted, self._prompted = self._prompted, False
+        if self._ok and not self._marked:
+            self._marked = True
+            self._engine.abandon()
+            return self._send(MARKER)
+        return ESC if prompted else b""
+
+    def silence(self) -> bytes:
+        """Go on after ``quiet`` seconds without a word."""
+        if self._ok:
+            self.state = State.IN_STEP
+            return self.act()
+        self._engine.abandon()
+        self.quiet = min(LONGEST_QUIET, 2 * self.quiet)
+        # A text that the modem waits for ends by ESC; before "AT" it is skipped [V.250, section 5.2.1].
+        return ESC + self._send(PROBE)
+
+    def _send(self, request: Request) -> bytes:
+        self._engine.begin(request)
+        return f"{request.text}\r".encode()

@@ -1,0 +1,1 @@
+"""MQTT packets from the broker, read from bytes."""

@@ -1,0 +1,113 @@
+"""What the broker answers, in a form that the library reads whatever stands in it.
+
+The library raises for a reason code that it does not know, for a value out of its range, for U+FEFF in a text
+and for a property that comes twice; the connection would end for it each time. So what nobody uses is left
+out, and an unknown reason code becomes the general one of its kind [MQTT 5.0, sections 2.4, 3.2 and 3.4 to
+3.14].
+"""
+
+from bridge.errors import InvalidCommand, NotMqtt
+from bridge.protocol.mqtt.packets import (
+    CONNACK,
+    DISCONNECT,
+    PINGRESP,
+    PUBACK,
+    SUBACK,
+    UNSUBACK,
+    Packet,
+)
+from bridge.protocol.mqtt.properties import (
+    REASON_STRING,
+    Property,
+    properties,
+    variable_bytes,
+    variable_integer,
+)
+
+_CODES = {
+    CONNACK: {0, 1, *range(128, 139), 140, 144, 149, 151, 153, 154, 155, 156, 157, 159},
+    PUBACK: {0, 16, 128, 131, 135, 144, 145, 151, 153},
+    SUBACK: {0, 1, 2, 128, 131, 135, 143, 145, 151, 158, 161, 162},
+    UNSUBACK: {0, 17, 128, 131, 135, 143, 145},
+    DISCONNECT: {0, *range(128, 132), 135, 137, 139, 141, 142, 143, 144, *range(147, 163)},
+}
+"""Reason codes of MQTT 5; 1 in CONNACK is MQTT 3.1.1's for "not this version"."""
+
+_CODES_3 = {CONNACK: {0, 1, 2, 3, 4, 5}, SUBACK: {0, 1, 2, 128}}
+
+_NUMBERS = {17, 19, 33, 34, 36, 37, 39, 40, 41, 42}
+_KEPT = {CONNACK: _NUMBERS | {REASON_STRING}, DISCONNECT: {17, REASON_STRING}}
+_MOST = {33: 65_535, 39: 268_435_455}
+"""Properties that may not be 0, with the largest value that the library takes; no packet is larger."""
+
+
+def readable(packet: Packet, *, version5: bool) -> bytes:
+    """Return ``packet`` as the library reads it, nothing where it is none that we need.
+
+    Raises `NotMqtt` where too little is there to tell what it says.
+    """
+    kind, body = packet
+    if kind == PUBACK and len(body) == 2:
+        return b"\x40\x02" + body
+    if kind == PINGRESP:
+        return b"\xd0\x00"
+    try:
+        clean = _clean(kind, body, version5=version5)
+    except IndexError:
+        raise NotMqtt(f"a packet of kind {kind} with only {len(body)} bytes") from None
+    return b"" if clean is None else bytes((kind << 4,)) + variable_bytes(len(clean)) + clean
+
+
+def _clean(kind: int, body: bytes, *, version5: bool) -> bytes | None:
+    if kind == CONNACK:
+        kept = _kept(kind, body, 2)[0] if version5 else b""
+        return bytes((body[0], _code(kind, body[1], version5=version5))) + kept
+    if kind == DISCONNECT:
+        return bytes((_code(kind, body[0] if body else 0),)) + _kept(kind, body, 1)[0]
+    mid = bytes((body[0], body[1]))
+    if kind == PUBACK:
+        return mid if not version5 else mid + bytes((_code(kind, body[2]),)) + _kept(kind, body, 3)[0]
+    if kind not in (SUBACK, UNSUBACK):
+        return None
+    if kind == UNSUBACK and not version5:
+        return mid
+    kept, pos = _kept(kind, body, 2) if version5 else (b"", 2)
+    codes = body[pos:] or (b"\0" if kind == UNSUBACK else b"")  # paho wants at least one there
+    return mid + kept + bytes(_code(kind, code, version5=version5) for code in codes)
+
+
+def _code(kind: int, code: int, *, version5: bool = True) -> int:
+    known = (_CODES if version5 else _CODES_3).get(kind, ())
+    if code in known:
+        return code
+    # From 0x80 on a code is a refusal [MQTT 5.0, section 2.4]; in CONNACK all but 0 were one before.
+    refusal = code >= 128 or kind == CONNACK
+    return (128 if version5 or kind == SUBACK else 3) if refusal else 0
+
+
+def _kept(kind: int, body: bytes, pos: int) -> tuple[bytes, int]:
+    """Return the properties at ``pos`` that are of use, with their length, and where they end."""
+    if pos >= len(body):
+        return b"\0", len(body)
+    found = variable_integer(body, pos, len(body))
+    if found is None or sum(found) > len(body):
+        raise NotMqtt(f"a packet of kind {kind} whose properties end after it")
+    length, start = found
+    kept = b""
+    seen: set[int] = set()
+    try:
+        for each in properties(body, start, start + length):
+            if each.identifier not in seen and _is_useful(kind, each):
+                kept += body[each.start : each.stop]
+                seen.add(each.identifier)
+    except InvalidCommand:
+        pass  # what came before it counts, what comes after it cannot be found
+    return variable_bytes(len(kept)) + kept, start + length
+
+
+def _is_useful(kind: int, given: Property) -> bool:
+    if given.identifier not in _KEPT.get(kind, {REASON_STRING}):
+        return False
+    if isinstance(given.value, int):
+        return given.identifier not in _MOST or 0 < given.value <= _MOST[given.identifier]
+    return isinstance(given.value, str) and "\ufeff" not in given.value

@@ -1,0 +1,1 @@
+"""pppd and chat: how they are called, and what they say."""

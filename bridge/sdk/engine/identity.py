@@ -1,0 +1,146 @@
+"""Who the device is to the cloud: the scripts' credentials, read into the bridge's own.
+
+Scripts give a dictionary [Python SDK 0.3, "Credentials"] or a `Credentials` object [0.1].
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from bridge.protocol.cloud import Credentials as Ours
+from bridge.protocol.cloud import DeviceKey, LegacyKey, Totp
+from bridge.sdk.engine.errors import AuthenticationError, HologramError
+
+AUTHENTICATION_TYPES = ("csrpsk", "totp")
+FIELDS = ("devicekey", "cloud_id", "cloud_key", "device_id", "private_key")
+DEVICE_KEY_LEN = 8
+CLOUD_KEY_LEN = 4
+
+
+class Credentials:
+    """What the device proves itself by [Python SDK 0.1, "Credentials"].
+
+    ``cloud_id`` and ``cloud_key`` are 4 characters each, ``device_id`` is the SIM number and ``private_key``
+    the IMSI; ``devicekey``, 8 characters, came with later versions.
+    """
+
+    Credentials: "ClassVar[type[Credentials]]"
+    """The class itself: release 0.1 has ``Credentials.Credentials`` too."""
+
+    def __init__(
+        self,
+        cloud_id: str = "",
+        cloud_key: str = "",
+        device_id: str = "",
+        private_key: str = "",
+        devicekey: str = "",
+    ) -> None:
+        self.cloud_id = cloud_id
+        self.cloud_key = cloud_key
+        self.device_id = device_id
+        self.private_key = private_key
+        self.devicekey = devicekey
+
+    @property
+    def cloud_id(self) -> str:
+        """The 4-character cloud id; ValueError for another length."""
+        return self._cloud_id
+
+    @cloud_id.setter
+    def cloud_id(self, cloud_id: str) -> None:
+        self._cloud_id = _four("cloud_id", cloud_id)
+
+    @property
+    def cloud_key(self) -> str:
+        """The 4-character cloud key; ValueError for another length."""
+        return self._cloud_key
+
+    @cloud_key.setter
+    def cloud_key(self, cloud_key: str) -> None:
+        self._cloud_key = _four("cloud_key", cloud_key)
+
+    def __repr__(self) -> str:
+        return type(self).__name__  # no secret is ever printed
+
+
+Credentials.Credentials = Credentials
+
+
+def _four(name: str, value: str) -> str:
+    if len(value) not in (0, CLOUD_KEY_LEN):
+        raise ValueError(f"{name} must be {CLOUD_KEY_LEN} characters long")
+    return value
+
+
+def fields(credentials: object) -> dict[str, str]:
+    """Return what ``credentials``, a dictionary or an object, give; empty ones left out."""
+    if credentials is None:
+        return {}
+    if isinstance(credentials, Mapping):
+        found: Mapping[Any, Any] = credentials
+    else:
+        found = {name: getattr(credentials, name, None) for name in FIELDS}
+    if not any(name in found for name in FIELDS) and found:
+        raise AuthenticationError(f"credentials: give a dictionary with {', '.join(FIELDS)}")
+    return {name: str(found[name]) for name in FIELDS if found.get(name)}
+
+
+def kind(credentials: object, wanted: str | None, *, sim: bool) -> str:
+    """Return ``csrpsk`` or ``totp``: the one that is ``wanted``, else what the credentials are made for.
+
+    ``sim`` says whether a modem with its SIM is there: without any credentials the SIM's are used then, as
+    the released SDK does [hologram-python 0.10]. Raises `HologramError` for any other name.
+    """
+    if wanted is not None:
+        if wanted not in AUTHENTICATION_TYPES:
+            raise HologramError(
+                f"Invalid authentication type: {wanted}; allowed is {' or '.join(AUTHENTICATION_TYPES)}"
+            )
+        return wanted
+    given = fields(credentials)
+    if "devicekey" in given or "cloud_id" in given or "cloud_key" in given:
+        return "csrpsk"
+    return "totp" if sim or "device_id" in given or "private_key" in given else "csrpsk"
+
+
+def is_text(text: str) -> bool:
+    """Return whether ``text`` can be sent: what came from bytes that are not UTF-8 cannot [PEP 383]."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def read(credentials: object, kind_: str, sim: tuple[str | None, str | None] = (None, None)) -> Ours:
+    """Return the credentials for the cloud; ``sim`` is the SIM's ICCID and IMSI where they are known.
+
+    Raises `AuthenticationError` where they are missing or malformed.
+    """
+    given = fields(credentials)
+    for name, value in given.items():
+        if not is_text(value):
+            raise AuthenticationError(f"{name}: it is not UTF-8")
+    if kind_ == "totp":
+        device_id, private_key = given.get("device_id") or sim[0], given.get("private_key") or sim[1]
+        if not device_id or not private_key:
+            raise AuthenticationError("Unable to fetch device id or private key for TOTP authentication")
+        if not private_key.isascii():
+            raise AuthenticationError("private_key: give the SIM's IMSI, digits alone")
+        return Totp(device_id, private_key)
+    if key := given.get("devicekey"):
+        if len(key) != DEVICE_KEY_LEN:
+            raise AuthenticationError(f"Device key must be {DEVICE_KEY_LEN} characters long")
+        return DeviceKey(key)
+    cloud_id, cloud_key = given.get("cloud_id", ""), given.get("cloud_key", "")
+    if not cloud_id and not cloud_key:
+        raise AuthenticationError("Must set devicekey, or cloud_id and cloud_key, to use HologramCloud")
+    if len(cloud_id) != CLOUD_KEY_LEN or len(cloud_key) != CLOUD_KEY_LEN:
+        raise AuthenticationError(f"cloud_id and cloud_key must be {CLOUD_KEY_LEN} characters long each")
+    return LegacyKey(cloud_id, cloud_key)
+
+
+class Authentication:
+    """How a cloud object proves who the device is: ``credentials``, and ``type``, csrpsk or totp."""
+
+    def __init__(self, credentials: object, type: str = "csrpsk") -> None:  # noqa: A002  # documented word
+        self.credentials = credentials
+        self.type = type
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.type})"

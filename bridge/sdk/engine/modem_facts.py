@@ -1,0 +1,138 @@
+"""What a modem tells of itself: signal, SIM, network, place [hologram-python 0.10, ``Modem``]."""
+
+import logging
+from typing import Any
+
+from bridge.errors import AtRefused, BridgeError
+from bridge.protocol.modems import by_interface
+from bridge.sdk.engine.at import AtCommands
+from bridge.sdk.engine.errors import ModemError, of_bridge
+from bridge.sdk.engine.runtime import runtime
+from bridge.sdk.engine.values import Location
+
+log = logging.getLogger("Modem")
+
+
+class ModemFacts(AtCommands):
+    """Asks the modem of a `session`; each raises `ModemError` where it cannot be asked."""
+
+    interface = "cellular"
+    """Its name in ``network.interface``."""
+
+    @property
+    def signal_strength(self) -> str:
+        """RSSI and bit error class as the modem writes them, ``17,99``; ``99,99`` where it does not know.
+
+        [3GPP TS 27.007, section 8.5].
+        """
+        try:
+            lines = self._ask("AT+CSQ").lines
+        except AtRefused:
+            return "99,99"
+        except BridgeError as exc:
+            raise of_bridge(exc) from exc
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("+CSQ")), "99,99")
+
+    @property
+    def imsi(self) -> str | None:
+        """The SIM's IMSI."""
+        return runtime().ask(self.session.identify()).imsi
+
+    @property
+    def iccid(self) -> str | None:
+        """The SIM's number."""
+        return runtime().ask(self.session.identify()).iccid
+
+    @property
+    def imei(self) -> str | None:
+        """The modem's IMEI."""
+        return runtime().ask(self.session.identify()).imei
+
+    @property
+    def modem_id(self) -> str | None:
+        """The modem's model, as it tells it."""
+        return runtime().ask(self.session.identify()).model
+
+    @property
+    def version(self) -> str | None:
+        """The modem's firmware."""
+        return runtime().ask(self.session.identify()).firmware
+
+    @property
+    def operator(self) -> str | None:
+        """The network that the modem is in."""
+        session = self.session
+
+        async def ask() -> str | None:
+            await session.modem().poll()
+            return session.keeper.facts.operator
+
+        return runtime().ask(ask())
+
+    @property
+    def location(self) -> Location | None:
+        """Where the modem is, None where it does not find out.
+
+        Raises:
+            ModemError: it has no means to.
+
+        """
+        session = self.session
+
+        async def ask() -> dict[str, Any]:
+            return await session.modem().location()
+
+        try:
+            place = runtime().wait(ask())
+        except ModemError:
+            raise
+        except BridgeError as exc:
+            if by_interface(session.keeper.place.interface if session.keeper.place else "").location is None:
+                raise ModemError(str(exc)) from exc
+            log.error("no location: %s", exc)
+            return None
+        return location_of(place)
+
+    @property
+    def description(self) -> str:
+        """The modem's name for a person."""
+        place = self.session.keeper.place
+        return by_interface(place.interface if place else self.interface).label
+
+    @property
+    def details(self) -> str:
+        """Its name for a person, and where it is."""
+        place = self.session.keeper.place
+        return f"{self.description} at port: {place.at if place else None}"
+
+    @property
+    def active_modem_interface(self) -> str:
+        """The class of the modem."""
+        return repr(self)
+
+    def is_registered(self) -> bool:
+        """Return whether the modem is in a network."""
+        session = self.session
+
+        async def ask() -> bool:
+            await session.modem().poll()
+            return session.keeper.facts.registration.registered
+
+        return runtime().ask(ask())
+
+
+def location_of(place: dict[str, Any]) -> Location:
+    """Return a place in the forms of ``+UULOC``, which the released SDK hands on.
+
+    The date is as 30/11/2026, the time as 12:34:56.000.
+    """
+    day, _, clock = str(place["at"] or "").removesuffix("Z").partition("T")
+    date = "/".join(reversed(day.split("-")))
+    degrees = (f"{place[name]:.7f}" for name in ("latitude", "longitude"))
+    metres = (place[name] for name in ("altitude_m", "uncertainty_m"))
+    return Location(
+        date or None,
+        f"{clock}.000" if clock else None,
+        *degrees,
+        *(None if each is None else f"{each:g}" for each in metres),
+    )

@@ -1,0 +1,376 @@
+"""A modem for as long as a script uses it: the bridge's own keeper, manager and adapters, put together.
+
+Everything but the constructor runs in the loop's thread; `bridge.sdk.modem` calls it from the script's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from bridge.adapters.inbound.listener import Listener
+from bridge.adapters.modem.at_port import Urc
+from bridge.adapters.modem.modem import Modem
+from bridge.adapters.modem.queries import answer
+from bridge.adapters.modem.sms import ModemInbox
+from bridge.adapters.modem_sockets.listening import ListeningSockets
+from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
+from bridge.core.link import Code, Phase
+from bridge.core.modem import Facts, Identity, Link, Place
+from bridge.errors import BridgeError, LinkError
+from bridge.errors import ModemError as CoreModemError
+from bridge.flow.link.cellular import Cellular
+from bridge.flow.link.commands import NetworkCommands
+from bridge.flow.link.hardware import Hardware
+from bridge.flow.link.manager import Network
+from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.traffic import Traffic
+from bridge.protocol.modems import by_interface
+from bridge.protocol.ppp.dial import Scope
+from bridge.protocol.sms.listing import read_notice
+from bridge.sdk.engine.dialling import Wish, check_free, dialler, finder
+from bridge.sdk.engine.errors import ModemError, NetworkError
+from bridge.sdk.engine.inbox import LIMITS, Inbox
+from bridge.sdk.engine.sms import Texts
+from bridge.sdk.engine.values import SMS
+from bridge.store.clock import read_clock
+
+log = logging.getLogger("Modem")
+
+START_WAIT = 40.0
+"""Seconds for a modem to be opened and set up."""
+
+SOCKETS_WAIT = 150.0
+"""Seconds that a modem may take to have its sockets ready."""
+
+MISSING = "Modem not detected"
+"""What is said where no modem is found."""
+
+POLL = 60.0
+"""Seconds between looks at the modem that nobody asked for."""
+
+
+class Session:
+    """One modem, opened."""
+
+    def __init__(
+        self,
+        wish: Wish,
+        *,
+        scope: Callable[[], Scope],
+        own_sockets: Callable[[], bool],
+        on_event: Callable[..., None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """``scope`` says what goes over PPP, ``own_sockets`` whether the modem's sockets may be used.
+
+        ``on_change`` is told when messages may or may not go.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._wish = wish
+        self._may_use_sockets = own_sockets
+        self._on_event = on_event
+        self._on_change = on_change
+        self._find = finder(wish)
+        self._modem: Modem | None = None
+        self._sockets: Sockets | None = None
+        self._own_sockets = False
+        """The sockets carry without a link that was asked for, as with the SDK."""
+        self._want_sockets = False
+        self._turn = asyncio.Lock()
+        """Held by whoever brings the sockets up."""
+        self._again: asyncio.Task[None] | None = None
+        self._listener: Listener | None = None
+        self._listens_for: Inbox | None = None
+        self._inbox = ModemInbox(self._port)
+        self._texts = Texts(self._inbox)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.keeper = self._new_keeper()
+        self.cellular = Cellular(
+            self.keeper, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
+        )
+        self.network = self._new_network()
+        self.command = NetworkCommands(self.network).carry_out
+        """Carries out a command about the link or the modem; raises `BridgeError`."""
+
+    def _new_keeper(self) -> Keeper:
+        """Return what finds the modem and asks it, but never switches it off."""
+        return Keeper(
+            Hardware(
+                find=self._find,
+                missing=MISSING,
+                make=self._make,
+                power=_no_power,
+                can_power=lambda _: False,
+            ),
+            poll=POLL,
+            clock=read_clock,
+            on_change=self._changed,
+            on_started=lambda: None,
+            on_event=self._on_event,
+            link_up=lambda: self.network.up,
+        )
+
+    def _new_network(self) -> Network:
+        """Return what dials when it is told to, and by itself never."""
+        return Network(
+            self.cellular,
+            Traffic(pending=lambda: False),
+            kind="cellular",
+            interface=self._wish.interface,
+            autoconnect=False,
+            clock=read_clock,
+            on_change=self._changed,
+            on_event=self._on_event,
+            on_up=self._on_change,
+        )
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    async def open(self, seconds: float = START_WAIT) -> None:
+        """Open the modem and set it up; wait at most ``seconds`` for it.
+
+        A modem that does not answer is opened too: it is being recovered then, however long that takes.
+
+        Raises `NetworkError` where there is none, `SerialError` where somebody else uses it (it says who),
+        and `ModemError` where its port cannot be had.
+        """
+        place = self._find()
+        if place is None:
+            where = f": {self._wish.device} is not there" if self._wish.device else ""
+            raise NetworkError(f"{MISSING}{where}")
+        check_free(place.at)
+        self._tasks = [self._loop.create_task(work) for work in (self.keeper.run(), self.network.run())]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+        await self._settle(lambda: self.keeper.modem is not None or self._problem() is not None, seconds)
+        problem = self._problem()
+        if problem and self.keeper.modem is None and self.keeper.shown_place is None:
+            await self.close()
+            check_free(place.at)
+            raise ModemError(problem)
+
+    async def _settle(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until ``condition`` holds, or ``seconds`` are over."""
+        until = self._loop.time() + seconds
+        while not condition() and self._loop.time() < until:
+            await asyncio.sleep(0.02)
+
+    def _problem(self) -> str | None:
+        found = self.keeper.trouble()
+        if found is None or found.text == MISSING or found.code is not Code.CLOUD_ERR_CONNECT:
+            return None
+        return found.text
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "the modem's task failed", "exception": error})
+
+    async def close(self) -> None:
+        """Hang up and let go of the modem."""
+        if self._again:
+            self._again.cancel()
+        await self.let_go_of_sockets()
+        await self.network.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
+        profile = by_interface(place.interface)
+        self._modem = modem = Modem(
+            self._loop,
+            profile,
+            sim_pin=None,
+            on_facts=on_facts,
+            on_urc=self._heard,
+            on_lost=on_lost,
+            apn=self._wish.apn,
+            payload_after=payload_after if profile.sockets else None,
+        )
+        self._own_sockets = False
+        self._sockets = make_sockets(profile, modem.port, self._loop, self._sockets_down)
+        return modem
+
+    def _heard(self, urc: Urc) -> None:
+        store = read_notice(urc.line)
+        if store is not None:
+            self._inbox.noticed(store)
+            self._on_event("sms.received")
+        elif self._sockets:
+            self._sockets.urc(urc)
+
+    def _port(self) -> Any:
+        return self.keeper.modem and self._modem and self._modem.port
+
+    def _changed(self) -> None:
+        self._loop.call_soon(self._settled)
+
+    def _settled(self) -> None:
+        if self.keeper.modem is None and self._own_sockets:
+            self._own_sockets = False
+        self.network.changed_facts()
+        self._on_change()
+        if self._want_sockets and not self.up and self.keeper.ready and not self._turn.locked():
+            self._again = self._loop.create_task(self._sockets_in_time(0.0))
+
+    # -- the link ----------------------------------------------------------------------------------------
+
+    async def connect(self, timeout: float) -> Link | None:
+        """Bring the link up; raises `BridgeError`."""
+        await self.let_go_of_sockets()
+        try:
+            await self.command("connect", timeout)
+        except BridgeError:
+            await self.command("disconnect", None)  # what failed is not tried on by itself
+            raise
+        return self.network.link
+
+    async def disconnect(self) -> None:
+        """Take the link down; raises `BridgeError`."""
+        await self.let_go_of_sockets()
+        await self.command("disconnect", None)
+
+    @property
+    def up(self) -> bool:
+        """Whether messages can go: the link stands, or the modem's sockets are ready."""
+        return self.network.up or self._own_sockets
+
+    @property
+    def sockets_available(self) -> bool:
+        """Whether the modem has sockets of its own that may be used, and no link over PPP stands."""
+        if not self._may_use_sockets():
+            return False
+        return self._sockets is not None and not (self.network.up and not self.cellular.over_sockets)
+
+    @property
+    def carrier(self) -> Sockets | None:
+        """The modem's sockets while they are what carries."""
+        return self._sockets if self._own_sockets or self.cellular.over_sockets else None
+
+    async def use_sockets(self, seconds: float) -> None:
+        """Get the modem's own sockets ready, unless something carries already; raises `BridgeError`.
+
+        ``seconds`` is how long to wait for a network. They are tried again when there is one, or when they
+        were lost, until `connect` or `disconnect`.
+        """
+        self._want_sockets = True
+        async with self._turn:
+            if not self.up:
+                await self._bring_up_sockets(seconds)
+
+    async def _bring_up_sockets(self, seconds: float) -> None:
+        keeper = self.keeper
+        if not await keeper.settled(lambda: keeper.ready or keeper.trouble() is not None, seconds):
+            raise LinkError("the modem found no network: see signal and antenna", Code.CLOUD_ERR_SIGNAL)
+        found = keeper.trouble()
+        if found:
+            raise LinkError(found.text, found.code)
+        sockets = self._usable_sockets()
+        if sockets is None:
+            return
+        try:
+            async with asyncio.timeout(SOCKETS_WAIT):
+                await sockets.bring_up(self._wish.apn)
+        except TimeoutError:
+            raise LinkError(f"the modem's sockets were not ready within {SOCKETS_WAIT:g} s") from None
+        self._own_sockets = True
+        self._on_change()
+
+    async def let_go_of_sockets(self) -> None:
+        """Nobody wants them any more: a link takes their place, or nothing."""
+        self._want_sockets = False
+        if self._own_sockets and self._sockets:
+            self._own_sockets = False
+            await _quietly(self._sockets.bring_down())
+
+    async def _sockets_in_time(self, seconds: float) -> None:
+        """Get the modem's own sockets ready; what fails is tried again after the next change."""
+        try:
+            await self.use_sockets(seconds)
+        except BridgeError as exc:
+            log.log(logging.WARNING if seconds else logging.INFO, "the modem's sockets: %s", exc)
+
+    def _usable_sockets(self) -> ListeningSockets | None:
+        if self._sockets is None or self.keeper.modem is None or not self._may_use_sockets():
+            return None
+        return ListeningSockets(self._sockets, self._listener, ("tcp",))
+
+    def _sockets_down(self, reason: str) -> None:
+        self._own_sockets = False
+        if self.cellular.over_sockets:
+            self.cellular.sockets_lost()
+            self.network.lost(reason)
+        self._changed()
+
+    def _lost(self, reason: str) -> None:
+        self.network.lost(reason)
+
+    # -- what comes in -----------------------------------------------------------------------------------
+
+    async def listen(self, port: int, inbox: Inbox) -> bool:
+        """Listen by the modem's sockets; False where they are not what carries. Raises `BridgeError`.
+
+        Fine where it listens already. Where the modem has no network, or does not answer, it listens as soon
+        as it can.
+        """
+        if not self.sockets_available or self._sockets is None:
+            return False
+        if self._listener is None or (self._listener.port, self._listens_for) != (port, inbox):
+            self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), LIMITS, inbox)  # noqa: S104  # the modem's own
+            self._listens_for = inbox
+        if self.up:
+            await self._sockets.listen(self._listener)
+        else:
+            await self._sockets_in_time(START_WAIT)
+        return True
+
+    async def stop_listening(self) -> None:
+        """Listen no more."""
+        listener, self._listener = self._listener, None
+        if listener is not None and self._sockets is not None and self.carrier:
+            await _quietly(self._sockets.stop_listening())
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    def modem(self) -> Modem:
+        """Return the modem, to be asked; raises `ModemError` while it cannot be."""
+        if self.keeper.modem is None or self._modem is None:
+            found = self.keeper.trouble()
+            lent = self.network.phase is not Phase.DISCONNECTED
+            busy = "its only port is in use by the connection; disconnect first" if lent else "it is set up"
+            raise ModemError(f"the modem cannot be asked: {found.text if found else busy}")
+        return self._modem
+
+    async def identify(self) -> Identity:
+        """Ask who the modem and its SIM are, as far as it can be asked; raises `ModemError`."""
+        known = self.keeper.facts.identity
+        if self.keeper.modem is None and known.iccid:
+            return known
+        return await self.modem().identify()
+
+    async def send_text(self, to: str, text: str) -> None:
+        """Send a text; raises `InvalidCommand`, and `ModemError` where it has not clearly gone."""
+        await answer(self.modem(), {"what": "sms", "to": to, "text": text})
+
+    async def count_texts(self) -> int:
+        """Return how many texts wait in the modem. Raises `ModemError`."""
+        self.modem()
+        return await self._texts.count()
+
+    async def pop_text(self) -> SMS | None:
+        """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""
+        self.modem()
+        return await self._texts.pop()
+
+
+async def _quietly(work: Any) -> None:
+    try:
+        await work
+    except CoreModemError as exc:
+        log.info("%s", exc)
+
+
+async def _no_power(_place: Place) -> None:
+    raise LinkError("a script does not switch USB ports off")

@@ -1,0 +1,335 @@
+"""The post: the outbox beside the script and the uplink that empties it, for calls that wait.
+
+It is put together from the bridge's own parts, as `bridge.daemon.app` puts the daemon together; what
+differs is who waits for the outcome (`bridge.sdk.engine.waiting`), and whose the way to the cloud is
+(`bridge.sdk.engine.device_registry`). A send is first made durable, then tried; what its call does not
+see delivered is tried again by the uplink's own rules until it is, by this run of the script or a later
+one.
+"""
+
+import contextlib
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bridge.adapters.ip.resolver import Resolver
+from bridge.adapters.ip.tcp import TcpCarrier
+from bridge.adapters.system.threads import Worker
+from bridge.core.destination import Condition, Destination
+from bridge.core.messages import Endpoint, Lane, Message, Priority
+from bridge.errors import BridgeError, StoreDamaged, StoreInUse
+from bridge.flow.message.uplink import Uplink
+from bridge.sdk.engine import holders
+from bridge.sdk.engine.calls import END_WAIT, Call, Outcomes, Sender, Wanted
+from bridge.sdk.engine.device_registry import Senders, Ways
+from bridge.sdk.engine.errors import HologramError
+from bridge.sdk.engine.response import ERR_UNKNOWN, Response, kept, of_code
+from bridge.sdk.engine.runtime import at_end, runtime
+from bridge.sdk.engine.waiting import Calls
+from bridge.store.clock import read_clock
+from bridge.store.database import Lock, boot_id, translate
+from bridge.store.files import mark_suspect, open_store
+from bridge.store.outbox import Acceptance, Limits, Outbox, Verdict
+from bridge.store.reserve import Reserve
+from bridge.store.writer import Writer
+
+log = logging.getLogger("Hologram")
+
+SLOTS = 4
+"""Messages under way to one destination at once."""
+
+RESERVE = 512 * 1024
+"""Bytes of disk held back so that a full one can still be emptied."""
+
+GRACE = 0.5
+"""Seconds before what an earlier run left is tried: the script may still say where and who it is."""
+
+LIMITS = Limits(max_age=None)
+"""Nothing is given up for its age."""
+
+
+class Post:
+    """One outbox and what sends from it; everything below `send` and `drain` runs in the loop's thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store at ``path``; raises `HologramError` where somebody else uses it."""
+        self.path = path
+        self._runtime = runtime()
+        self._lock = _lock_store(path)
+        self._senders = senders_at(path)
+        self._users: set[Sender] = set()
+        self._calls = Calls(
+            self._senders, try_again=lambda: self._runtime.loop.call_soon(self._uplink.link_back)
+        )
+        self._started = False
+        try:
+            self._runtime.call(self._open)
+        except (BridgeError, sqlite3.Error) as exc:
+            self._lock.release()
+            ours = translate(exc, path) if isinstance(exc, sqlite3.Error) else exc
+            raise HologramError(f"{ours}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
+        except BaseException:
+            self._lock.release()
+            raise
+        self._runtime.on_failure.append(self._broken)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it works on: not after a failure, nor in a forked child."""
+        return self._runtime.usable
+
+    def _open(self) -> None:
+        loop = self._runtime.loop
+        self._database = open_store(self.path)
+        self._outbox = Outbox(self._database, boot_id(), read_clock, LIMITS)
+        self._writer = Writer(
+            self._database,
+            self._outbox,
+            Reserve(self.path, RESERVE),
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+            on_full=self._full,
+            aside=Worker(loop, "commit").run,
+        )
+        self._ways = Ways(
+            self._senders,
+            TcpCarrier(loop, Resolver(loop)),
+            timeout=self._calls.timeout,
+            judge=self._calls.judge,
+        )
+        self._uplink = Uplink(
+            self._outbox,
+            self._writer,
+            Outcomes(self._outbox, read_clock, self._calls.ended),
+            self._ways,
+            slots=SLOTS,
+            clock=read_clock,
+            timer=loop,
+            on_condition=_tell_of,
+            on_event=self._calls.happened,
+        )
+        if self._outbox.ledger.messages:
+            log.info("%d messages of an earlier run are still to be sent", self._outbox.ledger.messages)
+        self._starting = loop.call_later(GRACE, self._start)
+
+    def _start(self) -> None:
+        """Take up what an earlier run left."""
+        if not self._started:
+            self._started = True
+            self._uplink.start()
+            self._tell_of_nobodys()
+
+    def _tell_of_nobodys(self) -> None:
+        for endpoint in self._outbox.endpoints():
+            if self._senders.behind(endpoint) is None:
+                log.warning(
+                    "messages of an earlier run wait for their device: they go when the script has a "
+                    "HologramCloud with the credentials they were sent with (%s)",
+                    self.path,
+                )
+                return
+
+    # -- for the clouds, in any thread -------------------------------------------------------------------
+
+    def attach(self, sender: Sender) -> None:
+        """``sender`` uses it from now on: what an earlier run has left for it may go."""
+        self._users.add(sender)
+        self._senders.join(sender)
+        self._runtime.soon(self._uplink.wake)
+
+    def detach(self, sender: Sender) -> bool:
+        """``sender`` is done; return whether nobody is left."""
+        self._users.discard(sender)
+        return not self._users
+
+    def send(
+        self, sender: Sender, wanted: Wanted, timeout: float, on_event: Callable[[str], None]
+    ) -> Response:
+        """Make the message durable, try to deliver it, and return how that ended.
+
+        Raises `HologramError` where it cannot be taken or can never be sent.
+        """
+        endpoint = self._senders.endpoint(sender, wanted.channel, wanted.host, wanted.port)
+        lane = Lane(endpoint, wanted.names, Priority.NORMAL)
+        call = Call(sender, lane, timeout, len(wanted.payload))
+        tries = None if wanted.keeps else 1
+        message = Message(
+            secrets.token_hex(8), chosen=False, lane=lane, payload=wanted.payload, max_attempts=tries
+        )
+        self._runtime.soon(self._take, message, call)
+        try:
+            response = call.wait(on_event)
+        finally:
+            self._runtime.soon(self._calls.forget, message.id)
+        if response is None:
+            late = "no outcome in time"
+            return kept(late) if wanted.keeps else of_code(ERR_UNKNOWN, late)
+        return response
+
+    def drain(self, seconds: float) -> bool:
+        """Send what waits until all went, a try fails, or ``seconds`` are over; return whether all went."""
+        failures = self._runtime.call(self._try_everything)
+        until = time.monotonic() + seconds
+        pause = threading.Event()
+        while True:
+            ready, failed = self._runtime.call(self._left)
+            if not ready:
+                return self.waiting == 0
+            if failed != failures or time.monotonic() >= until or not self._runtime.usable:
+                return False
+            pause.wait(0.01)
+
+    def _try_everything(self) -> int:
+        self._start()
+        self._uplink.flush()
+        return self._calls.failures
+
+    def _network_back(self) -> None:
+        self._start()
+        self._uplink.link_back()
+
+    def _left(self) -> tuple[bool, int]:
+        """Whether anything is left that can go, and how many tries have failed."""
+        return any(self._ways.ready(endpoint) for endpoint in self._outbox.endpoints()), self._calls.failures
+
+    def network_changed(self) -> None:
+        """The network came or went: what waits may go, or must not be tried."""
+        if self._runtime.usable:
+            self._runtime.soon(self._network_back)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not delivered yet."""
+        return self._runtime.call(lambda: self._outbox.ledger.messages)
+
+    # -- in ----------------------------------------------------------------------------------------------
+
+    def _take(self, message: Message, call: Call) -> None:
+        if self._writer.full:
+            self._calls.fail(message.id, call, f"the disk is full: the message is not taken ({self.path})")
+            return
+        self._calls.begin(message.id, call)
+        self._writer.grow(
+            partial(self._outbox.accept, message),
+            partial(self._taken, message, call),
+            size=len(message.payload),
+        )
+
+    def _taken(self, message: Message, call: Call, acceptance: Acceptance) -> None:
+        call.taken = True
+        if acceptance.verdict is not Verdict.STORED:
+            text = f"the outbox {self.path} is full: {self._outbox.ledger.messages}"
+            self._calls.fail(message.id, call, text)
+            return
+        self._start()
+        endpoint = message.lane.endpoint
+        self._uplink.wake(endpoint)
+        if not self._ways.ready(endpoint):
+            self._calls.keep(lambda other: other is call, kept("the network is down"))
+        elif self._outbox.next_wake() or self._waits(call.sender):
+            self._uplink.link_back()  # who calls wants it tried now, whatever waited before
+
+    def _waits(self, sender: Sender) -> bool:
+        """Whether a destination of ``sender`` waits, be it under credentials that it had before."""
+        return any(
+            destination.condition is not Condition.UP and self._senders.behind(endpoint) is sender
+            for endpoint, destination in self._uplink.conditions.items()
+        )
+
+    # -- what goes wrong ---------------------------------------------------------------------------------
+
+    def _full(self, full: bool) -> None:
+        log.error("the disk is full: no message is taken" if full else "there is room on the disk again")
+        if full:
+            self._calls.fail_untaken(
+                f"the disk is full: the message waits for room in memory alone ({self.path})"
+            )
+
+    def _broken(self, error: BaseException) -> None:
+        """The loop's work failed: whoever sends next opens the store anew."""
+        self._calls.broken(error)
+        if isinstance(error, StoreDamaged) or (
+            isinstance(error, sqlite3.Error) and isinstance(translate(error, self.path), StoreDamaged)
+        ):
+            mark_suspect(self.path)
+        self._writer.close()
+        with contextlib.suppress(sqlite3.Error):  # it may be what broke; what is durable stays in the file
+            self._database.close()
+        self._lock.release()
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let what is under way end, and close the store; what is left stays in it."""
+        if not self._runtime.usable:
+            return
+        self._runtime.call(self._uplink.stop)
+        pause = threading.Event()
+        until = time.monotonic() + END_WAIT
+        while time.monotonic() < until:
+            if self._runtime.call(lambda: self._uplink.under_way == 0 and self._writer.idle):
+                break
+            pause.wait(0.01)
+        self._runtime.call(self._shut)
+        self._lock.release()
+
+    def _shut(self) -> None:
+        self._starting.cancel()  # where nothing was sent, it is still to come
+        self._writer.close()
+        Reserve(self.path, RESERVE).release()
+        self._database.close()
+
+
+def _tell_of(endpoint: Endpoint, destination: Destination) -> None:
+    where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
+    if destination.condition is not Condition.UP:
+        log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
+
+
+def _lock_store(path: Path) -> Lock:
+    try:
+        return Lock(path)
+    except StoreInUse:
+        lock = path.with_name(path.name + ".lock")
+        who = holders.locking(lock) or "another program"
+        raise HologramError(
+            f"the outbox {path} is used by {who}: run one script on it at a time, or give this one its own "
+            "by outbox=… or HOLOGRAM_SDK_OUTBOX"
+        ) from None
+    except BridgeError as exc:
+        raise HologramError(f"{exc}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
+
+
+_posts: dict[Path, Post] = {}
+_senders: dict[Path, Senders] = {}
+_lock = threading.RLock()
+
+
+def post_at(path: Path) -> Post:
+    """Return this process's post on ``path``, opened if need be."""
+    path = path.absolute()
+    with _lock:
+        post = _posts.get(path)
+        if post is None or not post.usable:
+            post = _posts[path] = Post(path)
+            at_end(partial(close, path))
+        return post
+
+
+def senders_at(path: Path) -> Senders:
+    """Return who sends by the outbox at ``path`` in this process; nothing is opened for that."""
+    with _lock:
+        return _senders.setdefault(path.absolute(), Senders())
+
+
+def close(path: Path) -> None:
+    """Close the post on ``path``, if there is one."""
+    with _lock:
+        post = _posts.pop(path.absolute(), None)
+    if post is not None:
+        post.close()

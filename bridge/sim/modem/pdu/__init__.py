@@ -1,0 +1,1 @@
+"""SMS as the simulated modem's network encodes them."""

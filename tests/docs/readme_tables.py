@@ -1,0 +1,157 @@
+"""The README's tables that are made from the code; ``python -m tests.docs.readme_tables`` writes them."""
+
+import json
+import re
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hjson
+from pydantic import BaseModel
+
+from bridge.__main__ import build_parser
+from bridge.protocol.modems import PROFILES
+from bridge.settings import Settings
+from bridge.settings.explain import allowed, is_list, is_secret, model_of
+from tests.docs.readme import README, TEXT
+from tests.harness.process import ROOT
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table(*rows: tuple[str, ...]) -> str:
+    head, *rest = rows
+    return "\n".join([_row(*head), "|" + "---|" * len(head), *(_row(*row) for row in rest)])
+
+
+def _comments() -> dict[str, str]:
+    """Return what the shipped configuration says above each key; neighbours share it, or their section's."""
+    found: dict[str, str] = {}
+    path: list[tuple[str, str]] = []
+    said: list[str] = []
+    above = ""
+    for line in (ROOT / "config" / "bridge.hjson").read_text().splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            said.append(text.lstrip("# "))
+            continue
+        if key := re.match(r"(\w+): *(\{?)", text):
+            above = " ".join(said) or above
+            found[".".join([*(name for name, _ in path), key[1]])] = above
+            if key[2]:
+                path.append((key[1], above))
+        elif text == "}" and path:
+            _, above = path.pop()
+        said = []
+    return found
+
+
+_FURTHER = {
+    "mqtt.tls.ca": "The authority that is trusted; null: those of the system.",
+    "mqtt.tls.cert": "A client certificate, if the broker asks for one; together with `key`.",
+    "mqtt.tls.key": "Its key.",
+    "home_assistant.notify[].name": "What Home Assistant calls the person.",
+    "home_assistant.notify[].to": "The number.",
+    "routes": "What happens to which topics under `hologram/out/`; the first match wins.",
+    "routes[].match": "The topics, without `hologram/out/`.",
+    "routes[].channel": "The cloud, or straight to a host by TCP or UDP.",
+    "routes[].host": "The host, for `tcp` and `udp`.",
+    "routes[].port": "Its port.",
+    "routes[].expect": "What the answer must hold, for `tcp`; null: the peer closes after the message.",
+    "routes[].max_attempts": "After how many attempts it is `failed`; null: never.",
+    "routes[].priority": "null: normal.",
+    "routes[].expires": "How long it is kept trying; null: `store.max_age`.",
+}
+"""Keys that the shipped configuration explains by an example."""
+
+
+def keys(model: type[BaseModel] = Settings, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting with its field."""
+    for name, field in model.model_fields.items():
+        inner = model_of(field.annotation)
+        if inner is None or is_list(field) or field.default is None:
+            yield f"{before}{name}", field
+        if inner is not None:
+            yield from keys(inner, f"{before}{name}{'[]' if is_list(field) else ''}.")
+
+
+def _default(key: str, field: Any) -> str:
+    if field.is_required():
+        return "needed"
+    shipped: Any = hjson.loads((ROOT / "config" / "bridge.hjson").read_text())
+    if "[]" not in key and ".tls." not in key:
+        for step in key.split("."):
+            shipped = shipped[step]
+        return f"`{json.dumps(shipped)}`"
+    return f"`{json.dumps(field.default)}`"
+
+
+def _allowed(field: Any) -> str:
+    text = re.sub(r'"[^"]*"', lambda found: f"`{found[0]}`", allowed(field))
+    if text.count("` or `") > 1:
+        text = text.replace("` or `", "`, `")
+    return f"{text}; secret" if is_secret(field) else text
+
+
+def _meaning(key: str) -> str:
+    """Return what a key is, without the range that stands in the column before."""
+    text = _FURTHER.get(key) or re.sub(r" \([\d.]+ to \d+\)", "", _comments()[key])
+    return text.replace("<", r"\<")
+
+
+def _configuration() -> str:
+    rows = [(f"`{key}`", _default(key, field), _allowed(field), _meaning(key)) for key, field in keys()]
+    return _table(("key", "default", "allowed", "what it is"), *rows)
+
+
+def _command_rows(parser: ArgumentParser, words: str) -> Iterator[tuple[str, str]]:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, inner in action.choices.items():
+                deeper = list(_command_rows(inner, f"{words} {name}"))
+                yield from deeper or [(f"{words} {name}", helps[name])]
+
+
+def _commands() -> str:
+    rows = [(f"`{words}`", text) for words, text in _command_rows(build_parser(), "hologram-bridge")]
+    return _table(("command", "does"), *rows)
+
+
+def _modems() -> str:
+    rows = [
+        (
+            f"`{profile.interface}`",
+            profile.label,
+            ", ".join(f"`{usb}`" for usb in profile.usb_ids),
+            "yes" if profile.sockets else "no",
+            "one" if profile.one_port else "two",
+        )
+        for profile in PROFILES
+        if profile.usb_ids
+    ]
+    head = ("`network.interface`", "modem", "USB id", "sockets of its own", "ports")
+    return _table(head, *rows)
+
+
+MADE: dict[str, Callable[[], str]] = {
+    "configuration": _configuration,
+    "commands": _commands,
+    "modems": _modems,
+}
+"""The tables, each between ``<!-- made: NAME -->`` and ``<!-- end -->``."""
+
+
+def made_anew(text: str) -> str:
+    """Return the README with its made tables as they have to be."""
+    for name, make in MADE.items():
+        before, _, rest = text.partition(f"<!-- made: {name} -->\n")
+        _, _, after = rest.partition("<!-- end -->")
+        text = f"{before}<!-- made: {name} -->\n\n{make()}\n\n<!-- end -->{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(made_anew(TEXT))

@@ -1,0 +1,332 @@
+"""The README's commands, scripts and pieces of configuration, run as they stand but for ports and paths."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.readme import FACES, PYTHON, SHELL, TEXT, Block, texts
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
+from tests.harness.modem import SimModem
+from tests.harness.process import ROOT
+
+_BOX = "tests/box/test_install.py"
+_BY_SOURCE = f"{_BOX}::test_it_is_replaced_by_and_replaces_an_installation_from_source"
+_STARTED = f"{_BOX}::test_with_a_key_it_runs_as_a_user_of_its_own"
+
+ELSEWHERE = {
+    "make demo": "tests/demo/test_demo.py::test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it",
+    "make node-red": (
+        "tests/node_red/test_demo.py::test_it_prints_an_address_that_works_and_leaves_nothing_behind"
+    ),
+    "make test": ".ci/run",
+    "sudo apt-get update && sudo apt-get install -y git make": _BY_SOURCE,
+    "git clone <this repository> hologram-bridge && cd hologram-bridge": _BY_SOURCE,
+    "sudo make install": _BY_SOURCE,
+    (
+        "sudo cp config/mosquitto/hologram-bridge.conf /etc/mosquitto/conf.d/ "
+        "&& sudo systemctl restart mosquitto"
+    ): _STARTED,
+    "sudo nano /etc/hologram-bridge/bridge.hjson": _STARTED,
+    "sudo systemctl enable --now hologram-bridge": _STARTED,
+    "sudo systemctl reload hologram-bridge": (
+        f"{_BOX}::test_it_lives_on_without_the_broker_and_comes_back_when_killed"
+    ),
+    "make deb ARCH=arm64": f"{_BOX}::test_an_upgrade_keeps_what_there_is",
+    "sudo apt install ./dist/hologram-bridge_0.1.0+py3.11_arm64.deb": (
+        f"{_BOX}::test_a_first_installation_starts_nothing_and_says_what_to_do"
+    ),
+}
+"""Lines that need root, an installed system or minutes, and where what they do is tested instead."""
+
+
+class Desk:
+    """A shell whose words reach a private broker, bridge, modem and cloud."""
+
+    def __init__(self, keeper: Keeper, folder: Path) -> None:
+        self.folder = folder
+        self.broker = Mosquitto(keeper, folder / "mosquitto", lines=("max_queued_messages 0",))
+        self.cloud = Cloud(keeper, folder / "cloud")
+        self.modem = SimModem(keeper, folder / "modem", "bg96")
+        self.bridge = BridgeProcess(keeper, folder / "bridge", self.broker, self.cloud.port)
+        self.inbound = free_port()
+        self.client = Client(self.broker.port, "hologram/#")
+        # A Unix socket's path holds 107 bytes, a test's folder may be longer.
+        self.short = Path(tempfile.mkdtemp(prefix="desk-"))
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self) -> None:
+        """Start all of it."""
+        self.broker.start()
+        self.cloud.start()
+        self.modem.start("--registration", "0", "--sim-delay", "0", "--cloud", f"127.0.0.1:{self.cloud.port}")
+        self.bridge.configure(
+            inbound={"enabled": True, "host": "127.0.0.1", "port": self.inbound},
+            network={
+                "interface": "cellular-bg96",
+                "device": [str(self.modem.at), str(self.modem.dial)],
+                "scope": "hologram",
+            },
+            control={"path": str(self.short / "bridge")},
+        )
+        self._write_programs()
+        self.client.connect()
+        self.bridge.start()
+        self.client.wait_for(
+            lambda: self.client.state("hologram/network/status").get("registration") == "roaming",
+            20,
+            what="the modem is in a network",
+        )
+
+    def _write_programs(self) -> None:
+        """Stand-ins by the names that users type: the same programs, told where this desk's things are."""
+        python = shlex.quote(sys.executable)
+        config = shlex.quote(str(self.bridge.config))
+        self._program("sudo", 'exec "$@"')
+        for name in ("mosquitto_pub", "mosquitto_sub", "mosquitto_rr"):
+            self._program(name, f'exec /usr/bin/{name} -p {self.broker.port} "$@"')
+        self._program(
+            "hologram-bridge",
+            f'case "$1" in simulate) ;; *) set -- "$@" -c {config};; esac\nexec {python} -m bridge "$@"',
+        )
+        for name, module in FACES.items():
+            self._program(
+                name,
+                f'case "${{0##*/}} $*" in *--via*|hologram\\ [!v]*) set -- "$@" -c {config};; esac\n'
+                f'exec {python} -m {module} "$@"',
+            )
+
+    def _program(self, name: str, script: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where programs are, and where the SDK finds the cloud."""
+        return {
+            **os.environ,
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "HOLOGRAM_SDK_CLOUD": f"127.0.0.1:{self.cloud.port}",
+            "HOLOGRAM_SDK_OUTBOX": str(self.folder / "sdk.db"),
+        }
+
+    def popen(self, line: str) -> subprocess.Popen[str]:
+        """Start a line in a shell."""
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", f"exec {line}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env=self.environment,
+        )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End every line that still runs."""
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+        self.client.close()
+        shutil.rmtree(self.short)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """All of it, running."""
+    keeper = Keeper()
+    desk = Desk(keeper, tmp_path_factory.mktemp("desk"))
+    try:
+        desk.start()
+        yield desk
+    finally:
+        desk.close()
+        keeper.close()
+
+
+class Reader:
+    """Reads what a line says while it runs."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.text = ""
+        self._process = process
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.text += line
+
+    def end(self) -> None:
+        """End the line as Ctrl-C does not: by SIGTERM; read the rest."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(10)
+        self._thread.join(10)
+
+
+def _substituted(desk: Desk, line: str) -> str:
+    """Return a line with this desk's ports and paths."""
+    if line.startswith("hologram_receive"):
+        line = line.replace("4010", str(free_port())).replace("--timeout 20", "--timeout 0.3")
+    line = line.replace("simulate cloud", "simulate cloud --port 0")
+    line = line.replace("127.0.0.1:9999", f"127.0.0.1:{desk.cloud.port}")
+    return line.replace("--port 4010", f"--port {desk.inbound}").replace("/tmp/", f"{desk.short}/")
+
+
+def _nudge(desk: Desk, line: str) -> None:
+    """Make happen what a line waits for."""
+    if "hologram/in/sms" in line:
+        desk.modem.tell("sms", from_="+15557654321", text="pump on")
+    elif "hologram/in" in line:
+        with socket.create_connection(("127.0.0.1", desk.inbound), timeout=5) as connection:
+            connection.sendall(b"from the cloud")
+    elif "hologram/result" in line:
+        desk.client.publish("hologram/out/nudge", "1")
+
+
+def _says(desk: Desk, line: str, reader: Reader) -> None:
+    """Wait until a line that goes on has said something, and end it."""
+    try:
+        for _ in range(40):
+            _nudge(desk, line)  # again: it may have subscribed after the last one
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: reader.text, 0.5)
+                return
+        pytest.fail(f"nothing came of: {line}")
+    finally:
+        reader.end()
+
+
+_ENDLESS = ("simulate cloud", "simulate modem")
+
+
+def _goes_on(line: str) -> bool:
+    return any(words in line for words in _ENDLESS) or (
+        line.startswith("mosquitto_sub") and not re.search(r" -C \d", line)
+    )
+
+
+_CHANNELS = {"hologram/sms": "sms", "hologram/network/set": "network", "hologram/queue/set": "queue"}
+
+
+def _published(desk: Desk, line: str) -> None:
+    """Run a line that publishes a command; its result has to come, and to be good."""
+    channel = next((name for topic, name in _CHANNELS.items() if topic in line), "cloud")
+
+    def results() -> list[str]:
+        told = desk.client.results()
+        return [one["state"] for one in told if one["channel"] == channel and one["topics"] != ["nudge"]]
+
+    before = len(results())
+    _run(desk, line)
+    state = desk.client.wait_for(lambda: results()[before:], 30, what=f"the result of: {line}")[-1]
+    # Whether a call succeeds depends on what this machine has.
+    good = {"network": ("done", "failed"), "queue": ("done",)}.get(channel, ("delivered",))
+    assert state in good, f"{line}: {state}"
+
+
+def _run(desk: Desk, line: str) -> None:
+    process = desk.popen(line)
+    said, _ = process.communicate(timeout=30)
+    # What the doctor finds depends on the machine, but what it looks at here is well.
+    good = (0, 1) if "doctor" in line else (0,)
+    assert process.returncode in good, f"{line} ended with {process.returncode}: {said}"
+    assert "doctor" not in line or re.search(r"^ok +broker .*^ok +cloud ", said, re.DOTALL | re.MULTILINE), (
+        said
+    )
+
+
+def test_the_command_lines_work(desk: Desk) -> None:
+    """Block by block, each line as it stands, but for ports and paths; what it publishes ends well."""
+    failed = []
+    for block in SHELL:
+        try:
+            _run_block(desk, block)
+        except AssertionError as error:
+            failed.append(f"under {block.where!r}: {error}")
+    assert not failed, "\n\n".join(failed)
+
+
+def _run_block(desk: Desk, block: Block) -> None:
+    background: list[tuple[str, Reader]] = []
+    for typed in block.lines:
+        if typed in ELSEWHERE:
+            continue
+        line = _substituted(desk, typed)
+        if line.endswith(" &") or "simulate modem" in line:
+            background.append((line, Reader(desk.popen(line.removesuffix(" &")))))
+            if "simulate modem" in line:
+                eventually((desk.short / "modem-at").exists, 20, what="the second modem is ready")
+        elif _goes_on(line):
+            _says(desk, line, Reader(desk.popen(line)))
+        elif line.startswith(("mosquitto_pub", "mosquitto_rr")):
+            _published(desk, line)
+        else:
+            _run(desk, line)
+    for line, reader in background:
+        _says(desk, line, reader)
+
+
+def test_every_line_is_run_here_or_tested_elsewhere() -> None:
+    """What is listed as tested elsewhere is in the README, and its test exists."""
+    typed = {line for block in SHELL for line in block.lines}
+    assert set(ELSEWHERE) <= typed
+    for place in ELSEWHERE.values():
+        path, _, name = place.partition("::")
+        assert f"def {name}(" in (ROOT / path).read_text() if name else (ROOT / path).exists(), place
+
+
+def test_a_message_is_what_the_readme_shows(bridge: BridgeProcess, cloud: Cloud, client: Client) -> None:
+    """The first result in the README has the fields of the real one, and the bytes that it counts."""
+    (sample,) = (json.loads(text) for text in texts("json", "hologram-bridge"))
+    cloud.start()
+    bridge.start()
+    client.publish("hologram/out/sensors/kitchen", '{"temperature":21.5}')
+    (real,) = client.wait_results(1)
+    assert list(sample) == list(real)
+    fixed = ("channel", "to", "topics", "state", "code", "description", "attempts")
+    assert [sample[key] for key in fixed] == [real[key] for key in fixed]
+    told = re.search(r"such as the first one above \| (\d+) \| (\d+) \|", TEXT)
+    assert told
+    assert int(told[1]) == sample["bytes_up"] + sample["bytes_down"]
+    timestamps = int(Path("/proc/sys/net/ipv4/tcp_timestamps").read_text())
+    # On a busy machine an acknowledgement may go in a packet of its own, or two.
+    assert 0 <= real["bytes_up"] + real["bytes_down"] - int(told[2 if timestamps else 1]) <= 110
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.where)
+def test_scripts_run(cloud: Cloud, tmp_path: Path, block: Block) -> None:
+    """Against the simulated cloud."""
+    cloud.start()
+    script = tmp_path / "script.py"
+    script.write_text(block.text)
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOLOGRAM_SDK_CLOUD": f"127.0.0.1:{cloud.port}"},
+        check=False,
+    )
+    assert "The message has been sent successfully." in done.stdout, done.stderr

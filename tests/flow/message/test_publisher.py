@@ -1,0 +1,145 @@
+"""The publisher at a broker that does not acknowledge, in a time that tests move."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bridge.core.delivery import Properties
+from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.topics import Names
+from tests.store.box import Box
+from tests.store.test_writer import Rig
+
+
+class Broker:
+    """Takes what is published; tells in ``acknowledges`` which payloads it acknowledges."""
+
+    def __init__(self, window: int, acknowledges: Callable[[bytes], bool]) -> None:
+        self.window = window
+        self.acknowledges = acknowledges
+        self.connected = True
+        self.cut = False
+        self.connection: int | None = 1
+        self.publisher: Publisher
+        self.payloads: list[bytes] = []
+        self.under_way: dict[int, bytes] = {}
+        self.most = 0
+        self._mids = 0
+        self._echoes: list[Callable[[int], None]] = []
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> int | None:
+        self._mids += 1
+        self.under_way[self._mids] = payload
+        self.most = max(self.most, len(self.under_way))
+        return self._mids
+
+    def publish_event(self, topic: str, payload: bytes) -> bool:
+        return True
+
+    def explained(self) -> None:
+        """Nothing waits for it here."""
+
+    def echo(self, then: Callable[[int], None]) -> None:
+        self._echoes.append(then)
+
+    def reconnect(self, reason: str) -> None:
+        self.under_way.clear()
+        self._echoes.clear()
+        self.publisher.down()
+        self.connection = (self.connection or 0) + 1
+        self.publisher.up()
+
+    def turn(self) -> None:
+        """Acknowledge, and answer."""
+        for mid, payload in list(self.under_way.items()):
+            if self.acknowledges(payload):
+                del self.under_way[mid]
+                self.payloads.append(payload)
+                self.publisher.published(mid, None)
+        echoes, self._echoes = self._echoes, []
+        for then in echoes:
+            then(self.connection or 0)
+
+
+class Desk:
+    """A publisher and its broker."""
+
+    def __init__(self, path: Path, broker: Broker) -> None:
+        self.rig = Rig(path)
+        self.box: Box = self.rig.box
+        self.broker = broker
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.publisher = broker.publisher = Publisher(
+            self.box.outbox,
+            self.rig.writer,
+            Names("hologram"),
+            self.box.clock,
+            call_soon=self.rig.turns.call_soon,
+            call_later=lambda delay, call: self.timers.append((self.box.clock.mono + delay, call)),
+        )
+        self.publisher.attach(broker)
+        self.publisher.state("hologram/bridge/state", b"online")
+        self.publisher.up()
+
+    def report(self, *payloads: bytes) -> None:
+        for payload in payloads:
+            self.rig.writer.grow(partial(self.box.outbox.report, "hologram/in", payload))
+        self.rig.turns.turn()
+        self.publisher.wake()
+
+    def run(self, seconds: int) -> None:
+        """Let so many seconds pass."""
+        for _ in range(seconds):
+            self.box.clock.pass_(1.0)
+            due = [timer for timer in self.timers if timer[0] <= self.box.clock.mono]
+            self.timers = [timer for timer in self.timers if timer not in due]
+            for _at, call in due:
+                call()
+            for _ in range(3):
+                self.rig.turns.turn()
+                self.broker.turn()
+        self.rig.turns.turn()
+
+    @property
+    def aside(self) -> list[int]:
+        return [entry.bytes for entry in self.box.outbox.set_aside.entries(10)]
+
+
+@pytest.mark.parametrize("window", [1, 2, 64])
+def test_one_that_is_never_acknowledged(tmp_path: Path, window: int) -> None:
+    """It is set aside, the rest goes on, and no more is under way than the broker allows."""
+    desk = Desk(tmp_path / "outbox.db", Broker(window, lambda payload: payload != b"poison"))
+    desk.run(1)
+    desk.report(b"before", b"poison", b"after")
+    desk.run(180)
+    assert desk.aside == [len(b"poison")]
+    assert desk.broker.payloads[-1] in (b"after", b"online")
+    assert {b"before", b"after"} <= set(desk.broker.payloads)
+    assert desk.broker.most <= window
+
+
+def test_a_broker_that_acknowledges_nothing_for_a_while(tmp_path: Path) -> None:
+    """Such as one whose disk hangs: nothing is set aside, however long it takes."""
+    broker = Broker(64, lambda _: True)
+    desk = Desk(tmp_path / "outbox.db", broker)
+    desk.report(b"before")
+    desk.run(5)
+    broker.acknowledges = lambda _: False
+    wanted = [b"%d" % number for number in range(100)]
+    desk.report(*wanted)
+    desk.run(3600)
+    assert desk.aside == []
+    broker.acknowledges = lambda _: True
+    desk.run(60)
+    assert [payload for payload in broker.payloads if payload.isdigit()] == wanted
+    assert desk.aside == []
