@@ -40,17 +40,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Look, and print what was found; return the exit code."""
     from bridge.doctor.checks import examine, unreadable
-    from bridge.doctor.context import Patient
+    from bridge.doctor.context import Context
     from bridge.errors import ConfigError
     from bridge.settings import load
 
     try:
-        patient = Patient(load(args.config))
+        context = Context(load(args.config))
     except ConfigError as exc:
         _show(unreadable(str(exc)), as_json=args.json)
         return exc.exit_code
     findings = _show(
-        examine(patient, lambda text: say(f"        {text}", error=args.json)), as_json=args.json
+        examine(context, lambda text: say(f"        {text}", error=args.json)), as_json=args.json
     )
     return 1 if any(each.state == "fail" for each in findings) else 0
 

@@ -11,7 +11,7 @@ from bridge.errors import OperationError, StoreFull, StoreInUse
 from bridge.flow.health.figures import Health
 from bridge.flow.message import set_aside
 from bridge.flow.message.commands import PAUSED, WHILE_PAUSED, drop, purge_batch
-from bridge.flow.message.paths import Switch
+from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
@@ -73,7 +73,7 @@ class _Offline:
         )
         self.results = Results(self.outbox, publisher, names, read_clock)
         self.uplink = Uplink(
-            self.outbox, self.writer, self.results, Switch({}, {}, identified=lambda: False),
+            self.outbox, self.writer, self.results, NetworkPaths({}, {}, identified=lambda: False),
             slots=0, clock=read_clock, timer=loop, on_condition=lambda *_: None,
             on_event=lambda *_, **__: None,
         )  # fmt: skip
@@ -99,7 +99,7 @@ class _Offline:
     def _set_aside(self, action: str, number: int | None, limit: int) -> dict[str, Any]:
         if action in ("drop", "retry"):
             times: list[int] = []
-            self.writer.settle(set_aside.change(self.outbox, action, number), times.append, frees=True)
+            self.writer.write(set_aside.change(self.outbox, action, number), times.append, frees=True)
             if not times:
                 raise StoreFull("the disk is full, too full for that: make room, or start the daemon")
             return set_aside.changed(action, number, times[0])
@@ -125,5 +125,5 @@ class _Offline:
     def _recorded(self, operation: Callable[[], object]) -> bool:
         """Whether there was room for ``operation``; what waits for some is forgotten with this process."""
         done: list[object] = []
-        self.writer.settle(operation, done.append)
+        self.writer.write(operation, done.append)
         return bool(done)

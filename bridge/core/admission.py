@@ -12,7 +12,7 @@ _MAPPED = 96
 """Bits before the IPv4 address in one of IPv6 [RFC 4291, section 2.5.5.2]."""
 
 
-class Gate:
+class AdmissionControl:
     """Knows which peers are allowed."""
 
     def __init__(self, allow: Sequence[Network]) -> None:
@@ -59,7 +59,7 @@ def neighbourhood(host: str) -> str:
     )
 
 
-class Pace:
+class TokenBucket:
     """A token bucket: ``burst`` at once, ``rate`` a second in the long run."""
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -90,7 +90,7 @@ class LogThrottle:
         return self.count & (self.count - 1) == 0
 
 
-class Seldom:
+class LogInterval:
     """Says of each key at most once in ``period`` seconds that it is time for a line; keeps ``keys`` keys."""
 
     def __init__(self, period: float, keys: int = 64) -> None:

@@ -38,7 +38,7 @@ class Destination:
     """The condition of one destination; owned by the uplink, told the time by it."""
 
     def __init__(self, slots: int) -> None:
-        """``slots`` is how many messages may be under way at once."""
+        """``slots`` is how many messages may be in flight at once."""
         self.slots = slots
         self.condition = Condition.UP
         self.failures = 0
@@ -50,11 +50,11 @@ class Destination:
         """Monotonic seconds when it answered last."""
         self._unanswered: set[int] = set()
 
-    def may_start(self, mono: float, under_way: int) -> int:
+    def may_start(self, mono: float, in_flight: int) -> int:
         """Return how many more messages may start now; ``mono`` is monotonic seconds."""
         if self.condition is Condition.UP:
-            return max(0, self.slots - under_way)
-        return 1 if under_way == 0 and mono >= self.not_before else 0
+            return max(0, self.slots - in_flight)
+        return 1 if in_flight == 0 and mono >= self.not_before else 0
 
     def wakes_at(self) -> float | None:
         """Return when the next probe may start, in monotonic seconds, or None while all may go."""
@@ -96,7 +96,7 @@ class Destination:
 
     def _fail(self, mono: float, reason: str) -> None:
         if self.condition is Condition.UP or mono >= self.not_before:
-            # Exchanges that were under way together fail together: they are one failure, not many.
+            # Exchanges that were in flight together fail together: they are one failure, not many.
             self.failures += 1
             if self.down_since is None:
                 self.down_since = mono

@@ -1,4 +1,4 @@
-"""One request to one peer: what a carrier is asked for, and what it tells."""
+"""One request to one peer: what a transport is asked for, and what it tells."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -61,7 +61,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How one exchange with a peer ended, as the carrier saw it."""
+    """How one exchange with a peer ended, as the transport saw it."""
 
     connected: bool
     written: bool
@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
     """The peer has acknowledged every byte of the request; asked where the job is orderly, or until close."""
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """What takes a request to a peer: the machine's own network, or a modem's sockets."""
 
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:

@@ -64,7 +64,7 @@ class Code(IntEnum):
     CLOUD_ERR_CONNECT = 12
 
 
-class Trouble(NamedTuple):
+class Fault(NamedTuple):
     """Why there is no link, or why the last attempt failed."""
 
     code: Code
@@ -92,16 +92,16 @@ _SIM = {
 }
 
 
-def trouble(facts: Facts) -> Trouble | None:
+def fault(facts: Facts) -> Fault | None:
     """Return what in ``facts`` rules a link out for now; a search that goes on is none."""
     if facts.sim in _SIM:
-        return Trouble(Code.CLOUD_ERR_SIM, _SIM[facts.sim])
+        return Fault(Code.CLOUD_ERR_SIM, _SIM[facts.sim])
     if facts.registration is Registration.DENIED:
-        return Trouble(Code.CLOUD_ERR_SIGNAL, "the network denies the registration: see the SIM's state")
+        return Fault(Code.CLOUD_ERR_SIGNAL, "the network denies the registration: see the SIM's state")
     return None
 
 
-def judge(phase: Phase, evidence: Trouble | None, failure: Trouble | None) -> Verdict:
+def judge(phase: Phase, evidence: Fault | None, failure: Fault | None) -> Verdict:
     """Return what users are told.
 
     ``evidence`` is trouble that is known now (no modem, no SIM…), ``failure`` how the last attempt at a link

@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 RECEIVE_MAXIMUM = 128
-"""Unacknowledged messages that the broker may have under way to us [MQTT 5.0, section 3.1.2.11.3]."""
+"""Unacknowledged messages that the broker may have in flight to us [MQTT 5.0, section 3.1.2.11.3]."""
 
 
 class Channel(StrEnum):

@@ -32,7 +32,7 @@ class Rung(StrEnum):
     POWER = "usb_power"
 
 
-class Trouble(StrEnum):
+class Diagnosis(StrEnum):
     """What is wrong, as far as the evidence goes."""
 
     NONE = "none"
@@ -71,7 +71,7 @@ class Step(NamedTuple):
     """None: nothing but to look again."""
     until: float
     """When to look again at the latest; a rung has until then to work."""
-    trouble: Trouble
+    diagnosis: Diagnosis
     ended: Outcome | None = None
     """The rung before this step, if one was under way."""
 
@@ -103,11 +103,11 @@ class Limits(NamedTuple):
     first_pause: float = 60.0
     longest_pause: float = 3600.0
 
-    def patience(self, trouble: Trouble) -> float:
+    def patience(self, diagnosis: Diagnosis) -> float:
         """Return how long a trouble may last before anything is done."""
-        return {Trouble.NO_NETWORK: self.no_network, Trouble.DENIED: self.denied}.get(trouble, 0.0)
+        return {Diagnosis.NO_NETWORK: self.no_network, Diagnosis.DENIED: self.denied}.get(diagnosis, 0.0)
 
-    def time_for(self, rung: Rung, trouble: Trouble) -> float:
+    def time_for(self, rung: Rung, diagnosis: Diagnosis) -> float:
         """Return how long a rung may take to work."""
         seconds = {
             Rung.PROBE: self.probe,
@@ -116,27 +116,27 @@ class Limits(NamedTuple):
             Rung.REOPEN: self.reopen,
             Rung.POWER: self.power,
         }[rung]
-        return min(seconds, self.answer) if trouble is Trouble.SILENT else seconds
+        return min(seconds, self.answer) if diagnosis is Diagnosis.SILENT else seconds
 
     def pause(self, rounds: int) -> float:
         """Return the pause after so many whole rounds."""
         return min(self.longest_pause, self.first_pause * 2.0 ** min(rounds, 32))
 
 
-_WAIT_ONLY = (Trouble.GONE, Trouble.SIM)
+_WAIT_ONLY = (Diagnosis.GONE, Diagnosis.SIM)
 
 
-def diagnose(evidence: Evidence, limits: Limits) -> Trouble:
+def diagnose(evidence: Evidence, limits: Limits) -> Diagnosis:
     """Return what is wrong."""
     if not evidence.port:
-        return Trouble.GONE
+        return Diagnosis.GONE
     if evidence.answers is False:
-        return Trouble.SILENT
+        return Diagnosis.SILENT
     if evidence.sim in (Sim.PIN, Sim.PUK):
-        return Trouble.SIM
+        return Diagnosis.SIM
     if not evidence.registration.registered:
-        return Trouble.DENIED if evidence.registration is Registration.DENIED else Trouble.NO_NETWORK
-    return Trouble.NO_LINK if evidence.link_failures >= limits.link_failures else Trouble.NONE
+        return Diagnosis.DENIED if evidence.registration is Registration.DENIED else Diagnosis.NO_NETWORK
+    return Diagnosis.NO_LINK if evidence.link_failures >= limits.link_failures else Diagnosis.NONE
 
 
 class Ladder(NamedTuple):
@@ -145,7 +145,7 @@ class Ladder(NamedTuple):
     limits: Limits = Limits()
     available: frozenset[Rung] = ALL_RUNGS
     """The rungs that can be climbed here; USB power needs root."""
-    trouble: Trouble = Trouble.NONE
+    diagnosis: Diagnosis = Diagnosis.NONE
     since: float = 0.0
     """When that trouble began."""
     tried: frozenset[Rung] = frozenset()
@@ -160,16 +160,16 @@ class Ladder(NamedTuple):
 
     def next(self, evidence: Evidence, now: float) -> tuple["Ladder", Step]:
         """Return the ladder from now on, and what to do; not to be asked while a rung is carried out."""
-        trouble = diagnose(evidence, self.limits)
-        if trouble is Trouble.NONE:
+        diagnosis = diagnose(evidence, self.limits)
+        if diagnosis is Diagnosis.NONE:
             return _well(self, now)
-        ladder, ended = _turn(self, trouble, now)
-        if trouble in _WAIT_ONLY:
+        ladder, ended = _turn(self, diagnosis, now)
+        if diagnosis in _WAIT_ONLY:
             return _wait(ladder, now, ended)
-        if _under_way(ladder, evidence, now):
+        if _in_flight(ladder, evidence, now):
             look = now + self.limits.look
             until = min(ladder.until, look) if ladder.until > now else look
-            return ladder, Step(None, until, trouble, ended)
+            return ladder, Step(None, until, diagnosis, ended)
         return _climb(ladder, evidence, now, ended)
 
     def gave_up(self, now: float) -> "Ladder":
@@ -180,18 +180,18 @@ class Ladder(NamedTuple):
 def _well(ladder: Ladder, now: float) -> tuple[Ladder, Step]:
     ended = None if ladder.rung is None else Outcome(ladder.rung, worked=True)
     foot = Ladder(ladder.limits, ladder.available)
-    return foot, Step(None, now + ladder.limits.look, Trouble.NONE, ended)
+    return foot, Step(None, now + ladder.limits.look, Diagnosis.NONE, ended)
 
 
-def _turn(ladder: Ladder, trouble: Trouble, now: float) -> tuple[Ladder, Outcome | None]:
+def _turn(ladder: Ladder, diagnosis: Diagnosis, now: float) -> tuple[Ladder, Outcome | None]:
     """Take another trouble in: one that is behind us begins a new round with new patience."""
-    if trouble is ladder.trouble:
+    if diagnosis is ladder.diagnosis:
         return ladder, None
-    turned = ladder._replace(trouble=trouble, since=now)
-    if ladder.trouble is Trouble.SILENT and trouble is not Trouble.GONE:
+    turned = ladder._replace(diagnosis=diagnosis, since=now)
+    if ladder.diagnosis is Diagnosis.SILENT and diagnosis is not Diagnosis.GONE:
         ended = None if ladder.rung is None else Outcome(ladder.rung, worked=True)
         return turned._replace(tried=frozenset(), rung=None, until=now), ended
-    if ladder.trouble in _WAIT_ONLY and ladder.rung is None:
+    if ladder.diagnosis in _WAIT_ONLY and ladder.rung is None:
         return turned._replace(tried=frozenset(), until=now), None
     return turned, None
 
@@ -201,10 +201,10 @@ def _wait(ladder: Ladder, now: float, ended: Outcome | None) -> tuple[Ladder, St
     if ladder.rung is not None and ladder.until <= now:
         ended = Outcome(ladder.rung, worked=False)
         ladder = ladder._replace(rung=None)
-    return ladder, Step(None, now + ladder.limits.look, ladder.trouble, ended)
+    return ladder, Step(None, now + ladder.limits.look, ladder.diagnosis, ended)
 
 
-def _under_way(ladder: Ladder, evidence: Evidence, now: float) -> bool:
+def _in_flight(ladder: Ladder, evidence: Evidence, now: float) -> bool:
     """Tell whether a rung, or the pause, is still to be waited for."""
     if ladder.rung is Rung.PROBE and evidence.answers is not None:
         return False
@@ -212,26 +212,26 @@ def _under_way(ladder: Ladder, evidence: Evidence, now: float) -> bool:
         return True
     # What was done for the link shows when it is tried again.
     failed_again = evidence.link_failures > ladder.failures
-    return ladder.rung is not None and ladder.trouble is Trouble.NO_LINK and not failed_again
+    return ladder.rung is not None and ladder.diagnosis is Diagnosis.NO_LINK and not failed_again
 
 
 def _climb(ladder: Ladder, evidence: Evidence, now: float, ended: Outcome | None) -> tuple[Ladder, Step]:
-    limits, trouble = ladder.limits, ladder.trouble
+    limits, diagnosis = ladder.limits, ladder.diagnosis
     if ladder.rung is not None:
-        ended = Outcome(ladder.rung, worked=ladder.rung is Rung.PROBE and trouble is not Trouble.SILENT)
+        ended = Outcome(ladder.rung, worked=ladder.rung is Rung.PROBE and diagnosis is not Diagnosis.SILENT)
     calm = ladder._replace(rung=None)
-    patience = ladder.since + limits.patience(trouble)
+    patience = ladder.since + limits.patience(diagnosis)
     if not ladder.tried and now < patience:
-        return calm, Step(None, min(patience, now + limits.look), trouble, ended)
+        return calm, Step(None, min(patience, now + limits.look), diagnosis, ended)
     rung = _next_rung(ladder, evidence)
     if rung is None:
         until = now + limits.pause(ladder.rounds)
         rested = calm._replace(tried=frozenset(), until=until, rounds=ladder.rounds + 1)
-        return rested, Step(None, min(until, now + limits.look), trouble, ended)
-    until = now + limits.time_for(rung, trouble)
+        return rested, Step(None, min(until, now + limits.look), diagnosis, ended)
+    until = now + limits.time_for(rung, diagnosis)
     tried = ladder.tried | {rung}
     climbing = calm._replace(rung=rung, until=until, tried=tried, failures=evidence.link_failures)
-    return climbing, Step(rung, until, trouble, ended)
+    return climbing, Step(rung, until, diagnosis, ended)
 
 
 def _next_rung(ladder: Ladder, evidence: Evidence) -> Rung | None:

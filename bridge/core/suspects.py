@@ -102,7 +102,7 @@ class Suspects:
         self._acknowledged = 0
         """Publications that the broker has acknowledged."""
         self._at_cut: dict[Key, int] = {}
-        """As many there were when the connection was last cut with a suspect alone under way."""
+        """As many there were when the connection was last cut with a suspect alone in flight."""
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -135,7 +135,7 @@ class Suspects:
             held.pop(key, None)
 
     def cut(self, key: Key, *, witnessed: bool, size: int) -> Verdict:
-        """Return what to do with ``key``, of ``size`` bytes, after a cut while it alone was under way.
+        """Return what to do with ``key``, of ``size`` bytes, after a cut while it alone was in flight.
 
         It is tried again only after `TRY_AGAIN`, and after a pause (`pause`) if it is suspected again.
         """

@@ -30,7 +30,7 @@ from bridge.store.files import mark_suspect
 log = logging.getLogger("bridge")
 
 STOP_WAIT = 8.0
-"""Seconds for what is under way to end when the bridge is stopped."""
+"""Seconds for what is in flight to end when the bridge is stopped."""
 
 LINK_WAIT = 15.0
 """Seconds for the link to be hung up when the bridge is stopped."""
@@ -61,7 +61,7 @@ class Bridge:
         managed = parts.managed.watched if parts.managed else ()
         watched = (parts.session, parts.control_session, parts.intake, parts.writer, parts.uplink, *managed)
         stuck = partial(parts.monitor.problem, "watchdog")
-        return Service(self._loop, Notifier.from_environment(), parts.standing, watched, stuck)
+        return Service(self._loop, Notifier.from_environment(), parts.status_line, watched, stuck)
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Bridge:
             session.disconnect()
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]], keeping: list[asyncio.Task[None]]) -> None:
-        """In reverse: nothing new, let what is under way end, say goodbye, close."""
+        """In reverse: nothing new, let what is in flight end, say goodbye, close."""
         parts = self._parts
         log.info("stopping")
         parts.control.close()
@@ -132,7 +132,7 @@ class Bridge:
         parts.controls.stop()
         if not self._failure:
             await self._settle()
-        await self._let_go(keeping)
+        await self._drop(keeping)
         self._leave_broker()
         for task in tasks:
             task.remove_done_callback(self._task_ended)
@@ -142,7 +142,7 @@ class Bridge:
         await asyncio.gather(*tasks, return_exceptions=True)
         parts.close(reserve=not self._failure)
 
-    async def _let_go(self, keeping: list[asyncio.Task[None]]) -> None:
+    async def _drop(self, keeping: list[asyncio.Task[None]]) -> None:
         """Give the link up, and the modem back."""
         if self._parts.managed:
             with contextlib.suppress(TimeoutError):
@@ -156,7 +156,7 @@ class Bridge:
     async def _settle(self) -> None:
         parts = self._parts
         await self._until(
-            lambda: parts.uplink.under_way == 0 and (parts.listener is None or parts.listener.idle),
+            lambda: parts.uplink.in_flight == 0 and (parts.listener is None or parts.listener.idle),
             min(STOP_WAIT, parts.settings.cloud.timeout + 1),
         )
         await self._until(lambda: parts.writer.idle, STOP_WAIT)

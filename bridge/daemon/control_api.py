@@ -79,7 +79,7 @@ class Answers:
 
     async def _change_aside(self, action: str, number: int | None) -> dict[str, Any]:
         done: asyncio.Future[int] = self._loop.create_future()
-        self._writer.settle(
+        self._writer.write(
             set_aside.change(self._outbox, action, number),
             lambda times: None if done.done() else done.set_result(times),
             frees=action == "drop",

@@ -5,8 +5,8 @@
     Network (wants, dials, hangs up) ──> Cellular ──> Pppd, or its unit
        ▲                                    │  └────> the modem's own sockets
        │ facts, trouble                     ▼
-       └───────────────────────────────── Keeper (finds, asks, recovers) ──> Modem ──> AtPort
-    TextsIn <── codes ── Modem            TextCarrier ──> AtPort
+       └───────────────────────────────── ModemSupervisor (finds, asks, recovers) ──> Modem ──> AtPort
+    TextsIn <── codes ── Modem            SmsTransport ──> AtPort
 
 Imported only where an interface is managed: the others need none of it in memory.
 """
@@ -23,13 +23,13 @@ from bridge.adapters.modem.at_port import AtPort, Urc
 from bridge.adapters.modem.modem import Modem
 from bridge.adapters.modem.queries import answer as answer_query
 from bridge.adapters.modem.sim_pin import PinGuard
-from bridge.adapters.modem.sms import ModemInbox, TextCarrier
+from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.adapters.modem_sockets.listening import ListeningSockets
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
 from bridge.adapters.ppp.dialler import PppDialler, dial_of, ppp
 from bridge.adapters.usb import power as usb_unit
 from bridge.adapters.usb.finder import Finder
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Now
 from bridge.core.modem import Facts, Identity, Place
 from bridge.daemon.configure import CALLED_WITH, called_with
@@ -38,13 +38,13 @@ from bridge.flow.link.cellular import Cellular
 from bridge.flow.link.demand import Demand
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import Network
-from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
-from bridge.flow.message.paths import Switch
+from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.topics import Names
-from bridge.flow.message.uplink import Line
-from bridge.flow.sms.codec import AirSmsSpeaker
-from bridge.flow.sms.inbox import TextsIn
+from bridge.flow.message.uplink import Path
+from bridge.flow.sms.codec import AirSmsCodec
+from bridge.flow.sms.inbox import SmsInbox
 from bridge.protocol.api.status import status
 from bridge.protocol.at.answers import RESTARTED
 from bridge.protocol.modems import by_interface
@@ -69,7 +69,7 @@ class Around(NamedTuple):
     outbox: Outbox
     writer: Writer
     names: Names
-    switch: Switch
+    paths: NetworkPaths
     listener: Listener | None
     clock: Callable[[], Now]
     on_event: Callable[..., None]
@@ -82,7 +82,7 @@ class Around(NamedTuple):
     """The link came up: nothing that waited for it needs to wait any longer."""
     unreached_since: Callable[[], float | None]
     """Since when, in monotonic seconds, nothing was reached."""
-    under_way: Callable[[], int]
+    in_flight: Callable[[], int]
     """How many messages are being sent."""
     paused: Callable[[], bool]
     """Whether sending is paused."""
@@ -93,7 +93,7 @@ class Around(NamedTuple):
         return Traffic(
             pending=Demand(self.outbox, self.paused, lambda: self.writer.committing),
             sent=self._sent,
-            under_way=self.under_way if takes_them else lambda: 0,
+            in_flight=self.in_flight if takes_them else lambda: 0,
             unreached_since=self.unreached_since if takes_them else lambda: None,
         )
 
@@ -116,7 +116,7 @@ class ManagedModem:
         self._publishing = False
         network = settings.network
         find = Finder(network.interface, network.devices)
-        self.keeper = Keeper(
+        self.supervisor = ModemSupervisor(
             Hardware(
                 find=find,
                 missing=f"{find.missing}; waiting for it",
@@ -132,7 +132,7 @@ class ManagedModem:
             link_up=lambda: self.network.up,
         )
         self.cellular = Cellular(
-            self.keeper,
+            self.supervisor,
             self._dialler(),
             self._usable_sockets,
             network.apn,
@@ -152,17 +152,17 @@ class ManagedModem:
             may_be_better=self.cellular.may_be_better,
         )
         self._build_texts()
-        self.watched = (self.keeper, self.network, self._texts_in)
-        self._set_switch()
+        self.watched = (self.supervisor, self.network, self._sms_inbox)
+        self._set_paths()
 
     def _build_texts(self) -> None:
         around = self._around
         texts = Texts(around.database, around.clock)
-        speaker = AirSmsSpeaker(lambda: self._settings.sms.max_segments, texts, around.writer)
-        carrier = TextCarrier(
-            self._loop, self._port, status_reports=self._wants_reports, on_reference=speaker.referenced
+        codec = AirSmsCodec(lambda: self._settings.sms.max_segments, texts, around.writer)
+        transport = SmsTransport(
+            self._loop, self._port, status_reports=self._wants_reports, on_reference=codec.referenced
         )
-        self._texts_in = TextsIn(
+        self._sms_inbox = SmsInbox(
             around.outbox,
             texts,
             around.writer,
@@ -174,28 +174,28 @@ class ManagedModem:
             on_reports=around.on_reports,
             on_problem=partial(around.on_problem, "sms"),
         )
-        around.switch.texts = Line(speaker, carrier)
-        around.switch.texts_ready = lambda: self.keeper.ready
+        around.paths.texts = Path(codec, transport)
+        around.paths.texts_ready = lambda: self.supervisor.ready
 
     def _wants_reports(self) -> bool:
         return self._settings.sms.status_reports
 
-    def _set_switch(self) -> None:
-        switch = self._around.switch
+    def _set_paths(self) -> None:
+        paths = self._around.paths
         # With the other scope messages take the machine's own network, whatever the modem does.
         if self._settings.network.scope == "system":
-            switch.link_up = self._carries
-            switch.sockets = self._socket_carrier
+            paths.link_up = self._carries
+            paths.sockets = self._socket_transport
 
     def _carries(self) -> bool:
         """Whether messages can go; sockets of a modem that has just gone cannot, before all is tidied up."""
-        return self.network.up and (self.keeper.usable or not self.cellular.over_sockets)
+        return self.network.up and (self.supervisor.usable or not self.cellular.over_sockets)
 
     # -- life --------------------------------------------------------------------------------------------
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what has to run all the time."""
-        return [self.keeper.run(), self._drive(), self._texts_in.run()]
+        return [self.supervisor.run(), self._drive(), self._sms_inbox.run()]
 
     async def _drive(self) -> None:
         """Drive the link; where nobody wants it at the start, one that an earlier run has left goes first."""
@@ -209,7 +209,7 @@ class ManagedModem:
     def reloaded(self, settings: Settings) -> None:
         """Use what a reload may change: the limits of texts, and whether to ask for reports on them."""
         self._settings = settings
-        self._texts_in.wake()  # before it lists, the modem is told to hand reports over where they are wanted
+        self._sms_inbox.wake()  # before it lists, the modem is told to hand over wanted reports
 
     async def stop(self) -> None:
         """Let go of the link, at the end."""
@@ -217,10 +217,10 @@ class ManagedModem:
 
     async def query(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer ``hologram-bridge modem``; raises `BridgeError`."""
-        modem = self._modem if self.keeper.modem is self._modem else None
+        modem = self._modem if self.supervisor.modem is self._modem else None
         if modem is None:
-            trouble = self.keeper.trouble()
-            why = trouble.text if trouble else "its only port is in use by the connection; disconnect first"
+            fault = self.supervisor.fault()
+            why = fault.text if fault else "its only port is in use by the connection; disconnect first"
             raise OperationError(f"the modem cannot be asked: {why}")
         return await answer_query(modem, request)
 
@@ -245,23 +245,23 @@ class ManagedModem:
 
     def _port(self) -> AtPort | None:
         modem = self._modem
-        return modem.port if modem and self.keeper.modem is modem else None
+        return modem.port if modem and self.supervisor.modem is modem else None
 
     def _heard(self, urc: Urc) -> None:
         if urc.line.strip().upper() in RESTARTED:
             self._sockets_gone("the modem started anew")
-        elif not self._texts_in.urc(urc.line, urc.data) and self._sockets:
+        elif not self._sms_inbox.urc(urc.line, urc.data) and self._sockets:
             self._sockets.urc(urc)
 
     def _started(self) -> None:
-        self._texts_in.wake()
+        self._sms_inbox.wake()
         self._around.on_ready()
 
     def _remember_pins(self, notes: Any) -> None:
         self._remember(PINS, json.dumps(dict(notes)))
 
     def _remember(self, key: str, value: str | None) -> None:
-        self._around.writer.settle(lambda: self._around.outbox.set_meta(key, value))
+        self._around.writer.write(lambda: self._around.outbox.set_meta(key, value))
 
     # -- the link ----------------------------------------------------------------------------------------
 
@@ -291,11 +291,11 @@ class ManagedModem:
         self._sockets_down(reason)
 
     def _usable_sockets(self) -> ListeningSockets | None:
-        if self._sockets is None or self.keeper.modem is None:
+        if self._sockets is None or self.supervisor.modem is None:
             return None
         return ListeningSockets(self._sockets, self._around.listener, self._settings.inbound.protocols)
 
-    def _socket_carrier(self, channel: Channel) -> Carrier | None:
+    def _socket_transport(self, channel: Channel) -> Transport | None:
         if not self.cellular.over_sockets or self._sockets is None:
             return None
         return self._sockets.datagrams if channel is Channel.UDP else self._sockets
@@ -310,10 +310,10 @@ class ManagedModem:
 
     def _tell(self) -> None:
         self._publishing = False
-        if self.cellular.over_sockets and not self.keeper.usable:
+        if self.cellular.over_sockets and not self.supervisor.usable:
             self._sockets_gone("the modem is gone, or does not answer")
         self.network.changed_facts()
-        identity = self.keeper.facts.identity
+        identity = self.supervisor.facts.identity
         if identity != self._identity:
             self._identity = identity
             self._around.on_identity(identity)
@@ -322,8 +322,8 @@ class ManagedModem:
 
     def status(self) -> dict[str, Any]:
         """Return the payload of ``hologram/network/status``."""
-        keeper, network = self.keeper, self.network
-        place = keeper.shown_place
+        supervisor, network = self.supervisor, self.network
+        place = supervisor.shown_place
         return status(
             network.verdict(),
             interface=self._settings.network.interface,
@@ -332,6 +332,6 @@ class ManagedModem:
             if place
             else None,
             link=network.link,
-            facts=keeper.facts,
+            facts=supervisor.facts,
             since=network.since,
         )

@@ -39,7 +39,7 @@ class ManagedWifi:
         self._sampler = Sampler("wifi", self._sample, wanted.poll)
         self.watched = (self.network, self._sampler)
         if wanted.scope == "system":
-            around.switch.link_up = lambda: self.network.up
+            around.paths.link_up = lambda: self.network.up
         self._publishing = False
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:

@@ -2,7 +2,7 @@
 
 ::
 
-    Session (data) ────> Intake ───> Writer/Outbox ───> Uplink ───> carriers ───> the cloud, Direct IP
+    Session (data) ────> Intake ───> Writer/Outbox ───> Uplink ──> transports ──> the cloud, Direct IP
     Session (control) ─> Controls ──────┤  ▲
     Session (data) <──── Publisher <────┘  └── Downlink <── Listener <─── the cloud's inbound messages
 
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.adapters.inbound.listener import Listener
 from bridge.adapters.ip.resolver import Resolver
-from bridge.adapters.ip.tcp import TcpCarrier
-from bridge.adapters.ip.udp import UdpCarrier
+from bridge.adapters.ip.tcp import TcpTransport
+from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.session import Session
 from bridge.adapters.system.control_socket import ControlServer, socket_path
 from bridge.adapters.system.metrics import MetricsServer
 from bridge.adapters.system.threads import Worker
 from bridge.core.delivery import Delivery
 from bridge.core.destination import Destination
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Endpoint
 from bridge.core.modem import Identity
 from bridge.daemon.configure import (
@@ -50,11 +50,11 @@ from bridge.flow.health.figures import Health
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS, Monitor
 from bridge.flow.health.status_line import describe
-from bridge.flow.message.codecs import CloudSpeaker, DatagramSpeaker, DirectSpeaker, SmsSpeaker, Speaker
+from bridge.flow.message.codecs import CloudCodec, Codec, DatagramCodec, DirectCodec, SmsCodec
 from bridge.flow.message.commands import Controls
 from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.intake import Acknowledger, Intake
-from bridge.flow.message.paths import Switch
+from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
@@ -119,7 +119,7 @@ class Parts:
         )
         self.results = Results(self.outbox, self.publisher, self.names, read_clock)
         self.access = access(settings)
-        self.switch = self._build_switch()
+        self.paths = self._build_paths()
         self.uplink = self._build_uplink()
         self.health = Health(self.outbox, self.writer, self.uplink, read_clock)
         self.monitor = Monitor(
@@ -154,29 +154,29 @@ class Parts:
         self.control = ControlServer(socket_path(settings.control.path, self.path), answers)
         self.metrics = self._build_metrics()
 
-    def _build_switch(self) -> Switch:
+    def _build_paths(self) -> NetworkPaths:
         resolver = Resolver(self.loop)
-        stream, datagram = TcpCarrier(self.loop, resolver), UdpCarrier(self.loop, resolver)
-        carriers: dict[Channel, Carrier] = {
+        stream, datagram = TcpTransport(self.loop, resolver), UdpTransport(self.loop, resolver)
+        transports: dict[Channel, Transport] = {
             Channel.CLOUD: stream,
             Channel.SMS: stream,
             Channel.TCP: stream,
             Channel.UDP: datagram,
         }
-        speakers: dict[Channel, Speaker] = {
-            Channel.CLOUD: CloudSpeaker(lambda: self.access, read_clock),
-            Channel.SMS: SmsSpeaker(lambda: self.access),
-            Channel.TCP: DirectSpeaker(lambda: self.access.timeout),
-            Channel.UDP: DatagramSpeaker(lambda: self.access.timeout),
+        codecs: dict[Channel, Codec] = {
+            Channel.CLOUD: CloudCodec(lambda: self.access, read_clock),
+            Channel.SMS: SmsCodec(lambda: self.access),
+            Channel.TCP: DirectCodec(lambda: self.access.timeout),
+            Channel.UDP: DatagramCodec(lambda: self.access.timeout),
         }
-        return Switch(speakers, carriers, identified=lambda: self.access.credentials is not None)
+        return NetworkPaths(codecs, transports, identified=lambda: self.access.credentials is not None)
 
     def _build_uplink(self) -> Uplink:
         return Uplink(
             self.outbox,
             self.writer,
             self.results,
-            self.switch,
+            self.paths,
             slots=self.settings.cloud.parallel,
             clock=read_clock,
             timer=self.loop,
@@ -254,7 +254,7 @@ class Parts:
             device=lambda name: device(self.settings, name),
             call_later=self.loop.call_later,
             publish=partial(self.publisher.state, again=True),
-            take_back=self.publisher.take_back,
+            clear_retained=self.publisher.clear_retained,
             repeat=self.publisher.repeat,
         )
 
@@ -308,7 +308,7 @@ class Parts:
                 self.outbox,
                 self.writer,
                 self.names,
-                self.switch,
+                self.paths,
                 self.listener,
                 read_clock,
                 on_event=self.publisher.event,
@@ -319,7 +319,7 @@ class Parts:
                 on_ready=self.uplink.wake,
                 on_link=self.uplink.link_back,
                 unreached_since=self.uplink.unreached_since,
-                under_way=lambda: self.uplink.under_way,
+                in_flight=lambda: self.uplink.in_flight,
                 paused=lambda: self.uplink.paused,
             )
         )
@@ -345,7 +345,7 @@ class Parts:
         except LinkError as exc:
             log.warning("%s", exc)
         else:
-            self.writer.settle(lambda: self.outbox.set_meta(CALLED_WITH, None))
+            self.writer.write(lambda: self.outbox.set_meta(CALLED_WITH, None))
 
     def watch_client_id(self) -> None:
         """Note from time to time whether another client uses our id: it may have stopped to."""
@@ -377,7 +377,7 @@ class Parts:
             ways.append((earlier, (Way(self.session, "", intake.received, self.writer.crowded), controls)))
         await EarlierSessions(self.loop, self._broker, self.client_id).end(ways, self._met.set)
 
-    def standing(self) -> str:
+    def status_line(self) -> str:
         """Return how the bridge stands, in one line."""
         mqtt = self.settings.mqtt
         return describe(

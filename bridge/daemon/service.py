@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from bridge.adapters.system.systemd import Notifier
 from bridge.core.progress import Part
 from bridge.core.visible import visible
-from bridge.flow.health.status_line import Standing
+from bridge.flow.health.status_line import StatusLine
 from bridge.flow.health.watchdog import Watchdog
 
 
@@ -24,7 +24,7 @@ class Service:
         """``line`` returns how the bridge stands, ``parts`` are watched, ``on_stuck`` hears what is stuck."""
         self._notifier = notifier
         # a line end in what others told would begin a notice of its own [sd_notify(3)]
-        self._standing = Standing(lambda: visible(line()), notifier.status, loop.call_later)
+        self._status_line = StatusLine(lambda: visible(line()), notifier.status, loop.call_later)
         self._on_stuck = on_stuck
         self._watchdog: Watchdog | None = None
         if notifier.watchdog is not None:
@@ -42,7 +42,7 @@ class Service:
         if not self._notifier.wanted:
             return
         self._notifier.ready()
-        self._standing.start()
+        self._status_line.start()
         if self._watchdog:
             self._watchdog.start()
 
@@ -59,5 +59,5 @@ class Service:
         self._notifier.stopping()
 
     def _stuck(self, text: str) -> None:
-        self._standing.trouble = text
+        self._status_line.fault = text
         self._on_stuck(text)

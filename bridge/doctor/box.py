@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.store.space import SHARE, WATERMARK
 
@@ -29,14 +29,14 @@ HOT = 80.0
 """Degrees Celsius at which a Raspberry Pi slows down [Raspberry Pi documentation, "Thermal control"]."""
 
 
-def clock(patient: Patient) -> Finding:
+def clock(context: Context) -> Finding:
     """The time is plausible, and something keeps it right."""
     from bridge.store.clock import PLAUSIBLE
 
-    totp = patient.settings.cloud.auth == "totp"
+    totp = context.settings.cloud.auth == "totp"
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    fix = _setting_the_clock(patient.usr)
+    fix = _setting_the_clock(context.usr)
     if now < PLAUSIBLE:
         text = f"it is {shown} here: the clock was never set"
         return fail("clock", f"{text}; the cloud refuses time-based codes" if totp else text, fix)
@@ -68,9 +68,9 @@ def _synchronised() -> bool | None:
     return None if state < 0 else state != TIME_ERROR
 
 
-def disk(patient: Patient) -> Finding:
+def disk(context: Context) -> Finding:
     """There is room for the outbox."""
-    store = patient.settings.store
+    store = context.settings.store
     folder = store.path.parent
     if not folder.is_dir():
         fix = f"the bridge makes it at its start where it may; else: {_folder_for_it(folder)}"
@@ -96,9 +96,9 @@ def _folder_for_it(folder: Path) -> str:
     return f"{make}, and ReadWritePaths={folder} below [Service] in sudo systemctl edit hologram-bridge"
 
 
-def speed(patient: Patient) -> Finding:
+def speed(context: Context) -> Finding:
     """A write becomes durable fast enough."""
-    folder = patient.settings.store.path.parent
+    folder = context.settings.store.path.parent
     if not folder.is_dir():
         return skipped("write speed", f"{folder} does not exist yet")
     try:
@@ -133,17 +133,17 @@ def _sync_latency(folder: Path) -> float:
     return statistics.median(taken)
 
 
-def memory(patient: Patient) -> Finding:
+def memory(context: Context) -> Finding:
     """There is memory left; what the bridge takes of it."""
     try:
-        lines = (patient.proc / "meminfo").read_text().splitlines()
+        lines = (context.proc / "meminfo").read_text().splitlines()
         values = {
             name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)
         }
         available, total = values["MemAvailable"], values["MemTotal"]
     except (OSError, KeyError, ValueError):
         return skipped("memory", "the kernel does not say")
-    daemon = patient.daemon
+    daemon = context.daemon
     used = daemon.stats["memory"] if daemon and daemon.stats else None
     seen = f"{_size(available)} of {_size(total)} available"
     seen += f"; the bridge holds {_size(used)}" if used else ""
@@ -152,13 +152,13 @@ def memory(patient: Patient) -> Finding:
     return ok("memory", seen)
 
 
-def power(patient: Patient) -> Finding | None:
+def power(context: Context) -> Finding | None:
     """A Raspberry Pi's own word on its supply and temperature; None where there is no such word."""
     command = shutil.which("vcgencmd")
     if command is None:
         return None
     throttled = _vcgencmd(command, "get_throttled")
-    heat = _text(patient.sys / "class/thermal/thermal_zone0/temp")
+    heat = _text(context.sys / "class/thermal/thermal_zone0/temp")
     degrees = int(heat) / 1000 if heat.isdecimal() else None
     if throttled is None:
         return None

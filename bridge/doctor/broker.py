@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import shipped
 from bridge.errors import BridgeError
@@ -36,15 +36,15 @@ FEW = 100_000
 """Messages below which the limit is worth a word: a day and more of one each second."""
 
 
-def broker(patient: Patient) -> Iterator[Finding]:
+def broker(context: Context) -> Iterator[Finding]:
     """Connect under an id of our own, leave, come back, and see whether the session was kept."""
     try:
-        first, second = _twice(patient)
+        first, second = _twice(context)
     except BridgeError as exc:
         yield fail("broker", str(exc), "correct mqtt.tls")
         yield skipped("session", "the broker cannot be asked")
         return
-    mqtt = patient.settings.mqtt
+    mqtt = context.settings.mqtt
     where = f"{mqtt.host}:{mqtt.port}"
     if first.problem:
         yield fail("broker", first.problem, first.fix or _remedy(first.problem, mqtt.host))
@@ -54,13 +54,13 @@ def broker(patient: Patient) -> Iterator[Finding]:
         yield fail("broker", f"{where} {RENAMES}", RENAMES_FIX)
         yield skipped("session", "the broker cannot be asked under an id of our own")
         return
-    yield _daemons(patient) or ok("broker", f"{where} takes us{' over TLS' if mqtt.tls else ''}")
-    yield _session(patient, first, second)
+    yield _daemons(context) or ok("broker", f"{where} takes us{' over TLS' if mqtt.tls else ''}")
+    yield _session(context, first, second)
 
 
-def _daemons(patient: Patient) -> Finding | None:
+def _daemons(context: Context) -> Finding | None:
     """How the daemon fares there, where it does not stay connected."""
-    stats = patient.daemon.stats if patient.daemon else None
+    stats = context.daemon.stats if context.daemon else None
     for which, said in _connections((stats or {}).get("broker") or {}):
         reason, _, fix = (said["reason"] or "").partition("; ")
         if said["ended"] >= OFTEN:
@@ -78,16 +78,16 @@ def _connections(said: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "session of commands", said["commands"]
 
 
-def _session(patient: Patient, first: "Answer", second: "Answer") -> Finding:
+def _session(context: Context, first: "Answer", second: "Answer") -> Finding:
     fix = f"let the broker keep sessions: see {shipped(EXAMPLE)}"
     if first.expiry is not None and first.expiry < EXPIRY:
         return fail("session", f"the broker keeps sessions for {first.expiry} s only", fix)
     if not second.present:
         why = second.problem or "the broker had forgotten the session after a reconnection"
         return fail("session", f"{why}; what is published while the bridge is away is lost", fix)
-    if patient.settings.mqtt.host not in LOCAL:
+    if context.settings.mqtt.host not in LOCAL:
         return ok("session", "kept over a reconnection; whether over a restart, the broker's machine knows")
-    return _saved(patient.etc / "mosquitto" / "mosquitto.conf")
+    return _saved(context.etc / "mosquitto" / "mosquitto.conf")
 
 
 def _saved(path: Path) -> Finding:
@@ -147,12 +147,12 @@ def _remedy(problem: str, host: str) -> str:
 # -- asking ----------------------------------------------------------------------------------------------
 
 
-def _twice(patient: Patient) -> "tuple[Answer, Answer]":
+def _twice(context: Context) -> "tuple[Answer, Answer]":
     """Connect, leave and connect again; the session is removed at the end. Raises `ConfigError`."""
     from bridge.adapters.mqtt.once import ask
     from bridge.daemon.configure import broker as how
 
-    where = how(patient.settings, f"hologram-bridge-doctor-{secrets.token_hex(4)}")
+    where = how(context.settings, f"hologram-bridge-doctor-{secrets.token_hex(4)}")
     first = ask(where, EXPIRY)
     if first.problem or first.present:  # a session that is there is another's: leave it
         return first, first

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bridge.doctor import box, broker, cloud, configuration, modem, store
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail
 from bridge.doctor.fixes import as_the_service
 from bridge.errors import WHO_MAY
 
-Check = Callable[[Patient], Finding | Iterator[Finding] | None]
+Check = Callable[[Context], Finding | Iterator[Finding] | None]
 
 CHECKS: tuple[Check, ...] = (
     configuration.configuration,
@@ -31,12 +31,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def examine(patient: Patient, announce: Callable[[str], None]) -> Iterator[Finding]:
+def examine(context: Context, announce: Callable[[str], None]) -> Iterator[Finding]:
     """Run the checks one after the other; ``announce`` is told what is done to the outside, before it is."""
     for check in CHECKS:
-        if check is cloud.cloud and (said := cloud.announcement(patient)):
+        if check is cloud.cloud and (said := cloud.announcement(context)):
             announce(said)
-        found = check(patient)
+        found = check(context)
         if isinstance(found, Finding):
             yield found
         elif found is not None:

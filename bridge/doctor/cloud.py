@@ -5,27 +5,27 @@ import struct
 import time
 from typing import Any
 
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that ends a connection in one packet: each costs on a metered link."""
 
 
-def announcement(patient: Patient) -> str | None:
+def announcement(context: Context) -> str | None:
     """Return what is about to be done, since it costs some bytes; None where nothing is."""
-    if _without_ppp(patient):
+    if _without_ppp(context):
         return None
-    cloud = patient.settings.cloud
+    cloud = context.settings.cloud
     return f"one TCP handshake with {cloud.host}:{cloud.port}, about 250 bytes with the look-up; no message"
 
 
-def cloud(patient: Patient) -> Finding:
+def cloud(context: Context) -> Finding:
     """The cloud socket can be reached from here, or is the bridge's alone to reach."""
-    told = _without_ppp(patient)
+    told = _without_ppp(context)
     if told:
         return told
-    wanted = patient.settings.cloud
+    wanted = context.settings.cloud
     where = f"{wanted.host}:{wanted.port}"
     try:
         addresses = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM)
@@ -38,32 +38,32 @@ def cloud(patient: Patient) -> Finding:
     began = time.monotonic()
     problem = _handshake(addresses[0][0], addresses[0][4], wanted.timeout)
     if problem:
-        return fail("cloud", f"{where}: {problem}", _remedy(patient))
+        return fail("cloud", f"{where}: {problem}", _remedy(context))
     return ok("cloud", f"{where} answers within {1000 * (time.monotonic() - began):.0f} ms")
 
 
-def _without_ppp(patient: Patient) -> Finding | None:
+def _without_ppp(context: Context) -> Finding | None:
     """Return what the bridge says where messages take a link of its own and no PPP link stands, else None.
 
     This machine may have no way of its own then, and is well: the link waits for a message, or is the modem's
     own sockets, which have no remote address.
     """
-    network = patient.settings.network
+    network = context.settings.network
     if not (network.interface.startswith("cellular") and network.scope == "system"):
         return None
-    if not (patient.daemon and patient.daemon.stats and patient.daemon.network):
+    if not (context.daemon and context.daemon.stats and context.daemon.network):
         return None
-    status = patient.daemon.network
+    status = context.daemon.network
     if status["remote_ip"]:
         return None
     if status["state"] == "error":
-        return fail("cloud", f"there is no link: {status['error']}", _remedy(patient))
+        return fail("cloud", f"there is no link: {status['error']}", _remedy(context))
     over_sockets = status["state"] == "connected"
     way = "the modem's own sockets carry the messages" if over_sockets else f"the link is {status['state']}"
     if status["error"]:
         way += f" ({status['error']})"
-    condition, known = _known(patient.daemon.stats)
-    fix = _remedy(patient) if condition == "down" else None
+    condition, known = _known(context.daemon.stats)
+    fix = _remedy(context) if condition == "down" else None
     return skipped("cloud", f"{way}; the bridge says of the cloud: {known}", fix)
 
 
@@ -90,7 +90,7 @@ def _handshake(family: int, address: object, timeout: float) -> str | None:
     return None
 
 
-def _remedy(patient: Patient) -> str:
-    if patient.settings.network.interface.startswith("cellular"):
+def _remedy(context: Context) -> str:
+    if context.settings.network.interface.startswith("cellular"):
         return "see the modem's findings; the device must be activated in the Hologram dashboard"
     return "check this machine's way to the Internet, and that no firewall closes the port"

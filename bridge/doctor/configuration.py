@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from bridge.core.admission import Network
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import as_the_service
 
@@ -22,19 +22,19 @@ SECRET = ("KEY", "PASSWORD", "PIN", "CREDENTIALS")
 _SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B  # [netdevice(7)]
 
 
-def configuration(patient: Patient) -> Finding:
+def configuration(context: Context) -> Finding:
     """It was read; what it warns of."""
-    where = str(patient.config) if patient.config else "the environment alone"
+    where = str(context.config) if context.config else "the environment alone"
     # Who can read the file is looked at below.
-    warnings = [each for each in patient.warnings if "everyone on this machine can read it" not in each]
+    warnings = [each for each in context.warnings if "everyone on this machine can read it" not in each]
     if warnings:
         return warn("configuration", f"{where}: {'; '.join(warnings)}", "change it as it says")
     return ok("configuration", f"{where} is valid")
 
 
-def permissions(patient: Patient) -> Finding:
+def permissions(context: Context) -> Finding:
     """The credentials are for root and the bridge alone."""
-    path = patient.config
+    path = context.config
     if path is None:
         return skipped("permissions", "there is no configuration file; the environment holds all of it")
     found = path.stat()
@@ -43,7 +43,7 @@ def permissions(patient: Patient) -> Finding:
     if mode & 0o022:
         seen = f"{path} has mode {mode:04o}: others than its owner can change it"
         return fail("permissions", seen, fix)
-    if path == patient.etc / "hologram-bridge" / "bridge.hjson" and (wrong := _not_for_the_service(found)):
+    if path == context.etc / "hologram-bridge" / "bridge.hjson" and (wrong := _not_for_the_service(found)):
         return fail("permissions", f"{path}: {wrong}", fix)
     if mode & 0o004:
         seen = f"{path} has mode {mode:04o}: everybody on this machine can read it"
@@ -64,9 +64,9 @@ def _not_for_the_service(found: os.stat_result) -> str | None:
     return "the bridge's user, hologram, may not read it"
 
 
-def environment(patient: Patient) -> Finding | None:
+def environment(context: Context) -> Finding | None:
     """What systemd gives the service beside the file; None where that is nothing."""
-    path = patient.etc / "default" / "hologram-bridge"
+    path = context.etc / "default" / "hologram-bridge"
     try:
         lines = path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -84,9 +84,9 @@ def environment(patient: Patient) -> Finding | None:
     return ok("environment", f"{path} was looked at too") if names else None
 
 
-def credentials(patient: Patient) -> Finding:
+def credentials(context: Context) -> Finding:
     """Which form they have; their form itself was checked when they were read."""
-    settings = patient.settings
+    settings = context.settings
     given = settings.credentials
     if settings.cloud.auth == "totp":
         if given.device_id is not None:
@@ -98,9 +98,9 @@ def credentials(patient: Patient) -> Finding:
     )
 
 
-def allow_list(patient: Patient) -> Finding:
+def allow_list(context: Context) -> Finding:
     """The cloud may come in, and the neighbours on the local network may not."""
-    inbound = patient.settings.inbound
+    inbound = context.settings.inbound
     if not inbound.enabled:
         return skipped("allow list", "nothing comes in (inbound.enabled is false)")
     shut_out = [each for each in CARRIER if not any(_covers(allowed, each) for allowed in inbound.allow)]

@@ -28,7 +28,7 @@ class Daemon(NamedTuple):
     """Its network status, where it manages a network."""
 
 
-class Patient:
+class Context:
     """What is looked at; the folders are the system's unless a test says otherwise."""
 
     def __init__(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import stop
 
@@ -13,9 +13,9 @@ PPP_HOLDERS = ("pppd", "chat")
 KEEP_AWAY = "sudo systemctl disable --now ModemManager, unless another modem needs it"
 
 
-def modem(patient: Patient) -> Iterator[Finding]:
+def modem(context: Context) -> Iterator[Finding]:
     """Everything about the modem, where one is configured."""
-    interface = patient.settings.network.interface
+    interface = context.settings.network.interface
     if not interface.startswith("cellular"):
         why = f'network.interface is "{interface}": no modem is managed'
         yield from (skipped(name, why) for name in ("modem", "serial port", "pppd", "ModemManager"))
@@ -23,16 +23,16 @@ def modem(patient: Patient) -> Iterator[Finding]:
     # The modems' tables take memory that the other commands need not.
     from bridge.adapters.usb.finder import Finder
 
-    place = Finder(interface, patient.settings.network.devices)()
+    place = Finder(interface, context.settings.network.devices)()
     if place is None:
-        yield _missing(patient)
+        yield _missing(context)
         yield skipped("serial port", "no modem was found")
     else:
         usb = f", at {place.usb} on the USB" if place.usb else ""
-        yield ok("modem", f"{_label(place.interface)}{usb}{_told(patient)}")
-        yield _port(patient, tuple(dict.fromkeys((place.at, place.dial))))
-    yield _pppd(patient, place.interface if place else interface)
-    yield _modem_manager(patient, place.at if place else None)
+        yield ok("modem", f"{_label(place.interface)}{usb}{_told(context)}")
+        yield _port(context, tuple(dict.fromkeys((place.at, place.dial))))
+    yield _pppd(context, place.interface if place else interface)
+    yield _modem_manager(context, place.at if place else None)
 
 
 def _label(interface: str) -> str:
@@ -41,20 +41,20 @@ def _label(interface: str) -> str:
     return by_interface(interface).label
 
 
-def _told(patient: Patient) -> str:
+def _told(context: Context) -> str:
     """What the daemon knows of it."""
-    status = patient.daemon.network if patient.daemon else None
+    status = context.daemon.network if context.daemon else None
     if not status:
         return ""
     about = [status["registration"], status["operator"], status["technology"], status["error"]]
     return "; the bridge says: " + ", ".join([status["state"], *(str(each) for each in about if each)])
 
 
-def _missing(patient: Patient) -> Finding:
+def _missing(context: Context) -> Finding:
     from bridge.adapters.usb import sysfs as usb
     from bridge.protocol.modems import PROFILES, by_interface
 
-    network = patient.settings.network
+    network = context.settings.network
     if network.devices:
         return fail(
             "modem",
@@ -62,7 +62,7 @@ def _missing(patient: Patient) -> Finding:
             "plug the modem in; its names are in /dev/serial/by-id; or set network.device to null to find it",
         )
     wanted = PROFILES if network.interface == "cellular" else (by_interface(network.interface),)
-    for profile, place in usb.portless(wanted, patient.sys, patient.dev):
+    for profile, place in usb.portless(wanted, context.sys, context.dev):
         return fail(
             "modem",
             f"{profile.label} is at {place} on the USB, without a serial port: its driver is missing",
@@ -76,17 +76,17 @@ def _missing(patient: Patient) -> Finding:
     )
 
 
-def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
+def _port(context: Context, ports: tuple[str, ...]) -> Finding:
     from bridge.adapters.usb.sysfs import who_holds
 
-    ours = patient.daemon.pid if patient.daemon else None
+    ours = context.daemon.pid if context.daemon else None
     shown = " and ".join(ports)
-    holders = {holder for port in ports for holder in who_holds(port, patient.proc)}
+    holders = {holder for port in ports for holder in who_holds(port, context.proc)}
     others = [each for each in holders if each.pid != ours and each.name not in PPP_HOLDERS]
     if others:
         names = ", ".join(f"{each.name} (process {each.pid})" for each in sorted(others))
         fix = "; ".join(
-            dict.fromkeys(_stop(patient, ports[0], each.name, each.pid) for each in sorted(others))
+            dict.fromkeys(_stop(context, ports[0], each.name, each.pid) for each in sorted(others))
         )
         return fail("serial port", f"{shown} is held by {names}", fix)
     if ours is not None:
@@ -103,20 +103,20 @@ def _port(patient: Patient, ports: tuple[str, ...]) -> Finding:
     return ok("serial port", seen if os.geteuid() == 0 else f"{seen} whom this user may see")
 
 
-def _stop(patient: Patient, port: str, name: str, pid: int) -> str:
+def _stop(context: Context, port: str, name: str, pid: int) -> str:
     if name != "ModemManager":
-        return stop(pid, patient.proc)
+        return stop(pid, context.proc)
     # One that was told to leave the modem alone after it had taken it keeps it until it starts anew.
-    return "sudo systemctl restart ModemManager" if _left_alone(patient, port) else KEEP_AWAY
+    return "sudo systemctl restart ModemManager" if _left_alone(context, port) else KEEP_AWAY
 
 
-def _pppd(patient: Patient, interface: str) -> Finding:
+def _pppd(context: Context, interface: str) -> Finding:
     from bridge.protocol.modems import by_interface
 
-    problem = _without_pppd(patient) or (_without_unit(patient) if _by_unit(patient) else None)
+    problem = _without_pppd(context) or (_without_unit(context) if _by_unit(context) else None)
     if problem is None:
         return ok(
-            "pppd", "by hologram-ppp.service" if _by_unit(patient) else "installed, and /dev/ppp is there"
+            "pppd", "by hologram-ppp.service" if _by_unit(context) else "installed, and /dev/ppp is there"
         )
     why, fix = problem
     if by_interface(interface).sockets:
@@ -124,53 +124,53 @@ def _pppd(patient: Patient, interface: str) -> Finding:
     return fail("pppd", f"{why}; this modem carries nothing without PPP", fix)
 
 
-def _without_pppd(patient: Patient) -> tuple[str, str] | None:
+def _without_pppd(context: Context) -> tuple[str, str] | None:
     """Return what is missing for PPP on this machine, and how to get it."""
     # Looked for by name: only members of the group dip may run it.
-    if not (patient.usr / "sbin" / "pppd").exists():
+    if not (context.usr / "sbin" / "pppd").exists():
         return "pppd is not installed", "sudo apt install ppp"
-    if not (patient.dev / "ppp").exists():
+    if not (context.dev / "ppp").exists():
         return (
-            f"this kernel has no PPP, or its driver is not loaded: {patient.dev / 'ppp'} is missing",
+            f"this kernel has no PPP, or its driver is not loaded: {context.dev / 'ppp'} is missing",
             "sudo modprobe ppp_async",
         )
     return None
 
 
-def _by_unit(patient: Patient) -> bool:
+def _by_unit(context: Context) -> bool:
     """Whether the link is a unit's to make: a bridge that is root dials itself."""
-    if patient.daemon:
-        return patient.daemon.uid != 0
-    return os.geteuid() != 0 or _unit_file(patient)
+    if context.daemon:
+        return context.daemon.uid != 0
+    return os.geteuid() != 0 or _unit_file(context)
 
 
-def _unit_file(patient: Patient) -> bool:
+def _unit_file(context: Context) -> bool:
     from bridge.adapters.ppp.unit import UNIT
 
-    return any((folder / "systemd/system" / UNIT).exists() for folder in (patient.etc, patient.usr / "lib"))
+    return any((folder / "systemd/system" / UNIT).exists() for folder in (context.etc, context.usr / "lib"))
 
 
-def _without_unit(patient: Patient) -> tuple[str, str] | None:
+def _without_unit(context: Context) -> tuple[str, str] | None:
     """Return why a bridge without root cannot have the unit dial, and how it could."""
-    if not (patient.run / "systemd/system").exists():
+    if not (context.run / "systemd/system").exists():
         return "the bridge is not root, and no systemd runs here that could dial for it", "run it as root"
-    if not _unit_file(patient):
+    if not _unit_file(context):
         return (
             "hologram-ppp.service is not installed",
             "sudo make install, or sudo apt install --reinstall hologram-bridge",
         )
-    if not (patient.usr / "lib/polkit-1/polkitd").exists():
+    if not (context.usr / "lib/polkit-1/polkitd").exists():
         return "polkit is missing, which lets the bridge start hologram-ppp", "sudo apt install polkitd"
     return None
 
 
-def _modem_manager(patient: Patient, port: str | None) -> Finding:
-    running = [each for each in patient.proc.glob("[0-9]*/comm") if _text(each) == "ModemManager"]
+def _modem_manager(context: Context, port: str | None) -> Finding:
+    running = [each for each in context.proc.glob("[0-9]*/comm") if _text(each) == "ModemManager"]
     if not running:
         return ok("ModemManager", "it does not run")
     if port is None:
         return skipped("ModemManager", "it runs; there is no modem to look at")
-    if _left_alone(patient, port):
+    if _left_alone(context, port):
         return ok("ModemManager", f"it runs, and leaves {port} alone")
     return warn(
         "ModemManager",
@@ -179,7 +179,7 @@ def _modem_manager(patient: Patient, port: str | None) -> Finding:
     )
 
 
-def _left_alone(patient: Patient, port: str) -> bool:
+def _left_alone(context: Context, port: str) -> bool:
     """Whether udev has told ModemManager to leave ``port`` alone.
 
     ID_MM_DEVICE_IGNORE is for all ports of a device, ID_MM_PORT_IGNORE for one [ModemManager, "Common udev
@@ -189,7 +189,7 @@ def _left_alone(patient: Patient, port: str) -> bool:
         number = Path(port).stat().st_rdev
     except OSError:
         return False
-    properties = _text(patient.run / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}")
+    properties = _text(context.run / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}")
     return not {"E:ID_MM_DEVICE_IGNORE=1", "E:ID_MM_PORT_IGNORE=1"}.isdisjoint(properties.splitlines())
 
 

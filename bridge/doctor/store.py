@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import stop
 from bridge.errors import WHO_MAY, StoreError, StoreInUse
@@ -29,10 +29,10 @@ OLD = 3600.0
 """Seconds after which a message that waits is worth a word."""
 
 
-def daemon(patient: Patient) -> Finding:
+def daemon(context: Context) -> Finding:
     """Whether the bridge runs, and what it says of itself."""
-    found = patient.daemon
-    if found is None and patient.forbidden:
+    found = context.daemon
+    if found is None and context.forbidden:
         return skipped("bridge", "this user may not ask it", WHO_MAY)
     if found is None:
         fix = "sudo systemctl enable --now hologram-bridge; why it ended says journalctl -u hologram-bridge"
@@ -50,7 +50,7 @@ def daemon(patient: Patient) -> Finding:
     return (
         ok("bridge", seen)
         if state == "ok"
-        else warn("bridge", seen, _state_remedy(state, patient.settings.mqtt.prefix))
+        else warn("bridge", seen, _state_remedy(state, context.settings.mqtt.prefix))
     )
 
 
@@ -63,13 +63,13 @@ def _state_remedy(state: str, prefix: str) -> str:
     }.get(state, "see the findings of the cloud and of the outbox")
 
 
-def outbox(patient: Patient) -> Finding:
+def outbox(context: Context) -> Finding:
     """What waits, and whether the file is whole."""
-    path = patient.settings.store.path
-    if patient.daemon:
-        stats = patient.daemon.stats
+    path = context.settings.store.path
+    if context.daemon:
+        stats = context.daemon.stats
         return _waiting(stats) if stats else skipped("outbox", "the bridge that holds it does not answer")
-    if patient.forbidden:
+    if context.forbidden:
         return skipped("outbox", "a bridge may hold it that this user may not ask", WHO_MAY)
     try:
         return _closed(path)
@@ -162,23 +162,23 @@ def _locked(path: Path) -> Iterator[None]:
 # -- inbound ---------------------------------------------------------------------------------------------
 
 
-def inbound(patient: Patient) -> Finding:
+def inbound(context: Context) -> Finding:
     """Port 4010 is ours, or free for us."""
-    wanted = patient.settings.inbound
+    wanted = context.settings.inbound
     if not wanted.enabled:
         return skipped("inbound port", "nothing comes in (inbound.enabled is false)")
     where = f"{wanted.host}:{wanted.port}"
-    if patient.daemon:
-        figures = (patient.daemon.stats or {}).get("inbound") or {}
+    if context.daemon:
+        figures = (context.daemon.stats or {}).get("inbound") or {}
         if figures.get("problem"):
-            return fail("inbound port", figures["problem"], _taken(patient))
+            return fail("inbound port", figures["problem"], _taken(context))
         names = ", ".join(figures.get("listening", ()))
         return ok("inbound port", f"the bridge listens on {where} ({names})") if names else warn(
             "inbound port", f"the bridge does not listen on {where} yet", "look again in some seconds"
         )  # fmt: skip
     problem = _free(wanted.host, wanted.port, wanted.protocols)
     if problem:
-        return fail("inbound port", f"{where} cannot be had: {problem}", _taken(patient))
+        return fail("inbound port", f"{where} cannot be had: {problem}", _taken(context))
     return ok("inbound port", f"{where} is free for the bridge")
 
 
@@ -195,15 +195,15 @@ def _free(host: str, port: int, protocols: tuple[str, ...]) -> str | None:
     return None
 
 
-def _taken(patient: Patient) -> str:
+def _taken(context: Context) -> str:
     """Say who has the port, as far as this user may know."""
-    port = patient.settings.inbound.port
-    inodes = {f"socket:[{inode}]" for inode in _inodes(patient.proc, port)}
-    for folder in patient.proc.glob("[0-9]*/fd"):
+    port = context.settings.inbound.port
+    inodes = {f"socket:[{inode}]" for inode in _inodes(context.proc, port)}
+    for folder in context.proc.glob("[0-9]*/fd"):
         if inodes.intersection(_open_files(folder)):
             pid = int(folder.parent.name)
             name = _name(folder.parent)
-            return f"{name} (process {pid}) has it: {stop(pid, patient.proc)}, or set inbound.port"
+            return f"{name} (process {pid}) has it: {stop(pid, context.proc)}, or set inbound.port"
     return f"find who has it: sudo ss -lnp | grep {port}; or set inbound.port"
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bridge.core.modem import Wifi
 
 
-class Standing(StrEnum):
+class WifiState(StrEnum):
     """How far an interface is."""
 
     UNMANAGED = "unmanaged"
@@ -33,7 +33,7 @@ class Station(NamedTuple):
 class Device(NamedTuple):
     """What whoever looks after an interface says of it: ``says`` is the state in its own words."""
 
-    standing: Standing
+    standing: WifiState
     says: str
 
 
@@ -141,14 +141,14 @@ def nm_device(text: str) -> Device:
     return Device(_nm_standing(number), f"{says}: {reason[1]}" if reason else says)
 
 
-def _nm_standing(number: int) -> Standing:
+def _nm_standing(number: int) -> WifiState:
     if number < 20:
-        return Standing.UNMANAGED
+        return WifiState.UNMANAGED
     if number < _NM_DOWN:
-        return Standing.UNAVAILABLE
+        return WifiState.UNAVAILABLE
     if _NM_COMING <= number < _NM_UP:
-        return Standing.COMING
-    return Standing.UP if _NM_UP <= number < _NM_LEAVING else Standing.DOWN
+        return WifiState.COMING
+    return WifiState.UP if _NM_UP <= number < _NM_LEAVING else WifiState.DOWN
 
 
 def nm_error(text: str) -> str:
@@ -175,12 +175,12 @@ def wpa_device(text: str) -> Device:
     state = values.get("wpa_state", "")
     says = _WPA_WORDS.get(state, state.lower().replace("_", " ") or "unknown")
     if state == "COMPLETED":
-        return Device(Standing.UP, "connected")
+        return Device(WifiState.UP, "connected")
     if state == "INTERFACE_DISABLED":
-        return Device(Standing.UNAVAILABLE, says)
+        return Device(WifiState.UNAVAILABLE, says)
     if state in ("", "DISCONNECTED", "INACTIVE"):
-        return Device(Standing.DOWN, says)
-    return Device(Standing.COMING, says)
+        return Device(WifiState.DOWN, says)
+    return Device(WifiState.COMING, says)
 
 
 def wpa_networks(text: str) -> int:

@@ -5,7 +5,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.core.link import Code
 from bridge.errors import BridgeError
 from bridge.protocol.ppp.dial import Scope
@@ -153,10 +153,10 @@ class Cellular(Network):
         return session is not None and session.up
 
     @property
-    def sockets(self) -> Carrier | None:
+    def sockets(self) -> Transport | None:
         """The modem's own sockets, while they are what carries."""
         session = self._modem.opened
-        return session.carrier if session else None
+        return session.transport if session else None
 
     def prepare(self, timeout: float) -> None:
         """Get the modem's own sockets ready where it has some and no connection stands.
@@ -174,7 +174,7 @@ class Cellular(Network):
     def sim_identity(self) -> tuple[str | None, str | None]:
         """The SIM's number and IMSI, as far as they are known."""
         session = self._modem.opened
-        identity = session.keeper.facts.identity if session else None
+        identity = session.supervisor.facts.identity if session else None
         return (identity.iccid, identity.imsi) if identity else (None, None)
 
     def fetch_sim_identity(self) -> tuple[str | None, str | None]:

@@ -5,12 +5,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.flow.message.codecs import CloudAccess
 from bridge.sdk.engine.calls import Sender, Wanted
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.identity import Authentication
-from bridge.sdk.engine.outbox_service import Post, close, post_at, senders_at
+from bridge.sdk.engine.outbox_service import OutboxService, close, registry_at, service_at
 from bridge.sdk.engine.places import outbox_path
 from bridge.sdk.engine.response import Response
 from bridge.sdk.engine.runtime import dispatcher
@@ -69,7 +69,7 @@ class Cloud:
             self._news,
             self._tell,
         )
-        self._attached: Post | None = None
+        self._attached: OutboxService | None = None
         self._outbox = Path(outbox).absolute() if outbox is not None else outbox_path()
         self.initializeNetwork(network, modem)
 
@@ -105,9 +105,9 @@ class Cloud:
             raise HologramError(f"timeout: {timeout!r} is not allowed; give seconds above 0")
         if not self._down:
             self._networkManager.network.prepare(timeout)
-        post = self._post()
+        service = self._post()
         wanted = wanted._replace(keeps=self.keeps)
-        response = post.send(self._sender, wanted, float(timeout), self.event.broadcast)
+        response = service.send(self._sender, wanted, float(timeout), self.event.broadcast)
         if response.kept:
             self.logger.info(
                 "Not sent yet (%s): the message is kept and sent when it can be", response.reason
@@ -117,13 +117,13 @@ class Cloud:
             self.event.broadcast("message.sent")
         return response
 
-    def _post(self) -> Post:
+    def _post(self) -> OutboxService:
         """Return the outbox, opened if need be."""
-        post = post_at(self._outbox)
-        if post is not self._attached:
-            post.attach(self._sender)
-            self._attached = post
-        return post
+        service = service_at(self._outbox)
+        if service is not self._attached:
+            service.attach(self._sender)
+            self._attached = service
+        return service
 
     @property
     def waiting(self) -> int:
@@ -132,7 +132,7 @@ class Cloud:
 
     def _wake_outbox(self) -> None:
         """Send what an earlier run of the script has left, if it has left anything."""
-        senders_at(self._outbox).join(self._sender)
+        registry_at(self._outbox).join(self._sender)
         if self._outbox.exists():
             self._post()
 
@@ -147,7 +147,7 @@ class Cloud:
     def _host(self) -> tuple[str, int]:
         return self.send_host, self.send_port
 
-    def _sockets(self) -> Carrier | None:
+    def _sockets(self) -> Transport | None:
         return self._networkManager.network.sockets
 
     def _tell(self, event: str) -> None:
@@ -172,11 +172,11 @@ class Cloud:
         self._networkManager.networkConnected()
         if not self._outbox.exists():
             return
-        post = self._post()
+        service = self._post()
         if dispatcher().inside:
-            post.network_changed()
+            service.network_changed()
         else:
-            post.drain(DRAIN_WAIT)
+            service.drain(DRAIN_WAIT)
 
     def _network_disconnected(self) -> None:
         self._down = True
@@ -192,9 +192,9 @@ class Cloud:
         Not needed: the script's end does the same.
         """
         self._networkManager.close()
-        post, self._attached = self._attached, None
-        senders_at(self._outbox).leave(self._sender)
-        if post is not None and post.detach(self._sender):
+        service, self._attached = self._attached, None
+        registry_at(self._outbox).leave(self._sender)
+        if service is not None and service.detach(self._sender):
             close(self._outbox)
 
     # -- properties --------------------------------------------------------------------------------------

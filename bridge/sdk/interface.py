@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from enum import Enum
 
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.sdk.engine.inbox import Inbox
 from bridge.sdk.event import Event
 
@@ -80,7 +80,7 @@ class Network:
         return True
 
     @property
-    def sockets(self) -> Carrier | None:
+    def sockets(self) -> Transport | None:
         """The modem's own sockets, while they are what carries."""
         return None
 

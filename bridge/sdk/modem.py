@@ -18,7 +18,7 @@ from bridge.errors import ModemError as CoreModemError
 from bridge.protocol.modems import PROFILES, by_interface
 from bridge.protocol.ppp.dial import Scope
 from bridge.sdk.engine.at import ModemResult as ModemResult  # noqa: PLC0414  # the SDK's name and place
-from bridge.sdk.engine.dialling import Wish
+from bridge.sdk.engine.dialling import WantedModem
 from bridge.sdk.engine.errors import HologramError, of_bridge
 from bridge.sdk.engine.modem_facts import ModemFacts
 from bridge.sdk.engine.modem_session import START_WAIT, Session
@@ -165,11 +165,11 @@ class Modem(ModemFacts):
 
     # -- the session -------------------------------------------------------------------------------------
 
-    def _wish(self) -> Wish:
+    def _wish(self) -> WantedModem:
         given = modem_port()
         if given is None and self.deviceName != self._default_device:
             given = self.deviceName
-        return Wish(
+        return WantedModem(
             self.interface,
             given,
             self._default_device,

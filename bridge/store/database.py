@@ -300,7 +300,7 @@ class Database:
     def close(self) -> None:
         """Close the file; what was committed is safe without this too.
 
-        A commit that is under way in its thread ends first: closing beneath it would end the process by a
+        A commit that is in flight in its thread ends first: closing beneath it would end the process by a
         segmentation fault. One that hangs with its disk is left to the end of the process.
         """
         if self._lock.acquire(timeout=CLOSE_WAIT):

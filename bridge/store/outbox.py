@@ -97,7 +97,7 @@ class Outbox:
         self._oldest = self._find_oldest()
         """Seq, boot and monotonic time of the oldest message, as `flush` left them; None without one."""
         self._oldest_left = False
-        self.under_way: set[int] = set()
+        self.in_flight: set[int] = set()
         """seqs of messages that are being sent: they can neither be dropped, purged nor expire."""
         self.troubles: dict[int, str] = {}
         """Why large messages did not pass, by their seq; since the start."""
@@ -234,27 +234,27 @@ class Outbox:
             self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(queued.payload))
 
     def _lowest(self, at_most: Priority) -> Queued | None:
-        """Return the oldest message of the lowest priority, at most ``at_most``, that is not under way.
+        """Return the oldest message of the lowest priority, at most ``at_most``, that is not in flight.
 
-        Only the head of a lane can be being sent, so among one lane more than there are messages under way
+        Only the head of a lane can be being sent, so among one lane more than there are messages in flight
         there is one that is free.
         """
         found: tuple[int, int] | None = None  # priority, seq
         for priority, lane_id, head in self._database.execute(
-            "lane_lowest", (len(self.under_way) + 1,)
+            "lane_lowest", (len(self.in_flight) + 1,)
         ).fetchall():
             if priority < at_most or (found and priority < found[0]):
                 break
-            seq = head if head not in self.under_way else self._next_free(lane_id, head)
+            seq = head if head not in self.in_flight else self._next_free(lane_id, head)
             if seq is not None and (found is None or seq < found[1]):
                 found = (priority, seq)
         return self.get(found[1]) if found else None
 
     def _next_free(self, lane_id: int, after: int) -> int | None:
         for (seq,) in self._database.execute(
-            "lane_rest", (lane_id, after, len(self.under_way) + 1)
+            "lane_rest", (lane_id, after, len(self.in_flight) + 1)
         ).fetchall():
-            if seq not in self.under_way:
+            if seq not in self.in_flight:
                 return int(seq)
         return None
 
@@ -275,7 +275,7 @@ class Outbox:
         return queued.deadline is not None and queued.deadline <= self.times.present(queued.boot)
 
     def mark_started(self, queued: Queued, *, started: bool) -> None:
-        """Set or clear the durable mark that bytes of ``queued`` may be under way."""
+        """Set or clear the durable mark that bytes of ``queued`` may be in flight."""
         self._database.execute("message_start", (started, queued.seq))
 
     def started(self) -> list[Queued]:
@@ -336,8 +336,8 @@ class Outbox:
 
     def due(self, limit: int) -> list[Queued]:
         """Return up to ``limit`` messages whose deadline, or the outbox's own, has passed."""
-        seqs = list(self._over_deadline(limit + len(self.under_way))) + list(self._over_age(limit))
-        found = (self.get(seq) for seq in dict.fromkeys(seqs) if seq not in self.under_way)
+        seqs = list(self._over_deadline(limit + len(self.in_flight))) + list(self._over_age(limit))
+        found = (self.get(seq) for seq in dict.fromkeys(seqs) if seq not in self.in_flight)
         return [queued for queued in found if queued][:limit]
 
     def _over_deadline(self, limit: int) -> Iterator[int]:
@@ -372,7 +372,7 @@ class Outbox:
         """Return what ``queue list`` shows of up to ``limit`` messages, payloads left out."""
         mono = self.times.now().mono
         return [
-            describe(row, mono, self.times, under_way=row[0] in self.under_way)
+            describe(row, mono, self.times, in_flight=row[0] in self.in_flight)
             | {"error": self.troubles.get(row[0])}
             for row in self._database.execute("message_list", (after, limit))
         ]

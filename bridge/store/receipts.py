@@ -3,7 +3,7 @@
 A redelivery carries the DUP flag, the packet id of the first delivery and the same content [MQTT 5.0,
 section 4.4]. Packet ids are used again after 65,535 messages (Mosquitto counts them up), so a receipt counts
 only within the same broker session and among the last of them. Receive Maximum should bound how many can be
-unacknowledged, but Mosquitto 2.0.11 lets more under way once it has a queue (3,021 were seen where 128 were
+unacknowledged, but Mosquitto 2.0.11 lets more in flight once it has a queue (3,021 were seen where 128 were
 asked for), so more are kept. In doubt a message is kept.
 
 The session that carries messages and the one that carries commands about the bridge share them: no topic is

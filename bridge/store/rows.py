@@ -71,7 +71,7 @@ def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queu
     )
 
 
-def describe(row: tuple[Any, ...], mono: float, times: Times, *, under_way: bool) -> dict[str, Any]:
+def describe(row: tuple[Any, ...], mono: float, times: Times, *, in_flight: bool) -> dict[str, Any]:
     """Return what ``queue list`` shows of a row of ``message_list``; ``mono`` is the monotonic time now."""
     _seq, id_, endpoint, names, priority, size, queued_mono, attempts, lifetime, not_before, boot = row
     queued_at = times.date(boot, queued_mono)
@@ -86,6 +86,6 @@ def describe(row: tuple[Any, ...], mono: float, times: Times, *, under_way: bool
         "queued_at": queued_at,
         "deadline": None if lifetime is None else queued_at + lifetime,
         "attempts": attempts,
-        "retry_in": None if under_way or not_before <= mono else round(not_before - mono, 1),
-        "state": "under way" if under_way else "waiting" if not_before > mono else "queued",
+        "retry_in": None if in_flight or not_before <= mono else round(not_before - mono, 1),
+        "state": "under way" if in_flight else "waiting" if not_before > mono else "queued",
     }

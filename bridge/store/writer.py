@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.errors import StoreError, StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
@@ -38,7 +38,7 @@ GROWTH = 1_000_000
 """Payload bytes that one transaction stores, if there is more than one message in it."""
 
 CROWD = 256
-"""Waiting operations at which whoever brings them should pause. Mosquitto lets far more messages under way
+"""Waiting operations at which whoever brings them should pause. Mosquitto lets far more messages in flight
 than Receive Maximum allows, and memory is what the box has least of."""
 
 CHECK_EVERY = 2.0
@@ -82,8 +82,8 @@ class _Pending(NamedTuple):
 class _Batch(NamedTuple):
     """The operations of one transaction, and what they returned."""
 
-    settling: list[_Pending]
-    growing: dict[object, _Pending]
+    writes: list[_Pending]
+    appends: dict[object, _Pending]
     values: list[Any]
 
 
@@ -113,8 +113,8 @@ class Writer:
         self._call_soon = call_soon
         self._call_later = call_later
         self._on_full = on_full
-        self._settling: list[_Pending] = []
-        self._growing: dict[object, _Pending] = {}
+        self._writes: list[_Pending] = []
+        self._appends: dict[object, _Pending] = {}
         self._scheduled = False
         self._committing = False
         self._again: dict[Callable[[], None], None] = {}
@@ -131,15 +131,15 @@ class Writer:
         if not self._disk.hold():
             self._enter_low()
 
-    def settle(self, operation: Operation, done: Done | None = None, *, frees: bool = False) -> None:
+    def write(self, operation: Operation, done: Done | None = None, *, frees: bool = False) -> None:
         """Run ``operation`` in the next transaction, full disk or not.
 
         One that only ``frees`` pages runs before the others while the disk is exhausted.
         """
-        self._settling.append(_Pending(operation, done, frees=frees))
+        self._writes.append(_Pending(operation, done, frees=frees))
         self._schedule()
 
-    def grow(
+    def append(
         self,
         operation: Operation,
         done: Done | None = None,
@@ -155,12 +155,12 @@ class Writer:
         ``replaced`` is called instead of ``done``. The broker sends what it has no acknowledgement for at
         each connection, and on a full disk all of that would wait in memory each time.
         """
-        known = self._growing.get(key) if key is not None else None
+        known = self._appends.get(key) if key is not None else None
         if key is None or (known and not again):
             key = object()
         elif known and known.replaced:
             known.replaced()
-        self._growing[key] = _Pending(operation, done, size, replaced=replaced)
+        self._appends[key] = _Pending(operation, done, size, replaced=replaced)
         if not self.full:
             self._schedule()
 
@@ -179,7 +179,7 @@ class Writer:
 
         Not on a full disk: that may last for days, and the broker stops by itself without acknowledgements.
         """
-        if self.full or len(self._growing) < CROWD:
+        if self.full or len(self._appends) < CROWD:
             return False
         self._again[again] = None
         return True
@@ -191,12 +191,12 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many operations are not durable yet."""
-        return len(self._settling) + len(self._growing)
+        return len(self._writes) + len(self._appends)
 
     @property
     def idle(self) -> bool:
         """Whether everything is durable that there is room for."""
-        return not self._settling and not self._committing and (self.full or not self._growing)
+        return not self._writes and not self._committing and (self.full or not self._appends)
 
     @property
     def committing(self) -> bool:
@@ -210,11 +210,11 @@ class Writer:
 
     @property
     def _next_size(self) -> int:
-        return next((pending.size for pending in self._growing.values()), 0)
+        return next((pending.size for pending in self._appends.values()), 0)
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far the commits have come, for the watchdog."""
-        return (Pulse("writer", self._commits, owes=not self.idle and not self._closed),)
+        return (Progress("writer", self._commits, busy=not self.idle and not self._closed),)
 
     def _schedule(self) -> None:
         if self._scheduled or self._committing:
@@ -230,12 +230,12 @@ class Writer:
         """Run everything that waits in one transaction; then tell who asked."""
         self._scheduled = False
         batch = self._take()
-        if self._closed or (not batch.settling and not batch.growing):
+        if self._closed or (not batch.writes and not batch.appends):
             return
         self._committing = True
         try:
             self._database.begin()
-            batch.values.extend(pending.operation() for pending in (*batch.settling, *batch.growing.values()))
+            batch.values.extend(pending.operation() for pending in (*batch.writes, *batch.appends.values()))
             self._volatile.flush()
         except (sqlite3.Error, StoreFull) as exc:
             self._ended(batch, exc)
@@ -248,19 +248,19 @@ class Writer:
 
     def _take(self) -> _Batch:
         """Return what the next transaction takes."""
-        if self.space is Space.EXHAUSTED and self._settling:
-            one = next((each for each in self._settling if each.frees), self._settling[0])
-            self._settling.remove(one)
+        if self.space is Space.EXHAUSTED and self._writes:
+            one = next((each for each in self._writes if each.frees), self._writes[0])
+            self._writes.remove(one)
             return _Batch([one], {}, [])
-        settling, self._settling = self._settling, []
-        growing = self._take_growing() if self.space is Space.OK and self._growing else {}
-        return _Batch(settling, growing, [])
+        writes, self._writes = self._writes, []
+        appends = self._take_appends() if self.space is Space.OK and self._appends else {}
+        return _Batch(writes, appends, [])
 
-    def _take_growing(self) -> dict[object, _Pending]:
+    def _take_appends(self) -> dict[object, _Pending]:
         """Return what one transaction takes: a larger one may need more room in the log than is left."""
         taken: dict[object, _Pending] = {}
         size, room = 0, self._disk.room()
-        for key, pending in self._growing.items():
+        for key, pending in self._appends.items():
             if taken and size + pending.size > GROWTH:
                 break
             size += pending.size
@@ -268,7 +268,7 @@ class Writer:
                 break
             taken[key] = pending
         for key in taken:
-            del self._growing[key]
+            del self._appends[key]
         if not taken:
             self._enter_low()
         return taken
@@ -286,12 +286,12 @@ class Writer:
             return
         self._copied = False
         self._measure()
-        if batch.growing:
+        if batch.appends:
             self._recovered()
-        for pending, value in zip((*batch.settling, *batch.growing.values()), batch.values, strict=True):
+        for pending, value in zip((*batch.writes, *batch.appends.values()), batch.values, strict=True):
             if pending.done:
                 pending.done(value)
-        if self._settling or (self._growing and self.space is Space.OK):
+        if self._writes or (self._appends and self.space is Space.OK):
             self._schedule()
 
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
@@ -301,11 +301,11 @@ class Writer:
                 self._give_up()
             raise ours
         self._give_up()
-        self._settling += batch.settling  # at the end: one that is too large must not keep the others out
-        for key in batch.growing.keys() & self._growing.keys():
-            if replaced := batch.growing[key].replaced:
+        self._writes += batch.writes  # at the end: one that is too large must not keep the others out
+        for key in batch.appends.keys() & self._appends.keys():
+            if replaced := batch.appends[key].replaced:
                 replaced()
-        self._growing = {**batch.growing, **self._growing}
+        self._appends = {**batch.appends, **self._appends}
         self._found_no_room()
 
     def _give_up(self) -> None:
@@ -361,13 +361,13 @@ class Writer:
             self._call_later(PACE, self._look_for_room)
             return
         self._disk.give_back()
-        if self._settling:
+        if self._writes:
             self._schedule()  # the commit measures
         else:
             self._measure()
         if self.space is Space.LOW and self._disk.recovers(self._next_size):
             self.space = Space.OK
-            if not self._growing:
+            if not self._appends:
                 self._recovered()
             self._schedule()
         else:

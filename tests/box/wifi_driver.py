@@ -25,7 +25,7 @@ async def obey(wifi: Wifi, command: str, timeout: str = "60") -> None:
             await wifi.disconnect()
             tell(command, link=wifi.link)
         elif command == "sample":
-            tell(command, wifi=(await wifi.sample())._asdict(), trouble=wifi.trouble())
+            tell(command, wifi=(await wifi.sample())._asdict(), trouble=wifi.fault())
         else:
             tell(command, done=await wifi.order(command))
     except LinkError as error:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.admission import Gate, LogThrottle, Pace, Seldom, neighbourhood
+from bridge.core.admission import AdmissionControl, LogInterval, LogThrottle, TokenBucket, neighbourhood
 
-ALLOWED = Gate([ip_network("10.176.0.0/16"), ip_network("::1/128"), ip_network("fe80::/10")])
+ALLOWED = AdmissionControl([ip_network("10.176.0.0/16"), ip_network("::1/128"), ip_network("fe80::/10")])
 
 
 @pytest.mark.parametrize(
@@ -33,16 +33,16 @@ def test_allowed_networks(host: str, admitted: bool) -> None:
 @given(st.ip_addresses())
 def test_every_address_has_a_verdict(address: object) -> None:
     """No address raises anything."""
-    assert Gate([]).admits(str(address)) is False
+    assert AdmissionControl([]).admits(str(address)) is False
     assert neighbourhood(str(address))
 
 
 def test_many_peers_take_bounded_memory() -> None:
     """Verdicts of a hundred thousand addresses stay right."""
-    gate = Gate([ip_network("10.0.0.0/16")])
+    admission = AdmissionControl([ip_network("10.0.0.0/16")])
     for number in range(100_000):
         host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-        assert gate.admits(host) is (number < 65536)
+        assert admission.admits(host) is (number < 65536)
 
 
 def test_neighbourhood() -> None:
@@ -54,8 +54,8 @@ def test_neighbourhood() -> None:
 
 def test_seldom_says_so_once_in_a_period() -> None:
     """A key is due at first, then not until the period is over."""
-    seldom = Seldom(60)
-    assert [seldom.due("a", at) for at in (0, 1, 59.9, 60, 61, 120)] == [
+    log_interval = LogInterval(60)
+    assert [log_interval.due("a", at) for at in (0, 1, 59.9, 60, 61, 120)] == [
         True,
         False,
         False,
@@ -63,19 +63,19 @@ def test_seldom_says_so_once_in_a_period() -> None:
         False,
         True,
     ]
-    assert seldom.due("b", 61)
+    assert log_interval.due("b", 61)
 
 
 def test_seldom_falls_silent_with_too_many_keys() -> None:
     """Beyond its keys nothing is due until old ones are over."""
-    seldom = Seldom(60, keys=2)
-    assert [seldom.due(key, 0) for key in "abc"] == [True, True, False]
-    assert seldom.due("c", 60)
+    log_interval = LogInterval(60, keys=2)
+    assert [log_interval.due(key, 0) for key in "abc"] == [True, True, False]
+    assert log_interval.due("c", 60)
 
 
 def test_pace_lets_a_burst_through_and_then_its_rate() -> None:
     """A burst goes at once, then one for each period; idle time saves up no more than a burst."""
-    pace = Pace(10, 3)
+    pace = TokenBucket(10, 3)
     assert [pace.take(100) for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
     assert pace.take(100.05) == pytest.approx(0.05)
     assert pace.take(100.11) == 0

@@ -35,7 +35,7 @@ def probe_time(destination: Destination) -> float:
 
 def test_up_lets_every_slot_start() -> None:
     """While it is up as many start as there are slots free, and never a negative number."""
-    assert [up(4).may_start(0.0, under_way) for under_way in (0, 1, 4, 9)] == [4, 3, 0, 0]
+    assert [up(4).may_start(0.0, in_flight) for in_flight in (0, 1, 4, 9)] == [4, 3, 0, 0]
     assert up().wakes_at() is None
 
 

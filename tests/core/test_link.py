@@ -2,11 +2,11 @@
 
 import pytest
 
-from bridge.core.link import LIFE, Code, Phase, Step, Trouble, Verdict, judge, trouble
+from bridge.core.link import LIFE, Code, Fault, Phase, Step, Verdict, fault, judge
 from bridge.core.modem import Facts, Registration, Sim
 
-NO_CARRIER = Trouble(Code.CLOUD_ERR_CONNECT, "NO CARRIER")
-LOOKING = Trouble(Code.CLOUD_DISCONNECTED, "looking")
+NO_CARRIER = Fault(Code.CLOUD_ERR_CONNECT, "NO CARRIER")
+LOOKING = Fault(Code.CLOUD_DISCONNECTED, "looking")
 
 
 def test_the_table_leads_out_of_every_phase_and_back() -> None:
@@ -36,7 +36,7 @@ def test_a_lost_link_is_tidied_up_before_it_is_dialled_again() -> None:
 )
 def test_what_rules_a_link_out(facts: Facts, code: Code | None) -> None:
     """A SIM or a network that will not change by itself is trouble; a search is not."""
-    found = trouble(facts)
+    found = fault(facts)
     assert (found.code if found else None) == code
 
 
@@ -57,7 +57,7 @@ def test_what_rules_a_link_out(facts: Facts, code: Code | None) -> None:
     ],
 )
 def test_what_users_are_told(
-    phase: Phase, evidence: Trouble | None, failure: Trouble | None, verdict: Verdict
+    phase: Phase, evidence: Fault | None, failure: Fault | None, verdict: Verdict
 ) -> None:
     """What is known now explains more than how the last attempt ended, and a link that stands beats both."""
     assert judge(phase, evidence, failure) == verdict

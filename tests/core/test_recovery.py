@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.modem import Registration, Sim
-from bridge.core.recovery import ALL_RUNGS, LADDER, Evidence, Ladder, Limits, Outcome, Rung, Step, Trouble
+from bridge.core.recovery import ALL_RUNGS, LADDER, Diagnosis, Evidence, Ladder, Limits, Outcome, Rung, Step
 
 LIMITS = Limits()
 
@@ -62,7 +62,7 @@ def test_a_well_modem_is_left_alone() -> None:
     story = Story()
     story.during(WELL, 10_000)
     assert story.rungs == []
-    assert {taken.step.trouble for taken in story.taken} == {Trouble.NONE}
+    assert {taken.step.diagnosis for taken in story.taken} == {Diagnosis.NONE}
 
 
 def test_a_silent_modem_climbs_every_rung_at_once() -> None:
@@ -110,7 +110,7 @@ def test_a_port_that_is_gone_is_waited_for() -> None:
     story = Story()
     story.during(GONE, 100_000)
     assert story.rungs == []
-    assert story.step(WELL).trouble is Trouble.NONE
+    assert story.step(WELL).diagnosis is Diagnosis.NONE
 
 
 def test_a_port_that_comes_back_has_time_to_register() -> None:

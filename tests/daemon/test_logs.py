@@ -121,14 +121,14 @@ def test_commands_show_what_comes_from_outside_escaped(
     told = bridge.run(*command, "--json")
     if "error" not in answer:
         assert told.stdout.replace("\n", "").isprintable()
-        assert HOSTILE in texts_in(json.loads(told.stdout))
+        assert HOSTILE in sms_inbox(json.loads(told.stdout))
 
 
-def texts_in(value: object) -> str:
+def sms_inbox(value: object) -> str:
     """Return all texts in a JSON value."""
     if isinstance(value, dict):
-        return "".join(texts_in(each) for each in value.values())
-    return "".join(texts_in(each) for each in value) if isinstance(value, list) else str(value)
+        return "".join(sms_inbox(each) for each in value.values())
+    return "".join(sms_inbox(each) for each in value) if isinstance(value, list) else str(value)
 
 
 def test_a_terminal_gets_no_raw_message_and_a_pipe_does() -> None:

@@ -247,9 +247,9 @@ def test_only_a_link_that_messages_take_is_judged_by_what_they_reach(
             await until(lambda: network.up)
             wire.unreached = wire.mono
             wire.mono += STALE + 1
-            turns = network.pulses()[0].progress
+            turns = network.progress()[0].steps
             network._wake.set()
-            await until(lambda: network.up and network.pulses()[0].progress > turns)
+            await until(lambda: network.up and network.progress()[0].steps > turns)
             await until(lambda: network.up and wire.attempts == dialled)
             running.cancel()
             await asyncio.wait({running})

@@ -111,8 +111,8 @@ def test_every_event_is_told_and_every_one_told_exists() -> None:
     told = set.union(*(quoted(cell) for cell in first_cells(section("Events"), "event")))
     assert told == _events()
     there = section("Events")
-    waited_for = {recovery.Trouble.NONE, recovery.Trouble.GONE, recovery.Trouble.SIM}
-    assert {each.value for each in recovery.Trouble if each not in waited_for} <= quoted(there)
+    waited_for = {recovery.Diagnosis.NONE, recovery.Diagnosis.GONE, recovery.Diagnosis.SIM}
+    assert {each.value for each in recovery.Diagnosis if each not in waited_for} <= quoted(there)
     assert {each.value for each in Fate} <= quoted(there)
     assert {each.value for each in recovery.Rung} <= quoted(section("The link"))
 

@@ -18,7 +18,7 @@ import pytest
 
 from bridge.doctor import box, broker, checks, configuration, modem, store
 from bridge.doctor import cloud as cloud_check
-from bridge.doctor.context import Patient
+from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding
 from bridge.doctor.fixes import stop
 from bridge.errors import WHO_MAY
@@ -56,10 +56,10 @@ class Report:
         return self.findings[name]["state"], self.findings[name]["finding"]
 
 
-def patient(bridge: BridgeProcess, **folders: Path) -> Patient:
+def context(bridge: BridgeProcess, **folders: Path) -> Context:
     """Return what the checks look at, with folders that stand for the machine's."""
     bridge.write_config()
-    return Patient(load(bridge.config, {}), **folders)
+    return Context(load(bridge.config, {}), **folders)
 
 
 def listening(port: int) -> socket.socket:
@@ -158,7 +158,7 @@ def test_who_may_read_the_credentials(bridge: BridgeProcess, mode: int, state: s
     """Others than root and the bridge may not read the file, and only its owner may write it."""
     bridge.write_config()
     bridge.config.chmod(mode)
-    found = configuration.permissions(Patient(load(bridge.config, {})))
+    found = configuration.permissions(Context(load(bridge.config, {})))
     assert found.state == state
     assert f"{mode:04o}" in found.finding
 
@@ -175,7 +175,7 @@ def test_the_installed_configuration_is_roots_and_the_service_may_read_it(
     for path, state in ((bridge.config, "ok"), (installed, "fail")):
         path.chmod(0o640)
         os.chown(path, 12345, 12345)
-        found = configuration.permissions(Patient(load(path, {}), etc=tmp_path / "etc"))
+        found = configuration.permissions(Context(load(path, {}), etc=tmp_path / "etc"))
         assert found.state == state
     assert "does not belong to root" in found.finding
     assert found.fix == f"sudo chown root:hologram {installed} && sudo chmod 640 {installed}"
@@ -185,7 +185,7 @@ def test_what_the_service_takes_from_its_environment_is_told(
     bridge: BridgeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command lacks what systemd gives the service: how to look with it is said, and no value is."""
-    whole = patient(bridge, etc=tmp_path)
+    whole = context(bridge, etc=tmp_path)
     assert configuration.environment(whole) is None
     (tmp_path / "default").mkdir()
     file = tmp_path / "default" / "hologram-bridge"
@@ -222,7 +222,7 @@ def test_the_allow_list_lets_the_cloud_in(
 ) -> None:
     """Without the carrier's networks nothing the cloud sends would be taken."""
     bridge.configure(inbound={"enabled": True, "allow": allow})
-    found = configuration.allow_list(patient(bridge))
+    found = configuration.allow_list(context(bridge))
     if state:
         assert (found.state, part in found.finding) == (state, True)
     assert "are refused" not in found.finding or state == "warn"
@@ -231,7 +231,7 @@ def test_the_allow_list_lets_the_cloud_in(
 def test_an_open_allow_list_is_told_with_the_networks_that_it_opens(bridge: BridgeProcess) -> None:
     """Each local network from which messages may come in then is named with its interface."""
     bridge.configure(inbound={"enabled": True, "allow": ["0.0.0.0/0"]})
-    found = configuration.allow_list(patient(bridge))
+    found = configuration.allow_list(context(bridge))
     local = [(name, network) for name, network in configuration.local_networks() if not network.is_loopback]
     assert found.state == ("warn" if local else "ok")
     assert all(f"{network} on {name}" in found.finding for name, network in local)
@@ -289,7 +289,7 @@ def test_what_the_broker_keeps(
         (folder / "conf.d").mkdir()
         (folder / "mosquitto.conf").write_text(f"include_dir {folder}/conf.d\n")
         (folder / "conf.d" / "ours.conf").write_text(text)
-    first, session = broker.broker(patient(bridge, etc=tmp_path / "etc"))
+    first, session = broker.broker(context(bridge, etc=tmp_path / "etc"))
     assert first.state == "ok"
     assert (session.name, session.state) == ("session", state)
     assert part in session.finding
@@ -307,7 +307,7 @@ def test_a_broker_with_rules_of_its_own_keeps_them(bridge: BridgeProcess, tmp_pa
     (folder / "mosquitto.conf").write_text(f"persistence true\ninclude_dir {folder}/conf.d\n")
     ours = folder / "conf.d" / SHIPPED.name
     ours.write_text(SHIPPED.read_text().replace("autosave_on_changes true", "autosave_on_changes false"))
-    session = list(broker.broker(patient(bridge, etc=tmp_path / "etc")))[1]
+    session = list(broker.broker(context(bridge, etc=tmp_path / "etc")))[1]
     assert session.state == "warn"
     wanted = "autosave_on_changes true and autosave_interval 1"
     assert session.fix == f"set {wanted} in {ours}, then: sudo systemctl restart mosquitto"
@@ -349,7 +349,7 @@ def test_a_broker_that_keeps_no_session(bridge: BridgeProcess, expiry: int | Non
     """Whether it says so or just forgets: what is published while the bridge is away would be lost."""
     forgetful = Forgetful(expiry)
     bridge.configure(mqtt={"port": forgetful.port})
-    first, session = broker.broker(patient(bridge))
+    first, session = broker.broker(context(bridge))
     forgetful.close()
     assert (first.state, session.state) == ("ok", "fail")
     assert part in session.finding
@@ -427,7 +427,7 @@ def test_the_cloud_is_the_bridges_alone_to_reach_without_ppp(
     client.publish("hologram/out/a", "x", user={"id": "a"})
     assert client.wait_result("a", 60)["state"] == "delivered"
     carried = "the modem's own sockets carry the messages; the bridge says of the cloud: up"
-    assert cloud_check.cloud(patient(bridge)) == ("cloud", "skipped", carried, None)
+    assert cloud_check.cloud(context(bridge)) == ("cloud", "skipped", carried, None)
     sim.tell("sim", state="absent")
     client.wait_for(lambda: client.state(status).get("state") == "error", 20)
     found = Report(bridge)
@@ -435,7 +435,7 @@ def test_the_cloud_is_the_bridges_alone_to_reach_without_ppp(
     assert re.match("there is no link: .*SIM", found["cloud"][1])
     # Where messages take the machine's own network, whatever the link does, that is looked at.
     bridge.configure(network={"scope": "hologram"}, cloud={"host": "127.0.0.1", "port": cloud.port})
-    assert cloud_check.cloud(patient(bridge)).state == "ok"
+    assert cloud_check.cloud(context(bridge)).state == "ok"
 
 
 def test_an_outbox_of_a_newer_version_is_not_called_damaged(bridge: BridgeProcess) -> None:
@@ -445,7 +445,7 @@ def test_an_outbox_of_a_newer_version_is_not_called_damaged(bridge: BridgeProces
     with closing(sqlite3.connect(bridge.store)) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = bridge.store.read_bytes()
-    found = store.outbox(patient(bridge))
+    found = store.outbox(context(bridge))
     assert found.state == "fail"
     assert "newer version" in found.finding
     assert "install that version again" in str(found.fix)
@@ -463,7 +463,7 @@ def test_a_damaged_outbox_is_told_and_left_as_it_is(bridge: BridgeProcess, clien
     for page in range(6, len(content) // 4096):
         content[page * 4096 : page * 4096 + 2048] = b"\xaa" * 2048
     bridge.store.write_bytes(content)
-    found = store.outbox(patient(bridge))
+    found = store.outbox(context(bridge))
     assert found.state == "fail"
     assert "damaged" in found.finding or "malformed" in found.finding
     assert bridge.store.read_bytes() == content
@@ -497,7 +497,7 @@ def test_root_does_not_follow_what_the_bridges_user_has_put_there(bridge: Bridge
     bridge.store.symlink_to(elsewhere / "file")
     bridge.store.with_name(f"{bridge.store.name}.lock").symlink_to(elsewhere / "made")
     os.chown(folder, 12345, 12345)
-    found = store.outbox(patient(bridge))
+    found = store.outbox(context(bridge))
     assert [each.name for each in elsewhere.iterdir()] == ["file"]
     assert found.state == "fail"
     assert "Permission denied" in found.finding
@@ -507,9 +507,9 @@ def test_a_port_that_another_program_has(bridge: BridgeProcess) -> None:
     """The inbound port is taken: the program that has it is named."""
     port = free_port()
     bridge.configure(inbound={"enabled": True, "host": "127.0.0.1", "port": port})
-    assert store.inbound(patient(bridge)).state == "ok"
+    assert store.inbound(context(bridge)).state == "ok"
     with listening(port):
-        found = store.inbound(patient(bridge))
+        found = store.inbound(context(bridge))
     assert found.state == "fail"
     assert f"127.0.0.1:{port} cannot be had: Address already in use (tcp)" in found.finding
     assert f"(process {os.getpid()}) has it" in str(found.fix)
@@ -518,8 +518,8 @@ def test_a_port_that_another_program_has(bridge: BridgeProcess) -> None:
 # -- the modem -------------------------------------------------------------------------------------------
 
 
-def modem_findings(patient: Patient) -> dict[str, Finding]:
-    return {each.name: each for each in modem.modem(patient)}
+def modem_findings(context: Context) -> dict[str, Finding]:
+    return {each.name: each for each in modem.modem(context)}
 
 
 @contextmanager
@@ -547,18 +547,18 @@ def test_who_holds_the_modems_port(keeper: Keeper, tmp_path: Path, bridge: Bridg
     sim.start("--registration", "0.3", "--boot", "0.3")
     device = [str(sim.at), str(sim.dial)]
     bridge.configure(network={"interface": "cellular-nova-u201", "device": device})
-    found = modem_findings(patient(bridge))
+    found = modem_findings(context(bridge))
     assert found["modem"].state == "ok"
     # The simulated modem itself holds the other end of its ports, under no name of theirs.
     assert "held by nobody" in found["serial port"].finding
     with holding(sim.at) as pid:
-        taken = modem_findings(patient(bridge))["serial port"]
+        taken = modem_findings(context(bridge))["serial port"]
     assert taken.state == "fail"
     assert f"(process {pid})" in taken.finding
     assert taken.fix == stop(pid, Path("/proc"))
     bridge.start()
     eventually(lambda: "the modem is at" in bridge.said(), what="the bridge has it")
-    held = modem_findings(patient(bridge))
+    held = modem_findings(context(bridge))
     assert held["serial port"].state == "ok"
     assert held["serial port"].finding.endswith("is the bridge's")
     assert "the bridge says: " in held["modem"].finding
@@ -567,13 +567,13 @@ def test_who_holds_the_modems_port(keeper: Keeper, tmp_path: Path, bridge: Bridg
 def test_a_modem_that_is_not_there(bridge: BridgeProcess, tmp_path: Path) -> None:
     """The USB ids that were looked for, or the devices that were given, are named."""
     bridge.configure(network={"interface": "cellular-nova-r410", "device": "/dev/serial/by-id/none"})
-    found = modem_findings(patient(bridge))
+    found = modem_findings(context(bridge))
     assert found["modem"][1:3] == ("fail", "/dev/serial/by-id/none is not there")
     assert found["serial port"].state == "skipped"
     bridge.configure(network={"interface": "cellular-nova-r410", "device": None})
     (tmp_path / "proc" / "4711").mkdir(parents=True)
     (tmp_path / "proc" / "4711" / "comm").write_text("ModemManager\n")
-    found = modem_findings(patient(bridge, sys=tmp_path, proc=tmp_path / "proc"))
+    found = modem_findings(context(bridge, sys=tmp_path, proc=tmp_path / "proc"))
     assert "05c6:90b2" in found["modem"].finding
     assert found["ModemManager"][1:] == ("skipped", "it runs; there is no modem to look at", None)
 
@@ -596,7 +596,7 @@ def test_modem_manager_has_to_leave_the_port_alone(
     (process / "fd").mkdir()
     (process / "fd" / "7").symlink_to("/dev/null")  # it had taken the modem before it was told not to
     bridge.configure(network={"interface": "cellular-nova-u201", "device": "/dev/null"})
-    found = modem_findings(patient(bridge, proc=tmp_path / "proc", run=tmp_path / "run"))
+    found = modem_findings(context(bridge, proc=tmp_path / "proc", run=tmp_path / "run"))
     assert found["ModemManager"].state == ("ok" if kept_away else "warn")
     assert found["serial port"].state == "fail"
     ends = "restart ModemManager" if kept_away else "disable --now ModemManager"
@@ -643,7 +643,7 @@ def test_what_ppp_needs(
         path.touch()
     bridge.configure(network={"interface": "cellular-e303", "device": "/dev/null"})
     folders = {name: tmp_path / name for name in ("usr", "dev", "run", "etc")}
-    found = modem_findings(patient(bridge, **folders))["pppd"]
+    found = modem_findings(context(bridge, **folders))["pppd"]
     assert (found.state, found.fix) == (state, fix)
 
 
@@ -661,9 +661,9 @@ def test_a_configuration_that_may_not_be_read_is_none_to_correct() -> None:
 def test_a_disk_that_is_smaller_than_the_outbox_may_become(bridge: BridgeProcess) -> None:
     """There is room now, and it is said that it will not do."""
     bridge.store.parent.mkdir(parents=True)
-    assert box.disk(patient(bridge)).state == "ok"
+    assert box.disk(context(bridge)).state == "ok"
     bridge.configure(store={"max_bytes": "900TB"})
-    found = box.disk(patient(bridge))
+    found = box.disk(context(bridge))
     assert (found.state, "store.max_bytes" in str(found.fix)) == ("warn", True)
     assert list(bridge.store.parent.iterdir()) == []
 
@@ -671,7 +671,7 @@ def test_a_disk_that_is_smaller_than_the_outbox_may_become(bridge: BridgeProcess
 def test_how_long_it_takes_to_make_something_durable(bridge: BridgeProcess) -> None:
     """It is measured where the outbox is, and nothing stays there."""
     bridge.store.parent.mkdir(parents=True)
-    found = box.speed(patient(bridge))
+    found = box.speed(context(bridge))
     assert re.fullmatch(r"\d+\.\d ms until a small write is durable", found.finding)
     assert list(bridge.store.parent.iterdir()) == []
 
@@ -679,9 +679,9 @@ def test_how_long_it_takes_to_make_something_durable(bridge: BridgeProcess) -> N
 def test_little_memory_is_told(bridge: BridgeProcess, tmp_path: Path) -> None:
     """What is available counts, not what is free."""
     (tmp_path / "meminfo").write_text("MemTotal: 512000 kB\nMemFree: 4000 kB\nMemAvailable: 300000 kB\n")
-    assert box.memory(patient(bridge, proc=tmp_path)).state == "ok"
+    assert box.memory(context(bridge, proc=tmp_path)).state == "ok"
     (tmp_path / "meminfo").write_text("MemTotal: 512000 kB\nMemFree: 4000 kB\nMemAvailable: 20000 kB\n")
-    found = box.memory(patient(bridge, proc=tmp_path))
+    found = box.memory(context(bridge, proc=tmp_path))
     assert (found.state, found.finding) == ("warn", "20 MB of 524 MB available")
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from bridge.adapters.ip.resolver import Resolver
-from bridge.adapters.ip.tcp import TcpCarrier
+from bridge.adapters.ip.tcp import TcpTransport
 from bridge.core.exchange import Job, Outcome
 
 Script = Callable[[socket.socket], None]
@@ -97,7 +97,7 @@ def carry(*jobs: Job) -> list[tuple[Outcome, float]]:
         loop = asyncio.get_running_loop()
         errors: list[dict[str, object]] = []
         loop.set_exception_handler(lambda _loop, context: errors.append(context))
-        carrier = TcpCarrier(loop, Resolver(loop))
+        transport = TcpTransport(loop, Resolver(loop))
         begun = time.monotonic()
         futures = [loop.create_future() for _ in jobs]
         for job, future in zip(jobs, futures, strict=True):
@@ -105,7 +105,7 @@ def carry(*jobs: Job) -> list[tuple[Outcome, float]]:
             def done(outcome: Outcome, future: "asyncio.Future[tuple[Outcome, float]]" = future) -> None:
                 future.set_result((outcome, time.monotonic() - begun))  # a second call would raise
 
-            carrier.start(job, done)
+            transport.start(job, done)
             assert not future.done(), "done was called before start had returned"
         found = await asyncio.wait_for(asyncio.gather(*futures), 30)
         await asyncio.sleep(0.05)  # a late second call of `done` would show now

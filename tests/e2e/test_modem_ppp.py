@@ -29,7 +29,7 @@ from bridge.flow.link.cellular import Cellular
 from bridge.flow.link.commands import NetworkCommands
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import Network
-from bridge.flow.link.supervisor import Keeper as ModemKeeper
+from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
 from bridge.protocol.modems import by_interface
 from bridge.store.clock import read_clock
@@ -65,9 +65,9 @@ class Rig:
         self.interface = f"cellular-{sim.profile}"
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.pending = True
-        self.under_way = 0
+        self.in_flight = 0
         self.sockets: Sockets | None = None
-        self.keeper = ModemKeeper(
+        self.keeper = ModemSupervisor(
             Hardware(
                 find=Finder(self.interface, (str(sim.at), str(sim.dial))),
                 missing="no modem",
@@ -86,7 +86,7 @@ class Rig:
         self.cellular = Cellular(self.keeper, dialler, self._usable, "hologram", ppp_again=AGAIN)
         self.network = Network(
             self.cellular,
-            Traffic(pending=lambda: self.pending, under_way=lambda: self.under_way),
+            Traffic(pending=lambda: self.pending, in_flight=lambda: self.in_flight),
             kind="cellular",
             interface=self.interface,
             autoconnect="on_demand",  # which looks at the link each second
@@ -222,11 +222,11 @@ def test_ppp_comes_back_in_the_place_of_the_modems_sockets(run: Callable[..., No
 
     async def story(rig: Rig) -> None:
         async with _held(rig.sim.dial):
-            rig.under_way = 1
+            rig.in_flight = 1
             await rig.until(lambda: rig.links)
             await asyncio.sleep(AGAIN + 1.5)  # a look is made each second
             assert (rig.links, rig.told("network.disconnected")) == (["at-sockets"], [])
-            rig.under_way = 0
+            rig.in_flight = 0
             await rig.until(lambda: rig.links == ["at-sockets"] * 2)
         await rig.until(lambda: rig.links == ["at-sockets", "at-sockets", "ppp0"])
         assert {each["reason"] for each in rig.told("network.disconnected")} == {"a better link is tried"}

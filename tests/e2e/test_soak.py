@@ -80,7 +80,7 @@ def inbound(soak: Soak) -> None:
     assert [data for data, ids in received.items() if len(ids) > soak.pushed[data]] == []
 
 
-def texts_in(soak: Soak) -> None:
+def sms_inbox(soak: Soak) -> None:
     """What left the modem's store was published; no more often than it came."""
     came = soak.client.messages("hologram/in/sms")
     received: dict[str, set[str]] = {}
@@ -105,5 +105,5 @@ def test_a_quarter_of_an_hour_with_everything_killed(soak: Soak) -> None:
     messages(soak)
     texts_out(soak)
     inbound(soak)
-    texts_in(soak)
+    sms_inbox(soak)
     assert "Traceback" not in soak.bridge.said()

@@ -9,8 +9,8 @@ from bridge.protocol.wifi import (
     Device,
     Heard,
     Samples,
-    Standing,
     Station,
+    WifiState,
     heard,
     nm_device,
     nm_error,
@@ -129,17 +129,17 @@ def test_terse_fields_come_apart_as_they_were_joined(fields: list[str]) -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ("10 (unmanaged)", Standing.UNMANAGED),
-        ("20 (unavailable)", Standing.UNAVAILABLE),
-        ("30 (disconnected)", Standing.DOWN),
-        ("50 (connecting (configuring))", Standing.COMING),
-        ("90 (connecting (starting secondary connections))", Standing.COMING),
-        ("100 (connected)", Standing.UP),
-        ("110 (deactivating)", Standing.DOWN),
-        ("120 (connection failed)", Standing.DOWN),
+        ("10 (unmanaged)", WifiState.UNMANAGED),
+        ("20 (unavailable)", WifiState.UNAVAILABLE),
+        ("30 (disconnected)", WifiState.DOWN),
+        ("50 (connecting (configuring))", WifiState.COMING),
+        ("90 (connecting (starting secondary connections))", WifiState.COMING),
+        ("100 (connected)", WifiState.UP),
+        ("110 (deactivating)", WifiState.DOWN),
+        ("120 (connection failed)", WifiState.DOWN),
     ],
 )
-def test_reads_network_managers_states(state: str, expected: Standing) -> None:
+def test_reads_network_managers_states(state: str, expected: WifiState) -> None:
     """Each state of NetworkManager is one of ours."""
     assert nm_device(f"GENERAL.STATE:{state}\nGENERAL.REASON:0 (No reason given)\n").standing is expected
 
@@ -147,14 +147,14 @@ def test_reads_network_managers_states(state: str, expected: Standing) -> None:
 def test_a_reason_of_network_manager_is_passed_on() -> None:
     """What it says beside the state is for the user; 'no reason' is not."""
     text = "GENERAL.STATE:30 (disconnected)\nGENERAL.REASON:53 (The Wi-Fi network could not be found)\n"
-    assert nm_device(text) == Device(Standing.DOWN, "disconnected: The Wi-Fi network could not be found")
+    assert nm_device(text) == Device(WifiState.DOWN, "disconnected: The Wi-Fi network could not be found")
     plain = nm_device("GENERAL.STATE:100 (connected)\nGENERAL.REASON:0 (No reason given)\n")
-    assert plain == Device(Standing.UP, "connected")
+    assert plain == Device(WifiState.UP, "connected")
 
 
 def test_an_interface_that_network_manager_does_not_know_is_not_managed_by_it() -> None:
     """An error in place of values is 'unmanaged'."""
-    assert nm_device("Error: Device 'wlan9' not found.\n").standing is Standing.UNMANAGED
+    assert nm_device("Error: Device 'wlan9' not found.\n").standing is WifiState.UNMANAGED
 
 
 @pytest.mark.parametrize(
@@ -176,14 +176,14 @@ def test_an_error_of_network_manager_is_one_line(text: str, expected: str) -> No
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ("COMPLETED", Standing.UP),
-        ("DISCONNECTED", Standing.DOWN),
-        ("INACTIVE", Standing.DOWN),
-        ("INTERFACE_DISABLED", Standing.UNAVAILABLE),
-        *((state, Standing.COMING) for state in ("SCANNING", "AUTHENTICATING", "4WAY_HANDSHAKE")),
+        ("COMPLETED", WifiState.UP),
+        ("DISCONNECTED", WifiState.DOWN),
+        ("INACTIVE", WifiState.DOWN),
+        ("INTERFACE_DISABLED", WifiState.UNAVAILABLE),
+        *((state, WifiState.COMING) for state in ("SCANNING", "AUTHENTICATING", "4WAY_HANDSHAKE")),
     ],
 )
-def test_reads_wpa_supplicants_states(state: str, expected: Standing) -> None:
+def test_reads_wpa_supplicants_states(state: str, expected: WifiState) -> None:
     """Each state of wpa_supplicant is one of ours."""
     assert wpa_device(WPA_STATUS.format(state=state)).standing is expected
 

@@ -23,7 +23,7 @@ print('end')
 
 def last(process: Process) -> int:
     """Return the number of the last message that the script has handed over."""
-    numbers = [line.split()[0] for line in process.said().splitlines() if line[:1].isdigit()]
+    numbers = [path.split()[0] for path in process.said().splitlines() if path[:1].isdigit()]
     return int(numbers[-1]) if numbers else -1
 
 

@@ -83,8 +83,8 @@ def test_messages_and_sms_arrive_as_they_were_sent(sdk: Path, tmp_path: Path) ->
             ("sendSMS", {"destination_number": "+15551234567", "message": "Hello, línea!"}),
         )
         eventually(lambda: len(cloud.log()) == 4)
-        seen = [(line["form"], line["data"], line["topics"], line["to"]) for line in cloud.log()]
-        assert all(line["accepted"] and line["code"] == 0 for line in cloud.log())
+        seen = [(path["form"], path["data"], path["topics"], path["to"]) for path in cloud.log()]
+        assert all(path["accepted"] and path["code"] == 0 for path in cloud.log())
     assert results == [[0, "Message sent successfully"]] * 4
     assert seen == [
         ("json", "no topic", [], None),
@@ -111,7 +111,7 @@ def test_refusals_are_understood(sdk: Path, tmp_path: Path) -> None:
             ("sendMessage", {"message": "x", "topics": ["TOPIC 1"]}),
         )
         eventually(lambda: len(cloud.log()) == 4)
-        assert not any(line["accepted"] for line in cloud.log())
+        assert not any(path["accepted"] for path in cloud.log())
     assert [code for code, _words in wrong_key] == [3, 3]
     assert wrong == [[4, "Payload type was invalid"], [8, "Topic was formatted incorrectly"]]
 

@@ -262,7 +262,7 @@ def test_inbound_that_cannot_be_opened_is_an_error_of_the_sdk(scripts: Scripts, 
     done = scripts.run(NO_SOCKET)
     assert done.stdout.splitlines() == ["True", "ModemError"]
     assert (
-        len([line for line in done.stderr.splitlines() if line.startswith("ERROR: nothing can come in")]) == 1
+        len([path for path in done.stderr.splitlines() if path.startswith("ERROR: nothing can come in")]) == 1
     )
 
 

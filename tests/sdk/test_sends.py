@@ -374,12 +374,12 @@ def test_the_log_has_the_documented_form(
     assert "INFO:CustomCloud:Connecting to 127.0.0.1" in lines
     eventually(
         lambda: any(
-            line.getMessage() == "A buffered message has been sent since an active connection is established"
-            and line.name == "HologramCloud"
-            for line in caplog.records
+            path.getMessage() == "A buffered message has been sent since an active connection is established"
+            and path.name == "HologramCloud"
+            for path in caplog.records
         )
     )
-    assert not [line for line in lines if "secret text" in line or "abcd1234" in line]
+    assert not [path for path in lines if "secret text" in path or "abcd1234" in path]
 
 
 # -- a host of one's own ---------------------------------------------------------------------------------

@@ -150,15 +150,15 @@ def test_each_message_has_one_try_and_its_own_outcome() -> None:
     assert (done.returncode, done.stdout) == (1, FINE * 2)
     assert outcomes == [True, False, True, False]
     lines = done.stderr.splitlines()
-    assert [line.split(":")[1] for line in lines] == [" 'a'", " 'c'"]
-    assert all("it may or may not have arrived" in line for line in lines)
+    assert [path.split(":")[1] for path in lines] == [" 'a'", " 'c'"]
+    assert all("it may or may not have arrived" in path for path in lines)
 
 
 def test_a_host_of_ones_own_that_is_away() -> None:
     """Is told for each message, which none of the others brings along."""
     done = tool("send", "a", "b", "--host", "127.0.0.1", "-p", str(free_port()))
     assert done.returncode == 1
-    assert [line.split(":")[1:3] for line in done.stderr.splitlines()] == [
+    assert [path.split(":")[1:3] for path in done.stderr.splitlines()] == [
         [f" {name!r}", " not sent"] for name in "ab"
     ]
 
@@ -228,7 +228,7 @@ def test_repeated_messages_that_are_never_delivered_are_told() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     lines = done.stderr.splitlines()
     assert len(lines) == 3
-    assert all("not delivered yet" in line and "Connection refused" in line for line in lines[:2])
+    assert all("not delivered yet" in path and "Connection refused" in path for path in lines[:2])
     assert lines[2] == "hologram_send: never delivered: 2"
 
 

@@ -10,7 +10,7 @@ import hjson
 import pytest
 from pydantic import BaseModel
 
-from bridge.core.admission import Gate
+from bridge.core.admission import AdmissionControl
 from bridge.errors import ConfigError
 from bridge.settings import DEFAULT_PATH, Loaded, Settings, effective, load
 from bridge.settings.explain import model_of
@@ -594,7 +594,7 @@ def test_networks_are_those_that_addresses_are_compared_with(
     else:
         settings = read(tmp_path, text).settings
         assert [str(each) for each in settings.inbound.allow] == [meant]
-        assert Gate(settings.inbound.allow).admits(str(settings.inbound.allow[0].network_address))
+        assert AdmissionControl(settings.inbound.allow).admits(str(settings.inbound.allow[0].network_address))
 
 
 @pytest.mark.parametrize("host", ["300.1.1.1", "1.2.3.4.5", "a..b", "x" * 64, "a." + "b" * 64, "-a", "a b"])

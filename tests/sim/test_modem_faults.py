@@ -70,12 +70,12 @@ def test_a_dead_modem_answers_when_its_power_was_off(make_modem: MakeModem) -> N
 
 def test_the_switch_of_usb_is_a_file(make_modem: MakeModem, tmp_path: Path) -> None:
     """0 in the file given as ``authorized`` takes the power, 1 gives it back."""
-    switch = tmp_path / "authorized"
-    switch.write_text("1")
-    modem = make_modem("nova-u201", authorized=switch)
-    switch.write_text("0\n")
+    paths = tmp_path / "authorized"
+    paths.write_text("1")
+    modem = make_modem("nova-u201", authorized=paths)
+    paths.write_text("0\n")
     eventually(lambda: not modem.at.is_symlink(), what="the port vanishes")
-    switch.write_text("1\n")
+    paths.write_text("1\n")
     eventually(modem.at.exists, what="the port is back")
 
 

@@ -129,7 +129,7 @@ class Life:
         item = message(
             self.chance.randbytes(8).hex(), payload=self.chance.randbytes(min(size, 4_000_000)), chosen=chosen
         )
-        self.rig.writer.grow(partial(self.rig.box.outbox.accept, item), size=size)
+        self.rig.writer.append(partial(self.rig.box.outbox.accept, item), size=size)
 
     def work(self) -> None:
         """End messages as long as that can be recorded, as the uplink does."""
@@ -154,7 +154,7 @@ class Life:
         for queued in self.rig.box.outbox.page(0, 1 << 60, number + len(self.busy)):
             if queued.seq not in self.busy:
                 self.busy.add(queued.seq)
-                self.rig.writer.settle(
+                self.rig.writer.write(
                     partial(drop, self.rig.box.outbox, self.results, queued), partial(self.ended, queued.seq)
                 )
 
@@ -165,7 +165,7 @@ class Life:
     def tick(self) -> None:
         """Two seconds pass for the writer, and an hour for what is remembered for a day."""
         self.rig.box.clock.pass_(3600.0)
-        self.rig.writer.settle(self.rig.box.outbox.sweep, frees=True)
+        self.rig.writer.write(self.rig.box.outbox.sweep, frees=True)
         self.rig.turns.tick()
 
     def problem(self) -> str:

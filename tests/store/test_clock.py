@@ -44,7 +44,7 @@ def test_a_deadline_counts_from_the_receipt(box: Box) -> None:
 def test_what_is_under_way_does_not_expire(box: Box) -> None:
     """A message whose exchange runs is left to end by its answer."""
     box.put(message("1", lifetime=1.0))
-    box.outbox.under_way.add(box.all()[0].seq)
+    box.outbox.in_flight.add(box.all()[0].seq)
     box.clock.pass_(10.0)
     assert box.due() == []
 

@@ -395,7 +395,7 @@ def test_what_is_under_way_is_not_dropped(tmp_path: Path) -> None:
     """A message that is being sent stays; the next oldest of its lane goes instead."""
     box = dropping(tmp_path, max_messages=3)
     put_all(box, ("1", 1), ("2", 1), ("3", 1))
-    box.outbox.under_way.add(box.outbox.heads(CLOUD, 1, ())[0].seq)
+    box.outbox.in_flight.add(box.outbox.heads(CLOUD, 1, ())[0].seq)
     taken = box.put(message("4", topic="p1"))
     assert (taken.verdict, names(taken.dropped), box.ids()) == (Verdict.STORED, ["2"], ["1", "3", "4"])
 
@@ -404,7 +404,7 @@ def test_a_lane_under_way_does_not_protect_its_priority(tmp_path: Path) -> None:
     """While the first low message is being sent the second low one goes before a normal one does."""
     box = dropping(tmp_path, max_messages=3)
     put_all(box, ("low-1", 2), ("low-2", 2), ("normal", 1))
-    box.outbox.under_way.add(box.all()[0].seq)
+    box.outbox.in_flight.add(box.all()[0].seq)
     assert names(box.put(message("new")).dropped) == ["low-2"]
 
 
@@ -466,7 +466,7 @@ def test_the_listing_says_what_waits_and_why(box: Box) -> None:
     for name in ("1", "2", "3"):
         box.put(message(name, topic=name, payload=b"12345", lifetime=60.0))
     box.defer("2", 100.0)
-    box.outbox.under_way.add(box.all()[2].seq)
+    box.outbox.in_flight.add(box.all()[2].seq)
     listed = box.outbox.listing(0, 10)
     assert [(row["id"], row["state"]) for row in listed] == [
         ("1", "queued"), ("2", "waiting"), ("3", "under way"),

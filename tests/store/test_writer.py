@@ -67,7 +67,7 @@ class Rig:
     def put(self, name: str, done: list[str], payload: bytes = b"x") -> None:
         item = message(name, payload=payload)
         size = len(payload)
-        self.writer.grow(lambda: self.box.outbox.accept(item), lambda _: done.append(name), size=size)
+        self.writer.append(lambda: self.box.outbox.accept(item), lambda _: done.append(name), size=size)
 
     def seen_from_outside(self) -> list[str]:
         """Return the ids that another reader of the files would find: what is committed, nothing else."""
@@ -103,7 +103,7 @@ def test_one_turn_is_one_transaction(rig: Rig) -> None:
 def test_it_is_told_only_when_it_is_durable(rig: Rig) -> None:
     """When the callback runs, a reader of the files already finds the message."""
     found: list[list[str]] = []
-    rig.writer.grow(
+    rig.writer.append(
         lambda: rig.box.outbox.accept(message("1")), lambda _: found.append(rig.seen_from_outside())
     )
     rig.turns.turn()
@@ -113,8 +113,8 @@ def test_it_is_told_only_when_it_is_durable(rig: Rig) -> None:
 def test_the_value_of_an_operation_reaches_its_callback(rig: Rig) -> None:
     """What an operation returns is given back, settling operations first."""
     values: list[object] = []
-    rig.writer.grow(lambda: "grown", values.append)
-    rig.writer.settle(lambda: "settled", values.append)
+    rig.writer.append(lambda: "grown", values.append)
+    rig.writer.write(lambda: "settled", values.append)
     rig.turns.turn()
     assert values == ["settled", "grown"]
 
@@ -125,7 +125,7 @@ def test_an_operation_that_raises_takes_its_transaction_with_it(rig: Rig) -> Non
     rig.put("1", done)
     rig.turns.turn()
     rig.put("2", done)
-    rig.writer.settle(lambda: 1 / 0, lambda _: done.append("never"))
+    rig.writer.write(lambda: 1 / 0, lambda _: done.append("never"))
     with pytest.raises(ZeroDivisionError):
         rig.turns.turn()
     assert (done, rig.box.ids(), rig.seen_from_outside()) == (["1"], ["1"], ["1"])
@@ -135,7 +135,7 @@ def test_an_operation_that_raises_takes_its_transaction_with_it(rig: Rig) -> Non
 def test_operations_added_by_a_callback_run_in_the_next_turn(rig: Rig) -> None:
     """A callback may ask for more."""
     done: list[str] = []
-    rig.writer.settle(lambda: None, lambda _: rig.put("1", done))
+    rig.writer.write(lambda: None, lambda _: rig.put("1", done))
     rig.turns.turn()
     assert done == ["1"]
 
@@ -166,7 +166,7 @@ def test_a_full_disk_stops_intake_and_loses_nothing(rig: Rig) -> None:
     assert (rig.seen_from_outside(), rig.writer.waiting) == (done, 1)
     assert not rig.reserve.held
     victim = rig.box.all()[0]
-    rig.writer.settle(lambda: rig.box.outbox.remove(victim), lambda _: done.append("settled"))
+    rig.writer.write(lambda: rig.box.outbox.remove(victim), lambda _: done.append("settled"))
     rig.put("late", done)
     rig.turns.turn()
     assert done[-1] == "settled"
@@ -194,7 +194,7 @@ def test_settling_that_finds_no_room_waits_and_starves(rig: Rig) -> None:
     done: list[str] = []
     limit_pages(rig, 40)
     fill(rig, done)
-    rig.writer.settle(lambda: rig.box.outbox.report("r", b"x" * 100_000), lambda _: done.append("report"))
+    rig.writer.write(lambda: rig.box.outbox.report("r", b"x" * 100_000), lambda _: done.append("report"))
     rig.turns.turn()
     assert rig.writer.space is Space.EXHAUSTED
     assert "report" not in done
@@ -245,7 +245,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         stored = rig.box.all()
         assert [queued.id for queued in stored] == done
         for queued in stored:  # sending goes on, one transaction each
-            rig.writer.settle(lambda victim=queued: rig.box.outbox.remove(victim))  # type: ignore[misc]  # default
+            rig.writer.write(lambda victim=queued: rig.box.outbox.remove(victim))  # type: ignore[misc]  # default
             rig.turns.turn()
             assert rig.writer.space is not Space.EXHAUSTED
         assert rig.box.ids() == []
@@ -277,10 +277,10 @@ def test_what_makes_room_goes_first_on_a_full_disk(rig: Rig) -> None:
     done: list[str] = []
     limit_pages(rig, 40)
     fill(rig, done)
-    rig.writer.settle(lambda: rig.box.outbox.report("r", b"x" * 2_000_000), lambda _: done.append("large"))
+    rig.writer.write(lambda: rig.box.outbox.report("r", b"x" * 2_000_000), lambda _: done.append("large"))
     rig.turns.turn()
     assert rig.writer.space is Space.EXHAUSTED
-    rig.writer.settle(lambda: rig.box.outbox.reports_sent([1]), lambda _: done.append("frees"), frees=True)
+    rig.writer.write(lambda: rig.box.outbox.reports_sent([1]), lambda _: done.append("frees"), frees=True)
     rig.turns.turn()
     assert (done[-1], rig.writer.space) == ("frees", Space.EXHAUSTED)
 
@@ -292,7 +292,7 @@ def test_what_comes_again_takes_the_place_of_what_waits(rig: Rig) -> None:
     fill(rig, done)
 
     def bring(told: str, *, again: bool) -> None:
-        rig.writer.grow(
+        rig.writer.append(
             lambda: rig.box.outbox.accept(message("same")),
             lambda _: done.append(told),
             key="key",

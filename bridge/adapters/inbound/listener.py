@@ -31,7 +31,7 @@ from bridge.adapters.inbound.port import Limits, Sink, address_text, open_socket
 from bridge.adapters.inbound.tcp import Connections
 from bridge.adapters.inbound.udp import Datagrams
 from bridge.adapters.system.threads import in_thread
-from bridge.core.admission import Gate, Seldom, neighbourhood, plain_address
+from bridge.core.admission import AdmissionControl, LogInterval, neighbourhood, plain_address
 from bridge.core.inbound import Received
 
 __all__ = ["Limits", "Listener", "Sink"]
@@ -74,8 +74,8 @@ class Listener:
         """Bytes handed over that are not durable yet."""
         self._host = host
         self._on_problem = on_problem
-        self._refusals = Seldom(3600.0)
-        self._notes = Seldom(60.0)
+        self._refusals = LogInterval(3600.0)
+        self._notes = LogInterval(60.0)
         self._tcp = Connections(self)
         self._udp = Datagrams(self)
         self._ports: list[Connections | Datagrams] = []
@@ -98,7 +98,7 @@ class Listener:
             )
             limits = limits._replace(max_connections=spare)
         self.limits = limits
-        self._gate = Gate(limits.allow)
+        self._admission = AdmissionControl(limits.allow)
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class Listener:
 
     def admits(self, host: str, protocol: str) -> bool:
         """Tell whether ``host`` may come in; say in the log how it could, once an hour for its network."""
-        if self._gate.admits(host):
+        if self._admission.admits(host):
             return True
         self.counts["refused"] += 1
         if self._refusals.due(neighbourhood(host), self.loop.time()):

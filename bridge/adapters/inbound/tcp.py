@@ -17,7 +17,7 @@ from bridge.adapters.inbound.port import (
     Owner,
     peer_text,
 )
-from bridge.core.admission import Pace
+from bridge.core.admission import TokenBucket
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
 from bridge.protocol import tcpinfo
@@ -45,7 +45,7 @@ class Connections:
         self._sock: socket.socket | None = None
         self._accepting = False
         self._rest_until = 0.0
-        self._pace = Pace(*TCP_PACE)
+        self._pace = TokenBucket(*TCP_PACE)
 
     @property
     def listening(self) -> bool:

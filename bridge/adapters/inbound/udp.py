@@ -4,7 +4,7 @@ import socket
 import struct
 
 from bridge.adapters.inbound.port import BURST, PAUSE, READ, Owner, is_ipv6, peer_text
-from bridge.core.admission import Pace
+from bridge.core.admission import TokenBucket
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
 from bridge.protocol import tcpinfo
@@ -25,7 +25,7 @@ class Datagrams:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._sock: socket.socket | None = None
-        self._pace = Pace(*UDP_PACE)
+        self._pace = TokenBucket(*UDP_PACE)
 
     @property
     def listening(self) -> bool:

@@ -46,7 +46,7 @@ _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _TIMESTAMPS = "/proc/sys/net/ipv4/tcp_timestamps"
 
 
-class TcpCarrier:
+class TcpTransport:
     """Carries jobs over the machine's own network; owned by the event loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver) -> None:

@@ -20,7 +20,7 @@ _NEVER = {errno.EMSGSIZE}
 """Errors that the same datagram meets again however often it is tried."""
 
 
-class UdpCarrier:
+class UdpTransport:
     """Sends each job's request as one datagram; owned by the event loop's thread.
 
     Its `Outcome` says ``connected`` where the datagram could be handed to the network; ``written`` and

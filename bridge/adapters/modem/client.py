@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bridge.adapters.modem.at_port import AtPort
-from bridge.adapters.modem.facts import Known, News
+from bridge.adapters.modem.facts import ModemState, RegistrationChange
 from bridge.adapters.modem.sim_pin import PinGuard, tries_left, unlock
 from bridge.core.modem import Sim
 from bridge.errors import AtRefused, ModemError, ModemSilent
@@ -21,7 +21,7 @@ from bridge.protocol.modems import Profile
 log = logging.getLogger("modem")
 
 
-class Pace(NamedTuple):
+class TokenBucket(NamedTuple):
     """How long a modem is given, in seconds."""
 
     wake: float = 20.0
@@ -41,7 +41,7 @@ class Pace(NamedTuple):
     """Until a SIM that is busy is asked again."""
 
 
-NORMAL_PACE = Pace()
+NORMAL_PACE = TokenBucket()
 
 
 _PROBLEMS = {
@@ -51,23 +51,23 @@ _PROBLEMS = {
 }
 
 
-class Interview:
+class ModemClient:
     """Asks one modem; whoever uses it sees to it that one interview is held at a time."""
 
     def __init__(
         self,
         port: AtPort,
         profile: Profile,
-        known: Known,
+        known: ModemState,
         *,
         sim_pin: str | None,
         pins: PinGuard,
         status_reports: Callable[[], bool],
-        pace: Pace,
+        pace: TokenBucket,
     ) -> None:
         self._port = port
         self._profile = profile
-        self._known = known
+        self._state = known
         self._sim_pin = sim_pin
         self._pins = pins
         self._status_reports = status_reports
@@ -126,7 +126,7 @@ class Interview:
     async def modem_identity(self) -> None:
         """Ask who the modem is."""
         profile = self._profile
-        self._known.identity(
+        self._state.identity(
             model=answers.text(await self.ask(profile.model_command), "+CGMM"),
             firmware=answers.text(await self.ask(profile.firmware_command), "+CGMR"),
             imei=answers.imei(await self.ask("AT+CGSN")),
@@ -134,21 +134,21 @@ class Interview:
 
     async def sim_identity(self) -> None:
         """Ask who the SIM is."""
-        self._known.identity(
+        self._state.identity(
             imsi=answers.imsi(await self.ask("AT+CIMI")),
             iccid=answers.iccid(await self.ask(self._profile.iccid_command)),
         )
 
     # -- the network -------------------------------------------------------------------------------------
 
-    async def network(self) -> News:
+    async def network(self) -> RegistrationChange:
         """Ask for registration, signal and, in a network, the operator."""
         lines: list[str] = []
         for command in self._profile.registration:
             lines += await self.ask(f"AT+{command}?")
-        news = self._known.lines(lines)
+        news = self._state.lines(lines)
         await self.signal()
-        if self._known.facts.registration.registered:
+        if self._state.facts.registration.registered:
             await self.operator()
         return news
 
@@ -156,13 +156,13 @@ class Interview:
         """Ask for the signal."""
         for line in await self.ask("AT+CSQ"):
             if (read := answers.signal(line)) is not None:
-                self._known.update(signal=read)
+                self._state.update(signal=read)
 
     async def operator(self) -> None:
         """Ask who carries."""
         operator = answers.operator(await self.ask("AT+COPS?", timeout=self._pace.operator))
         if operator is not None:
-            self._known.operator(operator.name, operator.access)
+            self._state.operator(operator.name, operator.access)
 
     # -- the SIM -----------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Interview:
         else:
             self.sim_problem = _PROBLEMS.get(state)
         self.sim_set_up = self.sim_set_up and state is Sim.READY
-        self._known.sim(state)
+        self._state.sim(state)
         if state is Sim.READY and not self.sim_set_up:
             await self._set_up_sim()
         return state
@@ -195,7 +195,7 @@ class Interview:
         except ModemSilent:
             if not await self.probe():
                 raise
-            return self._known.facts.sim
+            return self._state.facts.sim
 
     async def _enter_pin(self) -> Sim:
         if self._sim_pin is None:

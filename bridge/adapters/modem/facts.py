@@ -14,7 +14,7 @@ log = logging.getLogger("modem")
 _NO_SIM = (Sim.ABSENT, Sim.UNKNOWN, Sim.FAILED)
 
 
-class News(NamedTuple):
+class RegistrationChange(NamedTuple):
     """What a line about registration calls for."""
 
     registered: bool = False
@@ -23,7 +23,7 @@ class News(NamedTuple):
     """The modem does not announce any more: it has started anew."""
 
 
-class Known:
+class ModemState:
     """Holds the facts of one modem and tells each change."""
 
     def __init__(self, profile: Profile, on_facts: Callable[[Facts], None]) -> None:
@@ -52,14 +52,14 @@ class Known:
         else:
             self.update(sim=state)
 
-    def lines(self, lines: Iterable[str]) -> News:
+    def lines(self, lines: Iterable[str]) -> RegistrationChange:
         """Take over what answers and unsolicited codes say of registration."""
         cells = [cell for line in lines if (cell := self._cell(line)) is not None]
         self._cells.update((cell.command, cell) for cell in cells)
         was = self.facts.registration
         if cells and (cell := merged(self._cells)) is not None:
             self._registered(cell)
-        return News(
+        return RegistrationChange(
             registered=self.facts.registration.registered and not was.registered,
             forgetful=any(cell.urcs == 0 for cell in cells),
         )

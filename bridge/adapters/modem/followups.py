@@ -1,4 +1,4 @@
-"""Errands: what announcements call for, done one at a time by one task that ends when none is left."""
+"""Follow-ups: what announcements call for, done one at a time by one task that ends when none is left."""
 
 import asyncio
 import logging
@@ -9,24 +9,24 @@ from bridge.errors import ModemError
 log = logging.getLogger("modem")
 
 
-class Errands:
-    """Runs errands by name, each once however often it was wanted meanwhile; owned by the loop's thread."""
+class FollowUps:
+    """Runs follow-ups by name, each once however often it is wanted; owned by the loop's thread."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         lock: asyncio.Lock,
-        errands: Mapping[str, Callable[[], Awaitable[None]]],
+        followups: Mapping[str, Callable[[], Awaitable[None]]],
     ) -> None:
-        """``errands`` are in their order; each is run under ``lock``."""
+        """``followups`` are in their order; each is run under ``lock``."""
         self._loop = loop
         self._lock = lock
-        self._errands = errands
+        self._followups = followups
         self._wanted: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def want(self, name: str) -> None:
-        """Run this errand soon."""
+        """Run this follow-up soon."""
         self._wanted.add(name)
         if self._task is None:
             self._task = self._loop.create_task(self._run())
@@ -50,10 +50,10 @@ class Errands:
         self._task = None
 
     async def _next(self) -> None:
-        name = next((name for name in self._errands if name in self._wanted), None)
+        name = next((name for name in self._followups if name in self._wanted), None)
         if name is not None:
             self._wanted.discard(name)
-            await self._errands[name]()
+            await self._followups[name]()
 
 
 def _unnoticed(task: asyncio.Task[None]) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.adapters.modem.at_port import Answer, AtPort, Urc
-from bridge.adapters.modem.client import NORMAL_PACE, Interview, Pace
-from bridge.adapters.modem.facts import Known, News
-from bridge.adapters.modem.followups import Errands
+from bridge.adapters.modem.client import NORMAL_PACE, ModemClient, TokenBucket
+from bridge.adapters.modem.facts import ModemState, RegistrationChange
+from bridge.adapters.modem.followups import FollowUps
 from bridge.adapters.modem.location import locate
 from bridge.adapters.modem.sim_pin import PinGuard
 from bridge.core.modem import Facts, Identity, Sim
@@ -48,7 +48,7 @@ class Modem:
         apn: str = "hologram",
         status_reports: Callable[[], bool] = lambda: False,
         payload_after: Callable[[str], int] | None = None,
-        pace: Pace = NORMAL_PACE,
+        pace: TokenBucket = NORMAL_PACE,
     ) -> None:
         """``on_facts`` is told each change, ``on_urc`` every unsolicited code, ``on_lost`` a port that broke.
 
@@ -62,11 +62,11 @@ class Modem:
         """The port it was last started on."""
         self.apn = apn
         self._loop = loop
-        self._known = Known(profile, on_facts)
-        self._interview = Interview(
+        self._state = ModemState(profile, on_facts)
+        self._client = ModemClient(
             self.port,
             profile,
-            self._known,
+            self._state,
             sim_pin=sim_pin,
             pins=pins or PinGuard(),
             status_reports=status_reports,
@@ -81,7 +81,7 @@ class Modem:
         self._sim_timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
         """Held by whoever interviews the modem."""
-        self._errands = Errands(
+        self._followups = FollowUps(
             loop,
             self._lock,
             {"restart": self._begin_again, "sim": self._check_sim, "operator": self._ask_operator},
@@ -93,12 +93,12 @@ class Modem:
     @property
     def facts(self) -> Facts:
         """All that is known now."""
-        return self._known.facts
+        return self._state.facts
 
     @property
     def sim_problem(self) -> str | None:
         """What somebody must do about the SIM, for a person; None while nothing."""
-        return self._interview.sim_problem
+        return self._client.sim_problem
 
     async def start(self, path: str, *, radio: bool = True) -> None:
         """Open ``path`` and set the modem up; ``radio`` False leaves the radio as it is.
@@ -113,7 +113,7 @@ class Modem:
             try:
                 await self.port.open(path, self.profile.baud)
                 await self._wake()
-                self._errands.drop()  # what was announced so far is asked now
+                self._followups.drop()  # what was announced so far is asked now
                 await self._set_up()
             except BaseException:
                 self.close()
@@ -139,23 +139,23 @@ class Modem:
                 raise ModemSilent(f"nothing answers AT commands on {self.path}")
 
     async def _set_up(self) -> None:
-        self._interview.sim_set_up = False
-        await self._interview.tell("ATE0", "AT+CMEE=2")
+        self._client.sim_set_up = False
+        await self._client.tell("ATE0", "AT+CMEE=2")
         await self._check_usb_mode()
-        await self._interview.set_up(radio=self._radio)
+        await self._client.set_up(radio=self._radio)
         await self._check_sim()
-        await self._interview.network()
+        await self._client.network()
 
     async def _check_usb_mode(self) -> None:
         """Set u-blox's USB configuration 0 [u-blox SARA-U2 AT commands manual UBX-13001820, +UUSBCONF]."""
         if self.profile.usb_mode_command is None or self.path in _usb_mode_set:
             return
-        mode = answers.usb_mode(await self._interview.ask("AT+UUSBCONF?"))
+        mode = answers.usb_mode(await self._client.ask("AT+UUSBCONF?"))
         if mode in (None, 0):
             return
         _usb_mode_set.add(self.path)
         log.info("the modem's USB configuration is %s: setting it to 0 and restarting the modem", mode)
-        await self._interview.tell(self.profile.usb_mode_command)
+        await self._client.tell(self.profile.usb_mode_command)
         await self._reset()
         raise ModemGone("the modem restarts to have its USB ports in the documented order")
 
@@ -166,11 +166,11 @@ class Modem:
 
     def _broke(self, reason: str) -> None:
         self._stop(reason)
-        self._known.lost()
+        self._state.lost()
         self._on_lost(reason)
 
     def _stop(self, reason: str) -> None:
-        self._errands.drop()
+        self._followups.drop()
         self._sim_tries = 0
         if self._sim_timer is not None:
             self._sim_timer.cancel()
@@ -179,7 +179,7 @@ class Modem:
                 future.set_exception(ModemGone(reason))
                 future.exception()  # who waited may have gone
         self._awaited.clear()
-        self._known.forget_cells()
+        self._state.forget_cells()
 
     # -- questions ---------------------------------------------------------------------------------------
 
@@ -187,21 +187,21 @@ class Modem:
         """Ask for what is not announced, and check what is; raises `ModemSilent` and `ModemGone`."""
         async with self._lock:
             await self._check_sim()
-            self._act_on(await self._interview.network())
+            self._act_on(await self._client.network())
 
     async def identify(self) -> Identity:
         """Ask who the modem and its SIM are; raises `ModemSilent` and `ModemGone`."""
         async with self._lock:
-            await self._interview.modem_identity()
-            await self._interview.sim_identity()
+            await self._client.modem_identity()
+            await self._client.sim_identity()
         return self.facts.identity
 
     async def probe(self, timeout: float | None = None) -> bool:
         """Tell whether the modem answers within ``timeout`` seconds (3 unless given), be it with an error."""
-        return await self._interview.probe(timeout)
+        return await self._client.probe(timeout)
 
     async def _check_sim(self) -> None:
-        busy = await self._interview.sim() is Sim.BUSY
+        busy = await self._client.sim() is Sim.BUSY
         self._sim_tries = self._sim_tries + 1 if busy else 0
         if busy and self._sim_tries <= SIM_TRIES:
             self._sim_timer = self._loop.call_later(self._pace.sim, self._want, "sim")
@@ -219,18 +219,18 @@ class Modem:
     def _take_over(self, line: str) -> None:
         if (state := sim_urc(line)) is not None:
             if state is not Sim.UNKNOWN:
-                self._known.sim(state)
+                self._state.sim(state)
             if state in (Sim.ABSENT, Sim.BUSY):
-                self._interview.sim_set_up = False
+                self._client.sim_set_up = False
             self._want("sim")
         elif line.strip().upper() in answers.RESTARTED:
             self._want("restart")
         elif (read := answers.signal(line)) is not None:
-            self._known.update(signal=read)
+            self._state.update(signal=read)
         else:
-            self._act_on(self._known.lines([line]))
+            self._act_on(self._state.lines([line]))
 
-    def _act_on(self, news: News) -> None:
+    def _act_on(self, news: RegistrationChange) -> None:
         if news.forgetful:
             self._want("restart")
         elif news.registered:
@@ -245,15 +245,15 @@ class Modem:
 
     def _want(self, errand: str) -> None:
         if self._follows and self.port.is_open:
-            self._errands.want(errand)
+            self._followups.want(errand)
 
     async def _begin_again(self) -> None:
         log.info("the modem started anew; setting it up again")
         await self._set_up()
 
     async def _ask_operator(self) -> None:
-        await self._interview.operator()
-        await self._interview.signal()
+        await self._client.operator()
+        await self._client.signal()
 
     # -- what it can be told -----------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class Modem:
             await self.port.command("AT+CFUN=1", timeout=self._pace.radio)
         else:
             await self._radio_off()
-            self._known.radio_off()
+            self._state.radio_off()
         self._want("sim")
 
     async def _radio_off(self) -> None:
@@ -299,14 +299,14 @@ class Modem:
             await self._reset()
         else:
             await self._say(self.profile.reset_command)
-            self._known.radio_off()
+            self._state.radio_off()
 
     async def _reset(self) -> None:
         try:
             await self.port.command(self.profile.reset_command, timeout=self._pace.blind)
         except (ModemSilent, ModemGone) as exc:
             log.debug("the modem did not say that it restarts: %s", exc)
-        self._known.radio_off()
+        self._state.radio_off()
 
     async def _say(self, text: str) -> None:
         """Give a command to a modem that may hear it without answering.
@@ -328,7 +328,7 @@ class Modem:
         LTE modems may refuse while they are attached with it: then the radio is off meanwhile.
         """
         self.apn = apn
-        if answers.context_apn(await self._interview.ask("AT+CGDCONT?")) == ("IP", apn):
+        if answers.context_apn(await self._client.ask("AT+CGDCONT?")) == ("IP", apn):
             return
         command = f'AT+CGDCONT=1,"IP","{apn}"'
         try:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bridge.adapters.modem.modem import Modem
-from bridge.adapters.modem.sms import ModemInbox, TextCarrier
+from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.core.exchange import Job, Outcome
 from bridge.core.modem import Registration
 from bridge.core.phone import E164, E164_ALLOWED
@@ -124,8 +124,8 @@ async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
     parts = check_text(text, MAX_SEGMENTS).parts
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     job = Job(to, 0, text.encode(), lambda _: True, PART_TIMEOUT, parts * PART_TIMEOUT)
-    carrier = TextCarrier(asyncio.get_running_loop(), lambda: modem.port)
-    carrier.start(job, done.set_result)
+    transport = SmsTransport(asyncio.get_running_loop(), lambda: modem.port)
+    transport.start(job, done.set_result)
     outcome = await done
     if outcome.written and not outcome.complete:
         raise ModemError(f"the text may have been sent, in whole or in part: {outcome.error}")

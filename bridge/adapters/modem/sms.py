@@ -66,8 +66,8 @@ class Port(Protocol):
         """Give a command; ``proof`` names what a success has with it. Raises `ModemError`."""
 
 
-class TextCarrier:
-    """Sends texts; a `bridge.core.exchange.Carrier`. One text at a time; owned by the event loop's thread.
+class SmsTransport:
+    """Sends texts; a `bridge.core.exchange.Transport`. One text at a time; owned by the event loop's thread.
 
     A job's ``host`` is the recipient (E.164), its ``request`` the text in UTF-8, its ``silence`` the seconds
     that each part may take. The `Outcome` is ``connected`` where the modem was ready, ``written`` once a part

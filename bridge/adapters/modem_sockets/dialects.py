@@ -20,7 +20,7 @@ from typing import Protocol
 from bridge.errors import AtRefused, ModemError
 from bridge.protocol.at.answers import context_apn
 from bridge.protocol.at.engine import Answer, Urc
-from bridge.protocol.at.sockets import News, Opened, quectel, ublox
+from bridge.protocol.at.sockets import Opened, SocketEvent, quectel, ublox
 
 log = logging.getLogger("sockets")
 
@@ -114,7 +114,7 @@ class Dialect(Protocol):
     async def close(self, socket: int) -> None:
         """Close; what takes less than `CLOSING` seconds was answered by the peer's close."""
 
-    def news(self, urc: Urc) -> News | None:
+    def news(self, urc: Urc) -> SocketEvent | None:
         """Return what an unsolicited code means."""
 
     def lost(self, why: str) -> None:
@@ -263,7 +263,7 @@ class Ublox:
         """Close; SARA-R4 may take 120 s."""
         await self._port.command(ublox.close(socket), timeout=R4_CLOSING if self._r4 else CLOSING + 5.0)
 
-    def news(self, urc: Urc) -> News | None:
+    def news(self, urc: Urc) -> SocketEvent | None:
         """Read +UUSORD and its kin."""
         return ublox.news(urc, r4=self._r4)
 
@@ -381,7 +381,7 @@ class Quectel:
         """Close."""
         await self._port.command(quectel.close(socket, CLOSING), timeout=CLOSING + 5.0)
 
-    def news(self, urc: Urc) -> News | None:
+    def news(self, urc: Urc) -> SocketEvent | None:
         """Read +QIURC, and +QIOPEN for who waits for it."""
         found = quectel.news(urc)
         if isinstance(found, Opened):

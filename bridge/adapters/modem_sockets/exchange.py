@@ -61,7 +61,7 @@ class Handler(Protocol):
         """Learn that the socket is gone."""
 
 
-class Home(Protocol):
+class Pool(Protocol):
     """What an exchange needs of the sockets' owner."""
 
     loop: asyncio.AbstractEventLoop
@@ -80,9 +80,9 @@ class Home(Protocol):
 class Exchange:
     """One job's life. The task moves it on; `_finish` ends it, whoever comes first; the task cleans up."""
 
-    def __init__(self, home: Home, job: Job, done: Callable[[Outcome], None]) -> None:
-        self._home = home
-        self._loop = home.loop
+    def __init__(self, pool: Pool, job: Job, done: Callable[[Outcome], None]) -> None:
+        self._pool = pool
+        self._loop = pool.loop
         self._job = job
         self._done: Callable[[Outcome], None] | None = done
         self._meter = Meter()
@@ -99,7 +99,7 @@ class Exchange:
         self._began = self._last = self._loop.time()
         self._deadline = self._last + job.limit
         self._timer = self._loop.call_at(self._last + min(job.silence, job.limit), self._check_time)
-        home.keep(self._loop.create_task(self._run()))
+        pool.keep(self._loop.create_task(self._run()))
 
     # -- what the socket says ----------------------------------------------------------------------------
 
@@ -136,20 +136,20 @@ class Exchange:
 
     async def _run(self) -> None:
         try:
-            socket = await self._home.take(self, udp=False)
+            socket = await self._pool.take(self, udp=False)
             try:
                 await self._carry(socket)
             finally:
-                close = not self._peer_closed.is_set() or self._home.dialect.close_closed
-                closing = self._home.give_back(socket, self, close=close and not self._shut)
-                self._home.keep(self._loop.create_task(closing))
+                close = not self._peer_closed.is_set() or self._pool.dialect.close_closed
+                closing = self._pool.give_back(socket, self, close=close and not self._shut)
+                self._pool.keep(self._loop.create_task(closing))
         except ModemError as exc:
             self._finish(str(exc) if self._connected else self._unreached(_text(exc)))
         finally:  # where it is not over, the task was cancelled
             self.lost("the modem's sockets were closed")
 
     async def _carry(self, socket: int) -> None:
-        job, dialect = self._job, self._home.dialect
+        job, dialect = self._job, self._pool.dialect
         async with dialect.connecting or contextlib.nullcontext():
             if self._over.is_set():
                 return
@@ -172,7 +172,7 @@ class Exchange:
 
         A queue that is full although nothing is outstanding is the modem's fault: no silence of the peer's.
         """
-        request, dialect = self._job.request, self._home.dialect
+        request, dialect = self._job.request, self._pool.dialect
         while self._sent < len(request) and not self._over.is_set():
             self._written = self._held = True
             chunk = request[self._sent : self._sent + dialect.chunk]
@@ -194,7 +194,7 @@ class Exchange:
 
     async def _outstanding(self, socket: int) -> int:
         """Return how many bytes the peer has not acknowledged; more that it has are a sign of life."""
-        waiting = await self._home.dialect.outstanding(socket)
+        waiting = await self._pool.dialect.outstanding(socket)
         if self._sent - waiting > self._acked:
             self._acked = self._sent - waiting
             self._alive()
@@ -221,7 +221,7 @@ class Exchange:
             return
         begun = self._loop.time()
         try:
-            await self._home.dialect.close(socket)
+            await self._pool.dialect.close(socket)
         except AtRefused:  # the peer was faster: its close is on the way
             await _within(self._over, CLOSE_GRACE)
             self._finish("the modem could not close")
@@ -268,34 +268,34 @@ class Exchange:
         complete = self._connected and (closed and whole if job.until_close else said)
         spent = self._meter.closed() if self._connected else self._meter.spent
         outcome = Outcome(self._connected, self._written, complete, self._answer, closed, error, spent, whole)
-        # From a turn of its own: `start` may still be under way.
+        # From a turn of its own: `start` may still be in flight.
         self._loop.call_soon(done, outcome)
 
 
 class Datagram:
     """One datagram to one peer; that the modem took it is all that can be known."""
 
-    def __init__(self, home: Home, job: Job, done: Callable[[Outcome], None]) -> None:
-        self._home = home
+    def __init__(self, pool: Pool, job: Job, done: Callable[[Outcome], None]) -> None:
+        self._pool = pool
         self._job = job
         self._done: Callable[[Outcome], None] | None = done
-        self._timer = home.loop.call_later(job.limit, self._finish, "no answer")
-        home.keep(home.loop.create_task(self._run()))
+        self._timer = pool.loop.call_later(job.limit, self._finish, "no answer")
+        pool.keep(pool.loop.create_task(self._run()))
 
     async def _run(self) -> None:
-        job, dialect = self._job, self._home.dialect
+        job, dialect = self._job, self._pool.dialect
         size = len(job.request)
         if not 0 < size <= dialect.datagram:
             self._finish(f"the modem's datagrams have 1 to {dialect.datagram} bytes, not {size}", fits=False)
             return
         try:
-            socket = await self._home.take(self, udp=True)
+            socket = await self._pool.take(self, udp=True)
             try:
                 if self._done:
                     await dialect.send(socket, host_text(job.host), job.port, job.request)
                     self._finish(None)
             finally:
-                await self._home.give_back(socket, self, close=True)
+                await self._pool.give_back(socket, self, close=True)
         except ModemError as exc:
             self._finish(_text(exc))
         finally:  # where it is not over, the task was cancelled
@@ -326,7 +326,7 @@ class Datagram:
         else:
             text = error if not fits else f"cannot send to {job.host}:{job.port}: {error}"
             outcome = Outcome(not fits, False, False, b"", False, text, Traffic())
-        self._home.loop.call_soon(done, outcome)
+        self._pool.loop.call_soon(done, outcome)
 
 
 def host_text(host: str) -> str:

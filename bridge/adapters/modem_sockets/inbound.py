@@ -9,7 +9,7 @@ tell its peer what became of the message. One that is taken is closed only after
 import asyncio
 
 from bridge.adapters.inbound.port import Owner, address_text
-from bridge.adapters.modem_sockets.exchange import Handler, Home
+from bridge.adapters.modem_sockets.exchange import Handler, Pool
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
 from bridge.protocol.at.sockets import traffic
@@ -19,8 +19,8 @@ from bridge.protocol.at.sockets.traffic import Meter
 class Inbound:
     """What comes in over the modem's sockets."""
 
-    def __init__(self, home: Home, owner: Owner) -> None:
-        self.home = home
+    def __init__(self, pool: Pool, owner: Owner) -> None:
+        self.pool = pool
         self.owner = owner
         self.open: set[_Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -43,11 +43,11 @@ class Inbound:
         if self.open and self._sweep is None:
             limits = self.owner.limits
             pause = min(0.5, min(limits.timeout, limits.deadline) / 5)
-            self._sweep = self.home.loop.call_later(pause, self._check_times)
+            self._sweep = self.pool.loop.call_later(pause, self._check_times)
 
     def _check_times(self) -> None:
         self._sweep = None
-        now = self.home.loop.time()
+        now = self.pool.loop.time()
         for connection in tuple(self.open):
             connection.check_time(now)
         self._sweep_later()
@@ -55,9 +55,9 @@ class Inbound:
     def ended(self, connection: "_Connection") -> None:
         """Forget a connection, and close it."""
         self.open.discard(connection)
-        close = not connection.gone or self.home.dialect.close_closed
-        closing = self.home.give_back(connection.socket, connection, close=close)
-        self.home.keep(self.home.loop.create_task(closing))
+        close = not connection.gone or self.pool.dialect.close_closed
+        closing = self.pool.give_back(connection.socket, connection, close=close)
+        self.pool.keep(self.pool.loop.create_task(closing))
 
     def datagrams(self) -> "_Datagrams":
         """Return who takes the datagrams."""
@@ -77,7 +77,7 @@ class _Connection:
         self._data = bytearray()
         self._meter = Meter()
         self._meter.accept()
-        self._started = self._last = inbound.home.loop.time()
+        self._started = self._last = inbound.pool.loop.time()
         self._held = self._ended = False
 
     def stirs(self, *, waiting: bool) -> None:
@@ -88,7 +88,7 @@ class _Connection:
         """Take a piece."""
         del host, port
         self._meter.read(len(data))
-        self._last = self._inbound.home.loop.time()
+        self._last = self._inbound.pool.loop.time()
         if self._ended:
             return
         self._data += data

@@ -19,7 +19,7 @@ class ListeningSockets:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way, out or in."""
+        """Whether anything is in flight, out or in."""
         return self._sockets.busy
 
     async def bring_up(self, apn: str) -> str | None:

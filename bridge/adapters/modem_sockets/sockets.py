@@ -1,4 +1,4 @@
-"""A modem's own TCP and UDP sockets, by AT commands: a carrier, and an inbound port, without PPP.
+"""A modem's own TCP and UDP sockets, by AT commands: a transport, and an inbound port, without PPP.
 
 `Sockets` owns them all; it gives commands by an AT port and learns of the rest by `Sockets.urc`. Names are
 resolved by the modem. Owned by the event loop's thread.
@@ -21,7 +21,7 @@ from bridge.adapters.system.odd_lines import OddLines
 from bridge.core.exchange import Job, Outcome
 from bridge.errors import ModemError
 from bridge.protocol.at.engine import Urc
-from bridge.protocol.at.sockets import Closed, ContextLost, Data, Incoming, News, Readable, quectel
+from bridge.protocol.at.sockets import Closed, ContextLost, Data, Incoming, Readable, SocketEvent, quectel
 from bridge.protocol.modems import Profile
 
 __all__ = ["Sockets", "make_sockets", "payload_after"]
@@ -73,15 +73,15 @@ class _Entry:
 
 
 class Sockets:
-    """All sockets of one modem; itself a carrier of TCP jobs."""
+    """All sockets of one modem; itself a transport of TCP jobs."""
 
     def __init__(
         self, dialect: Dialect, loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None]
     ) -> None:
         self.dialect = dialect
         self.loop = loop
-        self.datagrams = DatagramCarrier(self)
-        """The carrier of UDP jobs."""
+        self.datagrams = DatagramTransport(self)
+        """The transport of UDP jobs."""
         self._on_down = on_down
         self._up = False
         self._entries: dict[int, _Entry] = {}
@@ -104,7 +104,7 @@ class Sockets:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way, out or in; listening is not."""
+        """Whether anything is in flight, out or in; listening is not."""
         return len(self._entries) > len(self._listening)
 
     async def bring_up(self, apn: str) -> str | None:
@@ -115,7 +115,7 @@ class Sockets:
         return address
 
     async def bring_down(self) -> None:
-        """Deactivate the PDP context; raises ModemError. What is under way ends."""
+        """Deactivate the PDP context; raises ModemError. What is in flight ends."""
         self._drop("the modem's connection is closed")
         await self.dialect.bring_down()
 
@@ -277,7 +277,7 @@ class Sockets:
         elif known is not None:
             known.handler.lost("the modem gave its socket away")
 
-    def _about(self, news: News) -> None:
+    def _about(self, news: SocketEvent) -> None:
         entry = self._entries.get(news.socket) if not isinstance(news, ContextLost) else None
         match news:
             case _ if entry is None:
@@ -354,7 +354,7 @@ class Sockets:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class DatagramCarrier:
+class DatagramTransport:
     """Carries UDP jobs over a modem's sockets.
 
     As with the machine's own network, connected but not written means that it can never be sent.

@@ -38,7 +38,7 @@ from bridge.adapters.mqtt.reasons import RIVAL_LIKELY, TAKEN_OVER, ended, refuse
 from bridge.adapters.mqtt.wire import Wire
 from bridge.adapters.system.threads import in_thread
 from bridge.core.delivery import Delivery, Properties
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.core.reconnects import LASTED, Reconnects
 from bridge.protocol.mqtt.packets import Publish
 
@@ -321,10 +321,10 @@ class Session:
 
     # -- for the owner -----------------------------------------------------------------------------------
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far the session has come, for the watchdog."""
         progress = self._wire.bursts if self._wire.paused else self._turns
-        return (Pulse(f"broker {self._broker.client_id}", progress, owes=not self._stopping),)
+        return (Progress(f"broker {self._broker.client_id}", progress, busy=not self._stopping),)
 
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge ``delivery``, unless its connection is gone: then the broker will send it again."""

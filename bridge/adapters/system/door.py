@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from bridge.core.admission import Seldom
+from bridge.core.admission import LogInterval
 
 log = logging.getLogger("control")
 
@@ -27,7 +27,7 @@ class Door:
         self._serve = serve
         self._refusal = refusal
         self._open = 0
-        self._notes = Seldom(60.0)
+        self._notes = LogInterval(60.0)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end; what the client does wrong is said once a minute."""

@@ -236,16 +236,16 @@ async def power_cycle(usb_path: str, sys: Path = SYS, pause: float = POWER_PAUSE
     if not switches:
         raise OperationError(f"there is no USB device at {usb_path} to switch off and on")
     for path, off, on in switches:
-        switch = path.resolve()  # the link to the port goes with the device
+        paths = path.resolve()  # the link to the port goes with the device
         try:
-            switch.write_text(off)
+            paths.write_text(off)
         except OSError as exc:
             problem = exc
             continue
         try:
             await asyncio.sleep(pause)
         finally:
-            _write(switch, on, f"switch the USB device at {usb_path} on again")
+            _write(paths, on, f"switch the USB device at {usb_path} on again")
         return
     raise _cannot(f"switch the USB device at {usb_path} off", problem)
 

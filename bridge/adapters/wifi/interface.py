@@ -13,12 +13,12 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge.adapters.wifi.managers import ASKING, POLL, SYSTEM_PATH, Keeper, Programs, keeper
+from bridge.adapters.wifi.managers import ASKING, POLL, SYSTEM_PATH, ConnectionManager, Programs, manager
 from bridge.core import modem
-from bridge.core.link import Code, Trouble
+from bridge.core.link import Code, Fault
 from bridge.core.modem import Link
 from bridge.errors import LinkError
-from bridge.protocol.wifi import Samples, Standing, Station, heard, station
+from bridge.protocol.wifi import Samples, Station, WifiState, heard, station
 
 log = logging.getLogger("wifi")
 
@@ -106,7 +106,7 @@ class Wifi:
         async with self._lock:
             self._forget()
             try:
-                await (await self._keeper(self._interface())).disconnect()
+                await (await self._manager(self._interface())).disconnect()
             except LinkError as error:
                 log.warning("Wi-Fi is not disconnected: %s", error)
 
@@ -123,12 +123,12 @@ class Wifi:
 
         """
         async with self._lock:
-            keeper = await self._keeper(self._interface())
+            manager = await self._manager(self._interface())
             if command != "radio_on":
                 self._forget()
-                await keeper.radio(on=False)
+                await manager.radio(on=False)
             if command != "radio_off":
-                await keeper.radio(on=True)
+                await manager.radio(on=True)
         return {"reset": "the radio was switched off and on"}.get(command, command.replace("_", " is "))
 
     async def sample(self) -> modem.Wifi:
@@ -166,12 +166,12 @@ class Wifi:
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
 
-    def trouble(self) -> Trouble | None:
+    def fault(self) -> Fault | None:
         """Say what rules a connection out for now."""
         try:
             self._interface()
         except LinkError as error:
-            return Trouble(Code.CLOUD_ERR_CONNECT, str(error))
+            return Fault(Code.CLOUD_ERR_CONNECT, str(error))
         return None
 
     def failed(self, failures: int) -> None:
@@ -190,8 +190,8 @@ class Wifi:
             raise LinkError(f"there is no Wi-Fi interface {self._device}; {others}")
         return self._device
 
-    async def _keeper(self, interface: str) -> Keeper:
-        return await keeper(self._loop, self._programs, interface, self._sys)
+    async def _manager(self, interface: str) -> ConnectionManager:
+        return await manager(self._loop, self._programs, interface, self._sys)
 
     async def _connected(self, interface: str, timeout: float) -> tuple[Link, Station]:
         """Have it connect, and wait until it carries IP.
@@ -199,20 +199,20 @@ class Wifi:
         An address is not enough: NetworkManager keeps it for seconds after the access point is gone.
         """
         deadline = self._loop.time() + timeout
-        keeper = await self._keeper(interface)
+        manager = await self._manager(interface)
         ordered = False
         while True:
-            device = await keeper.device()
+            device = await manager.device()
             says = device.says
-            if device.standing is Standing.UP:
+            if device.standing is WifiState.UP:
                 seen, address = await self._station(interface), _address(interface)
                 if seen and address:
                     return Link(interface, address), seen
                 says = "it is connected, but got no address" if seen else "the access point is gone"
-            elif device.standing is Standing.UNAVAILABLE:
+            elif device.standing is WifiState.UNAVAILABLE:
                 raise LinkError(f"{interface} is {says}; is its radio off?")
-            elif device.standing is Standing.DOWN and not ordered:
-                await keeper.connect(max(1.0, deadline - self._loop.time()))
+            elif device.standing is WifiState.DOWN and not ordered:
+                await manager.connect(max(1.0, deadline - self._loop.time()))
                 ordered = True
                 continue
             if self._loop.time() >= deadline:

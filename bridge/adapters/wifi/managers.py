@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from bridge.adapters.system.threads import in_thread
 from bridge.errors import LinkError
-from bridge.protocol.wifi import Device, Standing, nm_device, nm_error, wpa_device, wpa_networks
+from bridge.protocol.wifi import Device, WifiState, nm_device, nm_error, wpa_device, wpa_networks
 
 SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 """Where the programs are; sbin is not on every PATH."""
@@ -68,7 +68,7 @@ class Programs:
         return Said(child.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace"))
 
 
-class Keeper(Protocol):
+class ConnectionManager(Protocol):
     """Looks after an interface."""
 
     name: str
@@ -77,7 +77,7 @@ class Keeper(Protocol):
         """Tell how far the interface is."""
 
     async def connect(self, timeout: float) -> None:
-        """Have it connect to a network that is known here; returns when that is done or under way.
+        """Have it connect to a network that is known here; returns when that is done or in flight.
 
         Raises:
             LinkError: that was refused; the text says why.
@@ -106,7 +106,7 @@ class NetworkManager:
         said = await self._programs.run("nmcli", "-t", "-f", "RUNNING", "general")
         if said.code or said.out.strip() != "running":
             return False
-        return (await self.device()).standing is not Standing.UNMANAGED
+        return (await self.device()).standing is not WifiState.UNMANAGED
 
     async def device(self) -> Device:
         """Tell how far the interface is."""
@@ -143,10 +143,10 @@ class NetworkManager:
 
     async def disconnect(self) -> None:
         """Disconnect; it does not connect by itself again until it is told to."""
-        if (await self.device()).standing not in (Standing.COMING, Standing.UP):
+        if (await self.device()).standing not in (WifiState.COMING, WifiState.UP):
             return
         said = await self._ask("device", "disconnect", self._interface)
-        if said.code and (await self.device()).standing in (Standing.COMING, Standing.UP):
+        if said.code and (await self.device()).standing in (WifiState.COMING, WifiState.UP):
             raise LinkError(f"NetworkManager: {nm_error(said.error or said.out)}")
 
     async def radio(self, on: bool) -> None:
@@ -183,7 +183,7 @@ class WpaSupplicant:
         """Tell how far the interface is."""
         return wpa_device((await self._ask("status")).out)
 
-    async def connect(self, timeout: float) -> None:  # noqa: ARG002  # what it does is under way at once
+    async def connect(self, timeout: float) -> None:  # noqa: ARG002  # what it does is in flight at once
         """Connect to one of the networks of its configuration."""
         if not wpa_networks((await self._ask("list_networks")).out):
             raise LinkError("wpa_supplicant knows no network: add one to its configuration")
@@ -199,8 +199,8 @@ class WpaSupplicant:
         if not switches:
             raise LinkError(f"{self._interface} has no radio switch")
         try:
-            for switch in switches:
-                await in_thread(self._loop, lambda at=switch: at.write_text("0" if on else "1"))  # type: ignore[misc]  # a default is how a lambda keeps a loop's value
+            for paths in switches:
+                await in_thread(self._loop, lambda at=paths: at.write_text("0" if on else "1"))  # type: ignore[misc]  # a default is how a lambda keeps a loop's value
         except OSError as error:
             raise LinkError(
                 f"the radio cannot be switched: {error.strerror}; NetworkManager could"
@@ -218,9 +218,9 @@ class WpaSupplicant:
         return await self._programs.run("wpa_cli", *own, "-i", self._interface, *arguments)
 
 
-async def keeper(
+async def manager(
     loop: asyncio.AbstractEventLoop, programs: Programs, interface: str, sys: Path = Path("/sys")
-) -> Keeper:
+) -> ConnectionManager:
     """Return who looks after ``interface`` now.
 
     Raises:

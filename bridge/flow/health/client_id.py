@@ -101,20 +101,20 @@ class ClientId:
             for key, value in values.items():
                 self._outbox.set_meta(key, value)
 
-        self._writer.settle(keep)
+        self._writer.write(keep)
 
     def ended(self, earlier: Earlier) -> None:
         """Forget an id whose sessions are ended, or given up."""
         self.earlier.remove(earlier)
         left = json.dumps(self.earlier)
-        self._writer.settle(lambda: self._outbox.set_meta(EARLIER, left))
+        self._writer.write(lambda: self._outbox.set_meta(EARLIER, left))
 
     def shared(self, another: bool) -> None:  # the state itself
         """Note whether another client uses this id as well."""
         name = self.id if another else None
         if name != self._shared:
             self._shared = name
-            self._writer.settle(lambda: self._outbox.set_meta(SHARED, name))
+            self._writer.write(lambda: self._outbox.set_meta(SHARED, name))
 
 
 def _filters(outbox: Outbox, key: str) -> Sequence[str]:

@@ -36,7 +36,7 @@ class Connections:
     def began(self) -> bool:
         """Note a connection; return whether that is worth a line."""
         self._since = self._now()
-        return _seldom(max(self._ends.values(), default=0))
+        return _log_interval(max(self._ends.values(), default=0))
 
     def ended(self, reason: str) -> str | None:
         """Note the end of a connection, or a try in vain; return the line to say, if it is worth one."""
@@ -49,7 +49,7 @@ class Connections:
             self._ends.clear()
         self._ends[reason] += 1
         times = self._ends[reason]
-        if not _seldom(times):
+        if not _log_interval(times):
             return None
         return reason if times == 1 else f"{reason} ({times} times)"
 
@@ -69,6 +69,6 @@ class Connections:
         return {"connected": self.up, "ended": times, "reason": self.reason if times or not self.up else None}
 
 
-def _seldom(times: int) -> bool:
+def _log_interval(times: int) -> bool:
     """Return whether ``times`` is 0 or a power of two."""
     return times & (times - 1) == 0

@@ -91,7 +91,7 @@ class Health:
             "bytes": ledger.bytes,
             "by_channel": by_channel,
             "oldest_age": None if age is None else round(age, 1),
-            "under_way": self._uplink.under_way,
+            "under_way": self._uplink.in_flight,
             "paused": self._uplink.paused,
         }
 

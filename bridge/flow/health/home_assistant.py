@@ -50,7 +50,7 @@ class HomeAssistant:
         device: Callable[[str], discovery.Device],
         call_later: Callable[..., object],
         publish: Callable[[str, bytes], None],
-        take_back: Callable[[str, Callable[[], None]], None],
+        clear_retained: Callable[[str, Callable[[], None]], None],
         repeat: Callable[[], None],
     ) -> None:
         """``publish`` keeps and publishes a retained state; ``repeat`` publishes all states again.
@@ -68,7 +68,7 @@ class HomeAssistant:
         self._device = device
         self._call_later = call_later
         self._publish = publish
-        self._take_back = take_back
+        self._take_back = clear_retained
         self._repeat = repeat
         self._known: dict[str, Any] = json.loads(outbox.meta(REMEMBERED) or "{}")
         self._id = self._known.get("id") or "hologram_bridge_" + re.sub(r"[^a-z0-9]+", "_", host.lower())
@@ -114,7 +114,7 @@ class HomeAssistant:
         known = {**self._known, "id": self._id, **changed}
         if known != self._known:
             self._known = known
-            self._writer.settle(lambda: self._outbox.set_meta(REMEMBERED, json.dumps(known)))
+            self._writer.write(lambda: self._outbox.set_meta(REMEMBERED, json.dumps(known)))
 
     # -- its birth ---------------------------------------------------------------------------------------
 

@@ -89,24 +89,27 @@ class Monitor:
 
     def remember_filters(self, session: str, filters: Sequence[str]) -> None:
         """Note what ``session`` is subscribed to, for a run that has another configuration."""
-        self._writer.settle(lambda: self._outbox.set_meta(session, json.dumps(filters)))
+        self._writer.write(lambda: self._outbox.set_meta(session, json.dumps(filters)))
 
     def online(self, *, session_present: bool, whose: str) -> None:
         """The broker has us; ``whose`` names client id and broker."""
-        seldom = self._data.began()
+        log_interval = self._data.began()
         if not session_present:
             if self.session_number and self.session_of in (None, whose):
                 text = "the broker lost our session and all it had for us: see its persistence settings"
-                log.log(logging.WARNING if seldom else logging.DEBUG, "%s", text)
+                log.log(logging.WARNING if log_interval else logging.DEBUG, "%s", text)
                 self._health.sessions_lost += 1
                 self._health.error("mqtt", text)
             self.session_number += 1
         kept = "resumed" if session_present else "new"
         log.log(
-            logging.INFO if seldom else logging.DEBUG, "connected to the broker, session %s (%s)", kept, whose
+            logging.INFO if log_interval else logging.DEBUG,
+            "connected to the broker, session %s (%s)",
+            kept,
+            whose,
         )
         self.session_of = whose
-        self._writer.settle(self._remember_session)
+        self._writer.write(self._remember_session)
         self.remember_filters(DATA_FILTERS, self._names.data_filters)
         self._publisher.state(self._names.state, b"online")
         self._publisher.up()
@@ -208,4 +211,4 @@ class Monitor:
                 self._on_step()
             self._call_later(SWEEP_EVERY, self._sweep)
 
-        self._writer.settle(self._outbox.sweep, swept, frees=True)
+        self._writer.write(self._outbox.sweep, swept, frees=True)

@@ -13,7 +13,7 @@ EVERY = 1.0
 """Seconds between looks: no more often is a change told."""
 
 
-class Standing:
+class StatusLine:
     """Tells the line whenever it has changed; lives in the event loop's thread."""
 
     def __init__(
@@ -22,7 +22,7 @@ class Standing:
         tell: Callable[[str], None],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        self.trouble = ""
+        self.fault = ""
         """What goes before all else, if anything does."""
         self._line = line
         self._tell = tell
@@ -32,7 +32,7 @@ class Standing:
     def start(self) -> None:
         """Tell it now, and whenever it has changed."""
         self._call_later(EVERY, self.start)
-        text = "; ".join(filter(None, (self.trouble, self._line())))
+        text = "; ".join(filter(None, (self.fault, self._line())))
         if text != self._told:
             self._told = text
             self._tell(text)

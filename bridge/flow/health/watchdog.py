@@ -27,7 +27,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from bridge.core.progress import Part, Pulse
+from bridge.core.progress import Part, Progress
 
 log = logging.getLogger("watchdog")
 
@@ -53,7 +53,7 @@ PATIENCE = {
 
 
 class _Seen(NamedTuple):
-    progress: int
+    steps: int
     since: float
     """When the part last moved, or last owed nothing."""
 
@@ -100,16 +100,20 @@ class Watchdog:
     def look(self) -> tuple[str, ...]:
         """Return the names of what is stuck now."""
         now = self._time()
-        pulses = [pulse for part in self._parts for pulse in part.pulses()]
-        self._seen = {pulse.name: self._compare(pulse, now) for pulse in pulses}
-        return tuple(pulse.name for pulse in pulses if now - self._seen[pulse.name].since > _patience(pulse))
+        progress = [progress for part in self._parts for progress in part.progress()]
+        self._seen = {progress.name: self._compare(progress, now) for progress in progress}
+        return tuple(
+            progress.name
+            for progress in progress
+            if now - self._seen[progress.name].since > _patience(progress)
+        )
 
-    def _compare(self, pulse: Pulse, now: float) -> _Seen:
-        before = self._seen.get(pulse.name)
-        if before is None or not pulse.owes or before.progress != pulse.progress:
-            return _Seen(pulse.progress, now)
+    def _compare(self, progress: Progress, now: float) -> _Seen:
+        before = self._seen.get(progress.name)
+        if before is None or not progress.busy or before.steps != progress.steps:
+            return _Seen(progress.steps, now)
         return before
 
 
-def _patience(pulse: Pulse) -> float:
-    return PATIENCE[pulse.name.split(" ", 1)[0]] + pulse.extra
+def _patience(progress: Progress) -> float:
+    return PATIENCE[progress.name.split(" ", 1)[0]] + progress.extra

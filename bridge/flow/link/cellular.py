@@ -2,7 +2,7 @@
 
 PPP comes first: it carries everything. A modem's own sockets carry the bridge's messages alone; they are the
 link where no PPP can be had here, and meanwhile where it failed. While they are the link PPP is tried again
-from time to time, in a moment when nothing is under way; where it fails once more they are the link again
+from time to time, in a moment when nothing is in flight; where it fails once more they are the link again
 with the next attempt, seconds later.
 """
 
@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
-from bridge.core.link import Code, Trouble
+from bridge.core.link import Code, Fault
 from bridge.core.modem import Link, Place, Sim
 from bridge.errors import BridgeError, LinkError, ModemGone, ModemSilent, NotCalled
-from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.supervisor import ModemSupervisor
 
 log = logging.getLogger("network")
 
@@ -29,7 +29,7 @@ no link until then. Doubled each time in vain, as a try interrupts the messages 
 LONGEST_PPP_AGAIN = 4 * 3600.0
 
 QUIET_WAIT = 600.0
-"""Seconds that this waits for a moment when nothing is under way, which a busy box may never have."""
+"""Seconds that this waits for a moment when nothing is in flight, which a busy box may never have."""
 
 SOCKETS_TIMEOUT = 150.0
 """Seconds that a modem may take to have its sockets ready [Quectel BG96 TCP/IP AT Commands Manual, QIACT]."""
@@ -72,7 +72,7 @@ class Sockets(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way over them, out or in."""
+        """Whether anything is in flight over them, out or in."""
 
     async def bring_up(self, apn: str) -> str | None:
         """Get them ready; return the local address."""
@@ -86,7 +86,7 @@ class Cellular:
 
     def __init__(
         self,
-        keeper: Keeper,
+        supervisor: ModemSupervisor,
         dialler: Dialler,
         sockets: Callable[[], Sockets | None],
         apn: str,
@@ -101,7 +101,7 @@ class Cellular:
         whether a link that an earlier run has left may be taken over; ``on_cleared`` is told when no other
         stands any more.
         """
-        self._keeper = keeper
+        self._supervisor = supervisor
         self._dialler = dialler
         self._sockets_of = sockets
         self._apn = apn
@@ -132,7 +132,7 @@ class Cellular:
     def may_be_better(self, quiet: bool) -> bool:
         """Whether it is time to try PPP again in the place of the modem's sockets.
 
-        ``quiet`` says that no message is under way; that is waited for, but not for ever.
+        ``quiet`` says that no message is in flight; that is waited for, but not for ever.
         """
         if self._sockets is None or not self.over_sockets:
             return False
@@ -140,9 +140,9 @@ class Cellular:
         due = asyncio.get_running_loop().time() >= self._again_at + patience
         return due and self._dialler.unavailable() is None
 
-    def trouble(self) -> Trouble | None:
+    def fault(self) -> Fault | None:
         """Return what rules a link out for now."""
-        return self._keeper.trouble()
+        return self._supervisor.fault()
 
     def failed(self, failures: int) -> None:
         """Note that the link did not come up, or with 0 that nobody wants it any more.
@@ -151,11 +151,11 @@ class Cellular:
         """
         if not failures:
             self._failures = self._faults = 0
-        self._keeper.link_failed(self._faults)
+        self._supervisor.link_failed(self._faults)
 
     async def order(self, command: str) -> str:
         """Carry out an order to the modem."""
-        return await self._keeper.order(command)
+        return await self._supervisor.order(command)
 
     async def connect(self, timeout: float) -> Link:
         """Bring the link up; raises `LinkError` or `ModemError`."""
@@ -186,7 +186,7 @@ class Cellular:
         if not isinstance(error, NotCalled):
             self._faults += 1
         if isinstance(error, ModemGone | ModemSilent):
-            self._keeper.doubt()
+            self._supervisor.doubt()
 
     def _came_up(self) -> None:
         self.failed(0)
@@ -202,7 +202,7 @@ class Cellular:
         """Hang up the link that an earlier run has left; raises `LinkError` where that cannot be done."""
         await self._dialler.clear()
         self._cleared = True
-        self._keeper.doubt()  # its port may be free now
+        self._supervisor.doubt()  # its port may be free now
         self._on_cleared()
 
     async def _make_way(self) -> None:
@@ -210,14 +210,14 @@ class Cellular:
 
         On a modem's only port it cannot: while it stands nobody can ask the modem who it is.
         """
-        keeper = self._keeper
+        supervisor = self._supervisor
         if self._cleared:
             return
         if self._adopts:
-            await keeper.settled(lambda: keeper.place is not None, FINDING)
-            if keeper.place is None:
+            await supervisor.settled(lambda: supervisor.place is not None, FINDING)
+            if supervisor.place is None:
                 return
-            if not keeper.place.single or keeper.modem is not None:
+            if not supervisor.place.single or supervisor.modem is not None:
                 self._cleared = True
                 self._on_cleared()
                 return
@@ -227,20 +227,22 @@ class Cellular:
 
     async def _in_network(self, timeout: float) -> None:
         """Wait until the modem is in a network; what a person must see to ends the wait at once."""
-        keeper = self._keeper
+        supervisor = self._supervisor
 
         def decided() -> bool:
             # A modem that is not there yet may come; a SIM without its PIN will not change by itself.
-            found = keeper.trouble()
-            return keeper.ready or bool(found and found.code in (Code.CLOUD_ERR_SIM, Code.CLOUD_ERR_SIGNAL))
+            found = supervisor.fault()
+            return supervisor.ready or bool(
+                found and found.code in (Code.CLOUD_ERR_SIM, Code.CLOUD_ERR_SIGNAL)
+            )
 
-        await keeper.settled(decided, timeout)
-        found = keeper.trouble()
+        await supervisor.settled(decided, timeout)
+        found = supervisor.fault()
         if found:
             # What is only beginning has failed by now, as far as this attempt goes.
             raise LinkError(found.text, Code.CLOUD_ERR_CONNECT if found.passing else found.code)
-        if not keeper.ready:
-            busy = keeper.facts.sim in (Sim.BUSY, Sim.UNKNOWN)
+        if not supervisor.ready:
+            busy = supervisor.facts.sim in (Sim.BUSY, Sim.UNKNOWN)
             text = "the SIM is not ready" if busy else "the modem found no network: see signal and antenna"
             code = Code.CLOUD_ERR_SIM if busy else Code.CLOUD_ERR_SIGNAL
             raise LinkError(f"{text} (within {timeout:g} s)", code)
@@ -262,20 +264,20 @@ class Cellular:
         return self._socket_link
 
     async def _dial(self, deadline: float) -> Link:
-        keeper = self._keeper
-        modem, place = keeper.modem, keeper.place
+        supervisor = self._supervisor
+        modem, place = supervisor.modem, supervisor.place
         if modem is None or place is None:
             raise LinkError("the modem went away")
         await modem.prepare_data(self._apn)
         # The radio may have been switched off and on for that.
         await self._in_network(_until(deadline))
         if place.single:
-            keeper.lend()
+            supervisor.release_port()
         try:
             return await self._dialler.call(place, _until(deadline))
         except BaseException:
             if self._dialler.link is None:  # else it is called off as it comes up: `disconnect` follows
-                keeper.give_back()
+                supervisor.give_back()
             raise
 
     def sockets_lost(self) -> None:
@@ -285,7 +287,7 @@ class Cellular:
 
     def hung_up(self) -> None:
         """The dialled link is down and its port free."""
-        self._keeper.give_back()
+        self._supervisor.give_back()
 
     async def disconnect(self) -> None:
         """Take the link down; raises `LinkError` where pppd cannot be ended."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from bridge.core.link import Trouble
+from bridge.core.link import Fault
 from bridge.core.modem import Link
 
 
@@ -25,7 +25,7 @@ class Connector(Protocol):
     async def order(self, command: str) -> str:
         """Carry out ``reset``, ``radio_on`` or ``radio_off``; return what was done."""
 
-    def trouble(self) -> Trouble | None:
+    def fault(self) -> Fault | None:
         """What rules a link out for now."""
 
     def failed(self, failures: int) -> None:

@@ -1,4 +1,4 @@
-"""Climber: keeps the recovery ladder of one modem, and tells of each rung and what came of it.
+"""Escalation: keeps the recovery ladder of one modem, and reports each rung and its outcome.
 
 Which rung is next is decided here, by `bridge.core.recovery`; the keeper, who has the modem, carries it out.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bridge.core.messages import Now
 from bridge.core.modem import Place
-from bridge.core.recovery import ALL_RUNGS, Evidence, Ladder, Limits, Outcome, Rung, Step, Trouble
+from bridge.core.recovery import ALL_RUNGS, Diagnosis, Evidence, Ladder, Limits, Outcome, Rung, Step
 
 log = logging.getLogger("modem")
 
@@ -16,7 +16,7 @@ KEEPS_LINK = frozenset({Rung.PROBE, Rung.REOPEN})
 """The rungs that leave a link alone which stands while the modem's other port is silent."""
 
 
-class Climber:
+class Escalation:
     """Lives in the event loop's thread."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Climber:
         self._clock = clock
         self._on_event = on_event
         self._ladder = Ladder(limits or Limits())
-        self._climbed_for = Trouble.NONE
+        self._climbed_for = Diagnosis.NONE
         """What the last rung was to cure."""
 
     def look(self, evidence: Evidence, place: Place | None) -> Step:
@@ -57,7 +57,7 @@ class Climber:
 
     def begins(self, rung: Rung) -> None:
         """Tell that ``rung`` is climbed now."""
-        self._climbed_for = self._ladder.trouble
+        self._climbed_for = self._ladder.diagnosis
         log.warning("recovery of the modem: %s (%s)", rung, self._climbed_for)
         self._tell(rung, None)
 

@@ -10,10 +10,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from bridge.core.link import LIFE, Code, Phase, Step, Trouble, Verdict, judge
+from bridge.core.link import LIFE, Code, Fault, Phase, Step, Verdict, judge
 from bridge.core.messages import Now
 from bridge.core.modem import Link
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.errors import BridgeError, LinkError, OperationError
 from bridge.flow.link.connector import Connector
 from bridge.flow.link.pacing import Attempts, Staleness
@@ -60,7 +60,7 @@ class Network:
         self.phase = Phase.DISCONNECTED
         self.since: float | None = None
         """Unix seconds at which the link came up."""
-        self.failure: Trouble | None = None
+        self.failure: Fault | None = None
         """How the last attempt ended, while a link is wanted."""
         self.radio = True
         self._connector = connector
@@ -83,7 +83,7 @@ class Network:
         self._wake = asyncio.Event()
         self._waiters = Waiters()
         self._attempt: asyncio.Task[Link] | None = None
-        self._evidence: Trouble | None = None
+        self._evidence: Fault | None = None
         self._timeout: float | None = None
         self._turns = 0
         self._turning = False
@@ -109,7 +109,7 @@ class Network:
     def verdict(self) -> Verdict:
         """Return what the status says."""
         wanted = self.radio and (self._wanted or self._on_demand)
-        return judge(self.phase, self._connector.trouble(), self.failure if wanted else None)
+        return judge(self.phase, self._connector.fault(), self.failure if wanted else None)
 
     # -- told from outside -------------------------------------------------------------------------------
 
@@ -118,14 +118,14 @@ class Network:
         if self.phase is not Phase.CONNECTED:
             return
         log.warning("the link is down: %s", reason)
-        self.failure = Trouble(Code.CLOUD_ERR_CONNECT, reason)
+        self.failure = Fault(Code.CLOUD_ERR_CONNECT, reason)
         self._attempts.broke()
         self._move(Step.LOST)
         self._told_down(reason)
 
     def changed_facts(self) -> None:
         """What the modem tells has changed; trouble that has gone is a reason to try at once."""
-        before, self._evidence = self._evidence, self._connector.trouble()
+        before, self._evidence = self._evidence, self._connector.fault()
         if before and not self._evidence:
             self._attempts.at_once()
             self._wake.set()
@@ -179,7 +179,7 @@ class Network:
     @contextlib.contextmanager
     def trying(self, timeout: float | None) -> Iterator[None]:
         """Try at once; an attempt that begins meanwhile may take ``timeout`` seconds."""
-        if self.phase is not Phase.CONNECTING:  # else it is for the attempt that is under way
+        if self.phase is not Phase.CONNECTING:  # else it is for the attempt that is in flight
             self._timeout = timeout
         self._wake.set()
         try:
@@ -210,9 +210,9 @@ class Network:
         """Wait until ``condition`` holds; return whether it did within ``seconds``."""
         return await self._waiters.until(condition, seconds)
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far the driver has come, for the watchdog."""
-        return (Pulse("network", self._turns, self._turning, self._allowed),)
+        return (Progress("network", self._turns, self._turning, self._allowed),)
 
     # -- the driver --------------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Network:
             self.hang_up()
         elif self.up and self._staleness.look():
             self.lost("nothing was reached over it for a long time; it is made anew")
-        elif self.up and self._may_be_better(not self._traffic.under_way()):
+        elif self.up and self._may_be_better(not self._traffic.in_flight()):
             log.info("hanging up: a better link is tried")
             self.hang_up("a better link is tried")
 
@@ -257,10 +257,10 @@ class Network:
             self._move(Step.DOWN)
 
     async def _let_end(self) -> None:
-        """Let what is under way end; nothing new is begun, as the link is not up any more."""
+        """Let what is in flight end; nothing new is begun, as the link is not up any more."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ENDING):
-                while self._traffic.under_way() and self._connector.link is not None:
+                while self._traffic.in_flight() and self._connector.link is not None:
                     await asyncio.sleep(0.05)
 
     def _should_dial(self) -> bool:
@@ -341,9 +341,9 @@ class Network:
         self._connector.failed(self._attempts.failures)
 
     def _fail(self, error: BridgeError) -> None:
-        evidence = self._connector.trouble()
+        evidence = self._connector.fault()
         code = getattr(error, "status", None) or (evidence.code if evidence else Code.CLOUD_ERR_CONNECT)
-        self.failure = Trouble(Code(code), str(error))
+        self.failure = Fault(Code(code), str(error))
         pause = self._attempts.failed(waited=evidence is None and code != Code.CLOUD_ERR_CONNECT)
         failures = self._attempts.failures
         log.warning("no link (attempt %d): %s; tried again in %.0f s", failures, error, pause)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.errors import LinkError
 
 log = logging.getLogger("wifi")
@@ -21,9 +21,9 @@ class Sampler:
         self._samples = 0
         self._sampling = False
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far it has come, for the watchdog."""
-        return (Pulse(self._name, self._samples, owes=self._sampling),)
+        return (Progress(self._name, self._samples, busy=self._sampling),)
 
     async def run(self) -> None:
         """Take samples until cancelled; one that cannot be had now is left out."""

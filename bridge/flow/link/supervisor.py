@@ -1,4 +1,4 @@
-"""Keeper: finds the modem, keeps it answering, and gets it back by the recovery ladder.
+"""Modem supervisor: finds the modem, keeps it answering, and gets it back by the recovery ladder.
 
 One task (`run`) does everything to the modem that takes time; its turn is: find and start the modem if
 there is none, look whether it answers, ask the ladder (`bridge.flow.link.escalation`) what to do, do it,
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from bridge.core import link, recovery
 from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place, Registration, Signal
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.core.recovery import Rung
 from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
-from bridge.flow.link.escalation import Climber
+from bridge.flow.link.escalation import Escalation
 from bridge.flow.link.hardware import Hardware, Modem
 from bridge.flow.link.waiting import Waiters
 
@@ -34,7 +34,7 @@ ORDER_WAIT = 60.0
 """Seconds that an order waits for a modem that is being started."""
 
 
-class Keeper:
+class ModemSupervisor:
     """Owns the modem; lives in the event loop's thread."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Keeper:
         self._clock = clock
         self._on_change = on_change
         self._on_started = on_started
-        self._climber = Climber(
+        self._escalation = Escalation(
             can_power=hardware.can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
         )
         self._absent: str | None = LOOKING
@@ -92,19 +92,17 @@ class Keeper:
         """Whether there is a modem that answers."""
         return self.modem is not None and self._answers is not False
 
-    def trouble(self) -> link.Trouble | None:
+    def fault(self) -> link.Fault | None:
         """Return what rules a link out for now."""
         if self._lent:
             return None
         if self._absent is not None:
             begins = self._absent == LOOKING
             code = link.Code.CLOUD_DISCONNECTED if begins else link.Code.CLOUD_ERR_CONNECT
-            return link.Trouble(code, self._absent)
+            return link.Fault(code, self._absent)
         if self._answers is False:
-            return link.Trouble(
-                link.Code.CLOUD_ERR_CONNECT, "the modem does not answer; it is being recovered"
-            )
-        found = link.trouble(self.facts) if self.radio else None
+            return link.Fault(link.Code.CLOUD_ERR_CONNECT, "the modem does not answer; it is being recovered")
+        found = link.fault(self.facts) if self.radio else None
         if found and found.code is link.Code.CLOUD_ERR_SIM and self.modem and self.modem.sim_problem:
             return found._replace(text=self.modem.sim_problem)
         return found
@@ -114,10 +112,10 @@ class Keeper:
         self._link_failures = failures
         if self._lent and not failures:
             # Nothing is looked at while the port is lent, which may be for weeks.
-            self._climber.look(self._evidence(), self.place)
+            self._escalation.look(self._evidence(), self.place)
         self._wake()
 
-    def lend(self) -> None:
+    def release_port(self) -> None:
         """Let go of the port for a dialler; nothing is asked until `give_back`."""
         self._lent = True
         if self.modem:
@@ -139,7 +137,7 @@ class Keeper:
         await self._waiters.until(lambda: self.modem is not None or self._is_hopeless(), ORDER_WAIT)
         modem = self.modem
         if modem is None:
-            found = self.trouble()
+            found = self.fault()
             raise OperationError(f"{command}: {found.text if found else 'the modem is not ready'}")
         try:
             return await self._carry_out(modem, command)
@@ -171,9 +169,9 @@ class Keeper:
         """Whether there is nothing to give an order to."""
         return not self._lent and not self._starting and (self._absent is not None or self._answers is False)
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far the task has come, for the watchdog."""
-        return (Pulse("modem", self._steps, owes=not self._resting),)
+        return (Progress("modem", self._steps, busy=not self._resting),)
 
     # -- the task ----------------------------------------------------------------------------------------
 
@@ -268,12 +266,12 @@ class Keeper:
         if self._lent:
             return
         self._woken = False
-        step = self._climber.look(self._evidence(), self.place)
+        step = self._escalation.look(self._evidence(), self.place)
         if step.rung:
             await self._climb(step.rung)
             return
         due = step.until
-        if self.modem is not None and step.trouble is recovery.Trouble.NONE:
+        if self.modem is not None and step.diagnosis is recovery.Diagnosis.NONE:
             due = self._polled + self._poll
         await self._rest(lambda: self._woken or self._lent, max(due - self._clock().mono, 0.05))
 
@@ -284,12 +282,12 @@ class Keeper:
         )
 
     async def _climb(self, rung: Rung) -> None:
-        self._climber.begins(rung)
+        self._escalation.begins(rung)
         try:
             await self._do(rung)
         except BridgeError as exc:
             log.warning("%s: %s", rung, exc)
-            self._climber.gave_up()
+            self._escalation.gave_up()
 
     async def _do(self, rung: Rung) -> None:
         modem, place = self.modem, self.place

@@ -16,7 +16,7 @@ class Traffic(NamedTuple):
     """Whether anything waits to be sent."""
     sent: Callable[[], int] = lambda: 0
     """How many were sent: a message may come and go between two looks at ``pending``."""
-    under_way: Callable[[], int] = lambda: 0
+    in_flight: Callable[[], int] = lambda: 0
     """How many are being sent."""
     unreached_since: Callable[[], float | None] = lambda: None
     """Since when, in monotonic seconds, nothing was reached over the link."""

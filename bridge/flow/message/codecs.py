@@ -1,6 +1,6 @@
-"""Speakers: one for each channel, between a queued message and the bytes of its exchange.
+"""Codecs: one for each channel, between a queued message and the bytes of its exchange.
 
-A speaker writes the request when it is sent, not when it was queued, so that corrected credentials deliver
+A codec writes the request when it is sent, not when it was queued, so that corrected credentials deliver
 what waits; and it reads what came back into one of the kinds that `bridge.core.retry` decides about.
 """
 
@@ -25,7 +25,7 @@ class CloudAccess(NamedTuple):
     """None until the SIM has told who it is; nothing is sent to the cloud before."""
 
 
-class Speaker(Protocol):
+class Codec(Protocol):
     """Speaks one channel's protocol."""
 
     once: bool
@@ -38,7 +38,7 @@ class Speaker(Protocol):
         """Return what an exchange meant."""
 
 
-class CloudSpeaker:
+class CloudCodec:
     """Messages to the cloud's socket."""
 
     once = False
@@ -61,7 +61,7 @@ class CloudSpeaker:
         return read_cloud(outcome)
 
 
-class SmsSpeaker:
+class SmsCodec:
     """SMS by the cloud: a second one costs and annoys, so a doubt is final."""
 
     once = True
@@ -87,7 +87,7 @@ class SmsSpeaker:
         return reading._replace(kind=Kind.DOUBTFUL) if reading.kind is Kind.UNANSWERED else reading
 
 
-class DirectSpeaker:
+class DirectCodec:
     """Direct IP over TCP: the payload as it is; an expected answer, or the peer's close, is the receipt."""
 
     once = False
@@ -133,7 +133,7 @@ MAX_DATAGRAM = 65507
 """Bytes of payload that a UDP datagram holds over IPv4 [RFC 768, RFC 791: 65535 less 28 of headers]."""
 
 
-class DatagramSpeaker:
+class DatagramCodec:
     """Direct IP over UDP: the payload is the datagram."""
 
     once = False

@@ -44,7 +44,7 @@ SESSION = "control_session"
 """Key under which our number for the broker's session of commands is kept."""
 
 ORDERS = 100
-"""Commands about the network that may be under way: each may wait for an hour, and the broker, which has
+"""Commands about the network that may be in flight: each may wait for an hour, and the broker, which has
 their acknowledgements, holds none back."""
 
 STOPPED = "the bridge stopped meanwhile"
@@ -89,7 +89,7 @@ class Controls:
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
         self._purges = 0
-        """Commands to purge that are under way."""
+        """Commands to purge that are in flight."""
         uplink.paused = bool(outbox.meta(PAUSED))
 
     def start(self) -> None:
@@ -101,7 +101,7 @@ class Controls:
         """The broker has us; a session that it made anew begins to count its packets again."""
         if not session_present:
             self._session_number += 1
-            self._writer.settle(lambda: self._outbox.set_meta(SESSION, self._session_number))
+            self._writer.write(lambda: self._outbox.set_meta(SESSION, self._session_number))
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one control command from MQTT."""
@@ -130,7 +130,7 @@ class Controls:
             else:
                 self._on_results()
 
-        self._writer.settle(partial(self._claim, claim, receipt), begin)
+        self._writer.write(partial(self._claim, claim, receipt), begin)
 
     def _claim_of(self, command: commands.Control) -> tuple[Claim, float | None]:
         """Return what the result of ``command`` needs, and its deadline in monotonic seconds."""
@@ -183,7 +183,7 @@ class Controls:
             if new:
                 self._results.tell(result)
 
-        self._writer.settle(partial(self._refuse, result, reply, receipt), told)
+        self._writer.write(partial(self._refuse, result, reply, receipt), told)
 
     def _refuse(self, result: Result, reply: Reply | None, receipt: Receipt | None) -> bool:
         """Runs inside the transaction; whether the command is new."""
@@ -261,7 +261,7 @@ class Controls:
     def pause(self, paused: bool) -> None:  # the switch itself
         """Stop or go on sending; messages are taken in all the while."""
         self._uplink.paused = paused
-        self._writer.settle(lambda: self._outbox.set_meta(PAUSED, int(paused)))
+        self._writer.write(lambda: self._outbox.set_meta(PAUSED, int(paused)))
         self._uplink.wake()
         self._on_change()
 
@@ -274,7 +274,7 @@ class Controls:
         return "everything is tried now"
 
     def purge(self, done: Callable[[int], None]) -> None:
-        """Drop every message that was accepted so far and is not under way, each with its result."""
+        """Drop every message that was accepted so far and is not in flight, each with its result."""
         self._purge_from(0, self._outbox.last_seq(), 0, done)
 
     def _purge_from(self, after: int, upto: int, number: int, done: Callable[[int], None]) -> None:
@@ -285,19 +285,19 @@ class Controls:
             self._on_change()
             done(number)
             return
-        victims = [queued for queued in page if queued.seq not in self._outbox.under_way]
-        self._outbox.under_way.update(queued.seq for queued in victims)
+        victims = [queued for queued in page if queued.seq not in self._outbox.in_flight]
+        self._outbox.in_flight.update(queued.seq for queued in victims)
 
         def operation() -> list[Result]:
             return [self._drop(queued) for queued in victims]
 
         def dropped(results: list[Result]) -> None:
-            self._outbox.under_way.difference_update(queued.seq for queued in victims)
+            self._outbox.in_flight.difference_update(queued.seq for queued in victims)
             for result in results:
                 self._results.tell(result)
             self._purge_from(page[-1].seq, upto, number + len(results), done)
 
-        self._writer.settle(operation, dropped)
+        self._writer.write(operation, dropped)
 
     def _drop(self, queued: Queued) -> Result:
         return drop(self._outbox, self._results, queued)
@@ -310,7 +310,7 @@ class Controls:
             self._outbox.claims.drop(claim)
             self._results.record(result, chosen=claim.chosen, reply=claim.reply)
 
-        self._writer.settle(record, lambda _: self._results.tell(result))
+        self._writer.write(record, lambda _: self._results.tell(result))
 
 
 def purge_batch(writer: Writer) -> int:

@@ -75,7 +75,7 @@ class Downlink:
             ("received_at", timestamp(self._clock().wall)),
         )
         properties = write_properties(Properties(user=user))
-        self._writer.grow(
+        self._writer.append(
             partial(self._store, message, properties),
             partial(self._stored, message_id, message, durable),
             size=len(message.data),
@@ -118,4 +118,4 @@ class Downlink:
     def _spend(self) -> None:
         traffic, self._wasted = self._wasted, Traffic()
         # The ledger is looked up late: a rolled-back transaction replaces it.
-        self._writer.settle(lambda: self._outbox.ledger.spend(traffic))
+        self._writer.write(lambda: self._outbox.ledger.spend(traffic))

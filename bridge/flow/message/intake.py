@@ -27,7 +27,7 @@ from bridge.core.messages import (
     Result,
     State,
 )
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.core.retry import Kind, Reading
 from bridge.core.routing import Router
 from bridge.core.topic_rules import check_cloud_topic
@@ -110,10 +110,10 @@ class Intake:
         """Deliveries at QoS 0 that were let go."""
         return self._dropped.count
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far the deliveries have come, for the watchdog."""
-        owes = self._taken > self._ended and not self._writer.full
-        return (Pulse("intake", self._ended, owes),)
+        busy = self._taken > self._ended and not self._writer.full
+        return (Progress("intake", self._ended, busy),)
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one delivery; `session` gets its acknowledgement."""
@@ -122,7 +122,7 @@ class Intake:
             return
         no_room = self._writer.full or self._outbox.results_full
         if delivery.qos == 0 and (no_room or self._writer.waiting >= WAITING_LIMIT):
-            self._let_go(delivery)
+            self._drop(delivery)
             return
         if self._outbox.results_full:
             self._hold(delivery, session)
@@ -135,7 +135,7 @@ class Intake:
             self._reject(topic, delivery, exc, session)
             return
         receipt = receipt_of(delivery, self._session_number())
-        self._writer.grow(
+        self._writer.append(
             partial(self._accept, message, receipt),
             partial(self._accepted, message, delivery, session),
             size=len(message.payload),
@@ -161,7 +161,7 @@ class Intake:
         while self._held and not self._outbox.results_full and not self._writer.full:
             self.received(*self._held.pop(next(iter(self._held))))
 
-    def _let_go(self, delivery: Delivery) -> None:
+    def _drop(self, delivery: Delivery) -> None:
         if self._dropped.due():
             log.warning(
                 "the disk does not keep up: %d messages at QoS 0 were let go, last on %s; publish with QoS 1",
@@ -295,7 +295,7 @@ class Intake:
             )
         reply = commands.claimed_reply(delivery.properties, self._names.prefix)
         receipt = receipt_of(delivery, self._session_number())
-        self._writer.grow(
+        self._writer.append(
             partial(self._refuse, result, bool(claimed), reply, receipt),
             partial(self._refused, result, delivery, session),
             key=receipt.key if receipt else None,

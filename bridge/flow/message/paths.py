@@ -1,4 +1,4 @@
-"""Switch: the way to each destination, by what stands just now.
+"""Paths: which transport reaches each destination now.
 
 * Without an interface of ours, and with ``network.scope: "hologram"``, everything takes the machine's own
   network, which nobody knows to be down.
@@ -9,33 +9,33 @@
 
 from collections.abc import Callable, Mapping
 
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint
-from bridge.flow.message.codecs import Speaker
-from bridge.flow.message.uplink import Line
+from bridge.flow.message.codecs import Codec
+from bridge.flow.message.uplink import Path
 
 _OF_THE_CLOUD = (Channel.CLOUD, Channel.SMS)
 
 
-class Switch:
+class NetworkPaths:
     """Knows the ways; the network's parts set it."""
 
     def __init__(
         self,
-        speakers: Mapping[Channel, Speaker],
-        carriers: Mapping[Channel, Carrier],
+        codecs: Mapping[Channel, Codec],
+        transports: Mapping[Channel, Transport],
         *,
         identified: Callable[[], bool],
     ) -> None:
         """``identified`` says whether we have credentials: those of the SIM come with the modem."""
-        self._speakers = speakers
-        self._carriers = carriers
+        self._codecs = codecs
+        self._transports = transports
         self._identified = identified
         self.link_up: Callable[[], bool] | None = None
         """Says whether the link that messages need stands; None: they need none of ours."""
-        self.sockets: Callable[[Channel], Carrier | None] | None = None
+        self.sockets: Callable[[Channel], Transport | None] | None = None
         """Returns the modem's own sockets for a channel while they are the link."""
-        self.texts: Line | None = None
+        self.texts: Path | None = None
         """Sends texts over the air."""
         self.texts_ready: Callable[[], bool] = lambda: False
 
@@ -47,10 +47,10 @@ class Switch:
             return False
         return self.link_up is None or self.link_up()
 
-    def line(self, endpoint: Endpoint) -> Line:
+    def path(self, endpoint: Endpoint) -> Path:
         """Return who speaks to ``endpoint``, and over what."""
         if endpoint == MODEM_SMS:
             assert self.texts is not None  # `ready` said so
             return self.texts
         sockets = self.sockets(endpoint.channel) if self.sockets else None
-        return Line(self._speakers[endpoint.channel], sockets or self._carriers[endpoint.channel])
+        return Path(self._codecs[endpoint.channel], sockets or self._transports[endpoint.channel])

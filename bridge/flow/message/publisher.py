@@ -1,7 +1,7 @@
 """Reports on their way to the broker: durable ones, events, and retained states.
 
 A durable report stays on disk until the broker has acknowledged it. The publisher reads them in order behind
-a cursor and keeps a window of them under way; what was under way when a connection ended it publishes again,
+a cursor and keeps a window of them in flight; what was in flight when a connection ended it publishes again,
 before the others. Where the broker cut the connection, each of those is tried alone (`bridge.core.suspects`):
 what it cuts the connection for is set aside. Events are told as they happen: while the broker is away the
 newest wait in memory.
@@ -39,7 +39,7 @@ LATE = 5.0
 """Seconds after which an acknowledgement is late, if what was published later has its own."""
 
 VERY_LATE = 30.0
-"""The same where nothing can be published later, as all that may be under way is."""
+"""The same where nothing can be published later, as all that may be in flight is."""
 
 UNANSWERED = "the broker never acknowledges it, and acknowledges what is published after it"
 NEVER = {"Topic name invalid", "Packet too large", "Payload format invalid"}
@@ -108,7 +108,7 @@ class Publisher:
         self._pumping = False
         self._looking = False
         self._trials = Trials(
-            call_later, control=names.state, wake=self.wake, leave_out=self._cut_for, skip=self._skip
+            call_later, control=names.state, wake=self.wake, skip_retained=self._cut_for, skip=self._skip
         )
         self._suspects = self._trials.suspects
         self.on_room: Callable[[], None] = lambda: None
@@ -172,7 +172,7 @@ class Publisher:
     def _give(
         self, flight: Flight, topic: str, payload: bytes, retain: bool, properties: Properties | None
     ) -> bool:
-        """Give a publication to the broker; whether it is under way, or never will be."""
+        """Give a publication to the broker; whether it is in flight, or never will be."""
         link = self._link
         if link is None:
             return False
@@ -225,7 +225,7 @@ class Publisher:
 
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
-        self._writer.settle(lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True)
+        self._writer.write(lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True)
 
     def _refuse(self, seq: int, problem: str) -> None:
         """An access list that refuses our own report is a mistake to mend: keep it and come back.
@@ -240,7 +240,7 @@ class Publisher:
             return
         if not report.topic.startswith(self._names.prefix + "/"):
             log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
-            self._writer.settle(lambda: self._outbox.reports_sent([seq]), frees=True)
+            self._writer.write(lambda: self._outbox.reports_sent([seq]), frees=True)
         elif problem in NEVER:
             self.asides.report(report, f"the broker refuses it: {problem}")
         else:
@@ -277,7 +277,7 @@ class Publisher:
     # -- what the broker cuts the connection for ---------------------------------------------------------
 
     def down(self) -> None:
-        """The connection is lost: what was under way is published again, alone where the broker cut it."""
+        """The connection is lost: what was in flight is published again, alone where the broker cut it."""
         flights = list(self._flights.values())
         self._flights.clear()
         self._overtaken.clear()
@@ -299,7 +299,7 @@ class Publisher:
             self._again.pop(key, None)
 
     def _try_suspect(self) -> None:
-        """Publish the first suspect with nothing else under way."""
+        """Publish the first suspect with nothing else in flight."""
         key = self._suspects.first
         if self._flights or key is None or self._writer.busy(self.wake):
             return
@@ -365,7 +365,7 @@ class Publisher:
         self.states.set(topic, payload, again=True)
         self._tell_state(topic)
 
-    def take_back(self, topic: str, then: Callable[[], None]) -> None:
+    def clear_retained(self, topic: str, then: Callable[[], None]) -> None:
         """Have the broker forget the retained state of ``topic``; ``then`` is called when it has."""
         self.states.remove(topic, then)
         self.wake()

@@ -28,7 +28,7 @@ class Asides:
 
     def report(self, report: Report, reason: str) -> None:
         """Keep ``report`` for a person instead of for the broker."""
-        self._writer.settle(
+        self._writer.write(
             partial(self._outbox.set_report_aside, report.seq, reason),
             partial(self._told, f"the report on {report.topic}", len(report.payload), reason),
         )
@@ -48,7 +48,7 @@ class Asides:
             self._told(f"the delivery on {topic}", len(payload), reason, kept)
 
         operation = partial(self._outbox.set_delivery_aside, topic, payload, reason, properties)
-        self._writer.grow(operation, done, size=len(payload))
+        self._writer.append(operation, done, size=len(payload))
 
     def _told(self, what: str, size: int, reason: str, kept: tuple[int, int]) -> None:
         number, gone = kept

@@ -1,6 +1,6 @@
-"""Trials: what was under way when the broker cut the connection is tried alone, on evidence.
+"""Trials: what was in flight when the broker cut the connection is tried alone, on evidence.
 
-A cut counts against the one publication that was under way only where the broker, asked after it, still
+A cut counts against the one publication that was in flight only where the broker, asked after it, still
 answers on another connection that stood before it (`bridge.core.suspects` decides). Before each trial the
 broker has answered on its own connection as well.
 """
@@ -44,7 +44,7 @@ class Flight(NamedTuple):
 
 
 class _Charge(NamedTuple):
-    """A cut while one publication alone was under way."""
+    """A cut while one publication alone was in flight."""
 
     flight: Flight
     witness: int | None
@@ -60,7 +60,7 @@ class Trials:
         *,
         control: Key,
         wake: Callable[[], None],
-        leave_out: Callable[[Key, str], None],
+        skip_retained: Callable[[Key, str], None],
         skip: Callable[[Key], None],
     ) -> None:
         """``control`` is the smallest of what is published: one that every broker takes.
@@ -73,7 +73,7 @@ class Trials:
         self._call_later = call_later
         self._control = control
         self._wake = wake
-        self._leave_out = leave_out
+        self._leave_out = skip_retained
         self._skip = skip
         self._link: Answering | None = None
         self._witness: Answering | None = None
@@ -92,7 +92,7 @@ class Trials:
         return self._check is not None
 
     def down(self, flights: list[Flight], *, cut: bool) -> None:
-        """The connection ended with ``flights`` under way; ``cut`` by the broker."""
+        """The connection ended with ``flights`` in flight; ``cut`` by the broker."""
         self._check = None
         if not cut:
             return
@@ -136,7 +136,7 @@ class Trials:
         if witnessed and self._link:
             self._link.explained()
         verdict = self.suspects.cut(key, witnessed=witnessed, size=flight.size)
-        log.debug("a connection ended with %s alone under way: %s", _name(key), verdict.name)
+        log.debug("a connection ended with %s alone in flight: %s", _name(key), verdict.name)
         if verdict is Verdict.SET_ASIDE:
             self._leave_out(key, reason)
         elif verdict is Verdict.WAIT:

@@ -1,6 +1,6 @@
 """Uplink: outbox to the world. Picks the best message of each free lane, sends it, records what became of it.
 
-A message is under way from its first byte until its result is on disk; only then do its lane and its slot go
+A message is in flight from its first byte until its result is on disk; only then do its lane and its slot go
 free. So at most `slots` messages per destination can be in doubt when the power fails, and a lane's order
 holds even then.
 """
@@ -11,12 +11,12 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from bridge.core.destination import Condition, Destination
-from bridge.core.exchange import Carrier, Job, Outcome
+from bridge.core.exchange import Job, Outcome, Transport
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Now, Queued, Result, State
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
 from bridge.errors import InvalidCommand
-from bridge.flow.message.codecs import Speaker
+from bridge.flow.message.codecs import Codec
 from bridge.flow.message.results import Results
 from bridge.store.outbox import Outbox
 from bridge.store.space import Space
@@ -41,48 +41,48 @@ class Timer(Protocol):
         """Call back after ``delay`` seconds."""
 
 
-class Line(NamedTuple):
+class Path(NamedTuple):
     """Who speaks to an endpoint, and what carries it there."""
 
-    speaker: Speaker
-    carrier: Carrier
+    codec: Codec
+    transport: Transport
 
 
-class Ways(Protocol):
+class Paths(Protocol):
     """Knows the way to each endpoint; the ways change as links come and go."""
 
     def ready(self, endpoint: Endpoint) -> bool:
         """Whether the way there is not known to be closed."""
 
-    def line(self, endpoint: Endpoint) -> Line:
+    def path(self, endpoint: Endpoint) -> Path:
         """Return the way there."""
 
 
 class _Traffic:
-    """One destination and its lanes that are under way."""
+    """One destination and its lanes that are in flight."""
 
     def __init__(self, slots: int) -> None:
         self.destination = Destination(slots)
         self.busy: dict[int, Queued] = {}
         self.out = 0
-        """Exchanges that the carrier has, of those that are busy."""
+        """Exchanges that the transport has, of those that are busy."""
         self.limit = 0.0
         """Seconds that the longest of them may take."""
         self.moves = 0
         """Exchanges that began, and that ended."""
         self.large = 0
-        """Bytes of the payload of the large exchange that the carrier has, 0 where it has none."""
+        """Bytes of the payload of the large exchange that the transport has, 0 where it has none."""
 
 
 class Uplink:
-    """Owns what is under way; lives in the event loop's thread."""
+    """Owns what is in flight; lives in the event loop's thread."""
 
     def __init__(
         self,
         outbox: Outbox,
         writer: Writer,
         results: Results,
-        ways: Ways,
+        ways: Paths,
         *,
         slots: int,
         clock: Callable[[], Now],
@@ -101,7 +101,7 @@ class Uplink:
         self._outbox = outbox
         self._writer = writer
         self._results = results
-        self._ways = ways
+        self._paths = ways
         self._clock = clock
         self._timer = timer
         self._on_condition = on_condition
@@ -117,7 +117,7 @@ class Uplink:
     def start(self) -> None:
         """Take up what an earlier run left."""
         for queued in self._outbox.started():
-            self._outbox.under_way.add(queued.seq)
+            self._outbox.in_flight.add(queued.seq)
             text = "the bridge stopped while it was being sent; it is not sent again"
             self._end(queued, State.UNCONFIRMED, Reading(Kind.DOUBTFUL, text), queued.attempts + 1)
         for endpoint in self._outbox.endpoints():
@@ -152,31 +152,31 @@ class Uplink:
         return max(down + heard) if down else None
 
     @property
-    def under_way(self) -> int:
-        """How many messages are under way."""
+    def in_flight(self) -> int:
+        """How many messages are in flight."""
         return sum(len(traffic.busy) for traffic in self._traffic.values())
 
     def set_slots(self, slots: int) -> None:
-        """Let ``slots`` messages per destination be under way from now on."""
+        """Let ``slots`` messages per destination be in flight from now on."""
         self.slots = slots
         for endpoint, traffic in self._traffic.items():
             traffic.destination.slots = self._slots_of(endpoint)
 
     def _slots_of(self, endpoint: Endpoint) -> int:
-        """A modem sends one text at a time, and what is marked as begun should be under way."""
+        """A modem sends one text at a time, and what is marked as begun should be in flight."""
         return 1 if endpoint == MODEM_SMS else self.slots
 
     def stop(self) -> None:
-        """Begin nothing new; what is under way ends by itself."""
+        """Begin nothing new; what is in flight ends by itself."""
         self._stopping = True
 
     def flush(self) -> None:
         """Try everything now: no lane and no destination waits any longer."""
-        self._writer.settle(self._outbox.wake_all, lambda _: self.release())
+        self._writer.write(self._outbox.wake_all, lambda _: self.release())
 
     def link_back(self) -> None:
         """Try what waits, as a link is there or somebody sends; not what has cost too much already."""
-        self._writer.settle(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
+        self._writer.write(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
 
     def release(self) -> None:
         """Let every destination be tried now."""
@@ -202,10 +202,10 @@ class Uplink:
         overdue = False
         for endpoint, traffic in self._traffic.items():
             free = traffic.destination.may_start(mono, len(traffic.busy))
-            if free <= 0 or not self._ways.ready(endpoint):
+            if free <= 0 or not self._paths.ready(endpoint):
                 continue
             for queued in self._outbox.heads(endpoint, free, traffic.busy):
-                if queued.seq in self._outbox.under_way:
+                if queued.seq in self._outbox.in_flight:
                     continue  # it is being purged, or expires
                 if self._outbox.overdue(queued):
                     overdue = True
@@ -216,30 +216,30 @@ class Uplink:
 
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
         endpoint = queued.lane.endpoint
-        speaker, carrier = self._ways.line(endpoint)
+        codec, transport = self._paths.path(endpoint)
         traffic.busy[queued.lane_id] = queued
-        self._outbox.under_way.add(queued.seq)
+        self._outbox.in_flight.add(queued.seq)
         try:
-            job = speaker.job(queued)
+            job = codec.job(queued)
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
         if _connects(endpoint):
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
-        go = partial(self._go, queued, speaker, carrier, job)
-        if speaker.once:
-            self._writer.settle(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
+        go = partial(self._go, queued, codec, transport, job)
+        if codec.once:
+            self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
         else:
             go()
 
-    def _go(self, queued: Queued, speaker: Speaker, carrier: Carrier, job: Job) -> None:
+    def _go(self, queued: Queued, codec: Codec, transport: Transport, job: Job) -> None:
         traffic = self._traffic[queued.lane.endpoint]
         traffic.limit = max(traffic.limit, job.limit) if traffic.out else job.limit
         traffic.out += 1
         traffic.moves += 1
         if job.large:  # side by side, several would be too slow on a link that carries each alone
             traffic.large = len(queued.payload)
-        carrier.start(job, partial(self._ended, queued, speaker, job))
+        transport.start(job, partial(self._ended, queued, codec, job))
 
     def _on_socket(self, event_type: str, queued: Queued) -> None:
         endpoint = queued.lane.endpoint
@@ -248,7 +248,7 @@ class Uplink:
 
     # -- ending ------------------------------------------------------------------------------------------
 
-    def _ended(self, queued: Queued, speaker: Speaker, job: Job, outcome: Outcome) -> None:
+    def _ended(self, queued: Queued, codec: Codec, job: Job, outcome: Outcome) -> None:
         endpoint = queued.lane.endpoint
         traffic = self._traffic[endpoint]
         traffic.out -= 1
@@ -257,8 +257,8 @@ class Uplink:
             traffic.large = 0
         if outcome.connected and _connects(endpoint):
             self._on_socket("socket.closed", queued)
-        reading = speaker.read(outcome)
-        if reading.kind is Kind.UNREACHED and not self._ways.ready(endpoint):
+        reading = codec.read(outcome)
+        if reading.kind is Kind.UNREACHED and not self._paths.ready(endpoint):
             self._wait_for_link(queued, reading, outcome)
             return
         attempts = queued.attempts + (reading.kind is not Kind.HELD)
@@ -268,7 +268,7 @@ class Uplink:
             assert decision.state is not None
             self._end(queued, decision.state, reading, attempts, outcome)
         else:
-            self._defer(queued, speaker, reading, decision, attempts, outcome)
+            self._defer(queued, codec, reading, decision, attempts, outcome)
             if job.large and outcome.written:
                 self._tell_of_large(queued, reading, attempts, outcome)
 
@@ -280,7 +280,7 @@ class Uplink:
             self._outbox.defer(queued, queued.attempts, outcome.traffic, 0.0)
             self._outbox.mark_started(queued, started=False)
 
-        self._writer.settle(operation, lambda _: self._free(queued))
+        self._writer.write(operation, lambda _: self._free(queued))
 
     def _learn(self, queued: Queued, reading: Reading) -> None:
         endpoint = queued.lane.endpoint
@@ -290,7 +290,7 @@ class Uplink:
         if destination.learn(kind, queued.lane_id, self._clock().mono, reading.description):
             if before is not Condition.UP and destination.condition is Condition.UP:
                 # Their delays were for a peer that was down.
-                self._writer.settle(
+                self._writer.write(
                     partial(self._outbox.wake_endpoint, endpoint, MAX_DELAY), lambda _: self.wake()
                 )
             self._on_condition(endpoint, destination)
@@ -298,7 +298,7 @@ class Uplink:
     def _defer(
         self,
         queued: Queued,
-        speaker: Speaker,
+        codec: Codec,
         reading: Reading,
         decision: Decision,
         attempts: int,
@@ -311,7 +311,7 @@ class Uplink:
 
         def operation() -> None:
             self._outbox.defer(queued, attempts, outcome.traffic, delay)
-            if speaker.once:
+            if codec.once:
                 self._outbox.mark_started(queued, started=False)
 
         def done(_: object) -> None:
@@ -321,7 +321,7 @@ class Uplink:
                 self._timer.call_later(delay, self._retry)
             self._free(queued)
 
-        self._writer.settle(operation, done)
+        self._writer.write(operation, done)
 
     def _tell_of_large(self, queued: Queued, reading: Reading, attempts: int, outcome: Outcome) -> None:
         spent, delay = queued.traffic.up + outcome.traffic.up, _put_off(queued, outcome)
@@ -349,14 +349,14 @@ class Uplink:
                 self._outbox.ledger.spend(traffic)
             self._results.record(result, chosen=queued.chosen, reply=reply)
 
-        self._writer.settle(operation, lambda _: self._told(queued, result))
+        self._writer.write(operation, lambda _: self._told(queued, result))
 
     def _told(self, queued: Queued, result: Result) -> None:
         self._results.tell(result)
         self._free(queued)
 
     def _free(self, queued: Queued) -> None:
-        self._outbox.under_way.discard(queued.seq)
+        self._outbox.in_flight.discard(queued.seq)
         traffic = self._traffic.get(queued.lane.endpoint)
         if traffic and traffic.busy.get(queued.lane_id) == queued:
             del traffic.busy[queued.lane_id]
@@ -364,31 +364,31 @@ class Uplink:
 
     # -- for the watchdog --------------------------------------------------------------------------------
 
-    def pulses(self) -> list[Pulse]:
+    def progress(self) -> list[Progress]:
         """Return how far the looks have come, and what goes to each destination."""
-        looks = Pulse("looks", self._looks, owes=not self._stopping)
+        looks = Progress("looks", self._looks, busy=not self._stopping)
         return [looks, *(self._pulse(*each) for each in self._traffic.items())]
 
-    def _pulse(self, endpoint: Endpoint, traffic: _Traffic) -> Pulse:
+    def _pulse(self, endpoint: Endpoint, traffic: _Traffic) -> Progress:
         ended = bool(traffic.busy) and traffic.out == 0 and self._writer.idle
-        owes = traffic.out > 0 or ended or (not traffic.busy and self._could_start(endpoint, traffic))
+        busy = traffic.out > 0 or ended or (not traffic.busy and self._could_start(endpoint, traffic))
         name = " ".join(filter(None, ("uplink", endpoint.channel.value, endpoint.where)))
-        return Pulse(name, traffic.moves, owes, traffic.limit if traffic.out else 0.0)
+        return Progress(name, traffic.moves, busy, traffic.limit if traffic.out else 0.0)
 
     def _could_start(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
-        if self._stopping or self.paused or not self._recordable or not self._ways.ready(endpoint):
+        if self._stopping or self.paused or not self._recordable or not self._paths.ready(endpoint):
             return False
         if self._writer.committing or traffic.destination.may_start(self._clock().mono, 0) <= 0:
             return False
         heads = self._outbox.heads(endpoint, 1, ())
-        return any(queued.seq not in self._outbox.under_way for queued in heads)
+        return any(queued.seq not in self._outbox.in_flight for queued in heads)
 
     # -- time --------------------------------------------------------------------------------------------
 
     def _retry(self) -> None:
         """A lane's delay is over."""
         if self._recordable:
-            self._writer.settle(self._outbox.wake_due, lambda _: self.wake())
+            self._writer.write(self._outbox.wake_due, lambda _: self.wake())
 
     def _tick(self) -> None:
         if self._stopping:
@@ -413,11 +413,11 @@ class Uplink:
             return
         due = self._outbox.due(EXPIRE_BATCH)
         for queued in due:
-            self._outbox.under_way.add(queued.seq)
+            self._outbox.in_flight.add(queued.seq)
             text = "its deadline passed before it could be delivered"
             self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, text), queued.attempts)
         if len(due) == EXPIRE_BATCH:
-            self._writer.settle(lambda: None, lambda _: self.expire())
+            self._writer.write(lambda: None, lambda _: self.expire())
 
 
 def _put_off(queued: Queued, outcome: Outcome) -> float:

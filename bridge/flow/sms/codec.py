@@ -27,7 +27,7 @@ class _Whole:
         return len(answer.split()) >= self.parts
 
 
-class AirSmsSpeaker:
+class AirSmsCodec:
     """SMS by the modem: as by the cloud, a second one costs and annoys, so a doubt is final."""
 
     once = True
@@ -69,7 +69,7 @@ class AirSmsSpeaker:
         """The network took a part of ``job``: a status report will name this ``reference``."""
         whole = job.complete
         assert isinstance(whole, _Whole)
-        self._writer.settle(partial(self._texts.await_report, reference, job.host, whole.id))
+        self._writer.write(partial(self._texts.await_report, reference, job.host, whole.id))
 
 
 _KINDS = {

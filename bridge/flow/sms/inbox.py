@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.messages import Now
-from bridge.core.progress import Pulse
+from bridge.core.progress import Progress
 from bridge.errors import BadPdu, ModemError
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.topics import Names
@@ -93,7 +93,7 @@ class _Told(NamedTuple):
     fields: dict[str, Any]
 
 
-class TextsIn:
+class SmsInbox:
     """Takes texts out of the modem; lives in the event loop's thread."""
 
     def __init__(
@@ -151,9 +151,9 @@ class TextsIn:
         self.wake()
         return True
 
-    def pulses(self) -> tuple[Pulse, ...]:
+    def progress(self) -> tuple[Progress, ...]:
         """Return how far it has come, for the watchdog: while the disk is full it rightly waits."""
-        return (Pulse("texts", self._steps, owes=not (self._resting or self._writer.full)),)
+        return (Progress("texts", self._steps, busy=not (self._resting or self._writer.full)),)
 
     async def run(self) -> None:
         """Look whenever there is reason to; runs until it is cancelled."""
@@ -230,7 +230,7 @@ class TextsIn:
             then(None)
 
         size = 2 * sum(len(pdu) for pdu in pdus)
-        self._writer.grow(partial(self._take_all, pdus), kept, size=size)
+        self._writer.append(partial(self._take_all, pdus), kept, size=size)
 
     def _tell(self, told: list[_Told]) -> None:
         """Runs after the commit."""
@@ -317,10 +317,10 @@ class TextsIn:
         if self._writer.full or self._writer.busy(_next_time) or not self._texts.waiting():
             return
         if self._texts.overdue(self._patience.missing):
-            self._writer.grow(self._give_up_overdue, self._tell)
+            self._writer.append(self._give_up_overdue, self._tell)
         elif self._loop.time() - self._kept_at >= KEEP_TIME_EVERY:
             self._kept_at = self._loop.time()
-            self._writer.settle(self._texts.keep_time)
+            self._writer.write(self._texts.keep_time)
 
     def _give_up_overdue(self) -> list[_Told]:
         self._texts.keep_time()

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from bridge.core.exchange import Carrier, Job, Outcome, whole_limit
+from bridge.core.exchange import Job, Outcome, Transport, whole_limit
 from bridge.core.messages import Channel, Lane, Now, Queued, Result
 from bridge.core.retry import Reading
-from bridge.flow.message.codecs import CloudAccess, Speaker
+from bridge.flow.message.codecs import CloudAccess, Codec
 from bridge.flow.message.results import Results
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import Response
@@ -18,7 +18,7 @@ TIMEOUT = 5.0
 """Seconds of silence after which an exchange is given up, unless the call says otherwise."""
 
 END_WAIT = 8.0
-"""Seconds for what is under way to end."""
+"""Seconds for what is in flight to end."""
 
 
 class Sender(NamedTuple):
@@ -28,7 +28,7 @@ class Sender(NamedTuple):
     """Where the cloud is and who the device is to it; None where that is not known (yet)."""
     network_up: Callable[[], bool]
     """Whether the network is not known to be down."""
-    sockets: Callable[[], Carrier | None]
+    sockets: Callable[[], Transport | None]
     """The modem's own sockets, while they are what carries."""
     identity: Callable[[], str | None]
     """What tells its device from others, '' where that is not known (yet); None: no device of the cloud's."""
@@ -108,21 +108,21 @@ class Outcomes(Results):
 class Turn:
     """Speaks for one message, and has what became of each try judged."""
 
-    def __init__(self, speaker: Speaker, judge: Callable[[Queued, float, Reading], Reading]) -> None:
+    def __init__(self, codec: Codec, judge: Callable[[Queued, float, Reading], Reading]) -> None:
         """``judge`` gets the message, when its exchange began in monotonic seconds, and what came of it."""
-        self.once = speaker.once
+        self.once = codec.once
         self._began = 0.0
-        self._speaker = speaker
+        self._codec = codec
         self._judge = judge
         self._queued: Queued | None = None
 
     def job(self, queued: Queued) -> Job:
-        """Return the speaker's exchange for ``queued``."""
+        """Return the codec's exchange for ``queued``."""
         self._queued = queued
         self._began = time.monotonic()
-        return self._speaker.job(queued)
+        return self._codec.job(queued)
 
     def read(self, outcome: Outcome) -> Reading:
         """Return what an exchange meant, after the judgement."""
         assert self._queued is not None  # `job` comes first
-        return self._judge(self._queued, self._began, self._speaker.read(outcome))
+        return self._judge(self._queued, self._began, self._codec.read(outcome))

@@ -14,13 +14,13 @@ import hashlib
 import threading
 from collections.abc import Callable
 
-from bridge.core.exchange import Carrier
+from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Endpoint, Queued
 from bridge.core.retry import Reading
-from bridge.flow.message.codecs import CloudSpeaker, SmsSpeaker, Speaker
-from bridge.flow.message.uplink import Line
+from bridge.flow.message.codecs import CloudCodec, Codec, SmsCodec
+from bridge.flow.message.uplink import Path
 from bridge.sdk.engine.calls import Sender, Turn
-from bridge.sdk.engine.raw import RawSpeaker
+from bridge.sdk.engine.raw import RawCodec
 from bridge.store.clock import read_clock
 
 DEVICE_BITS = 24
@@ -39,7 +39,7 @@ SAME = 8
 """Cloud objects of one device, or one host, that are kept in mind."""
 
 
-class Senders:
+class DeviceRegistry:
     """The clouds of a script that have one outbox; they come and go in any thread."""
 
     def __init__(self) -> None:
@@ -125,23 +125,23 @@ def _device(sender: Sender) -> int | None:
     return int.from_bytes(hashlib.sha256(identity.encode()).digest()) & DEVICE
 
 
-class Ways:
+class DevicePaths:
     """The way to each endpoint is that of its sender: `bridge.flow.message.uplink.Ways` for a script."""
 
     def __init__(
         self,
-        senders: Senders,
-        carrier: Carrier,
+        senders: DeviceRegistry,
+        transport: Transport,
         *,
         timeout: Callable[[Endpoint], float],
         judge: Callable[[Queued, float, Reading], Reading],
     ) -> None:
-        """``carrier`` is for senders without sockets of their own; ``timeout`` returns seconds of silence.
+        """``transport`` is for senders without sockets of their own; ``timeout`` returns seconds of silence.
 
         ``judge`` is as for `Turn`.
         """
         self._senders = senders
-        self._carrier = carrier
+        self._transport = transport
         self._timeout = timeout
         self._judge = judge
         self._ready: dict[Endpoint, Sender] = {}
@@ -155,18 +155,18 @@ class Ways:
         self._ready[endpoint] = sender
         return endpoint.channel is Channel.TCP or sender.access() is not None
 
-    def line(self, endpoint: Endpoint) -> Line:
+    def path(self, endpoint: Endpoint) -> Path:
         """Return the way there."""
         sender = self._senders.behind(endpoint) or self._ready[endpoint]
-        return Line(Turn(self._speaker(endpoint, sender), self._judge), sender.sockets() or self._carrier)
+        return Path(Turn(self._codec(endpoint, sender), self._judge), sender.sockets() or self._transport)
 
-    def _speaker(self, endpoint: Endpoint, sender: Sender) -> Speaker:
+    def _codec(self, endpoint: Endpoint, sender: Sender) -> Codec:
         timeout = self._timeout(endpoint)
         if endpoint.channel is Channel.TCP:
-            return RawSpeaker(timeout)
+            return RawCodec(timeout)
         access = sender.access()
         assert access is not None  # `ready` said so
         here = access._replace(timeout=timeout)
         if endpoint.channel is Channel.SMS:
-            return SmsSpeaker(lambda: here)
-        return CloudSpeaker(lambda: here, read_clock)
+            return SmsCodec(lambda: here)
+        return CloudCodec(lambda: here, read_clock)

@@ -14,7 +14,7 @@ from bridge.sdk.engine import holders
 from bridge.sdk.engine.errors import SerialError
 
 
-class Wish(NamedTuple):
+class WantedModem(NamedTuple):
     """Which modem, and how it dials."""
 
     interface: str
@@ -29,7 +29,7 @@ class Wish(NamedTuple):
     """A chat script of the script's own."""
 
 
-def dialler(wish: Wish, scope: Callable[[], Scope], on_down: Callable[[str], None]) -> PppDialler:
+def dialler(wish: WantedModem, scope: Callable[[], Scope], on_down: Callable[[str], None]) -> PppDialler:
     """Return what dials: pppd as a child, as a script that connects runs as root, as documented.
 
     ``scope`` is asked at each call.
@@ -41,7 +41,7 @@ def dialler(wish: Wish, scope: Callable[[], Scope], on_down: Callable[[str], Non
     return PppDialler(Pppd(asyncio.get_running_loop(), on_up=lambda _: None, on_down=on_down), dial)
 
 
-def finder(wish: Wish) -> Finder:
+def finder(wish: WantedModem) -> Finder:
     """Return what finds the modem of ``wish``."""
     return Finder(wish.interface, (wish.device,) if wish.device else (), wish.fallback)
 

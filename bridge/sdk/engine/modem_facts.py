@@ -65,7 +65,7 @@ class ModemFacts(AtCommands):
 
         async def ask() -> str | None:
             await session.modem().poll()
-            return session.keeper.facts.operator
+            return session.supervisor.facts.operator
 
         return runtime().ask(ask())
 
@@ -87,7 +87,10 @@ class ModemFacts(AtCommands):
         except ModemError:
             raise
         except BridgeError as exc:
-            if by_interface(session.keeper.place.interface if session.keeper.place else "").location is None:
+            if (
+                by_interface(session.supervisor.place.interface if session.supervisor.place else "").location
+                is None
+            ):
                 raise ModemError(str(exc)) from exc
             log.error("no location: %s", exc)
             return None
@@ -96,13 +99,13 @@ class ModemFacts(AtCommands):
     @property
     def description(self) -> str:
         """The modem's name for a person."""
-        place = self.session.keeper.place
+        place = self.session.supervisor.place
         return by_interface(place.interface if place else self.interface).label
 
     @property
     def details(self) -> str:
         """Its name for a person, and where it is."""
-        place = self.session.keeper.place
+        place = self.session.supervisor.place
         return f"{self.description} at port: {place.at if place else None}"
 
     @property
@@ -116,7 +119,7 @@ class ModemFacts(AtCommands):
 
         async def ask() -> bool:
             await session.modem().poll()
-            return session.keeper.facts.registration.registered
+            return session.supervisor.facts.registration.registered
 
         return runtime().ask(ask())
 

@@ -23,12 +23,12 @@ from bridge.flow.link.cellular import Cellular
 from bridge.flow.link.commands import NetworkCommands
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import Network
-from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
 from bridge.protocol.modems import by_interface
 from bridge.protocol.ppp.dial import Scope
 from bridge.protocol.sms.listing import read_notice
-from bridge.sdk.engine.dialling import Wish, check_free, dialler, finder
+from bridge.sdk.engine.dialling import WantedModem, check_free, dialler, finder
 from bridge.sdk.engine.errors import ModemError, NetworkError
 from bridge.sdk.engine.inbox import LIMITS, Inbox
 from bridge.sdk.engine.sms import Texts
@@ -55,7 +55,7 @@ class Session:
 
     def __init__(
         self,
-        wish: Wish,
+        wish: WantedModem,
         *,
         scope: Callable[[], Scope],
         own_sockets: Callable[[], bool],
@@ -85,17 +85,17 @@ class Session:
         self._inbox = ModemInbox(self._port)
         self._texts = Texts(self._inbox)
         self._tasks: list[asyncio.Task[None]] = []
-        self.keeper = self._new_keeper()
+        self.supervisor = self._new_keeper()
         self.cellular = Cellular(
-            self.keeper, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
+            self.supervisor, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
         )
         self.network = self._new_network()
         self.command = NetworkCommands(self.network).carry_out
         """Carries out a command about the link or the modem; raises `BridgeError`."""
 
-    def _new_keeper(self) -> Keeper:
+    def _new_keeper(self) -> ModemSupervisor:
         """Return what finds the modem and asks it, but never switches it off."""
-        return Keeper(
+        return ModemSupervisor(
             Hardware(
                 find=self._find,
                 missing=MISSING,
@@ -140,12 +140,12 @@ class Session:
             where = f": {self._wish.device} is not there" if self._wish.device else ""
             raise NetworkError(f"{MISSING}{where}")
         check_free(place.at)
-        self._tasks = [self._loop.create_task(work) for work in (self.keeper.run(), self.network.run())]
+        self._tasks = [self._loop.create_task(work) for work in (self.supervisor.run(), self.network.run())]
         for task in self._tasks:
             task.add_done_callback(self._ended)
-        await self._settle(lambda: self.keeper.modem is not None or self._problem() is not None, seconds)
+        await self._settle(lambda: self.supervisor.modem is not None or self._problem() is not None, seconds)
         problem = self._problem()
-        if problem and self.keeper.modem is None and self.keeper.shown_place is None:
+        if problem and self.supervisor.modem is None and self.supervisor.shown_place is None:
             await self.close()
             check_free(place.at)
             raise ModemError(problem)
@@ -157,7 +157,7 @@ class Session:
             await asyncio.sleep(0.02)
 
     def _problem(self) -> str | None:
-        found = self.keeper.trouble()
+        found = self.supervisor.fault()
         if found is None or found.text == MISSING or found.code is not Code.CLOUD_ERR_CONNECT:
             return None
         return found.text
@@ -202,17 +202,17 @@ class Session:
             self._sockets.urc(urc)
 
     def _port(self) -> Any:
-        return self.keeper.modem and self._modem and self._modem.port
+        return self.supervisor.modem and self._modem and self._modem.port
 
     def _changed(self) -> None:
         self._loop.call_soon(self._settled)
 
     def _settled(self) -> None:
-        if self.keeper.modem is None and self._own_sockets:
+        if self.supervisor.modem is None and self._own_sockets:
             self._own_sockets = False
         self.network.changed_facts()
         self._on_change()
-        if self._want_sockets and not self.up and self.keeper.ready and not self._turn.locked():
+        if self._want_sockets and not self.up and self.supervisor.ready and not self._turn.locked():
             self._again = self._loop.create_task(self._sockets_in_time(0.0))
 
     # -- the link ----------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Session:
         return self._sockets is not None and not (self.network.up and not self.cellular.over_sockets)
 
     @property
-    def carrier(self) -> Sockets | None:
+    def transport(self) -> Sockets | None:
         """The modem's sockets while they are what carries."""
         return self._sockets if self._own_sockets or self.cellular.over_sockets else None
 
@@ -261,10 +261,10 @@ class Session:
                 await self._bring_up_sockets(seconds)
 
     async def _bring_up_sockets(self, seconds: float) -> None:
-        keeper = self.keeper
-        if not await keeper.settled(lambda: keeper.ready or keeper.trouble() is not None, seconds):
+        supervisor = self.supervisor
+        if not await supervisor.settled(lambda: supervisor.ready or supervisor.fault() is not None, seconds):
             raise LinkError("the modem found no network: see signal and antenna", Code.CLOUD_ERR_SIGNAL)
-        found = keeper.trouble()
+        found = supervisor.fault()
         if found:
             raise LinkError(found.text, found.code)
         sockets = self._usable_sockets()
@@ -293,7 +293,7 @@ class Session:
             log.log(logging.WARNING if seconds else logging.INFO, "the modem's sockets: %s", exc)
 
     def _usable_sockets(self) -> ListeningSockets | None:
-        if self._sockets is None or self.keeper.modem is None or not self._may_use_sockets():
+        if self._sockets is None or self.supervisor.modem is None or not self._may_use_sockets():
             return None
         return ListeningSockets(self._sockets, self._listener, ("tcp",))
 
@@ -329,15 +329,15 @@ class Session:
     async def stop_listening(self) -> None:
         """Listen no more."""
         listener, self._listener = self._listener, None
-        if listener is not None and self._sockets is not None and self.carrier:
+        if listener is not None and self._sockets is not None and self.transport:
             await _quietly(self._sockets.stop_listening())
 
     # -- questions ---------------------------------------------------------------------------------------
 
     def modem(self) -> Modem:
         """Return the modem, to be asked; raises `ModemError` while it cannot be."""
-        if self.keeper.modem is None or self._modem is None:
-            found = self.keeper.trouble()
+        if self.supervisor.modem is None or self._modem is None:
+            found = self.supervisor.fault()
             lent = self.network.phase is not Phase.DISCONNECTED
             busy = "its only port is in use by the connection; disconnect first" if lent else "it is set up"
             raise ModemError(f"the modem cannot be asked: {found.text if found else busy}")
@@ -345,8 +345,8 @@ class Session:
 
     async def identify(self) -> Identity:
         """Ask who the modem and its SIM are, as far as it can be asked; raises `ModemError`."""
-        known = self.keeper.facts.identity
-        if self.keeper.modem is None and known.iccid:
+        known = self.supervisor.facts.identity
+        if self.supervisor.modem is None and known.iccid:
             return known
         return await self.modem().identify()
 

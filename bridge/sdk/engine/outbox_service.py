@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from bridge.adapters.ip.resolver import Resolver
-from bridge.adapters.ip.tcp import TcpCarrier
+from bridge.adapters.ip.tcp import TcpTransport
 from bridge.adapters.system.threads import Worker
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Endpoint, Lane, Message, Priority
@@ -26,7 +26,7 @@ from bridge.errors import BridgeError, StoreDamaged, StoreInUse
 from bridge.flow.message.uplink import Uplink
 from bridge.sdk.engine import holders
 from bridge.sdk.engine.calls import END_WAIT, Call, Outcomes, Sender, Wanted
-from bridge.sdk.engine.device_registry import Senders, Ways
+from bridge.sdk.engine.device_registry import DevicePaths, DeviceRegistry
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import ERR_UNKNOWN, Response, kept, of_code
 from bridge.sdk.engine.runtime import at_end, runtime
@@ -41,7 +41,7 @@ from bridge.store.writer import Writer
 log = logging.getLogger("Hologram")
 
 SLOTS = 4
-"""Messages under way to one destination at once."""
+"""Messages in flight to one destination at once."""
 
 RESERVE = 512 * 1024
 """Bytes of disk held back so that a full one can still be emptied."""
@@ -53,7 +53,7 @@ LIMITS = Limits(max_age=None)
 """Nothing is given up for its age."""
 
 
-class Post:
+class OutboxService:
     """One outbox and what sends from it; everything below `send` and `drain` runs in the loop's thread."""
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class Post:
         self.path = path
         self._runtime = runtime()
         self._lock = _lock_store(path)
-        self._senders = senders_at(path)
+        self._senders = registry_at(path)
         self._users: set[Sender] = set()
         self._calls = Calls(
             self._senders, try_again=lambda: self._runtime.loop.call_soon(self._uplink.link_back)
@@ -96,9 +96,9 @@ class Post:
             on_full=self._full,
             aside=Worker(loop, "commit").run,
         )
-        self._ways = Ways(
+        self._paths = DevicePaths(
             self._senders,
-            TcpCarrier(loop, Resolver(loop)),
+            TcpTransport(loop, Resolver(loop)),
             timeout=self._calls.timeout,
             judge=self._calls.judge,
         )
@@ -106,7 +106,7 @@ class Post:
             self._outbox,
             self._writer,
             Outcomes(self._outbox, read_clock, self._calls.ended),
-            self._ways,
+            self._paths,
             slots=SLOTS,
             clock=read_clock,
             timer=loop,
@@ -195,7 +195,7 @@ class Post:
 
     def _left(self) -> tuple[bool, int]:
         """Whether anything is left that can go, and how many tries have failed."""
-        return any(self._ways.ready(endpoint) for endpoint in self._outbox.endpoints()), self._calls.failures
+        return any(self._paths.ready(endpoint) for endpoint in self._outbox.endpoints()), self._calls.failures
 
     def network_changed(self) -> None:
         """The network came or went: what waits may go, or must not be tried."""
@@ -214,7 +214,7 @@ class Post:
             self._calls.fail(message.id, call, f"the disk is full: the message is not taken ({self.path})")
             return
         self._calls.begin(message.id, call)
-        self._writer.grow(
+        self._writer.append(
             partial(self._outbox.accept, message),
             partial(self._taken, message, call),
             size=len(message.payload),
@@ -229,7 +229,7 @@ class Post:
         self._start()
         endpoint = message.lane.endpoint
         self._uplink.wake(endpoint)
-        if not self._ways.ready(endpoint):
+        if not self._paths.ready(endpoint):
             self._calls.keep(lambda other: other is call, kept("the network is down"))
         elif self._outbox.next_wake() or self._waits(call.sender):
             self._uplink.link_back()  # who calls wants it tried now, whatever waited before
@@ -265,14 +265,14 @@ class Post:
     # -- the end -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let what is under way end, and close the store; what is left stays in it."""
+        """Let what is in flight end, and close the store; what is left stays in it."""
         if not self._runtime.usable:
             return
         self._runtime.call(self._uplink.stop)
         pause = threading.Event()
         until = time.monotonic() + END_WAIT
         while time.monotonic() < until:
-            if self._runtime.call(lambda: self._uplink.under_way == 0 and self._writer.idle):
+            if self._runtime.call(lambda: self._uplink.in_flight == 0 and self._writer.idle):
                 break
             pause.wait(0.01)
         self._runtime.call(self._shut)
@@ -305,31 +305,31 @@ def _lock_store(path: Path) -> Lock:
         raise HologramError(f"{exc}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
 
 
-_posts: dict[Path, Post] = {}
-_senders: dict[Path, Senders] = {}
+_services: dict[Path, OutboxService] = {}
+_senders: dict[Path, DeviceRegistry] = {}
 _lock = threading.RLock()
 
 
-def post_at(path: Path) -> Post:
+def service_at(path: Path) -> OutboxService:
     """Return this process's post on ``path``, opened if need be."""
     path = path.absolute()
     with _lock:
-        post = _posts.get(path)
-        if post is None or not post.usable:
-            post = _posts[path] = Post(path)
+        service = _services.get(path)
+        if service is None or not service.usable:
+            service = _services[path] = OutboxService(path)
             at_end(partial(close, path))
-        return post
+        return service
 
 
-def senders_at(path: Path) -> Senders:
+def registry_at(path: Path) -> DeviceRegistry:
     """Return who sends by the outbox at ``path`` in this process; nothing is opened for that."""
     with _lock:
-        return _senders.setdefault(path.absolute(), Senders())
+        return _senders.setdefault(path.absolute(), DeviceRegistry())
 
 
 def close(path: Path) -> None:
     """Close the post on ``path``, if there is one."""
     with _lock:
-        post = _posts.pop(path.absolute(), None)
-    if post is not None:
-        post.close()
+        service = _services.pop(path.absolute(), None)
+    if service is not None:
+        service.close()

@@ -15,7 +15,7 @@ MAX_RECEIVE_BYTES = 1024
 _BROKE = "the connection broke"
 
 
-class RawSpeaker:
+class RawCodec:
     """Speaks to a host of one's own."""
 
     once = False

@@ -12,7 +12,7 @@ from functools import partial
 from bridge.core.messages import Endpoint, Queued, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.sdk.engine.calls import TIMEOUT, Call, Sender
-from bridge.sdk.engine.device_registry import Senders
+from bridge.sdk.engine.device_registry import DeviceRegistry
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import ERR_AUTHINVALID, ERR_UNKNOWN, Response, kept, of_answer, of_code
 from bridge.sdk.engine.runtime import dispatcher
@@ -23,7 +23,7 @@ log = logging.getLogger("Hologram")
 class Calls:
     """Those of one outbox, by message id; lives in the loop's thread."""
 
-    def __init__(self, senders: Senders, try_again: Callable[[], object]) -> None:
+    def __init__(self, senders: DeviceRegistry, try_again: Callable[[], object]) -> None:
         """``try_again`` has everything tried soon, not before it returns."""
         self.failures = 0
         """How many tries ended with messages that wait for better times."""

@@ -152,7 +152,7 @@ class Dialer:
         give_up: float,
         record: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.carrier = True
+        self.transport = True
         self.refusals = 0
         """How many of the next calls end in NO CARRIER."""
         self.calls = 0
@@ -186,7 +186,7 @@ class Dialer:
             raise Refused
         self.calls += 1
         leads = (
-            await self._free() and self._sim.ready and self._radio.registered and self.carrier and self._far
+            await self._free() and self._sim.ready and self._radio.registered and self.transport and self._far
         )
         if not leads or self.refusals:
             self.refusals = max(0, self.refusals - 1)

@@ -145,7 +145,7 @@ class Trouble:
         self.interleave = False
         self._echo_after = None
         self._dialer.refusals = 0
-        self._dialer.carrier = True
+        self._dialer.transport = True
         self._sends.fails = self._sends.shorts = 0
         self._sends.slow = 0.0
         self._confusions.left.update(dict.fromkeys(faults.TEXTS, 0))
@@ -155,9 +155,9 @@ class Trouble:
         if not self._radio.registered:
             self._radio.search()
 
-    def carrier(self, *, up: bool) -> None:
+    def transport(self, *, up: bool) -> None:
         """Cut calls and let none through, or let them through again."""
-        self._dialer.carrier = up
+        self._dialer.transport = up
         if not up:
             self.cut_calls()
 

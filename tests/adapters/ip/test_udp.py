@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from bridge.adapters.ip.resolver import Resolver
-from bridge.adapters.ip.udp import UdpCarrier
+from bridge.adapters.ip.udp import UdpTransport
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Traffic
 from tests.harness.needs import IPV6
@@ -17,11 +17,11 @@ def send(host: str, port: int, *requests: bytes) -> list[Outcome]:
 
     async def run() -> list[Outcome]:
         loop = asyncio.get_running_loop()
-        carrier = UdpCarrier(loop, Resolver(loop))
+        transport = UdpTransport(loop, Resolver(loop))
         outcomes = []
         for request in requests:
             done: asyncio.Future[Outcome] = loop.create_future()
-            carrier.start(Job(host, port, request, lambda _: True, 5, 5), done.set_result)
+            transport.start(Job(host, port, request, lambda _: True, 5, 5), done.set_result)
             assert not done.done(), "never before start returns"
             outcomes.append(await asyncio.wait_for(done, 10))
         return outcomes

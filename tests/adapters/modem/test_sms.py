@@ -10,7 +10,7 @@ import pytest
 
 from bridge.adapters.modem import sms as texts
 from bridge.adapters.modem.at_port import AtPort, Urc
-from bridge.adapters.modem.sms import ModemInbox, TextCarrier
+from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.core.exchange import Job, Outcome
 from bridge.errors import ModemGone, ModemSilent
 from bridge.protocol.sms.errors import Blame, judge
@@ -164,16 +164,16 @@ def job(text: str, silence: float = 5.0) -> Job:
     return Job(TO, 0, text.encode(), lambda _: True, silence, silence)
 
 
-async def send(carrier: TextCarrier, what: Job) -> Outcome:
+async def send(transport: SmsTransport, what: Job) -> Outcome:
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    carrier.start(what, done.set_result)
+    transport.start(what, done.set_result)
     assert not done.done()
     return await done
 
 
-def carrier(port: AtPort | None, **more: object) -> TextCarrier:
+def transport(port: AtPort | None, **more: object) -> SmsTransport:
     loop = asyncio.get_running_loop()
-    return TextCarrier(loop, lambda: port, try_pause=0.05, **more)  # type: ignore[arg-type]  # by name
+    return SmsTransport(loop, lambda: port, try_pause=0.05, **more)  # type: ignore[arg-type]  # by name
 
 
 # -- sending ---------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_a_text_goes_out_in_pdu_mode_and_its_reference_comes_back() -> None:
     async def scenario(modem: Modem, port: AtPort) -> None:
         told: list[tuple[Job, int]] = []
         what = job("hello €")
-        ended = await send(carrier(port, on_reference=lambda *about: told.append(about)), what)
+        ended = await send(transport(port, on_reference=lambda *about: told.append(about)), what)
         assert ended == Outcome(True, True, True, b"41", False, None, texts.NO_TRAFFIC)
         assert modem.said[:3] == ["AT+CMGF=0", "AT+CMEE=1", "AT+CMGS=20"]
         sent = tpdu.read_submit(bytes.fromhex(modem.said[3]))
@@ -200,7 +200,7 @@ def test_a_long_text_goes_out_part_by_part_over_one_link() -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.script["AT+CMMS"].append("ERROR")  # some modems do not have it
-        sender = carrier(port, status_reports=lambda: True)
+        sender = transport(port, status_reports=lambda: True)
         first = await send(sender, job("ab" * 153))
         second = await send(sender, job("😀" * 50))
         assert (first.complete, first.answer, second.complete) == (True, b"41 42", True)
@@ -219,7 +219,7 @@ def test_texts_wait_for_their_turn() -> None:
     """Parts of different texts never mix, however many are begun at once."""
 
     async def scenario(modem: Modem, port: AtPort) -> None:
-        sender = carrier(port)
+        sender = transport(port)
         ended = await asyncio.gather(*(send(sender, job(sign * 200)) for sign in "abc"))
         assert all(outcome.complete for outcome in ended)
         parts = [tpdu.read_submit(bytes.fromhex(line)) for line in modem.said if line[:2] == "00"]
@@ -247,7 +247,7 @@ def test_a_refused_text_has_not_gone_out_unless_nobody_knows(line: str, written:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.append(line)
-        ended = await send(carrier(port), job("hello"))
+        ended = await send(transport(port), job("hello"))
         assert (ended.connected, ended.written, ended.complete) == (True, written, False)
         assert ended.answer.decode().lower() == line.lower()
         assert ended.error
@@ -260,7 +260,7 @@ def test_silence_after_the_pdu_leaves_the_text_in_doubt() -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.append(SILENT)
-        sender = carrier(port)
+        sender = transport(port)
         ended = await send(sender, job("hello", silence=0.2))
         assert (ended.connected, ended.written, ended.complete) == (True, True, False)
         assert "did not answer" in (ended.error or "")
@@ -275,7 +275,7 @@ def test_before_the_prompt_nothing_can_have_gone_out(answer: str | None) -> None
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.script["AT+CMGS"].append(answer)
-        sender = carrier(port)
+        sender = transport(port)
         ended = await send(sender, job("hello", silence=0.2))
         assert (ended.connected, ended.written, ended.complete) == (True, False, False)
         assert (await send(sender, job("next"))).complete
@@ -287,10 +287,10 @@ def test_a_modem_that_is_not_there_or_hangs_takes_nothing() -> None:
     """No modem, a closed port, and one that does not answer the first command: nothing was written."""
 
     async def scenario(modem: Modem, port: AtPort) -> None:
-        assert await send(carrier(None), job("hello")) == Outcome(
+        assert await send(transport(None), job("hello")) == Outcome(
             False, False, False, b"", False, "no modem is ready", texts.NO_TRAFFIC
         )
-        sender = carrier(port)
+        sender = transport(port)
         sending = asyncio.ensure_future(send(sender, job("hello")))
         modem.script["AT+CMGF"].append(SILENT)
         while "AT+CMGF=0" not in modem.said:
@@ -308,7 +308,7 @@ def test_a_port_that_breaks_after_the_pdu_leaves_the_text_in_doubt() -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.append(SILENT)
-        sending = asyncio.ensure_future(send(carrier(port), job("hello")))
+        sending = asyncio.ensure_future(send(transport(port), job("hello")))
         while len(modem.said) < 4:
             await asyncio.sleep(0.01)
         port.close()
@@ -323,7 +323,7 @@ def test_a_part_that_is_refused_for_the_moment_is_tried_again() -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.extend(["+CMGS: 7\r\n\r\nOK", "+CMS ERROR: 42", "+CMS ERROR: 331", "+CMGS: 8\r\n\r\nOK"])
-        ended = await send(carrier(port), job("a" * 300))
+        ended = await send(transport(port), job("a" * 300))
         assert (ended.complete, ended.answer) == (True, b"7 8")
         parts = [tpdu.read_submit(bytes.fromhex(line)).udh[4] for line in modem.said if line[:2] == "00"]
         assert parts == [1, 2, 2, 2]
@@ -339,7 +339,7 @@ def test_a_text_that_breaks_off_is_in_doubt(refusals: list[str | None]) -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.extend(["+CMGS: 7\r\n\r\nOK", *refusals])
-        ended = await send(carrier(port), job("a" * 300, silence=0.5))
+        ended = await send(transport(port), job("a" * 300, silence=0.5))
         assert (ended.connected, ended.written, ended.complete) == (True, True, False)
         assert (ended.error or "").startswith("the network took 1 of 2 parts, and then: ")
         assert sum(line[:2] == "00" for line in modem.said) == 1 + len(refusals)
@@ -362,7 +362,7 @@ def test_a_success_without_a_reference_leaves_the_text_in_doubt(answer: str) -> 
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.append(answer)
-        sender = carrier(port)
+        sender = transport(port)
         ended = await send(sender, job("a" * 300))
         assert (ended.connected, ended.written, ended.complete) == (True, True, False)
         assert (ended.answer, "+CMGS" in (ended.error or "") or "reference" in (ended.error or "")) == (
@@ -381,7 +381,7 @@ def test_the_end_of_another_command_is_no_refusal_of_a_text(code: int) -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.append(f"+CME ERROR: {code}")
-        sender = carrier(port)
+        sender = transport(port)
         ended = await send(sender, job("hello"))
         assert (ended.written, ended.complete, ended.answer.decode()) == (True, False, f"+CME ERROR: {code}")
         modem.write("\r\n+CMGS: 77\r\n\r\nOK\r\n")
@@ -404,7 +404,7 @@ def test_what_comes_in_the_place_of_a_prompt_is_another_commands(answer: str, la
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.script["AT+CMGS"].append(answer + "\r\n\r\n> " * late)
-        sender = carrier(port)
+        sender = transport(port)
         ended = await send(sender, job("hello"))
         assert (ended.connected, ended.written, ended.complete) == (True, False, False)
         assert judge(ended.answer.decode()).blame is Blame.NOBODY_KNOWS
@@ -420,7 +420,7 @@ def test_a_part_that_was_not_asked_for_is_given_again(answer: str) -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.script["AT+CMGS"].extend([PROMPT, answer])
-        ended = await send(carrier(port), job("a" * 300))
+        ended = await send(transport(port), job("a" * 300))
         assert (ended.complete, ended.answer) == (True, b"41 42")
         parts = [tpdu.read_submit(bytes.fromhex(line)).udh[-1] for line in modem.said if line[:2] == "00"]
         assert parts == [1, 2]

@@ -55,10 +55,10 @@ class Rig:
 
     async def carry(self, *jobs: Job, udp: bool = False) -> list[Outcome]:
         """Carry all jobs at once."""
-        carrier = self.sockets.datagrams if udp else self.sockets
+        transport = self.sockets.datagrams if udp else self.sockets
         futures: list[asyncio.Future[Outcome]] = [self.loop.create_future() for _ in jobs]
         for job, future in zip(jobs, futures, strict=True):
-            carrier.start(job, future.set_result)  # a second call would raise
+            transport.start(job, future.set_result)  # a second call would raise
             assert not future.done(), "done was called before start had returned"
         return await asyncio.gather(*futures)
 
@@ -897,13 +897,13 @@ def test_a_datagram_is_sent_by_the_modems_word_on_it(said: bytes) -> None:
             'AT+USOST=0,"10.0.0.9",1,1,"41"': b"\r\n" + said + b"\r\n",
         }
         async with scripted("nova-u201", replies) as (made, modem):
-            carrier = made.sockets.datagrams
+            transport = made.sockets.datagrams
             ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            carrier.start(job(1, b"A", host="10.0.0.9"), ended.set_result)
+            transport.start(job(1, b"A", host="10.0.0.9"), ended.set_result)
             assert (await ended)[:3] == (False, False, False)
             modem.replies['AT+USOST=0,"10.0.0.9",1,1,"41"'] = b"\r\n+USOST: 0,1\r\n\r\nOK\r\n"
             again: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            carrier.start(job(1, b"A", host="10.0.0.9"), again.set_result)
+            transport.start(job(1, b"A", host="10.0.0.9"), again.set_result)
             assert (await again)[:3] == (True, True, True)
 
     run(story())

@@ -202,7 +202,7 @@ def test_a_given_port_is_found_again(machine: Machine) -> None:
 # -- power -----------------------------------------------------------------------------------------------
 
 
-class Switch:
+class NetworkPaths:
     """Remembers what is written to a file, by being the FIFO in its place."""
 
     def __init__(self, path: Path) -> None:
@@ -220,10 +220,10 @@ class Switch:
 def test_power_goes_off_and_on(machine: Machine) -> None:
     """Through ``authorized`` where the hub's port has no switch."""
     machine.bg96()
-    switch = Switch(machine.devices / "1-1.2/authorized")
+    paths = NetworkPaths(machine.devices / "1-1.2/authorized")
     assert usb.can_power_cycle("1-1.2", machine.sys)
     asyncio.run(usb.power_cycle("1-1.2", machine.sys, pause=0))
-    assert switch.written() == "01"
+    assert paths.written() == "01"
 
 
 def test_the_hubs_port_is_the_better_switch(machine: Machine) -> None:
@@ -232,16 +232,16 @@ def test_the_hubs_port_is_the_better_switch(machine: Machine) -> None:
     port = machine.sys / "devices/1-1-port2"
     port.mkdir(parents=True)
     (machine.devices / "1-1.2/port").symlink_to(port)
-    switch = Switch(port / "disable")
+    paths = NetworkPaths(port / "disable")
     asyncio.run(usb.power_cycle("1-1.2", machine.sys, pause=0))
-    assert switch.written() == "10"
+    assert paths.written() == "10"
     assert (machine.devices / "1-1.2/authorized").read_text() == "1\n"
 
 
 def test_power_comes_back_when_the_wait_is_broken_off(machine: Machine) -> None:
     """Whoever gives up in between does not leave a modem without power."""
     machine.bg96()
-    switch = Switch(machine.devices / "1-1.2/authorized")
+    paths = NetworkPaths(machine.devices / "1-1.2/authorized")
 
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
@@ -249,7 +249,7 @@ def test_power_comes_back_when_the_wait_is_broken_off(machine: Machine) -> None:
                 await usb.power_cycle("1-1.2", machine.sys, pause=60)
 
     asyncio.run(give_up())
-    assert switch.written() == "01"
+    assert paths.written() == "01"
 
 
 def test_power_that_cannot_be_switched_is_told(machine: Machine) -> None:

@@ -71,9 +71,9 @@ async def refused(attempt: Awaitable[object]) -> str:
 
 
 @pytest.mark.parametrize("keeper", KEEPERS)
-def test_connects_and_disconnects(tmp_path: Path, keeper: str) -> None:
+def test_connects_and_disconnects(tmp_path: Path, manager: str) -> None:
     """Whoever looks after the interface is told, once; link, SSID, access point and signal are reported."""
-    system = System(tmp_path, keeper)
+    system = System(tmp_path, manager)
 
     async def scenario() -> None:
         async with rigged(system) as rig:
@@ -180,14 +180,14 @@ def test_an_interface_that_goes_takes_the_connection_with_it(tmp_path: Path) -> 
     async def scenario() -> None:
         async with rigged(system) as rig:
             await rig.wifi.connect(5)
-            assert rig.wifi.trouble() is None
+            assert rig.wifi.fault() is None
             (system.sys / "class/net/lo").rename(tmp_path / "gone")
             system.event("phy #0: delete wiphy")
             await rig.until(lambda: rig.downs)
             assert rig.downs == ["lo is gone"]
-            trouble = rig.wifi.trouble()
-            assert trouble
-            assert (trouble.code, trouble.text) == (Code.CLOUD_ERR_CONNECT, "there is no Wi-Fi interface")
+            fault = rig.wifi.fault()
+            assert fault
+            assert (fault.code, fault.text) == (Code.CLOUD_ERR_CONNECT, "there is no Wi-Fi interface")
             await rig.wifi.disconnect()
 
     run(scenario())
@@ -257,9 +257,9 @@ def test_looks_for_an_access_point_that_was_not_seen_yet(tmp_path: Path) -> None
         ("nobody", "link", "Not connected.\n", "nobody looks after lo"),
     ],
 )
-def test_says_why_it_does_not_connect(tmp_path: Path, keeper: str, name: str, text: str, words: str) -> None:
+def test_says_why_it_does_not_connect(tmp_path: Path, manager: str, name: str, text: str, words: str) -> None:
     """Each way in which the system cannot connect is told in one line with what to look at."""
-    system = System(tmp_path, keeper)
+    system = System(tmp_path, manager)
     system.says(name, text)
 
     async def scenario() -> None:
@@ -306,17 +306,17 @@ def test_the_radio_goes_off_and_on(tmp_path: Path) -> None:
 def test_a_radio_without_network_manager_is_switched_by_the_kernel(tmp_path: Path) -> None:
     """wpa_supplicant has no word for it: the radio's own switch is written."""
     system = System(tmp_path, "wpa_supplicant")
-    switch = system.sys / "class/net/lo/phy80211/rfkill0/soft"
-    switch.parent.mkdir()
-    switch.write_text("0")
+    paths = system.sys / "class/net/lo/phy80211/rfkill0/soft"
+    paths.parent.mkdir()
+    paths.write_text("0")
 
     async def scenario() -> None:
         async with rigged(system) as rig:
             await rig.wifi.order("radio_off")
-            assert switch.read_text() == "1"
+            assert paths.read_text() == "1"
             await rig.wifi.order("radio_on")
-            assert switch.read_text() == "0"
-            switch.unlink()
+            assert paths.read_text() == "0"
+            paths.unlink()
             assert "no radio switch" in await refused(rig.wifi.order("radio_off"))
 
     run(scenario())

@@ -28,7 +28,7 @@ def test_what_repeats_is_said_seldom_and_counted() -> None:
     for _ in range(100):
         came += found.began()
         said.append(found.ended("cut"))
-    lines = [line for line in said if line]
+    lines = [path for path in said if path]
     assert lines == ["cut", *(f"cut ({2**n} times)" for n in range(1, 7))]
     assert came == 8
     assert found.figures() == {"connected": False, "ended": 100, "reason": "cut"}

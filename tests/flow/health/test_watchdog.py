@@ -17,17 +17,17 @@ from bridge.core.delivery import NO_PROPERTIES, Delivery
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Channel, Traffic
 from bridge.core.modem import Place
-from bridge.core.progress import Part, Pulse
+from bridge.core.progress import Part, Progress
 from bridge.core.routing import Router
 from bridge.errors import LinkError
 from bridge.flow.health.watchdog import PATIENCE, Watchdog
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import DIAL_TIMEOUT
 from bridge.flow.link.sampler import Sampler
-from bridge.flow.link.supervisor import Keeper
-from bridge.flow.message.codecs import CloudAccess, CloudSpeaker
+from bridge.flow.link.supervisor import ModemSupervisor
+from bridge.flow.message.codecs import CloudAccess, CloudCodec
 from bridge.flow.message.intake import Intake, Policy
-from bridge.flow.message.paths import Switch
+from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
@@ -120,13 +120,13 @@ class Rig:
         results = Results(box.outbox, publisher, names, box.clock)
         self.peer = Peer(time)
         access = CloudAccess("cloud", 9999, TIMEOUT, DeviceKey("abcd1234"))
-        speaker = CloudSpeaker(lambda: access, box.clock)
-        switch = Switch({Channel.CLOUD: speaker}, {Channel.CLOUD: self.peer}, identified=lambda: True)
+        codec = CloudCodec(lambda: access, box.clock)
+        paths = NetworkPaths({Channel.CLOUD: codec}, {Channel.CLOUD: self.peer}, identified=lambda: True)
         self.uplink = Uplink(
             box.outbox,
             self.writer,
             results,
-            switch,
+            paths,
             slots=4,
             clock=box.clock,
             timer=time,
@@ -210,10 +210,10 @@ def test_a_part_that_comes_back_is_fed_again(rig: Rig) -> None:
     """Not fed while a part is stuck; said once; fed again as soon as it moves."""
 
     class Sleeper:
-        progress = 0
+        steps = 0
 
-        def pulses(self) -> tuple[Pulse, ...]:
-            return (Pulse("writer", self.progress, owes=True),)
+        def progress(self) -> tuple[Progress, ...]:
+            return (Progress("writer", self.steps, busy=True),)
 
     sleeper, fed = Sleeper(), []
     watchdog = Watchdog(
@@ -231,7 +231,7 @@ def test_a_part_that_comes_back_is_fed_again(rig: Rig) -> None:
     assert (len(fed), len(rig.stuck)) == (before, 1)
     assert "writer" in rig.stuck[0]
     assert "intake" not in rig.stuck[0]
-    sleeper.progress += 1
+    sleeper.steps += 1
     rig.time.pass_(10.0)
     assert len(fed) == before + 1
 
@@ -349,13 +349,13 @@ def test_a_broker_that_is_away_is_tried_again_which_is_progress() -> None:
         where = Broker("127.0.0.1", 1, "watched")
         session = Session(asyncio.get_running_loop(), where, _Nobody(), subscriptions=())
         task = asyncio.create_task(session.run())
-        (first,) = session.pulses()
+        (first,) = session.progress()
         async with asyncio.timeout(20):
-            while session.pulses()[0].progress < first.progress + 3:
+            while session.progress()[0].steps < first.steps + 3:
                 await asyncio.sleep(0.05)
-        assert session.pulses()[0].owes
+        assert session.progress()[0].busy
         session.disconnect()
-        assert not session.pulses()[0].owes
+        assert not session.progress()[0].busy
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -377,10 +377,10 @@ class _HangingModem:
     def close(self) -> None: ...
 
 
-def keeper(place: Place | None, clock: Clock) -> Keeper:
+def supervisor(place: Place | None, clock: Clock) -> ModemSupervisor:
     async def power(_: Place) -> None: ...
 
-    return Keeper(
+    return ModemSupervisor(
         Hardware(
             find=lambda: place,
             missing="no modem",
@@ -413,7 +413,7 @@ def test_a_modem_that_never_starts_is_stuck_and_one_that_is_not_there_is_not(the
     place = Place("cellular", "/dev/ttyUSB0", "/dev/ttyUSB0", None) if there else None
 
     async def scenario() -> None:
-        kept = keeper(place, clock)
+        kept = supervisor(place, clock)
         async with running(kept.run()):
             watchdog = rig.watch(kept)
             assert watchdog.look() == ()

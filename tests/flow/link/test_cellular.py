@@ -12,7 +12,7 @@ from bridge.core.modem import Facts, Link, Place, Registration, Sim
 from bridge.errors import BridgeError, LinkError, ModemError, ModemGone, ModemSilent, PortHeld
 from bridge.flow.link.cellular import FAILURES_TO_SOCKETS, Cellular
 from bridge.flow.link.hardware import Hardware
-from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.supervisor import ModemSupervisor
 
 HOME = Facts(Sim.READY, Registration.HOME)
 SEARCHING = Facts(Sim.READY, Registration.SEARCHING)
@@ -106,7 +106,7 @@ class Rig:
         self.starts.set()
         self.in_between: Callable[[], None] = lambda: None
         self.modems: list[Modem] = []
-        self.keeper = Keeper(
+        self.supervisor = ModemSupervisor(
             Hardware(
                 find=lambda: place,
                 missing="no modem",
@@ -122,7 +122,7 @@ class Rig:
             link_up=lambda: False,
         )
         self.cellular = Cellular(
-            self.keeper,
+            self.supervisor,
             self,
             lambda: self if self.has_sockets else None,
             "hologram",
@@ -147,7 +147,7 @@ class Rig:
 
     async def call(self, place: Place, timeout: float) -> Link:
         assert not (place.single and self.open), "the port is open while it is dialled"
-        assert self.keeper.facts.registration.registered, "it is dialled without a network"
+        assert self.supervisor.facts.registration.registered, "it is dialled without a network"
         self.calls += 1
         self.calling = place.single
         try:
@@ -217,7 +217,7 @@ def story(tell: Callable[[Rig], Awaitable[None]], *, place: Place = TWO, adopts:
 
     async def run() -> None:
         rig = Rig(place, adopts=adopts)
-        task = asyncio.create_task(rig.keeper.run())
+        task = asyncio.create_task(rig.supervisor.run())
         try:
             await tell(rig)
             assert not task.done(), task
@@ -234,7 +234,7 @@ def test_a_single_port_is_lent_and_comes_back() -> None:
 
     async def tell(rig: Rig) -> None:
         assert await rig.cellular.connect(5) == PPP
-        assert (rig.cellular.link, rig.open, rig.keeper.modem) == (PPP, 0, None)
+        assert (rig.cellular.link, rig.open, rig.supervisor.modem) == (PPP, 0, None)
         await rig.cellular.disconnect()
         await rig.until(lambda: rig.open == 1)
 
@@ -317,7 +317,7 @@ def test_a_single_port_is_not_opened_before_the_call_has_ended() -> None:
     """A call that is called off in the moment in which it comes up is hung up first."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         rig.hangs = True
         attempt = asyncio.create_task(rig.cellular.connect(5))
         await rig.until(lambda: rig.calls)
@@ -515,7 +515,7 @@ def test_why_there_is_no_network(facts: Facts, code: Code) -> None:
 
     async def tell(rig: Rig) -> None:
         rig.facts = facts
-        await rig.until(lambda: rig.keeper.modem)
+        await rig.until(lambda: rig.supervisor.modem)
         with pytest.raises(LinkError) as caught:
             await rig.cellular.connect(0.1)
         assert (caught.value.status, rig.calls) == (code, 0)
@@ -528,7 +528,7 @@ def test_it_is_dialled_as_soon_as_there_is_a_network() -> None:
 
     async def tell(rig: Rig) -> None:
         rig.facts = SEARCHING
-        await rig.until(lambda: rig.keeper.modem)
+        await rig.until(lambda: rig.supervisor.modem)
         attempt = asyncio.create_task(rig.cellular.connect(60))
         await asyncio.sleep(0.02)
         assert not attempt.done()
@@ -543,9 +543,9 @@ def test_a_modem_that_is_silent_when_it_is_to_dial_is_looked_at_at_once() -> Non
     """The next regular poll may be a minute away."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         rig.silent = True
         assert await rig.try_to_connect() == ["no answer"]
-        await rig.until(lambda: not rig.keeper.usable)
+        await rig.until(lambda: not rig.supervisor.usable)
 
     story(tell)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.link import Code, Phase, Trouble
+from bridge.core.link import Code, Fault, Phase
 from bridge.core.messages import Now
 from bridge.core.modem import Link
 from bridge.errors import DeadlinePassed, LinkError, OperationError
@@ -41,7 +41,7 @@ class Wire:
         """Hanging up fails."""
         self.timeouts: list[float] = []
         self.hang_ups = 0
-        self.evidence: Trouble | None = None
+        self.evidence: Fault | None = None
         self.attempts = 0
         self.orders: list[str] = []
         self.failures: list[int] = []
@@ -80,7 +80,7 @@ class Wire:
         assert self.link is None, "it was dialled while the modem was given an order"
         return f"{command} done"
 
-    def trouble(self) -> Trouble | None:
+    def fault(self) -> Fault | None:
         return self.evidence
 
     def failed(self, failures: int) -> None:
@@ -96,13 +96,13 @@ class Rig:
         self.phases: list[str] = []
         self.pending = False
         self.sent = 0
-        self.under_way = 0
+        self.in_flight = 0
         self.network = Network(
             wire,
             Traffic(
                 pending=lambda: self.pending,
                 sent=lambda: self.sent,
-                under_way=lambda: self.under_way,
+                in_flight=lambda: self.in_flight,
                 unreached_since=lambda: wire.unreached,
             ),
             kind="cellular",
@@ -186,7 +186,7 @@ def test_failures_are_spaced_further_and_further() -> None:
                 await asyncio.sleep(0.001)
             waits.append(wire.mono - before)
         assert 3 < waits[0] < 6 < waits[1] < 11 < waits[2] < 21
-        wire.evidence = Trouble(Code.CLOUD_ERR_SIM, "no SIM")
+        wire.evidence = Fault(Code.CLOUD_ERR_SIM, "no SIM")
         rig.network.changed_facts()
         await rig.until(lambda: len(wire.failures) == 4)
         wire.evidence = None
@@ -314,7 +314,7 @@ def test_a_sim_that_is_pulled_takes_the_link_down() -> None:
 
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
-        rig.wire.evidence = Trouble(Code.CLOUD_ERR_SIM, "there is no SIM")
+        rig.wire.evidence = Fault(Code.CLOUD_ERR_SIM, "there is no SIM")
         rig.wire.fails = ["there is no SIM"] * 100
         rig.network.changed_facts()
         await rig.until(lambda: rig.network.phase is Phase.DISCONNECTED)
@@ -432,9 +432,9 @@ def test_on_demand_a_connect_while_the_link_is_up_brings_up_no_other() -> None:
         rig.wire.mono += IDLE + 1
         rig.network._wake.set()
         await rig.until(lambda: rig.network.downs == 1)
-        turns = rig.network.pulses()[0].progress
+        turns = rig.network.progress()[0].steps
         rig.network._wake.set()
-        await rig.until(lambda: rig.network.pulses()[0].progress > turns)
+        await rig.until(lambda: rig.network.progress()[0].steps > turns)
         assert (rig.wire.attempts, rig.network.phase) == (1, Phase.DISCONNECTED)
 
     story(tell, autoconnect="on_demand")
@@ -499,9 +499,9 @@ def test_the_driver_rests_while_an_order_is_carried_out() -> None:
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
         rig.wire.slow = 0.1
-        before = rig.network.pulses()[0].progress
+        before = rig.network.progress()[0].steps
         await rig.command("reset", None)
-        assert rig.network.pulses()[0].progress - before < 10
+        assert rig.network.progress()[0].steps - before < 10
 
     story(tell)
 
@@ -714,15 +714,15 @@ def test_what_is_being_sent_may_end_before_the_link_is_hung_up() -> None:
 
     async def tell(rig: Rig) -> None:
         await rig.until(lambda: rig.network.up)
-        rig.under_way = 1
+        rig.in_flight = 1
         asked = asyncio.create_task(rig.command("disconnect", None))
         await rig.until(lambda: rig.network.phase is Phase.DISCONNECTING)
         await asyncio.sleep(0.02)
         assert rig.wire.link == LINK
-        rig.under_way = 0
+        rig.in_flight = 0
         assert await asked == "disconnected"
         await rig.command("connect", None)
-        rig.under_way = 1
+        rig.in_flight = 1
         asked = asyncio.create_task(rig.command("disconnect", None))
         await rig.until(lambda: rig.network.phase is Phase.DISCONNECTING)
         rig.wire.link = None

@@ -13,7 +13,7 @@ from bridge.core.modem import Facts, Place, Registration, Signal, Sim
 from bridge.core.recovery import Limits
 from bridge.errors import AtRefused, BridgeError, ModemGone, ModemSilent, OperationError
 from bridge.flow.link.hardware import Hardware
-from bridge.flow.link.supervisor import Keeper
+from bridge.flow.link.supervisor import ModemSupervisor
 
 HOME = Facts(Sim.READY, Registration.HOME, operator="Vodafone", signal=Signal(-77, 58))
 PLACE = Place("cellular-nova-u201", "/dev/at", "/dev/dial", "1-1")
@@ -34,7 +34,7 @@ class Modem:
     async def _told(self, word: str) -> None:
         rig = self._rig
         rig.told.append(word)
-        await rig.gate.wait()
+        await rig.admission.wait()
         if word in rig.refuses:
             raise AtRefused(word, "ERROR", "ERROR")
         if word in rig.cures:
@@ -93,8 +93,8 @@ class Rig:
         self.cures: set[str] = set()
         """What makes a silent modem answer."""
         self.told: list[str] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.admission = asyncio.Event()
+        self.admission.set()
         self.modems: list[Modem] = []
         self.recovery: list[tuple[str, str, bool | None]] = []
         self.powered = 0
@@ -102,7 +102,7 @@ class Rig:
         self.mono = 1000.0
         self.link_up = False
         self.place = place
-        self.keeper = Keeper(
+        self.supervisor = ModemSupervisor(
             Hardware(
                 find=lambda: self.place if self.there else None,
                 missing="no modem",
@@ -144,7 +144,7 @@ class Rig:
         async with asyncio.timeout(5):
             while not condition():
                 self.mono += step
-                self.keeper._wake()
+                self.supervisor._wake()
                 await asyncio.sleep(0.001)
 
     async def unplug(self) -> None:
@@ -162,7 +162,7 @@ def story(
 
     async def run() -> None:
         rig = Rig(place, limits or Limits())
-        task = asyncio.create_task(rig.keeper.run())
+        task = asyncio.create_task(rig.supervisor.run())
         try:
             await tell(rig)
             assert not task.done(), task
@@ -186,17 +186,17 @@ def test_a_modem_that_is_pulled_is_waited_for() -> None:
     """Its trouble is told, nothing is reset, and it is started when it is back."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         await rig.unplug()
-        assert rig.keeper.trouble() == (Code.CLOUD_ERR_CONNECT, "the port was hung up")
-        assert (rig.keeper.shown_place, rig.keeper.facts.registration) == (None, Registration.UNKNOWN)
+        assert rig.supervisor.fault() == (Code.CLOUD_ERR_CONNECT, "the port was hung up")
+        assert (rig.supervisor.shown_place, rig.supervisor.facts.registration) == (None, Registration.UNKNOWN)
         for _ in range(50):
             rig.mono += 60
-            rig.keeper._wake()
+            rig.supervisor._wake()
             await asyncio.sleep(0.001)
         rig.there = True
-        await rig.later(lambda: rig.keeper.ready)
-        assert rig.keeper.trouble() is None
+        await rig.later(lambda: rig.supervisor.ready)
+        assert rig.supervisor.fault() is None
         assert rig.recovery == []
 
     story(tell)
@@ -206,11 +206,11 @@ def test_a_modem_that_was_not_looked_for_yet_is_no_error() -> None:
     """The status of a start says that it is looked for; a look that finds none says that it is missing."""
 
     async def tell(rig: Rig) -> None:
-        found = rig.keeper.trouble()
+        found = rig.supervisor.fault()
         assert found
         assert (found.code, found.passing) == (Code.CLOUD_DISCONNECTED, True)
         rig.there = False
-        await rig.until(lambda: rig.keeper.trouble() == (Code.CLOUD_ERR_CONNECT, "no modem"))
+        await rig.until(lambda: rig.supervisor.fault() == (Code.CLOUD_ERR_CONNECT, "no modem"))
 
     story(tell)
 
@@ -220,13 +220,13 @@ def test_a_modem_that_is_being_set_up_is_not_missing() -> None:
 
     async def tell(rig: Rig) -> None:
         rig.speaks_early = True
-        rig.gate.clear()
+        rig.admission.clear()
         await rig.until(lambda: rig.told)
-        assert rig.keeper.trouble() is None
-        assert rig.keeper.shown_place == PLACE
-        assert not rig.keeper.ready
-        rig.gate.set()
-        await rig.until(lambda: rig.keeper.ready)
+        assert rig.supervisor.fault() is None
+        assert rig.supervisor.shown_place == PLACE
+        assert not rig.supervisor.ready
+        rig.admission.set()
+        await rig.until(lambda: rig.supervisor.ready)
 
     story(tell)
 
@@ -235,7 +235,7 @@ def test_a_silent_modem_is_got_back_by_ever_stronger_means() -> None:
     """Each rung is told twice: as it begins, and what came of it, for the trouble that it was for."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         rig.silent, rig.cures = True, {"power"}
         await rig.later(lambda: len(rig.recovery) >= 10)
         assert [each[0] for each in rig.recovery[::2]] == [
@@ -244,7 +244,7 @@ def test_a_silent_modem_is_got_back_by_ever_stronger_means() -> None:
         assert _ends_match(rig.recovery)
         assert {each[1] for each in rig.recovery} == {"silent"}
         assert [each[2] for each in rig.recovery[1::2]] == [False] * 4 + [True]
-        assert (rig.powered, rig.keeper.ready) == (1, True)
+        assert (rig.powered, rig.supervisor.ready) == (1, True)
 
     story(tell)
 
@@ -254,7 +254,7 @@ def test_power_that_cannot_be_switched_is_not_tried() -> None:
 
     async def tell(rig: Rig) -> None:
         rig.can_power = False
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         rig.silent = True
         await rig.later(lambda: len(rig.recovery) >= 10)
         assert "usb_power" not in {each[0] for each in rig.recovery}
@@ -267,7 +267,7 @@ def test_a_modem_that_is_pulled_in_the_middle_of_a_climb() -> None:
     """The rung ends without success, and the modem is waited for."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         rig.silent = True
         await rig.later(lambda: any(each[0] == "soft_reset" for each in rig.recovery))
         await rig.unplug()
@@ -276,12 +276,12 @@ def test_a_modem_that_is_pulled_in_the_middle_of_a_climb() -> None:
         number = len(rig.recovery)
         for _ in range(50):
             rig.mono += 60
-            rig.keeper._wake()
+            rig.supervisor._wake()
             await asyncio.sleep(0.001)
         assert len(rig.recovery) == number
         assert {each[1] for each in rig.recovery} == {"silent"}
         rig.there, rig.silent = True, False
-        await rig.later(lambda: rig.keeper.ready)
+        await rig.later(lambda: rig.supervisor.ready)
 
     story(tell)
 
@@ -291,7 +291,7 @@ def test_a_modem_without_a_network_gets_time_and_then_a_soft_reset() -> None:
 
     async def tell(rig: Rig) -> None:
         rig.facts = HOME._replace(registration=Registration.SEARCHING)
-        await rig.until(lambda: rig.keeper.modem)
+        await rig.until(lambda: rig.supervisor.modem)
         began = rig.mono
         await rig.later(lambda: rig.recovery)
         assert 175 < rig.mono - began < 190
@@ -308,19 +308,19 @@ def test_a_link_that_does_not_come_up_climbs_on() -> None:
     """That the modem is in a network does not mean that a rung helped: the next call tells."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        rig.keeper.link_failed(3)
+        await rig.until(lambda: rig.supervisor.ready)
+        rig.supervisor.link_failed(3)
         await rig.until(lambda: rig.recovery)
         for _ in range(20):
             rig.mono += 60
-            rig.keeper._wake()
+            rig.supervisor._wake()
             await asyncio.sleep(0.001)
         assert rig.recovery == [("soft_reset", "no_link", None)]
-        rig.keeper.link_failed(4)
+        rig.supervisor.link_failed(4)
         await rig.later(lambda: len(rig.recovery) == 3)
         assert rig.recovery[1:] == [("soft_reset", "no_link", False), ("reset", "no_link", None)]
-        await rig.later(lambda: rig.keeper.ready)
-        rig.keeper.link_failed(0)
+        await rig.later(lambda: rig.supervisor.ready)
+        rig.supervisor.link_failed(0)
         await rig.later(lambda: len(rig.recovery) == 4)
         assert rig.recovery[-1] == ("reset", "no_link", True)
 
@@ -331,11 +331,11 @@ def test_what_helped_is_told_though_the_port_is_lent() -> None:
     """With a single port nobody looks at the modem while the link stands, which may be for weeks."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        rig.keeper.link_failed(3)
+        await rig.until(lambda: rig.supervisor.ready)
+        rig.supervisor.link_failed(3)
         await rig.until(lambda: rig.recovery)
-        rig.keeper.lend()
-        rig.keeper.link_failed(0)
+        rig.supervisor.release_port()
+        rig.supervisor.link_failed(0)
         assert rig.recovery[-1] == ("soft_reset", "no_link", True)
 
     story(tell, place=SINGLE)
@@ -345,21 +345,21 @@ def test_a_port_that_is_lent_is_left_alone() -> None:
     """A question that this cut off is no fault of the modem's; what is known stays, but for the signal."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        rig.gate.clear()
+        await rig.until(lambda: rig.supervisor.ready)
+        rig.admission.clear()
         await rig.later(lambda: rig.told[-1] == "poll", 10)
-        rig.keeper.lend()
+        rig.supervisor.release_port()
         told = len(rig.told)
-        rig.gate.set()
+        rig.admission.set()
         rig.mono += 1000
-        rig.keeper._wake()
+        rig.supervisor._wake()
         await asyncio.sleep(0.02)
         assert len(rig.told) == told
-        assert rig.keeper.trouble() is None
-        assert (rig.keeper.facts, rig.keeper.shown_place) == (HOME._replace(signal=Signal()), SINGLE)
-        rig.keeper.give_back()
-        await rig.until(lambda: rig.keeper.ready)
-        assert rig.keeper.facts == HOME
+        assert rig.supervisor.fault() is None
+        assert (rig.supervisor.facts, rig.supervisor.shown_place) == (HOME._replace(signal=Signal()), SINGLE)
+        rig.supervisor.give_back()
+        await rig.until(lambda: rig.supervisor.ready)
+        assert rig.supervisor.facts == HOME
         assert rig.recovery == []
 
     story(tell, place=SINGLE)
@@ -369,11 +369,11 @@ def test_an_order_waits_for_a_port_that_has_just_been_given_back() -> None:
     """The link is hung up for it: the modem needs a moment to be asked again."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        rig.keeper.lend()
+        await rig.until(lambda: rig.supervisor.ready)
+        rig.supervisor.release_port()
         await asyncio.sleep(0.01)
-        rig.keeper.give_back()
-        assert await rig.keeper.order("radio_off") == "the radio is off"
+        rig.supervisor.give_back()
+        assert await rig.supervisor.order("radio_off") == "the radio is off"
         assert rig.told[-1] == "off"
 
     story(tell, place=SINGLE)
@@ -383,12 +383,12 @@ def test_an_order_at_the_start_waits_for_the_modem() -> None:
     """A command right after the start of the bridge is carried out."""
 
     async def tell(rig: Rig) -> None:
-        rig.gate.clear()
+        rig.admission.clear()
         await rig.until(lambda: rig.told)
-        order = asyncio.create_task(rig.keeper.order("radio_off"))
+        order = asyncio.create_task(rig.supervisor.order("radio_off"))
         await asyncio.sleep(0.01)
         assert not order.done()
-        rig.gate.set()
+        rig.admission.set()
         assert await order == "the radio is off"
 
     story(tell)
@@ -398,10 +398,10 @@ def test_an_order_without_a_modem_fails_at_once() -> None:
     """With the reason."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         await rig.unplug()
         with pytest.raises(OperationError, match="reset: the port was hung up"):
-            await rig.keeper.order("reset")
+            await rig.supervisor.order("reset")
 
     story(tell)
 
@@ -410,13 +410,13 @@ def test_a_reset_is_done_when_the_modem_answers_again() -> None:
     """Its port goes and comes back; meanwhile the status says why."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        rig.gate.clear()
-        order = asyncio.create_task(rig.keeper.order("reset"))
+        await rig.until(lambda: rig.supervisor.ready)
+        rig.admission.clear()
+        order = asyncio.create_task(rig.supervisor.order("reset"))
         await rig.until(lambda: rig.told[-1] == "reset")
         rig.there = False
-        rig.gate.set()
-        await rig.later(rig.keeper.trouble)
+        rig.admission.set()
+        await rig.later(rig.supervisor.fault)
         assert not order.done()
         rig.there = True
         await rig.later(order.done)
@@ -430,8 +430,8 @@ def test_a_modem_that_was_reset_is_left_alone_for_a_moment() -> None:
     """It may answer before it goes down: that would not be the restart that was asked for."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        order = asyncio.create_task(rig.keeper.order("reset"))
+        await rig.until(lambda: rig.supervisor.ready)
+        order = asyncio.create_task(rig.supervisor.order("reset"))
         await rig.until(lambda: "reset" in rig.told)
         began = rig.mono
         await rig.later(order.done, 0.25)
@@ -444,19 +444,19 @@ def test_the_radio_stays_off_when_the_modem_restarts_by_itself() -> None:
     """Until radio_on, or a reset that somebody asked for; without radio no network is no trouble."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        await rig.keeper.order("radio_off")
+        await rig.until(lambda: rig.supervisor.ready)
+        await rig.supervisor.order("radio_off")
         rig.facts = HOME._replace(registration=Registration.NONE)
         await rig.unplug()
         rig.there = True
-        await rig.later(lambda: rig.keeper.modem)
+        await rig.later(lambda: rig.supervisor.modem)
         assert rig.told[-2:] == ["start without radio", "off"]
         rig.mono += 10_000
-        rig.keeper._wake()
+        rig.supervisor._wake()
         await asyncio.sleep(0.01)
-        assert (rig.recovery, rig.keeper.trouble()) == ([], None)
+        assert (rig.recovery, rig.supervisor.fault()) == ([], None)
         rig.facts = HOME
-        await asyncio.gather(rig.keeper.order("reset"), rig.later(lambda: rig.keeper.ready))
+        await asyncio.gather(rig.supervisor.order("reset"), rig.later(lambda: rig.supervisor.ready))
         assert rig.told[-1] == "start"
 
     story(tell)
@@ -466,11 +466,11 @@ def test_a_radio_that_the_modem_will_not_switch_is_as_it_was() -> None:
     """An order that is refused changes nothing."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         rig.refuses = {"off"}
         with pytest.raises(AtRefused):
-            await rig.keeper.order("radio_off")
-        assert rig.keeper.radio
+            await rig.supervisor.order("radio_off")
+        assert rig.supervisor.radio
 
     story(tell)
 
@@ -479,15 +479,15 @@ def test_an_order_that_is_called_off_half_way_is_looked_into() -> None:
     """A hung modem is found out at once, not at the next regular poll."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
-        rig.gate.clear()
-        order = asyncio.create_task(rig.keeper.order("reset"))
+        await rig.until(lambda: rig.supervisor.ready)
+        rig.admission.clear()
+        order = asyncio.create_task(rig.supervisor.order("reset"))
         await rig.until(lambda: rig.told[-1] == "reset")
         order.cancel()
         await asyncio.wait({order})
         rig.silent = True
-        rig.gate.set()
-        await rig.until(lambda: not rig.keeper.usable)
+        rig.admission.set()
+        await rig.until(lambda: not rig.supervisor.usable)
 
     story(tell)
 
@@ -496,15 +496,15 @@ def test_late_words_of_an_earlier_modem_are_not_about_this_one() -> None:
     """A port may be told lost, and facts come, after another has been opened."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         before = rig.modems[-1]
         await rig.unplug()
         rig.there = True
-        await rig.later(lambda: rig.keeper.ready)
+        await rig.later(lambda: rig.supervisor.ready)
         before.on_lost("late")
         before.on_facts(Facts(Sim.ABSENT))
-        assert rig.keeper.ready
-        assert rig.keeper.trouble() is None
+        assert rig.supervisor.ready
+        assert rig.supervisor.fault() is None
 
     story(tell)
 
@@ -515,12 +515,12 @@ def test_a_sim_that_wants_a_person_is_not_reset(facts: Facts) -> None:
 
     async def tell(rig: Rig) -> None:
         rig.facts = facts
-        await rig.until(lambda: rig.keeper.modem)
+        await rig.until(lambda: rig.supervisor.modem)
         for _ in range(100):
             rig.mono += 100
-            rig.keeper._wake()
+            rig.supervisor._wake()
             await asyncio.sleep(0.001)
-        found: Any = rig.keeper.trouble()
+        found: Any = rig.supervisor.fault()
         assert found.code is Code.CLOUD_ERR_SIM
         assert rig.recovery == []
 
@@ -531,30 +531,30 @@ def test_orders_in_any_state_end() -> None:
     """While it is silent, recovered, gone or coming back: each order ends, with what was done or why not."""
 
     async def tell(rig: Rig) -> None:
-        await rig.until(lambda: rig.keeper.ready)
+        await rig.until(lambda: rig.supervisor.ready)
         ended: list[str] = []
 
         async def order(command: str) -> None:
             try:
-                ended.append(await rig.keeper.order(command))
+                ended.append(await rig.supervisor.order(command))
             except BridgeError as exc:
                 ended.append(str(exc))
 
         for number in range(60):
             rig.there, rig.silent = number % 3 != 0, number % 4 == 1
-            if not rig.there and rig.keeper.modem:
+            if not rig.there and rig.supervisor.modem:
                 await rig.unplug()
             orders = [asyncio.create_task(order(each)) for each in ("radio_off", "reset", "radio_on")]
             for _ in range(3):
                 rig.mono += 5
-                rig.keeper._wake()
+                rig.supervisor._wake()
                 await asyncio.sleep(0.001)
             rig.there, rig.silent = True, False
             await rig.later(lambda: all(each.done() for each in orders))  # noqa: B023 ended in this turn
             for each in orders:
                 each.result()
         assert len(ended) == 180
-        await rig.keeper.order("radio_on")
-        await rig.later(lambda: rig.keeper.ready)
+        await rig.supervisor.order("radio_on")
+        await rig.later(lambda: rig.supervisor.ready)
 
     story(tell)

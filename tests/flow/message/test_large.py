@@ -98,7 +98,7 @@ def test_a_long_upload_is_no_dead_link(rig: Rig) -> None:
     rig.peer.manner = "hangs"
     rig.uplink.flush()
     rig.time.pass_(1800.0)
-    assert rig.uplink.under_way
+    assert rig.uplink.in_flight
     assert rig.uplink.unreached_since() is None
     assert rig.meals(60.0) == 2, "nor is the bridge stuck"
 

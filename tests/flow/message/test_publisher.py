@@ -24,7 +24,7 @@ class Broker:
         self.connection: int | None = 1
         self.publisher: Publisher
         self.payloads: list[bytes] = []
-        self.under_way: dict[int, bytes] = {}
+        self.in_flight: dict[int, bytes] = {}
         self.most = 0
         self._mids = 0
         self._echoes: list[Callable[[int], None]] = []
@@ -39,8 +39,8 @@ class Broker:
         properties: Properties | None = None,
     ) -> int | None:
         self._mids += 1
-        self.under_way[self._mids] = payload
-        self.most = max(self.most, len(self.under_way))
+        self.in_flight[self._mids] = payload
+        self.most = max(self.most, len(self.in_flight))
         return self._mids
 
     def publish_event(self, topic: str, payload: bytes) -> bool:
@@ -53,7 +53,7 @@ class Broker:
         self._echoes.append(then)
 
     def reconnect(self, reason: str) -> None:
-        self.under_way.clear()
+        self.in_flight.clear()
         self._echoes.clear()
         self.publisher.down()
         self.connection = (self.connection or 0) + 1
@@ -61,9 +61,9 @@ class Broker:
 
     def turn(self) -> None:
         """Acknowledge, and answer."""
-        for mid, payload in list(self.under_way.items()):
+        for mid, payload in list(self.in_flight.items()):
             if self.acknowledges(payload):
-                del self.under_way[mid]
+                del self.in_flight[mid]
                 self.payloads.append(payload)
                 self.publisher.published(mid, None)
         echoes, self._echoes = self._echoes, []
@@ -93,7 +93,7 @@ class Desk:
 
     def report(self, *payloads: bytes) -> None:
         for payload in payloads:
-            self.rig.writer.grow(partial(self.box.outbox.report, "hologram/in", payload))
+            self.rig.writer.append(partial(self.box.outbox.report, "hologram/in", payload))
         self.rig.turns.turn()
         self.publisher.wake()
 

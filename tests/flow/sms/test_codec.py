@@ -6,7 +6,7 @@ from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import MODEM_SMS, Lane, Priority, Queued, Traffic
 from bridge.core.retry import Kind
 from bridge.errors import InvalidCommand
-from bridge.flow.sms.codec import AirSmsSpeaker
+from bridge.flow.sms.codec import AirSmsCodec
 from bridge.store.reserve import Reserve
 from bridge.store.texts import Texts
 from bridge.store.writer import Writer
@@ -22,7 +22,7 @@ def texts(box: Box) -> Texts:
 
 
 @pytest.fixture
-def speaker(box: Box, texts: Texts) -> AirSmsSpeaker:
+def codec(box: Box, texts: Texts) -> AirSmsCodec:
     """A speaker that allows four parts, and a writer that commits at once."""
     writer = Writer(
         box.database,
@@ -32,7 +32,7 @@ def speaker(box: Box, texts: Texts) -> AirSmsSpeaker:
         call_later=lambda _, call: call(),
         on_full=lambda _: None,
     )
-    return AirSmsSpeaker(lambda: 4, texts, writer, silence=30.0)
+    return AirSmsCodec(lambda: 4, texts, writer, silence=30.0)
 
 
 def queued(body: str) -> Queued:
@@ -51,18 +51,18 @@ def outcome(
     return Outcome(connected, written, complete, answer.encode(), False, error, Traffic())
 
 
-def test_a_job_is_the_recipient_the_text_and_the_patience(speaker: AirSmsSpeaker) -> None:
+def test_a_job_is_the_recipient_the_text_and_the_patience(codec: AirSmsCodec) -> None:
     """Each part may take its time; the answer is whole with as many references as there are parts."""
-    job = speaker.job(queued("a" * 400))
+    job = codec.job(queued("a" * 400))
     assert (job.host, job.request, job.silence, job.limit) == (TO, b"a" * 400, 30.0, 90.0)
     assert [job.complete(answer) for answer in (b"", b"1 2", b"1 2 3")] == [False, False, True]
-    assert speaker.once
+    assert codec.once
 
 
-def test_a_text_that_has_become_too_long_is_refused(speaker: AirSmsSpeaker) -> None:
+def test_a_text_that_has_become_too_long_is_refused(codec: AirSmsCodec) -> None:
     """The limit of now counts, as it may have changed while the text waited."""
     with pytest.raises(InvalidCommand, match="would take 5 parts"):
-        speaker.job(queued("a" * 700))
+        codec.job(queued("a" * 700))
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,18 @@ def test_a_text_that_has_become_too_long_is_refused(speaker: AirSmsSpeaker) -> N
     ],
 )
 def test_an_outcome_is_read_by_whose_fault_it_was(
-    speaker: AirSmsSpeaker, ended: Outcome, kind: Kind, code: int | None, text: str
+    codec: AirSmsCodec, ended: Outcome, kind: Kind, code: int | None, text: str
 ) -> None:
     """What may have gone out is in doubt; what has not may be tried again, unless it never can succeed."""
-    reading = speaker.read(ended)
+    reading = codec.read(ended)
     assert (reading.kind, reading.code, reading.description) == (kind, code, text)
 
 
-def test_references_are_remembered_for_the_status_report(
-    box: Box, texts: Texts, speaker: AirSmsSpeaker
-) -> None:
+def test_references_are_remembered_for_the_status_report(box: Box, texts: Texts, codec: AirSmsCodec) -> None:
     """A report that comes after a restart finds the message by the reference of any of its parts."""
-    job: Job = speaker.job(queued("a" * 200))
-    speaker.referenced(job, 41)
-    speaker.referenced(job._replace(on_connected=lambda: None), 42)
+    job: Job = codec.job(queued("a" * 200))
+    codec.referenced(job, 41)
+    codec.referenced(job._replace(on_connected=lambda: None), 42)
     box.reopen()
     with box:
         again = Texts(box.database, box.clock)

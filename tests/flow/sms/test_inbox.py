@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import ModemGone, ModemSilent
 from bridge.flow.message.topics import Names
-from bridge.flow.sms.inbox import Patience, TextsIn
+from bridge.flow.sms.inbox import Patience, SmsInbox
 from bridge.sim.modem import air
 from bridge.sim.modem.pdu import tpdu
 from bridge.store.reserve import Reserve
@@ -106,7 +106,7 @@ class Rig:
             on_full=lambda _: None,
         )
         self.texts = Texts(self.box.database, self.box.clock)
-        self.receiver = TextsIn(
+        self.receiver = SmsInbox(
             self.box.outbox,
             self.texts,
             self.writer,

@@ -10,9 +10,9 @@ from bridge.protocol.at.sockets import (
     ContextLost,
     Data,
     Incoming,
-    News,
     Opened,
     Readable,
+    SocketEvent,
     fields,
     quectel,
     traffic,
@@ -36,7 +36,7 @@ from bridge.protocol.at.sockets.traffic import Meter
         ("+CREG: 1", None),
     ],
 )  # fmt: skip
-def test_ublox_codes(line: str, news: News | None) -> None:
+def test_ublox_codes(line: str, news: SocketEvent | None) -> None:
     """Codes become values; broken ones and those of others become nothing."""
     assert ublox.news(Urc(line)) == news
 
@@ -76,7 +76,7 @@ def test_the_end_of_a_context_that_has_no_code_of_its_own(line: str, lost: bool)
         ("+QIURC:", b"", None),
     ],
 )
-def test_quectel_codes(line: str, data: bytes, news: News | None) -> None:
+def test_quectel_codes(line: str, data: bytes, news: SocketEvent | None) -> None:
     """Codes become values; bytes that were lost on the way are noticed."""
     assert quectel.news(Urc(line, data)) == news
 

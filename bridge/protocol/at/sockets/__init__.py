@@ -49,7 +49,7 @@ class ContextLost(NamedTuple):
 
 _CGEV = re.compile(r"\+CGEV: ?(NW|ME) (PDN DEACT 1|DEACT .*, ?1|DETACH)\b", re.ASCII)
 
-News = Readable | Data | Opened | Closed | Incoming | ContextLost
+SocketEvent = Readable | Data | Opened | Closed | Incoming | ContextLost
 
 
 def context_lost(line: str) -> bool:

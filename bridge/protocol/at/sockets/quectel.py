@@ -10,9 +10,9 @@ from bridge.protocol.at.sockets import (
     ContextLost,
     Data,
     Incoming,
-    News,
     Opened,
     Readable,
+    SocketEvent,
     context_lost,
     fields,
     number,
@@ -103,7 +103,7 @@ def payload_after(line: str) -> int:
     return 0
 
 
-def news(urc: Urc) -> News | None:
+def news(urc: Urc) -> SocketEvent | None:
     """Return what an unsolicited code means for sockets; None for any other, and for broken ones."""
     found = fields(urc.line)
     name = urc.line.partition(":")[0]
@@ -114,7 +114,7 @@ def news(urc: Urc) -> News | None:
     return _news(found, urc.data) if name == "+QIURC" else None
 
 
-def _news(found: list[str], data: bytes) -> News | None:
+def _news(found: list[str], data: bytes) -> SocketEvent | None:
     match found:
         case ["recv", *_]:
             return _received(found, data)
@@ -128,7 +128,7 @@ def _news(found: list[str], data: bytes) -> News | None:
     return None
 
 
-def _received(found: list[str], data: bytes) -> News | None:
+def _received(found: list[str], data: bytes) -> SocketEvent | None:
     if len(found) == 2:
         return Readable(number(found[1]))
     at = numbers(found[1:], 2)

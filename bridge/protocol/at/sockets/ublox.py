@@ -10,8 +10,8 @@ from bridge.protocol.at.sockets import (
     Closed,
     ContextLost,
     Incoming,
-    News,
     Readable,
+    SocketEvent,
     context_lost,
     fields,
     number,
@@ -192,7 +192,7 @@ def address(answer: Answer) -> str | None:
     return None
 
 
-def news(urc: Urc, *, r4: bool = False) -> News | None:
+def news(urc: Urc, *, r4: bool = False) -> SocketEvent | None:
     """Return what an unsolicited code means for sockets; None for any other, and for broken ones.
 
     On SARA-R4 the sockets' context is number 1 of +CGDCONT; SARA-U2's profile has one that it chooses itself.
