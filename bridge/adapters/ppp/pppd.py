@@ -28,7 +28,7 @@ log = logging.getLogger("pppd")
 FOLDERS = (
     Path("/etc/hologram-bridge/ppp"),
     Path("/usr/share/hologram-bridge/ppp"),
-    Path(__file__).parents[2] / "config" / "ppp",
+    Path(__file__).parents[3] / "config" / "ppp",
 )
 """Where the options and the chat scripts are: one's own, as installed, as in the source tree."""
 
