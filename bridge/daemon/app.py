@@ -20,12 +20,12 @@ from bridge.daemon import logs
 from bridge.daemon.configure import info
 from bridge.daemon.parts import Parts
 from bridge.daemon.service import Service
-from bridge.errors import BridgeError, StoreDamaged, StoreError
+from bridge.errors import BridgeError, StoreError
 from bridge.protocol.api.reports import dumps
 from bridge.protocol.api.status import unmanaged
 from bridge.settings import Loaded, Settings
 from bridge.store.database import translate
-from bridge.store.files import mark_suspect
+from bridge.store.files import note_failure
 
 log = logging.getLogger("bridge")
 
@@ -53,7 +53,11 @@ class Bridge:
         self._reread = reread
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
-        self._parts = Parts(settings, loop)
+        try:
+            self._parts = Parts(settings, loop)
+        except Exception as exc:
+            note_failure(settings.store.path, exc)
+            raise
         self._service = self._build_service()
 
     def _build_service(self) -> Service:
@@ -184,8 +188,7 @@ class Bridge:
         self._stop.set()  # first: whatever else fails below, it ends
         if isinstance(error, sqlite3.Error):
             error = translate(error, self._parts.path)
-        if isinstance(error, StoreDamaged):
-            mark_suspect(self._parts.path)
+        note_failure(self._parts.path, error)
         if self._failure is None:
             self._failure = error
             # What the disk does is no fault of ours: one line says it.

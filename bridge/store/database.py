@@ -77,6 +77,8 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     name = getattr(error, "sqlite_errorname", None) or "no code"
     if name == "SQLITE_FULL":
         return StoreFull(f"no room for the outbox {path}: {error}")
+    if str(error).startswith("Could not decode"):  # the sqlite3 module's own; what follows is the text
+        return StoreDamaged(f"the outbox {path} is damaged: a text in it is no UTF-8")
     if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
         # Also what SQLite makes of a read that the disk refuses with EIO [sqlite3: unixRead].
         return StoreDamaged(f"the outbox {path} is damaged, or {disk.disk_of(path)} cannot be read: {error}")

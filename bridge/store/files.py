@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bridge.core.messages import Now
-from bridge.errors import StoreDamaged, StoreFull
+from bridge.errors import BridgeError, StoreDamaged, StoreFull
 from bridge.store import disk
 from bridge.store.database import Database, translate
 from bridge.store.outbox import Limits, Outbox
 from bridge.store.repair import repair, resume
 from bridge.store.reserve import Reserve
+from bridge.store.salvage import find_garbled
 
 log = logging.getLogger("store")
 
@@ -57,7 +58,7 @@ def open_store(path: Path) -> Database:
     path = disk.find_file(path)
     try:
         begun = resume(path)
-        database = _open_sound(path, check=begun or _is_to_be_read(path))
+        database = _open_sound(path, check=begun or _is_to_be_read(path), rows=os.path.lexists(_marker(path)))
         _marker(path).unlink(missing_ok=True)
     except OSError as exc:
         raise disk.failed(path, exc) from exc
@@ -66,11 +67,17 @@ def open_store(path: Path) -> Database:
     return database
 
 
-def _open_sound(path: Path, *, check: bool) -> Database:
+def _open_sound(path: Path, *, check: bool, rows: bool) -> Database:
+    """Open it, repaired where its pages are damaged, or with ``rows`` what stands in them."""
     try:
         if _has_lost_its_file(path):
             raise StoreDamaged(f"the outbox is damaged: {path} is empty, and its log is not")
-        return Database(path, check=check)
+        database = Database(path, check=check)
+        if not rows:
+            return database
+        database.close()
+        if garbled := find_garbled(path):
+            raise StoreDamaged(f"the outbox is damaged: {garbled}")
     except StoreDamaged as exc:
         log.error("%s", exc)
         repair(path)
@@ -85,6 +92,16 @@ def _has_lost_its_file(path: Path) -> bool:
     """Whether there is a log alone: SQLite would throw it away."""
     sizes = [each.stat().st_size if each.exists() else 0 for each in (path, Path(f"{path}-wal"))]
     return sizes[0] == 0 and sizes[1] > 0
+
+
+def note_failure(path: Path, error: BaseException) -> None:
+    """Have the next start read the whole file, unless ``error`` names another cause.
+
+    What stands in a sound page may be garbled: whoever reads that row fails, whatever the error's name, and
+    would fail again at each start.
+    """
+    if isinstance(error, StoreDamaged) or not isinstance(error, BridgeError | OSError):
+        mark_suspect(path)
 
 
 def mark_suspect(path: Path) -> None:

@@ -142,6 +142,22 @@ def salvage(copy: Path, database: Database) -> dict[str, int]:
         return _copy_tables(source, database)
 
 
+def find_garbled(path: Path) -> str:
+    """Return which row of a database with sound pages is not as it was written, empty where none is."""
+    table = ""
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
+            for table in TABLES:
+                kinds = {row[1]: row[2] for row in source.execute(f"PRAGMA table_info({table})")}
+                for row in source.execute(f"SELECT {', '.join(kinds)} FROM {table}"):  # noqa: S608  # our own names
+                    found = dict(zip(kinds, row, strict=True))
+                    if _mend(table, dict(found), kinds) != found:
+                        return f"a row of table {table} is not as it was written"
+    except sqlite3.Error:  # a text that is no UTF-8
+        return f"a row of table {table} cannot be read"
+    return ""
+
+
 def _opened(copy: Path) -> sqlite3.Connection:
     source = sqlite3.connect(copy, isolation_level=None)
     source.text_factory = lambda data: data.decode("utf-8", "replace")

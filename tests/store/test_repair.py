@@ -1,8 +1,10 @@
 """A repair that is ended at any moment, by whatever: nothing is lost that it would have saved."""
 
+import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StoreFull
-from bridge.store.files import open_store
+from bridge.store.files import note_failure, open_store
 from bridge.store.repair import KEPT
 from tests.harness.process import ROOT
 from tests.harness.small_disk import small_disk
@@ -50,6 +52,49 @@ def test_damages_whose_repair_finds_no_room(tmp_path: Path) -> None:
 def test_many_damages_whose_repair_finds_no_room(tmp_path: Path) -> None:
     """The same of 300."""
     assert disturbed(tmp_path, 300, "full") == "done\n"
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        "UPDATE report SET properties = 'no JSON'",
+        "UPDATE report SET properties = CAST(x'5b6ec328' AS TEXT)",
+        "UPDATE lane SET names = '{'",
+        "UPDATE message SET id = CAST(x'ff41' AS TEXT) WHERE seq = 3",
+        "INSERT OR REPLACE INTO meta VALUES ('command:x', '[1')",
+    ],
+)
+def test_a_garbled_row_in_a_sound_page_is_mended(tmp_path: Path, garbled: str) -> None:
+    """Whoever reads it fails; the next start finds it, and goes on with all that can be worked with."""
+    path = tmp_path / "o.db"
+    box = Box(path)
+    for number in range(10):
+        box.put(message(f"m{number}", topic="t"))
+    with box:
+        box.outbox.report("r", b"1", '[null, [["a", "b"]]]')
+    box.database.close()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute(garbled)
+        other.commit()
+    note_failure(path, ValueError("whatever the row made fail"))
+    box.reopen()
+    assert not list(tmp_path.glob("*.suspect"))
+    assert list(tmp_path.glob("*.damaged-*")), "the garbled one is kept"
+    assert [report.payload for report in box.outbox.reports_after(0, 9)] == [b"1"]
+    assert len(box.all()) in (10, 0), "those of a lane whose topics are not known any more are gone"
+    assert len(box.heads()) == min(len(box.all()), 1)
+    box.database.close()
+
+
+def test_what_is_sound_is_left_alone_after_a_failure(tmp_path: Path) -> None:
+    """A failure that has another cause costs a look, and nothing else."""
+    path = tmp_path / "o.db"
+    queue(path, 20)
+    before = path.read_bytes()
+    note_failure(path, ValueError("a mistake elsewhere"))
+    open_store(path).close()
+    assert path.read_bytes()[PAGE:] == before[PAGE:]
+    assert not list(tmp_path.glob("*.damaged-*"))
 
 
 def half_moved(folder: Path, steps: int) -> Path:
@@ -136,7 +181,7 @@ def test_it_says_how_much_room_it_needs(tmp_path: Path) -> None:
         "import os, pathlib\n"
         "from tests.store.test_files import damage, queue\n"
         "from tests.store.damaging import in_process\n"
-        "from bridge.store.files import open_store\n"
+        "from bridge.store.files import note_failure, open_store\n"
         "path = pathlib.Path('o.db').absolute()\n"
         "queue(path, 2000); damage(path, range(40, 44)); before = path.read_bytes()\n"
         "with open('others', 'wb') as others: os.posix_fallocate(others.fileno(), 0, 13_000_000)\n"
