@@ -1,5 +1,6 @@
 """Fixtures: a keeper of processes, a broker, a cloud, a bridge between them, and a client that listens."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and keeper:
         report.sections += keeper.tails()
     return report
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Have no test that runs a command in this process decide what the next one finds in the log."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)

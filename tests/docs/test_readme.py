@@ -96,7 +96,7 @@ _EVENT = re.compile(r"(message|sms|network|cellular|wifi|socket|modem|cloud|stor
 def _events() -> set[str]:
     """Return every event that the source tells."""
     found = set()
-    for path in (ROOT / "bridge" / "flow").glob("*.py"):
+    for path in (ROOT / "bridge" / "flow").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= {node.value} if _EVENT.fullmatch(node.value) else set()

@@ -716,8 +716,8 @@ def test_a_clock_that_was_never_set(
     bridge.write_config()
     script = (
         "import sys; from pathlib import Path; from bridge.doctor import box; "
-        "from bridge.doctor.context import Patient; from bridge.settings import load; "
-        "print(*box.clock(Patient(load(Path(sys.argv[1])), usr=Path(sys.argv[2])))[1:], sep=chr(10))"
+        "from bridge.doctor.context import Context; from bridge.settings import load; "
+        "print(*box.clock(Context(load(Path(sys.argv[1])), usr=Path(sys.argv[2])))[1:], sep=chr(10))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(bridge.config), str(usr)],

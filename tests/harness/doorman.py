@@ -16,9 +16,9 @@ class Hello(NamedTuple):
     client_id: str
     version5: bool
 
-    def connack(self, code: int) -> bytes:
-        """Return the answer with a reason code, or in 3.1.1 a return code."""
-        return bytes([0x20, 3, 0, code, 0]) if self.version5 else bytes([0x20, 2, 0, code])
+    def connack(self, code: int, *, session: bool = False) -> bytes:
+        """Return the answer with a reason code, or in 3.1.1 a return code; ``session``: it is still there."""
+        return bytes([0x20, 3, session, code, 0]) if self.version5 else bytes([0x20, 2, session, code])
 
 
 def disconnect(code: int) -> bytes:

@@ -40,11 +40,11 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_an_old_import_line_needs_a_new_beginning_only(path: str) -> None:
+def test_an_old_import_line_needs_a_new_beginning_only(line: str) -> None:
     """Each name is the very class of this package."""
     found: dict[str, object] = {}
-    exec(path, found)  # the line is the test
-    for name in path.partition(" import ")[2].split(", "):
+    exec(line, found)  # the line is the test
+    for name in line.partition(" import ")[2].split(", "):
         if name:
             assert found[name] is getattr(bridge.sdk, name)
 

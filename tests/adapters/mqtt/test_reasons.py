@@ -106,8 +106,8 @@ def test_each_reason_to_end_a_connection_has_its_own_fix(code: int, fix: str) ->
 
 @pytest.mark.parametrize("version5", [True, False], ids=["MQTT 5", "MQTT 3.1.1"])
 def test_connections_that_end_without_a_word_name_the_likely_cause(version5: bool) -> None:
-    """The first may be chance; from the third on the key is named."""
-    with door(lambda hello: hello.connack(ACCEPTED)) as broker:
+    """The first may be chance; from the third on the key is named: the session is there each time."""
+    with door(lambda hello: hello.connack(ACCEPTED, session=True)) as broker:
         downs = reason_of(broker._replace(version5=version5), ends=3)
     assert ["mqtt.client_id" in each for each in downs[:3]] == [False, False, True]
     assert "likely another client uses the client id" in downs[2]

@@ -70,7 +70,7 @@ async def refused(attempt: Awaitable[object]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("keeper", KEEPERS)
+@pytest.mark.parametrize("manager", KEEPERS)
 def test_connects_and_disconnects(tmp_path: Path, manager: str) -> None:
     """Whoever looks after the interface is told, once; link, SSID, access point and signal are reported."""
     system = System(tmp_path, manager)
@@ -246,7 +246,7 @@ def test_looks_for_an_access_point_that_was_not_seen_yet(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("keeper", "name", "text", "words"),
+    ("manager", "name", "text", "words"),
     [
         ("NetworkManager", "saved", "loopback\n", "no Wi-Fi saved"),
         ("NetworkManager", "device", "GENERAL.STATE:20 (unavailable)\n", "is its radio off?"),
