@@ -23,7 +23,8 @@ _INBOUND_PORT: Final = 4010
 
 
 _EPILOG: Final = f"""\
-{(faults.__doc__ or "").partition(chr(10) * 2)[2].replace("``", "")}
+{faults.as_text()}
+
 orders while it runs, with --control PATH: hologram-bridge simulate tell PATH ORDER
 example: hologram-bridge simulate modem --profile bg96 --link /tmp/at --cloud 127.0.0.1:9999"""
 

@@ -18,8 +18,9 @@ One thread, one asyncio loop, which owns everything here.
 `gsm7`, `tpdu`       the bytes of a short message
 `air`                what comes over the air as texts, taken apart and put together
 `net`                real sockets on this machine
+`pool`               the modem's sockets on them, below `ublox` and `quectel`
 `call`               the data call: the far end of ``ATD``
-`faults`, `trouble`  what can be made to go wrong, and what goes wrong now
+`faults`, `active`   what can be made to go wrong, and what goes wrong now
 `events`             what happens, in a file and for a person
 `device`             puts it together
 `tell`, `control`    orders while it runs: what they are, and the socket that takes them

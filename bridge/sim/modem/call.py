@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from bridge.sim.modem.active import ActiveFaults
 from bridge.sim.modem.port.interpreter import Call, Handler
 from bridge.sim.modem.port.results import OK, Refused, Reply
 from bridge.sim.modem.port.session import Session
 from bridge.sim.modem.profiles import Profile
-from bridge.sim.modem.radio import Radio
-from bridge.sim.modem.sim import Sim
 
 _DATA: Final = re.compile(r"[TP]?\*99(\*[^#]*)?#", re.IGNORECASE)
 _NO_CARRIER: Final = Reply(final="NO CARRIER")
@@ -138,28 +137,25 @@ class Child:
 class Dialer:
     """Makes calls; ``far`` is the command of the far end, empty where calls lead nowhere.
 
-    Those end after ``give_up`` seconds.
+    Those end after ``give_up`` seconds, as all do while the modem is not ``in_service``.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         profile: Profile,
-        sim: Sim,
-        radio: Radio,
+        in_service: Callable[[], bool],
+        faults: ActiveFaults,
         far: Sequence[str],
         *,
         give_up: float,
         record: Callable[[dict[str, Any]], None],
     ) -> None:
         self.transport = True
-        self.refusals = 0
-        """How many of the next calls end in NO CARRIER."""
         self.calls = 0
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._profile = profile
-        self._sim = sim
-        self._radio = radio
+        self._in_service = in_service
+        self._faults = faults
         self._far = far
         self._give_up = give_up
         self._record = record
@@ -185,11 +181,8 @@ class Dialer:
         if call.port.in_call:
             raise Refused
         self.calls += 1
-        leads = (
-            await self._free() and self._sim.ready and self._radio.registered and self.transport and self._far
-        )
-        if not leads or self.refusals:
-            self.refusals = max(0, self.refusals - 1)
+        leads = await self._free() and self._in_service() and self.transport and self._far
+        if self._faults.hits("no-carrier") or not leads:
             await asyncio.sleep(self._give_up)
             self._record({"kind": "call", "connected": False})
             return _NO_CARRIER

@@ -88,7 +88,7 @@ _ORDERS: Final[dict[str, Callable[[SimModem, Order], Order | None]]] = {
     "sms": _sms,
     "reports": _reports,
     "sms_errors": lambda modem, order: modem.texts.refuse.extend(map(int, order["codes"])),
-    "carrier": lambda modem, order: modem.trouble.transport(up=bool(order["up"])),
+    "carrier": lambda modem, order: modem.carrier(up=bool(order["up"])),
     "pdp": lambda modem, _: modem.radio.lose_context(),
     "vanish": lambda modem, order: modem.vanish(order.get("seconds"), order.get("link", "")),
     "reset": lambda modem, order: modem.restart(order.get("seconds")),

@@ -7,12 +7,14 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from bridge.sim.modem import faults
+from bridge.sim.modem.active import ActiveFaults
 from bridge.sim.modem.basic import Basic
 from bridge.sim.modem.call import Dialer
 from bridge.sim.modem.events import Events
-from bridge.sim.modem.faults import Fault
+from bridge.sim.modem.faults import Fault, Losses
 from bridge.sim.modem.location import location_of
 from bridge.sim.modem.net import Places
+from bridge.sim.modem.pool import Pool
 from bridge.sim.modem.port.interpreter import Interpreter
 from bridge.sim.modem.port.pty import PtyPort, Watch
 from bridge.sim.modem.port.session import Session
@@ -21,7 +23,6 @@ from bridge.sim.modem.quectel import QuectelSockets
 from bridge.sim.modem.radio import Radio
 from bridge.sim.modem.sim import Sim
 from bridge.sim.modem.texts import Texts
-from bridge.sim.modem.trouble import Trouble
 from bridge.sim.modem.ublox import UbloxSockets
 
 _RESET_AFTER: Final = 0.05
@@ -90,17 +91,17 @@ class SimModem:
         self._greeting: list[bytes] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._boots = 0
-        self._listening: dict[int, int] = {}
+        self.faults = ActiveFaults()
+        self.losses = Losses()
         self._build(options)
 
     def _build(self, options: Options) -> None:
         profile = options.profile
-        self.interpreter = Interpreter(lambda: options.answer + self.trouble.slow)
+        self.interpreter = Interpreter(lambda: options.answer + (self.faults.number("slow") or 0.0))
         self.basic = Basic(
             profile, options.imei or profile.imei, options.usb_layout, self.interpreter, self._restore
         )
         self.sim = Sim(
-            self._loop,
             profile,
             imsi=options.imsi,
             iccid=options.iccid,
@@ -109,48 +110,37 @@ class SimModem:
             code=self.code,
         )
         self.radio = Radio(
-            self._loop,
             profile,
             self.sim,
             delay=options.registration_delay,
+            roaming=options.roaming,
             code=self.code,
             restart=lambda: self.later("restart", _RESET_AFTER, self.restart),
         )
         self.radio.written = self.basic.written
-        self.radio.target = 5 if options.roaming else 1
         self.texts = Texts(
             self._loop,
             profile,
             self.sim,
             self.radio,
+            self.faults,
             size=options.store,
             send_time=options.send,
             code=self.code,
             record=self._events.record,
         )
         self.dialer = Dialer(
-            self._loop,
             profile,
-            self.sim,
-            self.radio,
+            lambda: self.sim.ready and self.radio.registered,
+            self.faults,
             options.far,
             give_up=options.give_up,
             record=self._events.record,
         )
-        sends = faults.Sends()
-        self.sockets = self._make_sockets(profile, options.places, sends)
+        self.pool = Pool(options.places, self.faults, self._events.tell)
+        self.sockets = self._make_sockets(profile)
         self.location = location_of(profile, self._loop, self.code)
-        self.trouble = Trouble(
-            profile,
-            self,
-            self.sim,
-            self.radio,
-            self.dialer,
-            sends,
-            self.texts.confusions,
-            self.basic,
-        )
-        self.basic.echo_again = self.trouble.echo_was_turned_off
+        self.basic.echo_again = lambda: faults.echo_was_turned_off(self)
         self.sim.on_change = self.radio.search
         self.radio.on_lost = self._context_lost
         self.radio.on_registered = lambda: self.later("deliver", 0.1, self.texts.deliver)
@@ -159,16 +149,10 @@ class SimModem:
             if family is not None:
                 self.interpreter.add(family.handlers())
 
-    def _make_sockets(
-        self, profile: Profile, places: Places, sends: faults.Sends
-    ) -> UbloxSockets | QuectelSockets | None:
+    def _make_sockets(self, profile: Profile) -> UbloxSockets | QuectelSockets | None:
         if profile.sockets == "quectel":
-            return QuectelSockets(self._loop, self.radio, places, sends, code=self.code, note=self._listens)
-        if profile.sockets:
-            return UbloxSockets(
-                self._loop, profile, self.radio, places, sends, code=self.code, note=self._listens
-            )
-        return None
+            return QuectelSockets(self.radio, self.pool, self.code)
+        return UbloxSockets(profile, self.radio, self.pool, self.code) if profile.sockets else None
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -182,7 +166,7 @@ class SimModem:
         self._watch = Watch(self._loop)
         links: Sequence[Path | None] = self.options.links or (None, None)
         self.ports = [self._make_port(link, idle=number > 1) for number, link in enumerate(links)]
-        self.trouble.before_start(self.options.faults)
+        faults.begin_before_start(self, self.options.faults)
         self._power_on()
         if self.options.authorized is not None:
             self._watch.add(str(self.options.authorized), self._look_at_power)
@@ -209,15 +193,15 @@ class SimModem:
 
         def closed() -> None:
             session.closed()
-            self.trouble.port_closed()
+            self.faults.port_closed()
 
         def came(data: bytes) -> None:
             if not idle:
                 session.feed(data)
 
         pty = PtyPort(self._watch, self._loop, link, on_data=came, on_open=opened, on_close=closed)
-        session = Session(self._loop, lambda data: pty.write(self.trouble.losses.left(data)), self._execute)
-        session.mute = lambda: bool(self.trouble.silence)
+        session = Session(self._loop, lambda data: pty.write(self.losses.left(data)), self._execute)
+        session.mute = lambda: bool(self.faults.silence)
         port = _Port(pty, session, idle=idle)
         return port
 
@@ -244,11 +228,11 @@ class SimModem:
         self._restore()
         self.basic.reset()
         self.texts.reset()
+        self.pool.reset()
         if self.sockets is not None:
             self.sockets.reset()
         if self.location is not None:
             self.location.reset()
-        self._listening.clear()
         self.sim.stop()
         self.radio.stop()
 
@@ -263,7 +247,7 @@ class SimModem:
     def vanish(self, seconds: float | None, link: str = "") -> None:
         """Be without power for ``seconds`` (None: until `power`); with ``link`` come back under that name."""
         self._power_off()
-        self.trouble.speak()
+        self.faults.speak()
         for number, port in enumerate(self.ports):
             port.pty.link = Path(f"{link}{number}") if link else port.link
         if seconds is not None:
@@ -276,7 +260,7 @@ class SimModem:
             self.later("power", self.options.boot, self._power_on)
         elif self._powered:
             self._power_off()
-            self.trouble.speak()
+            self.faults.speak()
 
     def _look_at_power(self, _: list[int]) -> None:
         assert self.options.authorized is not None
@@ -304,38 +288,47 @@ class SimModem:
                 port.session.write(line)
             self._greeting.clear()
         if not port.idle:
-            port.session.write(self.trouble.noise)
+            port.session.write(self.faults.noise)
 
     async def _execute(self, port: Session, line: str) -> None:
-        if not self.trouble.hears(line):
+        if not self.faults.executes(line, self.options.profile.reset):
             return
-        if self.trouble.interleave:
+        if "interleave" in self.faults.numbers:
             self._loop.call_later(self.options.answer / 2 + 0.001, self.code, "+CTZV: 04")
         await self.interpreter.execute(port, line)
 
     def _context_lost(self) -> None:
         if self.sockets is not None:
             self.sockets.lost()
-        self.trouble.cut_calls()
-
-    def _listens(self, asked: int, real: int) -> None:
-        if asked:
-            self._listening[asked] = real
-            self._events.tell(f"port {asked} of the modem is 127.0.0.1:{real}")
+        self.cut_calls()
 
     # -- orders ------------------------------------------------------------------------------------------
 
     def fault(self, order: Fault) -> None:
         """Let something go wrong from now on."""
         self._events.record({"kind": "fault", "name": order.name, "number": order.number})
-        self.trouble.order(order)
+        faults.begin(self, order)
 
     def clear(self) -> None:
         """End every fault that goes on."""
-        self.trouble.clear()
+        self.dialer.transport = True
         self.texts.refuse.clear()
-        if not self._powered and self._allowed:
-            self._power_on()
+        faults.clear(self)
+
+    def appear(self) -> None:
+        """Have power again, unless it was taken by order."""
+        self._power_on()
+
+    def carrier(self, *, up: bool) -> None:
+        """Cut calls and let none through, or let them through again."""
+        self.dialer.transport = up
+        if not up:
+            self.cut_calls()
+
+    def cut_calls(self) -> None:
+        """End the calls that there are."""
+        for session in self.sessions():
+            session.drop_call()
 
     def sessions(self) -> list[Session]:
         """Return the conversations of all ports."""
@@ -351,7 +344,7 @@ class SimModem:
             "profile": self.options.profile.name,
             "powered": self._powered,
             "boots": self._boots,
-            "silence": self.trouble.silence,
+            "silence": self.faults.silence,
             "ports": [
                 {
                     "path": port.pty.path,
@@ -376,6 +369,6 @@ class SimModem:
                 "sent": self.texts.sent,
                 "received": self.texts.received,
             },
-            "sockets": self.sockets.state() if self.sockets is not None else [],
-            "listening": {str(asked): real for asked, real in self._listening.items()},
+            "sockets": self.pool.state(),
+            "listening": {str(asked): real for asked, real in self.pool.listening.items()},
         }

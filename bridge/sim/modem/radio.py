@@ -20,24 +20,24 @@ _LTE_FROM: Final = 7
 
 
 class Radio:
-    """Registration takes ``delay`` seconds and ends as ``stat`` (1 home, 5 roaming, 3 denied, 2 goes on).
+    """Registration takes ``delay`` seconds and ends as ``target`` (1 home, 5 roaming, 3 denied, 2 goes on).
 
     ``code`` sends an unsolicited code; ``restart`` is called for ``AT+CFUN`` with a reset in it.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         profile: Profile,
         sim: Sim,
         *,
         delay: float,
+        roaming: bool,
         code: Callable[[str], None],
         restart: Callable[[], None],
     ) -> None:
         self.functionality = 1
         self.stat = 0
-        self.target = 5
+        self.target = 5 if roaming else 1
         self.delay = delay
         self.operator = ("Simulated Mobile", "Simulated", "00101")
         self.contexts: dict[int, tuple[str, str]] = {1: ("IP", "")}
@@ -51,7 +51,8 @@ class Radio:
         self.written: Callable[[str], str] = str
         """Returns a name as the character set has it."""
         self.on_registered: Callable[[], None] = lambda: None
-        self._loop = loop
+        self._sound = self.target
+        self._loop = asyncio.get_running_loop()
         self._profile = profile
         self._sim = sim
         self._code = code
@@ -109,6 +110,12 @@ class Radio:
         self._set(stat)
         if seconds is not None:
             self._timer = self._loop.call_later(seconds, self.search)
+
+    def recover(self) -> None:
+        """End what was ordered: look for a network, where the card allows it."""
+        self.target = self._sound
+        if self._sim.ready and not self.registered:
+            self.search()
 
     def lose_context(self) -> None:
         """Drop the packet context, as the network does."""

@@ -33,7 +33,6 @@ class Sim:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         profile: Profile,
         *,
         imsi: str,
@@ -47,7 +46,7 @@ class Sim:
         self.state = "absent"
         self.tries = _TRIES
         self.on_change: Callable[[], None] = lambda: None
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._profile = profile
         self._pin = pin
         self._puk = "12345678"

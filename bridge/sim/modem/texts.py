@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bridge.sim.modem import air
-from bridge.sim.modem.faults import Confusions
+from bridge.sim.modem.active import ActiveFaults
 from bridge.sim.modem.pdu import tpdu
 from bridge.sim.modem.port.interpreter import Call, Handler
 from bridge.sim.modem.port.line import Kind
@@ -50,6 +50,7 @@ class Texts:
         profile: Profile,
         sim: Sim,
         radio: Radio,
+        faults: ActiveFaults,
         *,
         size: int,
         send_time: float,
@@ -63,12 +64,12 @@ class Texts:
         """``+CMS ERROR`` codes for the next sends; 0 lets one through."""
         self.report_status = 0
         """TP-Status of reports: 0 received, 0x41 and others failed [3GPP TS 23.040, 9.2.3.15]."""
-        self.confusions = Confusions()
         self._send_time = send_time
         self._loop = loop
         self._profile = profile
         self._sim = sim
         self._radio = radio
+        self._faults = faults
         self._code = code
         self._record = record
         self._stores: dict[str, dict[int, Stored]] = {"ME": {}, "SM": {}}
@@ -244,10 +245,10 @@ class Texts:
 
     async def _send(self, call: Call) -> Reply:
         wanted = call.command.number(0)
-        if self.confusions.take("sms-early-ok"):
+        if self._faults.hits("sms-early-ok"):
             return OK
         typed = await call.port.prompt_text()
-        if typed is None or self.confusions.take("sms-bare-ok"):
+        if typed is None or self._faults.hits("sms-bare-ok"):
             return OK
         try:
             pdu = bytes.fromhex(typed.decode("ascii").strip())
@@ -258,7 +259,7 @@ class Texts:
             raise cms(304)
         if not self._radio.registered:
             raise cms(331)
-        if self.confusions.take("sms-foreign"):
+        if self._faults.hits("sms-foreign"):
             call.port.line("+CME ERROR: 258")
         await asyncio.sleep(self._send_time)
         if self.refuse and (error := self.refuse.popleft()):

@@ -5,91 +5,50 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
-from bridge.sim.modem.faults import Sends
-from bridge.sim.modem.net import Datagrams, Places, Stream, Unreachable, connect, datagrams, listen
+from bridge.sim.modem.net import Unreachable
+from bridge.sim.modem.pool import Pool, QueueFull, Socket
 from bridge.sim.modem.port.interpreter import Call, Handler
 from bridge.sim.modem.port.results import OK, Refused, Reply, cme, told
 from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.radio import ADDRESS, Radio
 
 _SOCKETS: Final = 7
-_TCP, _UDP = 6, 17
+_KINDS: Final = {6: "TCP", 17: "UDP"}
 _MOST_TEXT: Final = 1024
 _MOST_HEX: Final = {"ublox": 250, "ublox-r4": 512}
 """Bytes a write takes in hex mode."""
 
-_FULL: Final = 11
-"""The error of a socket whose queue has no room."""
+_IN_USE, _REFUSED, _BROKEN, _FULL = 98, 111, 32, 11
+"""Errors of a socket; the last is that of a send queue that has no room."""
 
-_ESTABLISHED, _CLOSE_WAIT, _LISTEN, _INACTIVE = 4, 7, 1, 0
-
-
-class _Socket:
-    """One of the seven; ``told`` says that the host knows of unread data."""
-
-    def __init__(self, protocol: int, port: int) -> None:
-        self.protocol = protocol
-        self.port = port
-        self.stream: Stream | None = None
-        self.udp: Datagrams | None = None
-        self.server: asyncio.Server | None = None
-        self.told = False
-        self.error = 0
-        self.remote: tuple[str, int] | None = None
-
-    @property
-    def unread(self) -> int:
-        if self.udp is not None:
-            return sum(len(data) for data, _, _ in self.udp.unread)
-        return len(self.stream.unread) if self.stream is not None else 0
-
-    def close(self, *, abort: bool = False) -> None:
-        if self.server is not None:
-            self.server.close()
-        if self.udp is not None:
-            self.udp.close()
-        if self.stream is not None:
-            (self.stream.abort if abort else self.stream.close)()
+_INACTIVE: Final = 0
+_STATES: Final = {"connecting": _INACTIVE, "listening": 1, "connected": 4, "closing": 7}
 
 
 class UbloxSockets:
-    """The sockets and the packet context below them; ``code`` sends unsolicited codes.
+    """The sockets, and the packet context below them; ``code`` sends unsolicited codes."""
 
-    ``note`` tells of ports that are listened on: the modem's, then this machine's.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        profile: Profile,
-        radio: Radio,
-        places: Places,
-        sends: Sends,
-        *,
-        code: Callable[[str], None],
-        note: Callable[[int, int], None],
-    ) -> None:
-        self._loop = loop
+    def __init__(self, profile: Profile, radio: Radio, pool: Pool, code: Callable[[str], None]) -> None:
         self._profile = profile
         self._radio = radio
-        self._places = places
-        self._sends = sends
+        self._pool = pool
         self._code = code
-        self._note = note
         self._own_context = profile.sockets == "ublox"
         """Whether ``+UPSDA`` opens a context of its own; on SARA-R4 it is the one of ``+CGACT``."""
         self._context = False
-        self._sockets: dict[int, _Socket] = {}
         self._hex = False
         self._last_error = 0
+        pool.numbers = range(_SOCKETS)
+        pool.on_data = self._came
+        pool.on_end = self._ended
+        pool.on_accept = self._accepted
 
     # -- life --------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Forget everything; peers see resets."""
-        self._drop_all(say=False)
+        """Forget what a restart forgets."""
         self._context = False
         self._hex = False
 
@@ -99,31 +58,17 @@ class UbloxSockets:
             if self._context:
                 self._context = False
                 self._code("+UUPSDD: 0")
-        elif self._sockets:
+        elif self._pool.all():
             self._code("+CGEV: NW PDN DEACT 1")
-        self._drop_all(say=True)
+        self._drop_all()
 
-    def _drop_all(self, *, say: bool) -> None:
-        for number, each in list(self._sockets.items()):
-            each.close(abort=True)
-            del self._sockets[number]
-            if say and each.server is None:
-                self._code(f"+UUSOCL: {number}")
-
-    def state(self) -> list[dict[str, Any]]:
-        """Return what is open."""
-        return [
-            {
-                "socket": number,
-                "protocol": "UDP" if each.protocol == _UDP else "TCP",
-                "listening": each.server is not None,
-                "unread": each.unread,
-            }
-            for number, each in sorted(self._sockets.items())
-        ]
+    def _drop_all(self) -> None:
+        for each in self._pool.drop():
+            if each.server is None:
+                self._code(f"+UUSOCL: {each.number}")
 
     @property
-    def up(self) -> bool:
+    def _up(self) -> bool:
         """Whether there is a packet context."""
         return self._context if self._own_context else bool(self._radio.active)
 
@@ -165,7 +110,7 @@ class UbloxSockets:
             if not self._context:
                 raise cme(3)
             self._context = False
-            self._drop_all(say=True)
+            self._drop_all()
         return OK
 
     def _context_status(self, call: Call) -> Reply:
@@ -177,113 +122,91 @@ class UbloxSockets:
 
     # -- sockets -----------------------------------------------------------------------------------------
 
-    def _get(self, call: Call, protocol: int | None = None) -> tuple[int, _Socket]:
-        number = call.command.number(0)
-        found = self._sockets.get(number)
-        if found is None or (protocol is not None and found.protocol != protocol):
+    def _get(self, call: Call, kind: str = "") -> Socket:
+        found = self._pool.get(call.command.number(0))
+        if found is None or kind not in {"", found.kind}:
             raise cme(3)
-        return number, found
+        return found
 
-    def _free(self) -> int:
-        for number in range(_SOCKETS):
-            if number not in self._sockets:
-                return number
-        raise cme(3)
+    def _fail(self, found: Socket, error: int) -> Refused:
+        """Keep an error for who asks for it, and return what the command says."""
+        self._last_error = found.error = error
+        return cme(3)
 
     async def _create(self, call: Call) -> Reply:
-        protocol, port = call.command.number(0), call.command.number(1, 0)
-        if protocol not in {_TCP, _UDP}:
+        kind, port = _KINDS.get(call.command.number(0)), call.command.number(1, 0)
+        if kind is None:
             raise cme(4)
-        if not self.up:
+        number = self._pool.free()
+        if not self._up or number is None:
             raise cme(3)
-        number = self._free()
-        made = self._sockets[number] = _Socket(protocol, port)
-        if protocol == _UDP:
+        made = self._pool.add(Socket(number, kind, port))
+        if kind == "UDP":
             try:
-                made.udp = await datagrams(self._places.listen_at(port))
+                await self._pool.bind(made, port)
             except Unreachable:
-                del self._sockets[number]
+                self._pool.close(made)
                 raise cme(3) from None
-            made.udp.on_data = lambda: self._came(number, made)
-            self._note(port, made.udp.port)
         return told(f"+USOCR: {number}")
 
     async def _connect(self, call: Call) -> Reply:
-        number, found = self._get(call)
+        found = self._get(call)
         host, port = call.command.text_at(1), call.command.number(2)
-        if found.protocol == _UDP:
+        if found.kind == "UDP":
             found.remote = host, port
             return OK
-        if found.stream is not None or not self.up:
+        if found.stream is not None or not self._up:
             raise cme(3)
+        later = asyncio.get_running_loop().call_soon  # the answer goes first
         try:
-            stream = await connect(self._places, host, port)
+            await self._pool.connect(found, host, port)
         except Unreachable:
-            self._last_error = found.error = 111
-            if self._sockets.pop(number, None):
-                self._loop.call_soon(self._code, f"+UUSOCL: {number}")
-            raise cme(3) from None
-        self._attach(number, found, stream)
+            if self._pool.holds(found):
+                later(self._code, f"+UUSOCL: {found.number}")
+            self._pool.close(found)
+            raise self._fail(found, _REFUSED) from None
+        later(self._pool.report, found)
         return OK
 
-    def _attach(self, number: int, found: _Socket, stream: Stream) -> None:
-        found.stream = stream
-        stream.on_data = lambda: self._came(number, found)
-        stream.on_end = lambda: self._ended(number, found)
-        if stream.unread:
-            self._loop.call_soon(self._came, number, found)
-        if stream.ended:
-            self._loop.call_soon(self._ended, number, found)
+    def _came(self, found: Socket) -> None:
+        """Notify of unread data, once until it is read."""
+        if not found.notified:
+            found.notified = True
+            form = "+UUSORF" if found.kind == "UDP" and not self._own_context else "+UUSORD"
+            self._code(f"{form}: {found.number},{found.unread}")
 
-    def _came(self, number: int, found: _Socket) -> None:
-        """Tell of unread data, once until it is read."""
-        if self._sockets.get(number) is found and not found.told and found.unread:
-            found.told = True
-            form = "+UUSORF" if found.protocol == _UDP and not self._own_context else "+UUSORD"
-            self._code(f"{form}: {number},{found.unread}")
-
-    def _ended(self, number: int, found: _Socket) -> None:
-        """Tell that the peer has closed, once all it sent was read."""
-        if self._sockets.get(number) is found and not found.unread:
-            found.close()
-            del self._sockets[number]
-            self._code(f"+UUSOCL: {number}")
+    def _ended(self, found: Socket) -> None:
+        """Notify that the peer has closed, once all it sent was read."""
+        if not found.unread:
+            self._pool.close(found)
+            self._code(f"+UUSOCL: {found.number}")
 
     async def _write(self, call: Call) -> Reply:
-        number, found = self._get(call)
-        count = call.command.number(1)
-        data = await self._given(call, 2, count)
-        await asyncio.sleep(self._sends.slow)
-        if self._sends.fail():
-            self._last_error = found.error = _FULL
-            raise cme(3)
-        count = self._sends.taken(count)
-        data = data[:count]
+        found = self._get(call)
+        data = await self._given(call, 2, call.command.number(1))
         try:
-            if found.udp is not None:
-                if found.remote is None:
-                    raise cme(3)
-                found.udp.send(data, self._places.lead(*found.remote))
-            elif found.stream is None:
-                raise cme(3)
+            data = await self._pool.queue(data, partly=True)
+            if found.udp is not None and found.remote is not None:
+                self._pool.send(found, data, self._pool.places.lead(*found.remote))
+            elif found.stream is not None:
+                self._pool.send(found, data)
             else:
-                found.stream.send(data)
+                raise cme(3)
+        except QueueFull:
+            raise self._fail(found, _FULL) from None
         except Unreachable:
-            self._last_error = found.error = 32
-            raise cme(3) from None
-        return told(f"+USOWR: {number},{count}")
+            raise self._fail(found, _BROKEN) from None
+        return told(f"+USOWR: {found.number},{len(data)}")
 
     async def _send_to(self, call: Call) -> Reply:
-        number, found = self._get(call, _UDP)
+        found = self._get(call, "UDP")
         host, port, count = call.command.text_at(1), call.command.number(2), call.command.number(3)
         data = await self._given(call, 4, count)
         try:
-            where = self._places.lead(host, port)
+            self._pool.send(found, data, self._pool.places.lead(host, port))
         except Unreachable:
             raise cme(3) from None
-        if found.udp is not None:
-            found.udp.send(data, where)
-        return told(f"+USOST: {number},{count}")
+        return told(f"+USOST: {found.number},{count}")
 
     async def _given(self, call: Call, index: int, count: int) -> bytes:
         """Return the data of a write: after the ``@`` prompt, in hex mode, or as text."""
@@ -299,89 +222,65 @@ class UbloxSockets:
         return data
 
     def _read(self, call: Call) -> Reply:
-        number, found = self._get(call)
+        found = self._get(call)
         count = call.command.number(1)
         if not count:
-            return told(f"+USORD: {number},{found.unread}")
-        if found.udp is not None:
-            data = found.udp.unread.pop(0)[0][:count] if found.udp.unread else b""
-        else:
-            data = found.stream.take(min(count, _MOST_TEXT)) if found.stream is not None else b""
-        head = f"+USORD: {number},{len(data)},".encode()
-        return Reply((head + self._shown(data),), then=lambda: self._was_read(number, found))
+            return told(f"+USORD: {found.number},{found.unread}")
+        data, _ = found.take(count if found.udp is not None else min(count, _MOST_TEXT))
+        return self._shown(f"+USORD: {found.number},{len(data)}", data, found)
 
     def _read_from(self, call: Call) -> Reply:
-        number, found = self._get(call, _UDP)
+        found = self._get(call, "UDP")
         count = call.command.number(1)
         if not count or found.udp is None:
-            return told(f"+USORF: {number},{found.unread}")
+            return told(f"+USORF: {found.number},{found.unread}")
         if not found.udp.unread:
-            return told(f'+USORF: {number},"",0,0,""')
-        data, host, port = found.udp.unread.pop(0)
-        data = data[:count]
-        head = f'+USORF: {number},"{host}",{port},{len(data)},'.encode()
-        return Reply((head + self._shown(data),), then=lambda: self._was_read(number, found))
+            return told(f'+USORF: {found.number},"",0,0,""')
+        data, (host, port) = found.take(count)
+        return self._shown(f'+USORF: {found.number},"{host}",{port},{len(data)}', data, found)
 
-    def _shown(self, data: bytes) -> bytes:
-        return b'"' + (data.hex().upper().encode() if self._hex else data) + b'"'
+    def _shown(self, head: str, data: bytes, found: Socket) -> Reply:
+        """Return the answer of a read; a code for what is still unread follows it."""
+        body = data.hex().upper().encode() if self._hex else data
+        return Reply((head.encode() + b',"' + body + b'"',), then=lambda: self._was_read(found))
 
-    def _was_read(self, number: int, found: _Socket) -> None:
-        found.told = False
-        self._came(number, found)
-        if found.stream is not None and found.stream.ended:
-            self._ended(number, found)
+    def _was_read(self, found: Socket) -> None:
+        found.notified = False
+        self._pool.report(found)
 
     def _close(self, call: Call) -> Reply:
-        number, found = self._get(call)
-        found.close()
-        del self._sockets[number]
+        self._pool.close(self._get(call))
         return OK
 
     async def _listen(self, call: Call) -> Reply:
-        number, found = self._get(call, _TCP)
+        found = self._get(call, "TCP")
         port = call.command.number(1)
         if found.stream is not None or found.server is not None or not 0 < port < 65536:
             raise cme(3)
-
-        def accepted(stream: Stream) -> None:
-            try:
-                fresh = self._free()
-            except Refused:  # all seven are taken
-                stream.abort()
-                return
-            made = self._sockets[fresh] = _Socket(_TCP, port)
-            host, source = stream.peer
-            self._code(f'+UUSOLI: {fresh},"{host}",{source},{number},"{ADDRESS}",{port}')
-            self._attach(fresh, made, stream)
-
         try:
-            found.server = await listen(self._places.listen_at(port), accepted)
+            await self._pool.listen(found, port)
         except Unreachable:
-            self._last_error = found.error = 98
-            raise cme(3) from None
-        self._note(port, found.server.sockets[0].getsockname()[1])
+            raise self._fail(found, _IN_USE) from None
         return OK
 
+    def _accepted(self, made: Socket) -> None:
+        host, port = made.remote or ("", 0)
+        self._code(f'+UUSOLI: {made.number},"{host}",{port},{made.listener},"{ADDRESS}",{made.local_port}')
+
     def _control(self, call: Call) -> Reply:
-        number, found = self._get(call)
+        found = self._get(call)
         what = call.command.number(1)
-        stream = found.stream
-        state = _INACTIVE
-        if stream is not None:
-            state = _CLOSE_WAIT if stream.ended else _ESTABLISHED
-        elif found.server is not None:
-            state = _LISTEN
         answers = {
-            0: found.protocol,
+            0: next(number for number, kind in _KINDS.items() if kind == found.kind),
             1: found.error,
-            2: stream.sent if stream is not None else 0,
+            2: found.stream.sent if found.stream is not None else 0,
             3: found.unread,
-            10: state,
+            10: _INACTIVE if found.udp is not None else _STATES[found.state],
             11: 0,
         }
         if what not in answers:
             raise cme(4)
-        return told(f"+USOCTL: {number},{what},{answers[what]}")
+        return told(f"+USOCTL: {found.number},{what},{answers[what]}")
 
     def _configure(self, call: Call) -> Reply:
         if call.command.number(0) != 1:
@@ -393,9 +292,9 @@ class UbloxSockets:
 
     async def _resolve(self, call: Call) -> Reply:
         await asyncio.sleep(0.02)
-        if not self.up:
+        if not self._up:
             raise cme(3)
         try:
-            return told(f'+UDNSRN: "{self._places.resolve(call.command.text_at(1))}"')
+            return told(f'+UDNSRN: "{self._pool.places.resolve(call.command.text_at(1))}"')
         except Unreachable:
             raise cme(3) from None

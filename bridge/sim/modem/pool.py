@@ -1,0 +1,256 @@
+"""The sockets of a modem, whatever commands it has for them: connections, datagrams, listeners, unread data.
+
+A dialect (`ublox`, `quectel`) turns commands into calls of a `Pool`, and what the pool reports into codes.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.sim.modem import net
+from bridge.sim.modem.active import ActiveFaults
+
+Address = tuple[str, int]
+
+
+class QueueFull(Exception):
+    """The send queue of a socket has no room."""
+
+
+@dataclass(eq=False, slots=True)
+class Socket:
+    """One number of the pool: a TCP connection, a UDP port or a listener, once it is open."""
+
+    number: int
+    kind: str
+    """As the dialect names it; the control socket shows it."""
+    local_port: int = 0
+    remote: Address | None = None
+    context: int = 0
+    """The packet context that it belongs to, where there are several."""
+    access: int = 0
+    """The dialect's way to hand over what comes."""
+    listener: int = 0
+    """The number of the listener that accepted it."""
+    error: int = 0
+    """The dialect's code for what went wrong last."""
+    notified: bool = False
+    """The host knows of the unread data."""
+    stream: net.Stream | None = None
+    udp: net.Datagrams | None = None
+    server: asyncio.Server | None = None
+
+    @property
+    def unread(self) -> int:
+        """Bytes that came and were not taken."""
+        if self.udp is not None:
+            return sum(len(data) for data, _, _ in self.udp.unread)
+        return len(self.stream.unread) if self.stream is not None else 0
+
+    @property
+    def state(self) -> str:
+        """``connecting``, ``connected``, ``closing`` (the peer has closed) or ``listening``."""
+        if self.stream is not None:
+            return "closing" if self.stream.ended else "connected"
+        if self.server is not None:
+            return "listening"
+        return "connecting" if self.udp is None else "connected"
+
+    def take(self, count: int) -> tuple[bytes, Address]:
+        """Take up to ``count`` bytes, and who sent them; the rest of a datagram is lost."""
+        if self.udp is not None and self.udp.unread:
+            data, host, port = self.udp.unread.pop(0)
+            return data[:count], (host, port)
+        return (b"" if self.stream is None else self.stream.take(count)), self.remote or ("", 0)
+
+    def close(self, *, abort: bool = False) -> None:
+        """Close; with ``abort`` the peer of a connection sees a reset."""
+        if self.server is not None:
+            self.server.close()
+        if self.udp is not None:
+            self.udp.close()
+        if self.stream is not None:
+            (self.stream.abort if abort else self.stream.close)()
+
+
+class Pool:
+    """The sockets of one modem; ``tell`` gets a line for a person at each port that is listened on.
+
+    The dialect sets ``numbers``, in the order in which they are given, and the callbacks.
+    """
+
+    def __init__(self, places: net.Places, faults: ActiveFaults, tell: Callable[[str], None]) -> None:
+        self.places = places
+        self.listening: dict[int, int] = {}
+        """Ports of this machine by the ports that the modem was asked to listen on."""
+        self.numbers: Sequence[int] = ()
+        self.on_data: Callable[[Socket], None] = lambda _: None
+        """Called with a socket that has unread data, each time more of it comes."""
+        self.on_end: Callable[[Socket], None] = lambda _: None
+        """Called with a connection that the peer has closed."""
+        self.on_accept: Callable[[Socket], None] = lambda _: None
+        self.on_full: Callable[[], None] = lambda: None
+        """Called when a connection was refused because no number is free."""
+        self._faults = faults
+        self._tell = tell
+        self._sockets: dict[int, Socket] = {}
+
+    # -- numbers -----------------------------------------------------------------------------------------
+
+    def get(self, number: int) -> Socket | None:
+        """Return the socket of that number."""
+        return self._sockets.get(number)
+
+    def all(self) -> list[Socket]:
+        """Return the sockets by their numbers."""
+        return [self._sockets[number] for number in sorted(self._sockets)]
+
+    def free(self) -> int | None:
+        """Return the next number that is free."""
+        return next((number for number in self.numbers if number not in self._sockets), None)
+
+    def add(self, each: Socket) -> Socket:
+        """Give a socket its number."""
+        self._sockets[each.number] = each
+        return each
+
+    def holds(self, each: Socket) -> bool:
+        """Whether the number is still this socket's."""
+        return self._sockets.get(each.number) is each
+
+    def close(self, each: Socket, *, abort: bool = False) -> None:
+        """Close a socket and free its number."""
+        each.close(abort=abort)
+        if self.holds(each):
+            del self._sockets[each.number]
+
+    def drop(self, context: int | None = None) -> list[Socket]:
+        """Abort every socket, or those of one packet context; return them as they were opened."""
+        dropped = [each for each in self._sockets.values() if context in {None, each.context}]
+        for each in dropped:
+            self.close(each, abort=True)
+        return dropped
+
+    def reset(self) -> None:
+        """Be without power: peers see resets."""
+        self.drop()
+        self.listening.clear()
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what is open."""
+        return [
+            {
+                "socket": each.number,
+                "protocol": each.kind,
+                "listening": each.server is not None,
+                "unread": each.unread,
+            }
+            for each in self.all()
+        ]
+
+    # -- opening -----------------------------------------------------------------------------------------
+
+    async def connect(self, each: Socket, host: str, port: int) -> None:
+        """Connect a socket; what comes before the next `report` may have been missed.
+
+        Raises:
+            net.Unreachable: there is no way, or nobody answers.
+
+        """
+        self._attach(each, await net.connect(self.places, host, port))
+        self._close_if_dropped(each)
+
+    async def bind(self, each: Socket, port: int) -> None:
+        """Open a socket for datagrams.
+
+        Raises:
+            net.Unreachable: the port is taken.
+
+        """
+        each.udp = await net.datagrams(self.places.listen_at(port))
+        each.udp.on_data = lambda: self._came(each)
+        self._opened_port(port, each.udp.port)
+        self._close_if_dropped(each)
+
+    async def listen(self, each: Socket, port: int) -> None:
+        """Accept connections; each gets a free number.
+
+        Raises:
+            net.Unreachable: the port is taken.
+
+        """
+        each.server = await net.listen(self.places.listen_at(port), lambda stream: self._accept(each, stream))
+        each.local_port = port
+        self._opened_port(port, each.server.sockets[0].getsockname()[1])
+        self._close_if_dropped(each)
+
+    def _accept(self, listener: Socket, stream: net.Stream) -> None:
+        number = self.free()
+        if number is None:
+            stream.abort()
+            self.on_full()
+            return
+        made = Socket(
+            number, listener.kind, listener.local_port, stream.peer, listener.context, listener.access
+        )
+        made.listener = listener.number
+        self._attach(self.add(made), stream)
+        self.on_accept(made)
+
+    def _attach(self, each: Socket, stream: net.Stream) -> None:
+        each.stream = stream
+        stream.on_data = lambda: self._came(each)
+        stream.on_end = lambda: self._ended(each)
+
+    def _close_if_dropped(self, each: Socket) -> None:
+        """Close what was opened for a number that was taken away meanwhile."""
+        if not self.holds(each):
+            each.close(abort=True)
+
+    def _opened_port(self, asked: int, real: int) -> None:
+        if asked:
+            self.listening[asked] = real
+            self._tell(f"port {asked} of the modem is 127.0.0.1:{real}")
+
+    # -- data --------------------------------------------------------------------------------------------
+
+    def report(self, each: Socket) -> None:
+        """Report again what is unread, and that the peer has closed."""
+        self._came(each)
+        if each.stream is not None and each.stream.ended:
+            self._ended(each)
+
+    def _came(self, each: Socket) -> None:
+        if self.holds(each) and each.unread:
+            self.on_data(each)
+
+    def _ended(self, each: Socket) -> None:
+        if self.holds(each):
+            self.on_end(each)
+
+    async def queue(self, data: bytes, *, partly: bool = False) -> bytes:
+        """Return what the send queue takes of ``data``; only with ``partly`` it may take less than all.
+
+        Raises:
+            QueueFull: it takes nothing.
+
+        """
+        await asyncio.sleep(self._faults.number("send-slow") or 0.0)
+        if self._faults.hits("send-fail"):
+            raise QueueFull
+        if partly and self._faults.hits("send-short"):
+            return data[: max(1, len(data) // 2)]
+        return data
+
+    def send(self, each: Socket, data: bytes, to: Address | None = None) -> None:
+        """Send: datagrams to the real address ``to``.
+
+        Raises:
+            net.Unreachable: the connection has gone.
+
+        """
+        if each.udp is not None and to is not None:
+            each.udp.send(data, to)
+        elif each.stream is not None:
+            each.stream.send(data)
