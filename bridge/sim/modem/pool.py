@@ -65,7 +65,7 @@ class Socket:
         return (b"" if self.stream is None else self.stream.take(count)), self.remote or ("", 0)
 
     def close(self, *, abort: bool = False) -> None:
-        """Close; with ``abort`` the peer of a connection sees a reset."""
+        """Close; with ``abort`` at once, without what is still to be sent."""
         if self.server is not None:
             self.server.close()
         if self.udp is not None:
@@ -133,7 +133,7 @@ class Pool:
         return dropped
 
     def reset(self) -> None:
-        """Be without power: peers see resets."""
+        """Be without power: connections break off."""
         self.drop()
         self.listening.clear()
 

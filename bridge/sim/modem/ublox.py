@@ -23,8 +23,7 @@ _MOST_HEX: Final = {"ublox": 250, "ublox-r4": 512}
 _IN_USE, _REFUSED, _BROKEN, _FULL = 98, 111, 32, 11
 """Errors of a socket; the last is that of a send queue that has no room."""
 
-_INACTIVE: Final = 0
-_STATES: Final = {"connecting": _INACTIVE, "listening": 1, "connected": 4, "closing": 7}
+_STATES: Final = {"connecting": 0, "listening": 1, "connected": 4, "closing": 7}
 
 
 class UbloxSockets:
@@ -275,7 +274,7 @@ class UbloxSockets:
             1: found.error,
             2: found.stream.sent if found.stream is not None else 0,
             3: found.unread,
-            10: _INACTIVE if found.udp is not None else _STATES[found.state],
+            10: 0 if found.udp is not None else _STATES[found.state],
             11: 0,
         }
         if what not in answers:
