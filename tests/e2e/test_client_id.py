@@ -198,6 +198,7 @@ def test_an_earlier_id_that_the_broker_refuses_is_given_up(
     assert door.came["first"] == 0
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_costs_no_tries(
     bridge: BridgeProcess, mosquitto: Mosquitto, client: Client, cloud: Cloud
 ) -> None:

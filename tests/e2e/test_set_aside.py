@@ -308,6 +308,7 @@ def test_a_broker_that_falls_with_whatever_is_under_way(keeper: Keeper, tmp_path
     assert site.aside() == []
 
 
+@pytest.mark.slow
 def test_a_broker_that_falls_whatever_it_gets(keeper: Keeper, tmp_path: Path) -> None:
     """It takes nothing at all for a while: nothing is set aside, and nothing waits once it is well."""
     broker = ScriptedBroker(lambda found: DIE if found.qos else 0)
@@ -321,6 +322,7 @@ def test_a_broker_that_falls_whatever_it_gets(keeper: Keeper, tmp_path: Path) ->
     assert "left out" not in site.bridge.said()
 
 
+@pytest.mark.slow
 def test_a_slow_broker_that_is_killed_again_and_again(keeper: Keeper, tmp_path: Path) -> None:
     """Something is always under way when it falls, and often it alone: nothing is set aside."""
 
@@ -341,6 +343,7 @@ def test_a_slow_broker_that_is_killed_again_and_again(keeper: Keeper, tmp_path: 
     assert "left out" not in site.bridge.said()
 
 
+@pytest.mark.slow
 def test_one_that_is_never_acknowledged(keeper: Keeper, tmp_path: Path) -> None:
     """What the broker passes over while it acknowledges others is set aside; the others go on meanwhile."""
     broker = ScriptedBroker(for_poison(IGNORE))

@@ -325,6 +325,6 @@ def test_no_room_has_a_name_of_ours(box: Box) -> None:
 
 def test_a_full_disk_never_keeps_results_from_being_recorded(tmp_path: Path) -> None:
     """Whatever the sizes, and whoever takes the last room: what is sent is struck off, and makes room."""
-    command = [*small_disk(tmp_path), sys.executable, "-m", "tests.store.filling", str(tmp_path), "25"]
+    command = [*small_disk(tmp_path), sys.executable, "-m", "tests.store.filling", str(tmp_path), "12"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert ran.stdout == "done\n"
