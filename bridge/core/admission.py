@@ -1,4 +1,4 @@
-"""Who may come in, how fast, and how seldom a refusal is worth a line in the log."""
+"""Admission control: which peers are allowed, at what rate, and how often a refusal is logged."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Network = IPv4Network | IPv6Network
 
 _REMEMBERED = 1024
-"""Peers whose verdict is kept; a flood comes from few, a forged one must not fill the memory."""
+"""Number of peers whose verdict is kept: a flood of forged addresses must not fill the memory."""
 
 _MAPPED = 96
-"""Bits before the IPv4 address in one of IPv6 [RFC 4291, section 2.5.5.2]."""
+"""Number of bits before the IPv4 address in an IPv4-mapped IPv6 address [RFC 4291, section 2.5.5.2]."""
 
 
 class AdmissionControl:
@@ -20,7 +20,7 @@ class AdmissionControl:
         self._known: dict[str, bool] = {}
 
     def admits(self, host: str) -> bool:
-        """Tell whether ``host``, an IP address as text, lies in an allowed network."""
+        """Return whether ``host``, an IP address as text, lies in an allowed network."""
         known = self._known.get(host)
         if known is None:
             if len(self._known) >= _REMEMBERED:
@@ -31,16 +31,16 @@ class AdmissionControl:
 
 
 def plain_address(host: str) -> IPv4Address | IPv6Address:
-    """Return the address; IPv4 that came in on an IPv6 socket is IPv4 again [RFC 4291, section 2.5.5.2]."""
+    """Return the address; an IPv4-mapped IPv6 address becomes IPv4 [RFC 4291, section 2.5.5.2]."""
     address = ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def plain_network(text: str) -> Network:
-    """Return the network; one of IPv4 addresses in IPv6 is IPv4 again, as addresses are. Raises ValueError.
+    """Return the network; one of IPv4-mapped addresses becomes IPv4, as addresses do. Raises ValueError.
 
-    A zone (``%eth0``) is refused: addresses are compared without theirs.
+    A zone (``%eth0``) is refused, because addresses are compared without their zone.
     """
     if "%" in text:
         raise ValueError
@@ -52,7 +52,7 @@ def plain_network(text: str) -> Network:
 
 
 def neighbourhood(host: str) -> str:
-    """Return the network that ``host`` is counted with where peers are many: /16 of IPv4, /64 of IPv6."""
+    """Return the network that counts as one peer when peers are many: the /16 of IPv4, the /64 of IPv6."""
     address = plain_address(host)
     return str(
         ip_network(f"{str(address).partition('%')[0]}/{16 if address.version == 4 else 64}", strict=False)
@@ -60,7 +60,7 @@ def neighbourhood(host: str) -> str:
 
 
 class TokenBucket:
-    """A token bucket: ``burst`` at once, ``rate`` a second in the long run."""
+    """A token bucket: ``burst`` tokens at once, ``rate`` tokens a second in the long run."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
@@ -69,7 +69,7 @@ class TokenBucket:
         self._at = 0.0
 
     def take(self, mono: float) -> float:
-        """Take one and return 0, or return the seconds until there is one; ``mono`` is monotonic seconds."""
+        """Take a token and return 0, or return the seconds until the next; ``mono`` is monotonic seconds."""
         self._tokens = min(self._burst, self._tokens + max(0.0, mono - self._at) * self._rate)
         self._at = mono
         if self._tokens < 1.0:
@@ -79,19 +79,19 @@ class TokenBucket:
 
 
 class LogThrottle:
-    """Counts what may happen very often, and says at the 1st, 2nd, 4th, 8th … that it is worth a line."""
+    """Counts a frequent occurrence; the 1st, 2nd, 4th, 8th … of them is worth a log line."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def due(self) -> bool:
-        """Count one more; tell whether it is time for a line, which should give the count."""
+        """Count one occurrence; return whether to log it, with the count."""
         self.count += 1
         return self.count & (self.count - 1) == 0
 
 
 class LogInterval:
-    """Says of each key at most once in ``period`` seconds that it is time for a line; keeps ``keys`` keys."""
+    """Allows one log line a key in ``period`` seconds; remembers at most ``keys`` keys."""
 
     def __init__(self, period: float, keys: int = 64) -> None:
         self._period = period
@@ -99,7 +99,7 @@ class LogInterval:
         self._last: dict[str, float] = {}
 
     def due(self, key: str, mono: float) -> bool:
-        """Tell whether it is time; ``mono`` is monotonic seconds. With too many keys at once: silence."""
+        """Return whether to log now; ``mono``: monotonic seconds. False while too many keys are active."""
         last = self._last.get(key)
         if last is not None and mono - last < self._period:
             return False

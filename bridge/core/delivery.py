@@ -1,4 +1,4 @@
-"""What comes from the broker."""
+"""Deliveries: the messages that the broker sends."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ from bridge.errors import InvalidCommand
 
 
 class Properties(NamedTuple):
-    """The MQTT 5 properties of a delivery that mean something here [MQTT 5.0, section 3.3.2.3]."""
+    """The MQTT 5 properties of a delivery that the bridge uses [MQTT 5.0, section 3.3.2.3]."""
 
     expiry: int | None = None
-    """Message Expiry Interval, seconds that are left."""
+    """Message Expiry Interval: the seconds that remain."""
     response_topic: str | None = None
     correlation: bytes | None = None
     user: tuple[tuple[str, str], ...] = ()
@@ -25,11 +25,11 @@ class Delivery(NamedTuple):
     payload: bytes
     qos: int
     retain: bool
-    """It asks for nothing now: the broker's stored copy of a retained message (MQTT 3.1.1, where the flag
-    says no more), or an empty one with the retain flag, which only clears that copy (MQTT 5)."""
+    """The message must not be acted on. MQTT 3.1.1: it is the broker's stored copy, because the flag means
+    nothing else there. MQTT 5: it is an empty message with the retain flag, which only clears that copy."""
     dup: bool
     mid: int
     epoch: int
     properties: Properties
     problem: InvalidCommand | None = None
-    """What could not be read of it: it is rejected for that, since the broker would send it for ever."""
+    """Why the delivery is unreadable. It is rejected for that; unacknowledged, the broker would repeat it."""

@@ -11,8 +11,8 @@
     HELD        one probe every accepted or rejected -> UP; any other failure -> DOWN
                 HOLD seconds    (new credentials release it at once)
 
-A single message that the peer never answers must not stop the others, so only different lanes count as
-evidence that the peer itself is down; a failed connection is evidence enough alone.
+Only different lanes count as evidence that the peer is down, because a single message that the peer never
+answers must not stop the others. One failed connection is enough evidence.
 """
 
 from enum import Enum
@@ -23,11 +23,11 @@ HOLD = 300.0
 """Seconds between tries while the credentials are refused."""
 
 SUSPECTS = 3
-"""So many different lanes without an answer, none answered in between, say that the peer is down."""
+"""Number of different lanes without an answer, and with none in between, that mark the peer as down."""
 
 
 class Condition(Enum):
-    """What is known of a destination."""
+    """The known condition of a destination."""
 
     UP = "up"
     DOWN = "down"
@@ -35,7 +35,7 @@ class Condition(Enum):
 
 
 class Destination:
-    """The condition of one destination; owned by the uplink, told the time by it."""
+    """The condition of one destination, a circuit breaker; owned by the uplink, which passes the time in."""
 
     def __init__(self, slots: int) -> None:
         """``slots`` is how many messages may be in flight at once."""
@@ -45,9 +45,9 @@ class Destination:
         self.not_before = 0.0
         self.reason = ""
         self.down_since: float | None = None
-        """Monotonic seconds since when nothing was heard of it, while it is down."""
+        """Monotonic seconds of the first failure while the destination is down."""
         self.heard_at: float | None = None
-        """Monotonic seconds when it answered last."""
+        """Monotonic seconds of the last answer."""
         self._unanswered: set[int] = set()
 
     def may_start(self, mono: float, in_flight: int) -> int:
@@ -57,11 +57,11 @@ class Destination:
         return 1 if in_flight == 0 and mono >= self.not_before else 0
 
     def wakes_at(self) -> float | None:
-        """Return when the next probe may start, in monotonic seconds, or None while all may go."""
+        """Return when the next probe may start, in monotonic seconds; None while all slots are open."""
         return None if self.condition is Condition.UP else self.not_before
 
     def learn(self, kind: Kind, lane_id: int, mono: float, reason: str) -> bool:
-        """Take in how an exchange on ``lane_id`` ended; return whether the condition changed."""
+        """Record how an exchange on ``lane_id`` ended; return whether the condition changed."""
         before = self.condition
         if kind in (Kind.ACCEPTED, Kind.REFUSED, Kind.HELD):
             self.heard_at = mono
@@ -81,7 +81,7 @@ class Destination:
     def release(self) -> bool:
         """Let a try start at once: new credentials, a flush, or a link that came back.
 
-        Return whether the condition changed: who was held is taken to be well until the next answer.
+        Return whether the condition changed: a held destination counts as up until the next answer.
         """
         self.not_before = 0.0
         held = self.condition is Condition.HELD
@@ -96,7 +96,7 @@ class Destination:
 
     def _fail(self, mono: float, reason: str) -> None:
         if self.condition is Condition.UP or mono >= self.not_before:
-            # Exchanges that were in flight together fail together: they are one failure, not many.
+            # Exchanges that were in flight together fail together: they count as one failure.
             self.failures += 1
             if self.down_since is None:
                 self.down_since = mono

@@ -1,4 +1,4 @@
-"""What may stand in a file's place: opening a named pipe would wait for ever, a device does what it wants."""
+"""Kinds of files other than plain ones: opening a named pipe blocks for ever, a device may do anything."""
 
 import stat
 
@@ -12,5 +12,5 @@ _KINDS = (
 
 
 def other_kind(mode: int) -> str | None:
-    """Return what a mode of `stat` says that something is if not a file; None for a file."""
+    """Return the kind of a file by its `stat` mode, such as ``a folder``; None for a regular file."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)

@@ -1,4 +1,4 @@
-"""What comes in."""
+"""Inbound messages."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ from bridge.core.messages import Traffic
 
 
 class Received(NamedTuple):
-    """One whole message."""
+    """One complete inbound message."""
 
     protocol: str
     peer: str
     """Address and port, as in ``10.176.0.1:40000`` or ``[fd00::1]:40000``."""
     port: int
-    """Ours, on which it came."""
+    """The local port on which the message arrived."""
     data: bytes
     traffic: Traffic

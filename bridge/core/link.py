@@ -1,15 +1,14 @@
-"""The link's life as one table, and the judgement of what users are told about it.
+"""The link's life as one table, and the verdict that users read.
 
 The phase follows only what was done and what happened:
 
-* ``disconnected`` until somebody wants the link, or wants it down, which is done whatever we know of one;
-* ``connecting`` while the modem registers and dials: this takes up to some minutes;
+* ``disconnected`` until the link is wanted, or is to be hung up, which is done even if no link is known;
+* ``connecting`` while the modem registers and dials, which takes up to some minutes;
 * ``connected`` while an interface carries IP;
 * ``disconnecting`` until the interface is gone.
 
-A link that is lost is tidied up as one that is hung up; the manager that still wants it dials again after
-that. What the modem and its SIM say beside it is *trouble*: it explains why there is no link, and gives the
-status its code.
+A lost link is cleaned up like one that is hung up; a manager that still wants the link then dials again.
+A problem of the modem or its SIM is a *fault*: it explains why there is no link, and sets the status code.
 """
 
 from enum import IntEnum, StrEnum
@@ -19,7 +18,7 @@ from bridge.core.modem import Facts, Registration, Sim
 
 
 class Phase(StrEnum):
-    """Where the link is in its life."""
+    """The phase of the link's life."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -28,7 +27,7 @@ class Phase(StrEnum):
 
 
 class Step(StrEnum):
-    """What moves the link."""
+    """What changes the phase."""
 
     DIAL = "dial"
     UP = "up"
@@ -51,7 +50,7 @@ LIFE = {
     (Phase.DISCONNECTING, Step.FAILED): Phase.DISCONNECTED,
     (Phase.DISCONNECTING, Step.DOWN): Phase.DISCONNECTED,
 }
-"""Every move there is; a pair that is not here is a mistake of the manager's."""
+"""Every legal move; a pair that is missing here is a bug of the manager."""
 
 
 class Code(IntEnum):
@@ -65,19 +64,19 @@ class Code(IntEnum):
 
 
 class Fault(NamedTuple):
-    """Why there is no link, or why the last attempt failed."""
+    """The reason why there is no link, or why the last attempt failed."""
 
     code: Code
     text: str
 
     @property
     def passing(self) -> bool:
-        """Whether it is nothing but the way things begin."""
+        """Whether the fault is only the state in which every start begins."""
         return self.code is Code.CLOUD_DISCONNECTED
 
 
 class Verdict(NamedTuple):
-    """What the status says."""
+    """What the status shows."""
 
     state: str
     code: Code
@@ -93,7 +92,7 @@ _SIM = {
 
 
 def fault(facts: Facts) -> Fault | None:
-    """Return what in ``facts`` rules a link out for now; a search that goes on is none."""
+    """Return the fault in ``facts`` that rules a link out for now; an unfinished search is no fault."""
     if facts.sim in _SIM:
         return Fault(Code.CLOUD_ERR_SIM, _SIM[facts.sim])
     if facts.registration is Registration.DENIED:
@@ -102,10 +101,10 @@ def fault(facts: Facts) -> Fault | None:
 
 
 def judge(phase: Phase, evidence: Fault | None, failure: Fault | None) -> Verdict:
-    """Return what users are told.
+    """Return what the status shows.
 
-    ``evidence`` is trouble that is known now (no modem, no SIM…), ``failure`` how the last attempt at a link
-    that is still wanted ended.
+    ``evidence`` is a fault that is known now (no modem, no SIM…). ``failure`` is how the last attempt ended,
+    if the link is still wanted.
     """
     if phase is Phase.CONNECTED:
         return Verdict("connected", Code.CLOUD_CONNECTED, None)

@@ -1,17 +1,17 @@
-"""The values that travel through the bridge: a message, its lane, its result.
+"""The values that pass through the bridge: a message, its lane, its result.
 
-They are named tuples: frozen, compact, and cheap to make, since several are made for every message.
+They are named tuples (frozen, compact, cheap to make), because every message makes several.
 """
 
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 RECEIVE_MAXIMUM = 128
-"""Unacknowledged messages that the broker may have in flight to us [MQTT 5.0, section 3.1.2.11.3]."""
+"""Number of unacknowledged messages that the broker may send ahead [MQTT 5.0, section 3.1.2.11.3]."""
 
 
 class Channel(StrEnum):
-    """What carries a message; the ``channel`` of its result."""
+    """The channel that carries a message; the ``channel`` of its result."""
 
     CLOUD = "cloud"
     TCP = "tcp"
@@ -22,7 +22,7 @@ class Channel(StrEnum):
 
 
 class Priority(IntEnum):
-    """High goes before normal goes before low; the order of the numbers is the order of sending."""
+    """High is sent before normal, normal before low; the numbers are in the order of sending."""
 
     HIGH = 0
     NORMAL = 1
@@ -30,7 +30,7 @@ class Priority(IntEnum):
 
     @classmethod
     def named(cls, name: str) -> "Priority":
-        """Return the priority called ``high``, ``normal`` or ``low``; ``KeyError`` for another name."""
+        """Return the priority named ``high``, ``normal`` or ``low``; raises ``KeyError`` for another name."""
         return _PRIORITIES[name]
 
     @property
@@ -58,8 +58,8 @@ class State(StrEnum):
 class Now(NamedTuple):
     """One reading of both clocks.
 
-    ``wall`` is Unix seconds, which jump when the box learns the time; ``mono`` is seconds since boot,
-    which do not, and mean nothing after the next boot.
+    ``wall`` is Unix seconds, which jump when the box learns the time. ``mono`` is seconds since boot, which
+    never jump, and mean nothing after the next boot.
     """
 
     wall: float
@@ -67,19 +67,19 @@ class Now(NamedTuple):
 
     @property
     def offset(self) -> float:
-        """Seconds by which the wall clock leads the monotonic one; a change of it is a step of the clock."""
+        """Seconds by which the wall clock leads the monotonic one; a change means a step of the clock."""
         return self.wall - self.mono
 
 
 class Reply(NamedTuple):
-    """Where else a publisher wants its result: MQTT 5 Response Topic and Correlation Data."""
+    """An extra topic for the result: MQTT 5 Response Topic and Correlation Data."""
 
     topic: str
     correlation: bytes | None
 
 
 class Traffic(NamedTuple):
-    """Bytes that the IP layer carried, headers included: the figure that is billed."""
+    """Bytes that the IP layer carried, headers included: the billed figure."""
 
     up: int = 0
     down: int = 0
@@ -92,63 +92,63 @@ class Traffic(NamedTuple):
 class Endpoint(NamedTuple):
     """A destination: the cloud, or one host and port of Direct IP.
 
-    ``host`` is empty for the cloud: its address is the configuration's at the time of sending, so that a
-    corrected address delivers what was queued under the wrong one.
+    ``host`` is empty for the cloud. Its address is read from the configuration at the time of sending, so
+    that a corrected address delivers what was queued under the wrong one.
     """
 
     channel: Channel
     host: str = ""
     port: int = 0
     expect: str | None = None
-    """Direct IP: what the peer's answer must hold to count as one; None: its close is the answer."""
+    """Direct IP: the text that an answer must contain to count; None: the peer's close is the answer."""
 
     @property
     def where(self) -> str | None:
-        """What people are told: ``host:port``, ``modem`` for SMS over the air, None for the cloud."""
+        """The destination as users read it: ``host:port``, ``modem`` (SMS over the air), None (the cloud)."""
         return f"{self.host}:{self.port}" if self.port else self.host or None
 
 
 CLOUD = Endpoint(Channel.CLOUD)
 CLOUD_SMS = Endpoint(Channel.SMS)
-"""SMS by the cloud; each recipient is a lane, named where other channels have their topics."""
+"""SMS by the cloud; each recipient is a lane, and stands in the place of the topics."""
 MODEM_SMS = Endpoint(Channel.SMS, "modem")
 """SMS over the air."""
 
 
 class Lane(NamedTuple):
-    """One destination, topic list and priority: inside it order holds, and a retry blocks only it."""
+    """One destination, topic list and priority. A lane keeps its order; a retry blocks only its own lane."""
 
     endpoint: Endpoint
     names: tuple[str, ...]
-    """The topics; for an SMS its recipient."""
+    """The topics; for an SMS the recipient."""
     priority: Priority
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What a result shows as ``topics``."""
+        """The ``topics`` of a result."""
         return () if self.endpoint.channel is Channel.SMS else self.names
 
     @property
     def to(self) -> str | None:
-        """What a result shows as ``to``."""
+        """The ``to`` of a result."""
         return self.names[0] if self.endpoint.channel is Channel.SMS else self.endpoint.where
 
 
 class Message(NamedTuple):
-    """A message on its way in: accepted from a publisher, not yet in the outbox."""
+    """An accepted message that is not yet in the outbox."""
 
     id: str
     chosen: bool
-    """The publisher chose ``id``, which makes the message idempotent."""
+    """Whether the publisher chose ``id``, which makes the message idempotent."""
     lane: Lane
     payload: bytes
     lifetime: float | None = None
-    """Seconds from its receipt to its deadline."""
+    """Seconds from receipt to deadline."""
     max_attempts: int | None = None
     reply: Reply | None = None
     received: float | None = None
-    """When it came, in seconds of the monotonic clock (`Now.mono`): on a full disk it waits before it is
-    stored. None: as it is stored."""
+    """Receipt in seconds of the monotonic clock (`Now.mono`), because a message may wait for room on a full
+    disk before it is stored. None: the time of storing."""
 
 
 class Queued(NamedTuple):
@@ -166,12 +166,12 @@ class Queued(NamedTuple):
     traffic: Traffic
     reply: Reply | None
     boot: int = 0
-    """The boot whose clock its times follow."""
+    """The number of the boot whose clock the times follow."""
     deadline: float | None = None
 
 
 class Result(NamedTuple):
-    """What became of one command."""
+    """The outcome of one command."""
 
     id: str
     channel: Channel
@@ -185,4 +185,4 @@ class Result(NamedTuple):
     attempts: int = 0
     traffic: Traffic = Traffic()
     answer: bytes | None = None
-    """Direct IP only: what the peer answered."""
+    """Direct IP only: the peer's answer."""

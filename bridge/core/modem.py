@@ -1,6 +1,6 @@
-"""What is known of a modem and its SIM: values that travel between modem, network manager and reports.
+"""What is known of a modem and its SIM: values that pass between modem, network manager and reports.
 
-An unknown field is None, never invented.
+An unknown field is None; nothing is guessed.
 """
 
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Sim(StrEnum):
-    """The state of the SIM as ``AT+CPIN?`` tells it [3GPP TS 27.007, section 8.3]."""
+    """The state of the SIM as ``AT+CPIN?`` reports it [3GPP TS 27.007, section 8.3]."""
 
     UNKNOWN = "unknown"
     BUSY = "busy"
@@ -31,7 +31,7 @@ class Registration(StrEnum):
 
     @property
     def registered(self) -> bool:
-        """Whether the modem is in a network."""
+        """Whether the modem is registered in a network."""
         return self in (Registration.HOME, Registration.ROAMING)
 
 
@@ -44,7 +44,7 @@ class Signal(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Who the modem and its SIM are."""
+    """The identity of the modem and its SIM."""
 
     model: str | None = None
     firmware: str | None = None
@@ -54,19 +54,19 @@ class Identity(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """All that a modem has told so far; replaced whole at each change."""
+    """All that a modem has reported so far; replaced as a whole at each change."""
 
     sim: Sim = Sim.UNKNOWN
     registration: Registration = Registration.UNKNOWN
     operator: str | None = None
     technology: str | None = None
-    """As users know it: ``2G``, ``3G``, ``LTE``, ``LTE-M`` or ``NB-IoT``."""
+    """The users' name of it: ``2G``, ``3G``, ``LTE``, ``LTE-M`` or ``NB-IoT``."""
     signal: Signal = Signal()
     identity: Identity = Identity()
 
 
 class Wifi(NamedTuple):
-    """A Wi-Fi connection; signal in dBm, over the samples since it stands."""
+    """A Wi-Fi connection; signal in dBm, over the samples since it was established."""
 
     ssid: str | None = None
     ap: str | None = None
@@ -75,19 +75,19 @@ class Wifi(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a modem is attached, and which it is; ports are paths."""
+    """Where a modem is attached, and which modem it is; ports are paths."""
 
     interface: str
-    """Its name in ``network.interface``."""
+    """The modem's name in ``network.interface``."""
     at: str
     dial: str
-    """The port that dials; the same as `at` where the modem has only one that serves."""
+    """The port that dials; the same as `at` where the modem has only one usable port."""
     usb: str | None = None
-    """Its folder in sysfs, for switching the USB port."""
+    """The modem's folder in sysfs, for switching the USB port."""
 
     @property
     def single(self) -> bool:
-        """Whether one port does both, so that nobody can ask the modem anything while it is dialled."""
+        """Whether one port does both, so that the modem cannot be queried during a call."""
         return self.at == self.dial
 
 

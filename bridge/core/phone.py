@@ -1,10 +1,10 @@
-"""Telephone numbers, as whoever gives one writes them."""
+"""Telephone numbers in the form in which users write them."""
 
 import re
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-"""At most 15 digits, the country's code first, of which none begins with 0 [ITU-T E.164, section 6]. Below 7
-digits are short codes, which take no plus sign."""
+"""At most 15 digits, beginning with the country code, whose first digit is not 0 [ITU-T E.164, section 6].
+Numbers of fewer than 7 digits are short codes, which take no plus sign."""
 
 E164_ALLOWED = "+ and 7 to 15 digits, the first not 0 (E.164)"
-"""The words for it."""
+"""The same rule in words, for error messages."""

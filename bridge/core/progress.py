@@ -1,24 +1,24 @@
-"""What a part shows of itself to the watchdog."""
+"""The progress that a part reports to the watchdog."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 
 class Progress(NamedTuple):
-    """How far a part has come, and whether it owes more."""
+    """How far a part has come, and whether it has work to do."""
 
     name: str
-    """Which part; what follows its first word says which of several."""
+    """The part's name; the words after the first tell several instances apart."""
     steps: int
-    """Counts what it did; only whether it changed is looked at."""
+    """A count of finished steps; the watchdog only looks for a change."""
     busy: bool
-    """Something waits for it, so that it has to get on; a part that owes nothing rightly rests."""
+    """Whether work waits, so that the count must change; an idle part may rest."""
     extra: float = 0.0
-    """Seconds that what it does now may take beyond what is usual for such a part."""
+    """Seconds that the current step may take beyond the usual limit for a part."""
 
 
 class Part(Protocol):
-    """What can be watched."""
+    """A part that the watchdog can watch."""
 
     def progress(self) -> Iterable[Progress]:
-        """Return how far it has come, in each of its works."""
+        """Return the progress of each of the part's workers."""

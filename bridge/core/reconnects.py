@@ -1,12 +1,12 @@
 """When to connect to the broker again: judged by how the last connections ended, not by CONNACK.
 
-A broker that takes a connection and cuts it at once has not taken it. A connection counts as a success only
-when it has lasted; until then the delay grows. The first few tries come quickly: the owner may be finding out
-which of its publications the broker cuts the connection for.
+A broker that accepts a connection and cuts it at once has not accepted it. A connection counts as a success
+only when it has lasted; until then the delay grows. The first few tries come quickly, because the owner may
+be finding out which of its publications the broker cuts the connection for.
 
-A connection that another client took over needs more, because the two would take it from each other for ever.
-Each comes back seldom, at moments that differ. Only a connection that lasts much longer shows that the other
-is gone.
+A connection that another client took over needs more care, because the two clients would take it from each
+other for ever. Each waits long, and for a random time. Only a connection that lasts much longer shows that
+the other client is gone.
 """
 
 from collections.abc import Callable
@@ -15,41 +15,41 @@ LASTED = 30.0
 """Seconds after which a connection counts as a success."""
 
 ALONE = 600.0
-"""Seconds after which a client that took the connection over counts as gone: several times `RIVAL_DELAY`."""
+"""Seconds after which the client that took the connection over counts as gone: several `RIVAL_DELAY`."""
 
 DELAY = 15.0
-"""Seconds between two tries at most: the broker is on the same box, and everything waits for it."""
+"""Longest delay in seconds: the broker is on the same box, and everything waits for it."""
 
 RIVAL_DELAY = 120.0
-"""The same while another client takes the session over."""
+"""Longest delay in seconds while another client takes the session over."""
 
 SUSPICIOUS = 3
-"""Connections that were cut soon, one after the other, from which on it is no chance."""
+"""Number of short connections in a row that are no coincidence."""
 
 
 class Reconnects:
-    """Counts failures in a row, and says how long to wait; belongs to the loop's thread."""
+    """Counts failures in a row, and computes the delay; belongs to the loop's thread."""
 
     def __init__(self, uniform: Callable[[float, float], float]) -> None:
-        """``uniform`` draws a number between two."""
+        """``uniform`` draws a number between two bounds."""
         self._uniform = uniform
         self._refused = 0
         self._taken_over = False
-        """How the last connection ended."""
+        """Whether another client took the last connection over."""
         self.cut = 0
-        """Connections in a row that the broker took and that ended soon."""
+        """Number of connections in a row that the broker accepted and that ended soon."""
         self.rivals = 0
-        """Those of late that another client took over."""
+        """Number of recent connections that another client took over."""
 
     def lasts(self, seconds: float) -> None:
-        """Note that the connection stands, since ``seconds``."""
+        """Note that the connection has lasted for ``seconds`` so far."""
         if seconds >= LASTED:
             self._refused = self.cut = 0
         if seconds >= ALONE:
             self.rivals = 0
 
     def ended(self, seconds: float | None, *, taken_over: bool = False) -> None:
-        """Note the end of a connection that stood for ``seconds``; None: the broker had not taken it."""
+        """Note the end of a connection that lasted ``seconds``; None: the broker had not accepted it."""
         if seconds is None:
             self._refused += 1
             self._taken_over = False
@@ -62,7 +62,7 @@ class Reconnects:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the broker takes each connection and ends it soon."""
+        """Whether the broker accepts each connection and ends it soon."""
         return self.cut >= SUSPICIOUS
 
     def delay(self) -> float:
@@ -72,6 +72,6 @@ class Reconnects:
             return self._uniform(bound / 2, bound)
         if self._refused:
             return self._uniform(0, min(DELAY, 0.25 * 2.0 ** min(self._refused, 10)))
-        # By half as fast: a broker that crashes again and again looks like this too, and what is published
-        # until we are back it may lose.
+        # Growth at half the rate: a broker that crashes repeatedly looks the same, and it may lose what is
+        # published until we are connected again.
         return self._uniform(0, min(DELAY, 0.125 * 2.0 ** min(self.cut / 2, 10)))

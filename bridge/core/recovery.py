@@ -1,19 +1,19 @@
-"""Getting a modem back without a hand: a ladder of ever stronger means, climbed on evidence only.
+"""Recovery of a modem without a person: a ladder of ever stronger measures, climbed on evidence only.
 
 The rules:
 
-* A port that is gone is waited for, however long, and never reset: it was pulled, or it is restarting.
-* A SIM that wants a person (PIN, PUK) is waited for: no reset helps there.
-* A modem that does not answer climbs the ladder at once, one that answers but has no network, or whose link
-  does not come up, after some patience; the mildest means first. A reset is worth a try on a silent modem
-  too: many hear what they do not answer. A network that denies gets long patience: it may mean it, but many
-  modems do not ask again by themselves.
-* A rung has its time; while that runs, nothing else is done. What came of it is told by the next step.
-* After the last rung comes a pause, longer after each round, then the ladder begins again.
-* As soon as all is well the ladder is back at its foot.
+* A port that is gone is waited for, however long, and never reset: it was pulled, or the modem is restarting.
+* A SIM that needs a person (PIN, PUK) is waited for, because no reset helps.
+* A modem that does not answer climbs the ladder at once. A modem that answers but has no network, or whose
+  link does not come up, climbs after some patience. The mildest measure comes first. A reset is worth a try
+  on a silent modem too, because many modems act on commands that they do not answer. A network that denies
+  gets long patience: the denial may be meant, but many modems do not ask again by themselves.
+* A rung has its time; while that runs, nothing else is done. The next step reports its outcome.
+* After the last rung comes a pause, longer after each round; then the ladder begins again.
+* When all is well the ladder returns to its foot.
 
-The ladder is a value: `Ladder.next` returns the next ladder beside the step. Times are of any clock that only
-runs forward, in seconds.
+The ladder is a value: `Ladder.next` returns the next ladder beside the step. Times are in seconds, of any
+clock that only runs forward.
 """
 
 from enum import StrEnum
@@ -23,7 +23,7 @@ from bridge.core.modem import Registration, Sim
 
 
 class Rung(StrEnum):
-    """What can be done."""
+    """The measures, from the mildest on."""
 
     PROBE = "probe"
     SOFT_RESET = "soft_reset"
@@ -33,7 +33,7 @@ class Rung(StrEnum):
 
 
 class Diagnosis(StrEnum):
-    """What is wrong, as far as the evidence goes."""
+    """What is wrong, as far as the evidence shows."""
 
     NONE = "none"
     GONE = "gone"
@@ -45,70 +45,70 @@ class Diagnosis(StrEnum):
 
 
 class Evidence(NamedTuple):
-    """What is known when the question is what to do."""
+    """The evidence for the next step."""
 
     port: bool
-    """The modem's port is there."""
+    """Whether the modem's port is there."""
     answers: bool | None = None
-    """It answered when it was last asked; None: not asked."""
+    """Whether the modem answered the last command; None: not asked."""
     sim: Sim = Sim.UNKNOWN
     registration: Registration = Registration.UNKNOWN
     link_failures: int = 0
-    """How often in a row the link did not come up although the modem was in a network."""
+    """Number of times in a row that the link did not come up although the modem was in a network."""
 
 
 class Outcome(NamedTuple):
-    """What came of a rung."""
+    """The outcome of a rung."""
 
     rung: Rung
     worked: bool
 
 
 class Step(NamedTuple):
-    """What to do now."""
+    """The next thing to do."""
 
     rung: Rung | None
-    """None: nothing but to look again."""
+    """The rung to climb; None: only look again."""
     until: float
-    """When to look again at the latest; a rung has until then to work."""
+    """The latest time for the next look; a rung has until then to work."""
     diagnosis: Diagnosis
     ended: Outcome | None = None
-    """The rung before this step, if one was under way."""
+    """The outcome of the rung before this step, if one was in flight."""
 
 
 LADDER = (Rung.PROBE, Rung.SOFT_RESET, Rung.RESET, Rung.REOPEN, Rung.POWER)
-"""The rungs from the mildest on; what has just answered need not be probed."""
+"""The rungs from the mildest on; a modem that has just answered needs no probe."""
 
 ALL_RUNGS = frozenset(Rung)
 
 
 class Limits(NamedTuple):
-    """How patient to be, in seconds."""
+    """Limits of patience, in seconds."""
 
     look: float = 2.0
-    """Between two looks while something is waited for."""
+    """Seconds between two looks during a wait."""
     no_network: float = 180.0
-    """Without a network, before anything is done: a search through all bands takes minutes."""
+    """Seconds without a network before the ladder is climbed: a search through all bands takes minutes."""
     denied: float = 900.0
-    """The same where the network denies."""
+    """The same while the network denies the registration."""
     link_failures: int = 3
-    """Failures of the link in a row before anything is done."""
+    """Number of link failures in a row before the ladder is climbed."""
     probe: float = 10.0
     soft_reset: float = 90.0
     reset: float = 120.0
     reopen: float = 30.0
     power: float = 120.0
     answer: float = 30.0
-    """Instead of any that is longer, for a modem that is only to answer again."""
+    """Upper bound of any rung's seconds for a silent modem, which only has to answer again."""
     first_pause: float = 60.0
     longest_pause: float = 3600.0
 
     def patience(self, diagnosis: Diagnosis) -> float:
-        """Return how long a trouble may last before anything is done."""
+        """Return the seconds that a diagnosis may last before the ladder is climbed."""
         return {Diagnosis.NO_NETWORK: self.no_network, Diagnosis.DENIED: self.denied}.get(diagnosis, 0.0)
 
     def time_for(self, rung: Rung, diagnosis: Diagnosis) -> float:
-        """Return how long a rung may take to work."""
+        """Return the seconds that a rung may take to work."""
         seconds = {
             Rung.PROBE: self.probe,
             Rung.SOFT_RESET: self.soft_reset,
@@ -119,7 +119,7 @@ class Limits(NamedTuple):
         return min(seconds, self.answer) if diagnosis is Diagnosis.SILENT else seconds
 
     def pause(self, rounds: int) -> float:
-        """Return the pause after so many whole rounds."""
+        """Return the seconds of the pause after ``rounds`` complete rounds."""
         return min(self.longest_pause, self.first_pause * 2.0 ** min(rounds, 32))
 
 
@@ -140,26 +140,26 @@ def diagnose(evidence: Evidence, limits: Limits) -> Diagnosis:
 
 
 class Ladder(NamedTuple):
-    """Where on the ladder a modem is."""
+    """A modem's position on the ladder."""
 
     limits: Limits = Limits()
     available: frozenset[Rung] = ALL_RUNGS
     """The rungs that can be climbed here; USB power needs root."""
     diagnosis: Diagnosis = Diagnosis.NONE
     since: float = 0.0
-    """When that trouble began."""
+    """The time at which the diagnosis was first made."""
     tried: frozenset[Rung] = frozenset()
-    """The rungs of this round."""
+    """The rungs already climbed in this round."""
     rung: Rung | None = None
-    """The rung under way."""
+    """The rung in flight."""
     until: float = 0.0
-    """When the rung under way, or the pause, is over."""
+    """The time at which the rung in flight, or the pause, ends."""
     failures: int = 0
-    """The link's failures when the rung was begun."""
+    """The link's failures at the start of the rung."""
     rounds: int = 0
 
     def next(self, evidence: Evidence, now: float) -> tuple["Ladder", Step]:
-        """Return the ladder from now on, and what to do; not to be asked while a rung is carried out."""
+        """Return the new ladder and the next step; must not be called while a rung is carried out."""
         diagnosis = diagnose(evidence, self.limits)
         if diagnosis is Diagnosis.NONE:
             return _well(self, now)
@@ -184,7 +184,7 @@ def _well(ladder: Ladder, now: float) -> tuple[Ladder, Step]:
 
 
 def _turn(ladder: Ladder, diagnosis: Diagnosis, now: float) -> tuple[Ladder, Outcome | None]:
-    """Take another trouble in: one that is behind us begins a new round with new patience."""
+    """Apply a changed diagnosis: a solved problem begins a new round with new patience."""
     if diagnosis is ladder.diagnosis:
         return ladder, None
     turned = ladder._replace(diagnosis=diagnosis, since=now)
@@ -197,7 +197,7 @@ def _turn(ladder: Ladder, diagnosis: Diagnosis, now: float) -> tuple[Ladder, Out
 
 
 def _wait(ladder: Ladder, now: float, ended: Outcome | None) -> tuple[Ladder, Step]:
-    """Only wait. A rung under way keeps its time: a port that goes at a reset is on its way back."""
+    """Only wait. A rung in flight keeps its time: a port that goes at a reset is on its way back."""
     if ladder.rung is not None and ladder.until <= now:
         ended = Outcome(ladder.rung, worked=False)
         ladder = ladder._replace(rung=None)
@@ -205,12 +205,12 @@ def _wait(ladder: Ladder, now: float, ended: Outcome | None) -> tuple[Ladder, St
 
 
 def _in_flight(ladder: Ladder, evidence: Evidence, now: float) -> bool:
-    """Tell whether a rung, or the pause, is still to be waited for."""
+    """Return whether a rung, or the pause, still has time left."""
     if ladder.rung is Rung.PROBE and evidence.answers is not None:
         return False
     if ladder.until > now:
         return True
-    # What was done for the link shows when it is tried again.
+    # A measure for the link shows its effect only at the next attempt.
     failed_again = evidence.link_failures > ladder.failures
     return ladder.rung is not None and ladder.diagnosis is Diagnosis.NO_LINK and not failed_again
 
@@ -235,7 +235,7 @@ def _climb(ladder: Ladder, evidence: Evidence, now: float, ended: Outcome | None
 
 
 def _next_rung(ladder: Ladder, evidence: Evidence) -> Rung | None:
-    """Return the mildest means that is left."""
+    """Return the mildest measure that is left."""
     known = {Rung.PROBE} if evidence.answers else set()
     left = (rung for rung in LADDER if rung in ladder.available and rung not in ladder.tried | known)
     return next(left, None)

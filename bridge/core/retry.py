@@ -1,7 +1,7 @@
 """What to do after an exchange: one table of outcomes, and the delay before the next try.
 
-A message whose failed tries have carried much waits longer than that, so that one that never passes does not
-use up the data of all: see `sparing`.
+A message whose failed tries have carried many bytes waits longer, so that a message that never passes does
+not use up the data of all others: see `sparing`.
 
 The rules::
 
@@ -25,20 +25,20 @@ from typing import NamedTuple
 from bridge.core.messages import State
 
 MAX_DELAY = 300.0
-"""Seconds; the longest delay before a retry of what has cost little."""
+"""Longest delay, in seconds, before a retry of a message that has cost little."""
 
 SPENT_FREELY = 1_000_000
 """Bytes that the failed tries of one message may carry up before it has to wait longer."""
 
 SPARING = 250.0
-"""Bytes a second: beyond that, so much of what they carried is worth a second of delay."""
+"""Carried bytes beyond `SPENT_FREELY` that add one second of delay."""
 
 LONGEST = 86400.0
-"""Seconds; the longest delay of all."""
+"""Longest delay of all, in seconds."""
 
 
 class Kind(Enum):
-    """What an exchange meant for its message."""
+    """The meaning of an exchange for its message."""
 
     ACCEPTED = auto()
     REFUSED = auto()
@@ -49,7 +49,7 @@ class Kind(Enum):
 
 
 class Reading(NamedTuple):
-    """An outcome, read by the protocol that was spoken."""
+    """An outcome, interpreted by the protocol that was spoken."""
 
     kind: Kind
     description: str
@@ -58,7 +58,7 @@ class Reading(NamedTuple):
 
 
 class Verdict(Enum):
-    """What becomes of the message."""
+    """What happens to the message."""
 
     FINAL = auto()
     RETRY = auto()
@@ -70,7 +70,7 @@ class Decision(NamedTuple):
 
     verdict: Verdict
     state: State | None = None
-    """Of a final verdict."""
+    """The state that a final verdict gives."""
 
 
 _FINAL = {
@@ -81,7 +81,7 @@ _FINAL = {
 
 
 def decide(reading: Reading, attempts: int, max_attempts: int | None) -> Decision:
-    """Return what becomes of a message after its ``attempts``-th exchange, counting from 1."""
+    """Return what happens to a message after its ``attempts``-th exchange, counted from 1."""
     if state := _FINAL.get(reading.kind):
         return Decision(Verdict.FINAL, state)
     if reading.kind is Kind.HELD:
@@ -94,14 +94,14 @@ def decide(reading: Reading, attempts: int, max_attempts: int | None) -> Decisio
 def backoff(failures: int, uniform: "random.Random | None" = None) -> float:
     """Return the seconds to wait after ``failures`` failures: drawn from 0 to min(300, 2^failures).
 
-    The full draw keeps the boxes of a whole fleet from coming back all at once.
+    The draw over the full range keeps the boxes of a whole fleet from coming back at the same moment.
     """
     ceiling = min(MAX_DELAY, 2.0 ** min(failures, 16))
     return (uniform or _RANDOM).uniform(0.0, ceiling)
 
 
 def sparing(spent: int) -> float:
-    """Return the least seconds to wait after failed tries that carried ``spent`` bytes up in all."""
+    """Return the shortest wait, in seconds, after failed tries that carried ``spent`` bytes up in total."""
     return min(LONGEST, max(0, spent - SPENT_FREELY) / SPARING)
 
 

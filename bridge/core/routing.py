@@ -8,14 +8,14 @@ from bridge.core.topic_rules import matcher
 
 
 class Route(NamedTuple):
-    """A destination and the options it brings; what the message itself says beats them."""
+    """A destination and the default options of a message; the message's own options take precedence."""
 
     endpoint: Endpoint = CLOUD
     priority: Priority = Priority.NORMAL
     lifetime: float | None = None
     """Seconds until a message on this route expires."""
     max_attempts: int | None = None
-    """Sends before a message fails; ``None`` is no limit."""
+    """Number of sends before a message fails; ``None`` is no limit."""
 
 
 DEFAULT = Route()
@@ -31,7 +31,7 @@ class Router:
         ]
 
     def route(self, topics: Sequence[str]) -> Route:
-        """Return the first route that one of ``topics`` matches; without topics the topic is ''."""
+        """Return the first route that one of ``topics`` matches; without topics the topic is ``''``."""
         if not self._routes:
             return DEFAULT
         names = topics or ("",)

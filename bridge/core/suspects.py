@@ -1,9 +1,9 @@
-"""Suspects: which publication it is that the broker cuts the connection for.
+"""Suspects: the publications for which the broker may have cut the connection.
 
-A broker may end the connection for a publication that it will not take, often without a word, and does so
-again whenever it is repeated. A broker that is only going down looks the same. The two are told apart by
-trying alone what was unacknowledged, and by asking on another connection, which stood before the cut, whether
-the broker still answers there::
+A broker may end the connection for a publication that it does not accept, often without a reason, and ends it
+again at each repetition. A broker that is shutting down looks the same. Two tests tell them apart: each
+publication that was unacknowledged is tried alone, and a second connection, established before the cut, is
+asked whether the broker still answers there::
 
     what happened                                    what follows
     ------------------------------------------------------------------------------------------------------
@@ -26,16 +26,16 @@ Key = int | str
 """A publication: the number of a report, or the topic of a retained state."""
 
 PROVEN = 3
-"""Cuts that only the publication explains, until it is set aside."""
+"""Number of cuts that only the publication explains, after which it is set aside."""
 
 OPEN = 5
-"""Cuts that a broker that goes down explains as well, until the rest goes first."""
+"""Number of cuts that a broker's shutdown explains as well, after which the other publications go first."""
 
 GIVE_UP = 16
-"""Such cuts until it is set aside: with the pauses between them that takes more than two hours."""
+"""Number of such cuts after which it is set aside: with the pauses that takes more than two hours."""
 
 PAUSE, LONGEST_PAUSE = 10.0, 1800.0
-"""Seconds until one that waits is tried again; twice as long each time."""
+"""Seconds before a waiting suspect is tried again: the first pause, doubled each time, and the longest."""
 
 
 class Verdict(Enum):
@@ -43,52 +43,52 @@ class Verdict(Enum):
 
     TRY_AGAIN = auto()
     WAIT = auto()
-    """Let the rest go first."""
+    """Let the other publications go first."""
     SET_ASIDE = auto()
 
 
 class Suspicion(NamedTuple):
-    """What is held against one publication."""
+    """The evidence against one publication."""
 
     proven: int = 0
     open: int = 0
 
     def after_cut(self, *, witnessed: bool) -> "Suspicion":
-        """Return it after one more cut; ``witnessed`` says that another connection stood all the while."""
+        """Return the evidence after one more cut; ``witnessed``: another connection survived the cut."""
         return self._replace(proven=self.proven + 1) if witnessed else self._replace(open=self.open + 1)
 
     def verdict(self, proven: int = PROVEN) -> Verdict:
-        """Return what to do; ``proven`` cuts are enough."""
+        """Return what to do; ``proven`` cuts are enough to set the publication aside."""
         if self.proven >= proven or self.proven + self.open >= GIVE_UP:
             return Verdict.SET_ASIDE
         return Verdict.WAIT if self.open >= OPEN else Verdict.TRY_AGAIN
 
     @property
     def pause(self) -> float:
-        """Seconds that one waits before it is tried again."""
+        """Seconds before the next try of a suspect that waits."""
         return float(min(LONGEST_PAUSE, PAUSE * 2 ** max(0, self.open - OPEN)))
 
 
 class Sizes:
-    """What is learned of the largest packet that the broker takes, where it does not tell."""
+    """The largest packet that the broker accepts, learned where the broker does not announce it."""
 
     def __init__(self) -> None:
         self._taken = 0
         self._refused: int | None = None
 
     def taken(self, size: int) -> None:
-        """The broker took ``size`` bytes."""
+        """Note that the broker accepted ``size`` bytes."""
         self._taken = max(self._taken, size)
         if self._refused is not None and size >= self._refused:
             self._refused = None  # it was not the size
 
     def refused(self, size: int) -> None:
-        """The broker proved not to take a publication of ``size`` bytes."""
+        """Note a proof that the broker does not accept a publication of ``size`` bytes."""
         if size > self._taken:
             self._refused = size if self._refused is None else min(size, self._refused)
 
     def doubtful(self, size: int) -> bool:
-        """Whether ``size`` bytes are as many as were refused already."""
+        """Return whether a publication of ``size`` bytes or fewer was refused before."""
         return self._refused is not None and size >= self._refused
 
 
@@ -100,9 +100,9 @@ class Suspects:
         self._records: dict[Key, Suspicion] = {}
         self._queue: dict[Key, None] = {}
         self._acknowledged = 0
-        """Publications that the broker has acknowledged."""
+        """Number of publications that the broker has acknowledged."""
         self._at_cut: dict[Key, int] = {}
-        """As many there were when the connection was last cut with a suspect alone in flight."""
+        """The value of ``_acknowledged`` at the last cut with the suspect alone in flight."""
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -112,32 +112,32 @@ class Suspects:
 
     @property
     def first(self) -> Key | None:
-        """The one to try now."""
+        """The suspect to try now."""
         return next(iter(self._queue), None)
 
     def suspect(self, keys: Iterable[Key]) -> None:
-        """Try ``keys`` alone."""
+        """Add ``keys`` to those that are tried alone."""
         for key in keys:
             self._queue[key] = None
 
     def try_first(self, key: Key) -> None:
-        """Try ``key`` alone, before the others: whether the broker takes anything."""
+        """Try ``key`` alone before the others, to learn whether the broker accepts anything."""
         self._queue = {key: None, **self._queue}
 
     def acknowledged(self, key: Key) -> None:
-        """The broker has ``key``."""
+        """Note that the broker acknowledged ``key``."""
         self._acknowledged += 1
         self.clear(key)
 
     def clear(self, key: Key) -> None:
-        """Forget what was held against ``key``."""
+        """Drop the evidence against ``key``."""
         for held in (self._queue, self._records, self._at_cut):
             held.pop(key, None)
 
     def cut(self, key: Key, *, witnessed: bool, size: int) -> Verdict:
         """Return what to do with ``key``, of ``size`` bytes, after a cut while it alone was in flight.
 
-        It is tried again only after `TRY_AGAIN`, and after a pause (`pause`) if it is suspected again.
+        It is tried again only after `TRY_AGAIN`, or, after a `pause`, if it is suspected again.
         """
         before, self._at_cut[key] = self._at_cut.get(key), self._acknowledged
         if not witnessed and before == self._acknowledged:
@@ -153,5 +153,5 @@ class Suspects:
         return verdict
 
     def pause(self, key: Key) -> float:
-        """Return the seconds that ``key`` waits before it is tried again."""
+        """Return the seconds before the next try of ``key``."""
         return self._records.get(key, Suspicion()).pause

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bridge.errors import InvalidCommand
 
 CLOUD_TOPIC_LIMIT = 32
-"""Characters; a cloud topic is shorter than this [Hologram documentation, Embedded TCP API]."""
+"""Upper bound of a cloud topic in characters, exclusive [Hologram documentation, Embedded TCP API]."""
 
 _CLOUD_TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*", re.ASCII)
 _ALLOWED = (
@@ -28,7 +28,7 @@ def check_cloud_topic(topic: str, field: str = "topic") -> None:
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Return a test for topics that match an MQTT topic filter [MQTT 5.0, section 4.7].
 
-    ``+`` stands for one level, a last ``#`` for the parent and everything below it.
+    ``+`` matches one level; a last ``#`` matches the parent and everything below it.
     """
     levels = pattern.split("/")
     rest = levels[-1] == "#"

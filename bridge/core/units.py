@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``10m``, ``512MB``."""
+"""Durations and sizes as users write them: ``10m``, ``512MB``."""
 
 import math
 import re
@@ -37,7 +37,7 @@ def _seconds(value: object) -> float:
 def parse_duration(value: object) -> float:
     """Return seconds for ``"10m"``, ``"7d"``, ``"500ms"``, ``"30"`` or a number of seconds.
 
-    Raises ValueError, in one line that says what is allowed, for anything else.
+    Raises ValueError, with one line that gives what is allowed, for anything else.
     """
     seconds = _seconds(value)
     if not 0 < seconds <= MAX_DURATION:
@@ -48,7 +48,7 @@ def parse_duration(value: object) -> float:
 def parse_size(value: object) -> int:
     """Return bytes for ``"512MB"`` (10**6), ``"64KiB"`` (2**10) or a whole number of bytes.
 
-    Raises ValueError, in one line that says what is allowed, for anything else.
+    Raises ValueError, with one line that gives what is allowed, for anything else.
     """
     size: float = 0
     if isinstance(value, int) and not isinstance(value, bool):

@@ -1,11 +1,11 @@
-"""Text from outside, made safe for a terminal and for a line of the log."""
+"""Text from outside, made safe for a terminal and for a log line."""
 
 
 def visible(text: str) -> str:
     r"""Return ``text`` on one line, with what a terminal acts on written as ``\x1b`` or ``\u202e``.
 
-    That is all but printable characters and the space [Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp, Zs]:
-    control characters, line ends of all kinds, bidirectional controls, what has no width, lone surrogates.
+    Everything but printable characters and the space is escaped [Unicode categories Cc, Cf, Cs, Co, Cn, Zl,
+    Zp, Zs]: control characters, line ends, bidirectional controls, zero-width characters, lone surrogates.
     """
     if text.isprintable():
         return text
