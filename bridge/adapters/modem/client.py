@@ -21,7 +21,7 @@ from bridge.protocol.modems import Profile
 log = logging.getLogger("modem")
 
 
-class TokenBucket(NamedTuple):
+class Pace(NamedTuple):
     """How long a modem is given, in seconds."""
 
     wake: float = 20.0
@@ -41,7 +41,7 @@ class TokenBucket(NamedTuple):
     """Until a SIM that is busy is asked again."""
 
 
-NORMAL_PACE = TokenBucket()
+NORMAL_PACE = Pace()
 
 
 _PROBLEMS = {
@@ -63,7 +63,7 @@ class ModemClient:
         sim_pin: str | None,
         pins: PinGuard,
         status_reports: Callable[[], bool],
-        pace: TokenBucket,
+        pace: Pace,
     ) -> None:
         self._port = port
         self._profile = profile

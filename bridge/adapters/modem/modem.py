@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.adapters.modem.at_port import Answer, AtPort, Urc
-from bridge.adapters.modem.client import NORMAL_PACE, ModemClient, TokenBucket
+from bridge.adapters.modem.client import NORMAL_PACE, ModemClient, Pace
 from bridge.adapters.modem.facts import ModemState, RegistrationChange
 from bridge.adapters.modem.followups import FollowUps
 from bridge.adapters.modem.location import locate
@@ -48,7 +48,7 @@ class Modem:
         apn: str = "hologram",
         status_reports: Callable[[], bool] = lambda: False,
         payload_after: Callable[[str], int] | None = None,
-        pace: TokenBucket = NORMAL_PACE,
+        pace: Pace = NORMAL_PACE,
     ) -> None:
         """``on_facts`` is told each change, ``on_urc`` every unsolicited code, ``on_lost`` a port that broke.
 

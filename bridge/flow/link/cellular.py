@@ -1,8 +1,8 @@
-"""The cellular link: waits until the modem is in a network, then dials, or uses the modem's own sockets.
+"""The cellular link: waits until the modem is in a network, then dials or uses the modem's own sockets.
 
-PPP comes first: it carries everything. A modem's own sockets carry the bridge's messages alone; they are the
-link where no PPP can be had here, and meanwhile where it failed. While they are the link PPP is tried again
-from time to time, in a moment when nothing is in flight; where it fails once more they are the link again
+PPP comes first, because it carries all traffic. A modem's own sockets carry only the bridge's messages. They
+are the link where PPP is impossible, and take turns with PPP where it failed. While they are the link PPP is
+tried again from time to time, when nothing is in flight. If that try fails the sockets are the link again
 with the next attempt, seconds later.
 """
 
@@ -20,36 +20,36 @@ from bridge.flow.link.supervisor import ModemSupervisor
 log = logging.getLogger("network")
 
 FAILURES_TO_SOCKETS = 2
-"""Failed calls in a row after which a modem's own sockets are tried in turn with PPP."""
+"""Number of failed calls in a row after which the modem's own sockets and PPP take turns."""
 
 PPP_AGAIN = 1800.0
-"""Seconds over a modem's own sockets after which PPP is tried again: tunnels and the box's own traffic have
-no link until then. Doubled each time in vain, as a try interrupts the messages while it is dialled."""
+"""Seconds over a modem's own sockets after which PPP is tried again, because tunnels and the box's own
+traffic have no link until then. Doubled after each failed try, because dialling interrupts the messages."""
 
 LONGEST_PPP_AGAIN = 4 * 3600.0
 
 QUIET_WAIT = 600.0
-"""Seconds that this waits for a moment when nothing is in flight, which a busy box may never have."""
+"""Longest wait, in seconds, for a moment without messages in flight, which a busy box may never have."""
 
 SOCKETS_TIMEOUT = 150.0
-"""Seconds that a modem may take to have its sockets ready [Quectel BG96 TCP/IP AT Commands Manual, QIACT]."""
+"""Seconds that a modem may need to open its sockets [Quectel BG96 TCP/IP AT Commands Manual, QIACT]."""
 
 FINDING = 5.0
-"""Seconds that the keeper has to find a modem that is there."""
+"""Seconds that the supervisor has to find a modem that is there."""
 
-PUT_AWAY = 20.0
-"""Seconds that it may take to put them away; a hung modem's will be made anew anyway."""
+CLOSE_TIMEOUT = 20.0
+"""Seconds that the modem may need to close its sockets; a hung modem's are opened afresh later."""
 
-PUT_AWAY_AT_END = 5.0
+CLOSE_TIMEOUT_AT_END = 5.0
 """The same when the process ends."""
 
 
 class Dialler(Protocol):
-    """pppd, as a child or as a unit."""
+    """pppd, as a child process or as a systemd unit."""
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
 
     async def call(self, place: Place, timeout: float) -> Link:
         """Dial; raises `LinkError`."""
@@ -58,13 +58,13 @@ class Dialler(Protocol):
         """Hang up."""
 
     async def close(self) -> None:
-        """Let go at the end of the process."""
+        """Release the link at the end of the process."""
 
     async def clear(self) -> None:
-        """Hang up what an earlier run of ours has left; fine where there is nothing. Raises `LinkError`."""
+        """Hang up the link of an earlier run; does nothing if there is none. Raises `LinkError`."""
 
     def unavailable(self) -> str | None:
-        """Why it cannot work here, if so."""
+        """Return why PPP is impossible here, or None."""
 
 
 class Sockets(Protocol):
@@ -72,13 +72,13 @@ class Sockets(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether anything is in flight over them, out or in."""
+        """Whether a connection over them is in flight, outbound or inbound."""
 
     async def bring_up(self, apn: str) -> str | None:
-        """Get them ready; return the local address."""
+        """Open them; return the local address."""
 
     async def bring_down(self) -> None:
-        """Put them away."""
+        """Close them."""
 
 
 class Cellular:
@@ -95,11 +95,11 @@ class Cellular:
         adopts: bool = True,
         on_cleared: Callable[[], None] = lambda: None,
     ) -> None:
-        """``sockets`` returns those of the modem that is started, if it has any.
+        """``sockets`` returns the sockets of the started modem, if it has any.
 
         ``ppp_again`` is the seconds over sockets until PPP is tried again, the first time. ``adopts`` says
-        whether a link that an earlier run has left may be taken over; ``on_cleared`` is told when no other
-        stands any more.
+        whether a link of an earlier run may be taken over. ``on_cleared`` is called when no link of an
+        earlier run is left.
         """
         self._supervisor = supervisor
         self._dialler = dialler
@@ -110,18 +110,18 @@ class Cellular:
         self._adopts = adopts
         self._on_cleared = on_cleared
         self._cleared = False
-        """Nothing of an earlier run is in the way any more."""
+        """Whether no link of an earlier run is in the way."""
         self._failures = 0
-        """Attempts in a row that failed, by which PPP and sockets take turns."""
+        """Number of failed attempts in a row, by which PPP and sockets take turns."""
         self._faults = 0
-        """Those of them that the modem may be to blame for; what keeps us from calling at all is not its."""
+        """Number of failed attempts in a row that may be the modem's fault. Local problems do not count."""
         self._first_patience = self._patience = ppp_again
         self._again_at = math.inf
-        """When PPP is to be tried again, in the loop's time, while the link is the modem's sockets."""
+        """Loop time of the next try of PPP, while the link is the modem's sockets."""
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
         return self._socket_link or self._dialler.link
 
     @property
@@ -130,9 +130,9 @@ class Cellular:
         return self._socket_link is not None
 
     def may_be_better(self, quiet: bool) -> bool:
-        """Whether it is time to try PPP again in the place of the modem's sockets.
+        """Whether to try PPP again in place of the modem's sockets.
 
-        ``quiet`` says that no message is in flight; that is waited for, but not for ever.
+        ``quiet`` says that no message is in flight. The try waits for such a moment, but not for ever.
         """
         if self._sockets is None or not self.over_sockets:
             return False
@@ -141,47 +141,47 @@ class Cellular:
         return due and self._dialler.unavailable() is None
 
     def fault(self) -> Fault | None:
-        """Return what rules a link out for now."""
+        """Return the fault that rules a link out for now."""
         return self._supervisor.fault()
 
     def failed(self, failures: int) -> None:
-        """Note that the link did not come up, or with 0 that nobody wants it any more.
+        """Record a failed attempt, or, with 0, that the link is not wanted any more.
 
-        The modem is to be recovered where it may be to blame: that is counted here.
+        The supervisor gets the number of failures that may be the modem's fault, so that it can recover it.
         """
         if not failures:
             self._failures = self._faults = 0
         self._supervisor.link_failed(self._faults)
 
     async def order(self, command: str) -> str:
-        """Carry out an order to the modem."""
+        """Carry out a command of the user's on the modem."""
         return await self._supervisor.order(command)
 
     async def connect(self, timeout: float) -> Link:
         """Bring the link up; raises `LinkError` or `ModemError`."""
         deadline = asyncio.get_running_loop().time() + timeout
-        await self._make_way()
+        await self._clear_or_adopt()
         await self._in_network(_until(deadline))
         sockets = self._sockets_of()
         why_not = self._dialler.unavailable()
         if sockets is None and why_not:
             raise LinkError(why_not)
-        in_turn = self._failures >= FAILURES_TO_SOCKETS and self._failures % 2 == 0
+        sockets_turn = self._failures >= FAILURES_TO_SOCKETS and self._failures % 2 == 0
         if why_not:
             log.info("no PPP (%s): the modem's own sockets carry the messages", why_not)
         try:
-            if sockets and (why_not or in_turn):
-                made = await self._use_sockets(sockets, min(_until(deadline), SOCKETS_TIMEOUT))
+            if sockets and (why_not or sockets_turn):
+                link = await self._use_sockets(sockets, min(_until(deadline), SOCKETS_TIMEOUT))
             else:
-                made = await self._dial(deadline)
+                link = await self._dial(deadline)
         except BridgeError as exc:
             self._count(exc)
             raise
         self._came_up()
-        return made
+        return link
 
     def _count(self, error: BridgeError) -> None:
-        """Count an attempt that failed."""
+        """Count a failed attempt."""
         self._failures += 1
         if not isinstance(error, NotCalled):
             self._faults += 1
@@ -193,22 +193,22 @@ class Cellular:
         if not self.over_sockets:
             self._patience = self._first_patience
             return
-        # The next is a call, and one that fails leads back to the sockets.
+        # The next attempt is a call; if it fails the one after it uses the sockets again.
         self._failures = FAILURES_TO_SOCKETS - 1
         self._again_at = asyncio.get_running_loop().time() + self._patience
         self._patience = min(2 * self._patience, LONGEST_PPP_AGAIN)
 
     async def clear(self) -> None:
-        """Hang up the link that an earlier run has left; raises `LinkError` where that cannot be done."""
+        """Hang up the link of an earlier run; raises `LinkError` if that fails."""
         await self._dialler.clear()
         self._cleared = True
-        self._supervisor.doubt()  # its port may be free now
+        self._supervisor.doubt()  # the port may be free now
         self._on_cleared()
 
-    async def _make_way(self) -> None:
-        """Hang up the link that an earlier run has left, unless it can be taken over.
+    async def _clear_or_adopt(self) -> None:
+        """Hang up the link of an earlier run, unless it can be taken over.
 
-        On a modem's only port it cannot: while it stands nobody can ask the modem who it is.
+        A link over the modem's only port cannot, because the modem cannot be identified while it is up.
         """
         supervisor = self._supervisor
         if self._cleared:
@@ -222,15 +222,15 @@ class Cellular:
                 self._on_cleared()
                 return
         elif self._dialler.unavailable():
-            return  # what cannot dial here has left nothing
+            return  # without PPP here an earlier run cannot have left a link
         await self.clear()
 
     async def _in_network(self, timeout: float) -> None:
-        """Wait until the modem is in a network; what a person must see to ends the wait at once."""
+        """Wait until the modem is in a network; a fault that needs a person ends the wait at once."""
         supervisor = self._supervisor
 
         def decided() -> bool:
-            # A modem that is not there yet may come; a SIM without its PIN will not change by itself.
+            # A missing modem may still appear; a SIM without its PIN does not change by itself.
             found = supervisor.fault()
             return supervisor.ready or bool(
                 found and found.code in (Code.CLOUD_ERR_SIM, Code.CLOUD_ERR_SIGNAL)
@@ -239,7 +239,7 @@ class Cellular:
         await supervisor.settled(decided, timeout)
         found = supervisor.fault()
         if found:
-            # What is only beginning has failed by now, as far as this attempt goes.
+            # A passing fault counts as a failure of this attempt, because its time is over.
             raise LinkError(found.text, Code.CLOUD_ERR_CONNECT if found.passing else found.code)
         if not supervisor.ready:
             busy = supervisor.facts.sim in (Sim.BUSY, Sim.UNKNOWN)
@@ -248,7 +248,7 @@ class Cellular:
             raise LinkError(f"{text} (within {timeout:g} s)", code)
 
     async def _use_sockets(self, sockets: Sockets, timeout: float) -> Link:
-        self._sockets = sockets  # from now on there may be something to put away
+        self._sockets = sockets  # from now on there may be sockets to close
         try:
             async with asyncio.timeout(timeout):
                 address = await sockets.bring_up(self._apn)
@@ -269,35 +269,35 @@ class Cellular:
         if modem is None or place is None:
             raise LinkError("the modem went away")
         await modem.prepare_data(self._apn)
-        # The radio may have been switched off and on for that.
+        # `prepare_data` may have switched the radio off and on.
         await self._in_network(_until(deadline))
         if place.single:
             supervisor.release_port()
         try:
             return await self._dialler.call(place, _until(deadline))
         except BaseException:
-            if self._dialler.link is None:  # else it is called off as it comes up: `disconnect` follows
-                supervisor.give_back()
+            if self._dialler.link is None:  # otherwise `disconnect` follows and reclaims the port
+                supervisor.reclaim_port()
             raise
 
     def sockets_lost(self) -> None:
-        """The modem's sockets are gone: it said so, or it is gone itself."""
+        """Note that the modem's sockets are gone: reported by the modem, or lost together with it."""
         self._sockets = None
         self._socket_link = None
 
     def hung_up(self) -> None:
-        """The dialled link is down and its port free."""
-        self._supervisor.give_back()
+        """Note that the dialled link is down and its port free."""
+        self._supervisor.reclaim_port()
 
     async def disconnect(self) -> None:
-        """Take the link down; raises `LinkError` where pppd cannot be ended."""
-        await self._put_away(PUT_AWAY)
+        """Take the link down; raises `LinkError` if pppd cannot be ended."""
+        await self._close_sockets(CLOSE_TIMEOUT)
         try:
             await self._dialler.disconnect()
         finally:
             self.hung_up()
 
-    async def _put_away(self, seconds: float) -> None:
+    async def _close_sockets(self, seconds: float) -> None:
         sockets, self._sockets = self._sockets, None
         self._socket_link = None
         if sockets:
@@ -305,14 +305,14 @@ class Cellular:
                 async with asyncio.timeout(seconds):
                     await sockets.bring_down()
             except TimeoutError:
-                log.info("the modem did not put its sockets away within %g s", seconds)
+                log.info("the modem did not close its sockets within %g s", seconds)
 
     async def close(self) -> None:
-        """Let go of the link at the end of the process."""
-        await self._put_away(PUT_AWAY_AT_END)
+        """Release the link at the end of the process."""
+        await self._close_sockets(CLOSE_TIMEOUT_AT_END)
         await self._dialler.close()
 
 
 def _until(deadline: float) -> float:
-    """Return the seconds that are left until ``deadline``, in the loop's time."""
+    """Return the seconds left until ``deadline``, in the loop's time."""
     return max(deadline - asyncio.get_running_loop().time(), 1.0)

@@ -1,7 +1,6 @@
-"""The commands of ``hologram/network/set``: what is wanted of the network manager, and how it went.
+"""The commands of ``hologram/network/set``: they change what the network manager wants, and wait.
 
-A command changes what is wanted, and waits; the manager's own task (`bridge.flow.link.manager`) does the
-rest.
+The manager's own task (`bridge.flow.link.manager`) does the work.
 """
 
 import asyncio
@@ -12,26 +11,26 @@ from bridge.errors import DeadlinePassed, LinkError, OperationError
 from bridge.flow.link.manager import Network
 
 COMMAND_TIMEOUT = 240.0
-"""Seconds that a command about the modem may take."""
+"""Seconds that a command to the modem may take."""
 
 
 class NetworkCommands:
-    """Carries them out, as many at a time as come; lives in the event loop's thread."""
+    """Carries out commands, any number at a time; lives in the event loop's thread."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._orders = asyncio.Lock()
-        """Held by the order to the modem that is being carried out."""
+        """Held by the command to the modem that is being carried out."""
 
     async def carry_out(self, name: str, timeout: float | None, lifetime: float | None = None) -> str:
         """Carry out the command ``name`` within ``timeout`` seconds; return what was done.
 
-        ``lifetime`` is the seconds that are left to its deadline. That ends the waiting; an order that the
-        modem has begun with goes on.
+        ``lifetime`` is the seconds left until its deadline. The deadline ends the wait; a command that the
+        modem has begun goes on.
 
         Raises:
-            DeadlinePassed: it was not done, or not begun, by its deadline.
-            BridgeError: it could not be done; the text says why.
+            DeadlinePassed: the command was not finished, or not begun, by its deadline.
+            BridgeError: the command failed; the text says why.
 
         """
         if name not in ("connect", "disconnect", "reconnect"):
@@ -50,13 +49,13 @@ class NetworkCommands:
             self._network.give_up()
             await self._down(unknown=True)
             return "disconnected"
-        # Wanted all the while: a hang-up that fails must not leave a remote box offline.
+        # The link stays wanted: a hang-up that fails must not leave a remote box offline.
         self._network.want()
         await self._down(unknown=True)
         return await self._outcome(timeout)
 
     async def _outcome(self, timeout: float | None) -> str:
-        """Wait for the link that is wanted, unless somebody changes that."""
+        """Wait for the wanted link, unless another command changes the wish."""
         network = self._network
         if not network.up:
             with network.trying(timeout):
@@ -70,12 +69,12 @@ class NetworkCommands:
         raise LinkError(f"{why}{'; it is tried again' if network.wanted else ''}")
 
     def _is_decided(self) -> bool:
-        """Whether a wish for a link has its answer, be it for now."""
+        """Whether the wish for a link has an outcome, even a temporary one."""
         network = self._network
         return network.up or network.failure is not None or not network.wanted or not network.radio
 
     async def _down(self, *, unknown: bool = False) -> None:
-        """Hang up; done once the link was down, though it may be dialled again by then."""
+        """Hang up; done once the link was down, even if it is dialled again by then."""
         network = self._network
         downs = network.downs
         network.hang_up(unknown=unknown)
@@ -88,7 +87,7 @@ class NetworkCommands:
             with self._network.held():
                 async with asyncio.timeout(seconds), turn, self._orders:
                     await self._down()
-                    turn.reschedule(None)  # cut off half way it would leave the modem in any state
+                    turn.reschedule(None)  # an interrupted command would leave the modem in an unknown state
                     return await self._network.order(name)
         except TimeoutError:
             if turn.expired():

@@ -1,4 +1,4 @@
-"""Connector: what the network manager needs of that which makes the link."""
+"""Connector: the interface between the network manager and what makes the link."""
 
 from typing import Protocol
 
@@ -7,26 +7,26 @@ from bridge.core.modem import Link
 
 
 class Connector(Protocol):
-    """What makes the link: pppd, a modem's own sockets, or Wi-Fi."""
+    """Makes the link: pppd, a modem's own sockets, or Wi-Fi."""
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
 
     async def connect(self, timeout: float) -> Link:
-        """Bring it up within ``timeout`` seconds; raises `LinkError` or `ModemError`."""
+        """Bring the link up within ``timeout`` seconds; raises `LinkError` or `ModemError`."""
 
     async def disconnect(self) -> None:
-        """Take it down; fine when there is none."""
+        """Take the link down; does nothing if there is none."""
 
     async def close(self) -> None:
-        """Let go of it at the end of the process."""
+        """Release the link at the end of the process."""
 
     async def order(self, command: str) -> str:
         """Carry out ``reset``, ``radio_on`` or ``radio_off``; return what was done."""
 
     def fault(self) -> Fault | None:
-        """What rules a link out for now."""
+        """Return the fault that rules a link out for now."""
 
     def failed(self, failures: int) -> None:
-        """Told after so many failed attempts in a row; 0: the link is not wanted any more."""
+        """Record ``failures`` failed attempts in a row; 0: the link is not wanted any more."""

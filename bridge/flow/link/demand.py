@@ -1,4 +1,4 @@
-"""Demand: whether anything waits in the outbox that needs the link."""
+"""Demand: whether messages in the outbox need the link."""
 
 from collections.abc import Callable
 
@@ -8,22 +8,22 @@ from bridge.store.outbox import Outbox
 
 
 class Demand:
-    """Asked whenever a link on demand may come up or be hung up; lives in the event loop's thread."""
+    """Decides whether an on-demand link may come up or be hung up; lives in the event loop's thread."""
 
     def __init__(self, outbox: Outbox, paused: Callable[[], bool], committing: Callable[[], bool]) -> None:
-        """``paused`` says whether sending is paused: what may not be sent needs no link.
+        """``paused`` says whether sending is paused, because a message that may not be sent needs no link.
 
-        ``committing`` says whether a commit is under way: a read would wait for the disk then.
+        ``committing`` says whether a commit is in flight, because a read would then wait for the disk.
         """
         self._outbox = outbox
         self._paused = paused
         self._committing = committing
         self._texts_need_it = False
         self._goes_soon = True
-        """What was read last, for as long as nothing can be read."""
+        """The last values read, used while the disk cannot be read."""
 
     def __call__(self) -> bool:
-        """Whether anything waits that may go, by a way that needs the link."""
+        """Whether a message waits that may be sent and needs the link."""
         if self._paused():
             return False
         waiting = {channel for (channel, _), (messages, _) in self._outbox.ledger.depth.items() if messages}
@@ -32,13 +32,13 @@ class Demand:
         return Channel.SMS in waiting and self._texts()
 
     def _soon(self) -> bool:
-        """Whether anything may go before long: what has cost much may wait for hours, and needs no link."""
+        """Whether a message may be sent soon: one that has cost much may wait for hours and needs no link."""
         if not self._committing():
             self._goes_soon = self._outbox.ready_within(MAX_DELAY)
         return self._goes_soon
 
     def _texts(self) -> bool:
-        """Whether a text needs the link; one over the air needs the modem, and no link."""
+        """Whether an SMS needs the link; an SMS over the air needs only the modem."""
         if not self._committing():
             self._texts_need_it = any(
                 endpoint.channel is Channel.SMS and endpoint != MODEM_SMS

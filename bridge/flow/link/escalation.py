@@ -1,6 +1,6 @@
 """Escalation: keeps the recovery ladder of one modem, and reports each rung and its outcome.
 
-Which rung is next is decided here, by `bridge.core.recovery`; the keeper, who has the modem, carries it out.
+`bridge.core.recovery` decides the next rung here; the supervisor, which owns the modem, climbs it.
 """
 
 import logging
@@ -13,11 +13,11 @@ from bridge.core.recovery import ALL_RUNGS, Diagnosis, Evidence, Ladder, Limits,
 log = logging.getLogger("modem")
 
 KEEPS_LINK = frozenset({Rung.PROBE, Rung.REOPEN})
-"""The rungs that leave a link alone which stands while the modem's other port is silent."""
+"""The rungs that leave an existing link alone while the modem's other port is silent."""
 
 
 class Escalation:
-    """Lives in the event loop's thread."""
+    """The recovery state of one modem; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class Escalation:
         on_event: Callable[..., None],
         limits: Limits | None = None,
     ) -> None:
-        """``can_power`` tells whether the modem there can be switched off and on.
+        """``can_power`` returns whether the modem at a place can be switched off and on.
 
-        ``link_up`` tells whether a link stands.
+        ``link_up`` returns whether a link is up.
         """
         self._can_power = can_power
         self._link_up = link_up
@@ -38,10 +38,10 @@ class Escalation:
         self._on_event = on_event
         self._ladder = Ladder(limits or Limits())
         self._climbed_for = Diagnosis.NONE
-        """What the last rung was to cure."""
+        """The diagnosis that the last rung was climbed for."""
 
     def look(self, evidence: Evidence, place: Place | None) -> Step:
-        """Return what to do now with the modem at ``place``; not to be asked while a rung is carried out."""
+        """Return the next step for the modem at ``place``; must not be called while a rung is carried out."""
         self._ladder = self._ladder._replace(available=self._rungs(place))
         self._ladder, step = self._ladder.next(evidence, self._clock().mono)
         if step.ended:
@@ -56,19 +56,19 @@ class Escalation:
         return ALL_RUNGS - {Rung.POWER}
 
     def begins(self, rung: Rung) -> None:
-        """Tell that ``rung`` is climbed now."""
+        """Report that ``rung`` is climbed now."""
         self._climbed_for = self._ladder.diagnosis
         log.warning("recovery of the modem: %s (%s)", rung, self._climbed_for)
-        self._tell(rung, None)
+        self._report(rung, None)
 
     def gave_up(self) -> None:
-        """Learn that it could not be climbed."""
+        """Record that the rung could not be climbed."""
         self._ladder = self._ladder.gave_up(self._clock().mono)
 
     def _ended(self, outcome: Outcome) -> None:
         rung, worked = outcome
         log.warning("recovery of the modem: %s %s", rung, "worked" if worked else "did not work")
-        self._tell(rung, worked)
+        self._report(rung, worked)
 
-    def _tell(self, rung: Rung, worked: bool | None) -> None:
+    def _report(self, rung: Rung, worked: bool | None) -> None:
         self._on_event("modem.recovery", rung=rung.value, trouble=self._climbed_for.value, worked=worked)

@@ -1,4 +1,4 @@
-"""Hardware: what the keeper needs of a modem, and of the place where it is."""
+"""Hardware: what the supervisor needs of a modem and of its place."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
@@ -7,30 +7,30 @@ from bridge.core.modem import Facts, Place
 
 
 class Modem(Protocol):
-    """What is needed of a modem."""
+    """The interface of a modem that the supervisor needs."""
 
     @property
     def facts(self) -> Facts:
-        """All that is known now."""
+        """The modem's facts as known now."""
 
     @property
     def sim_problem(self) -> str | None:
-        """What somebody must do about the SIM."""
+        """What a person must do about the SIM; None if nothing."""
 
     async def start(self, path: str, *, radio: bool = True) -> None:
         """Open the port and set the modem up; raises `ModemGone` and `ModemSilent`."""
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Release the port."""
 
     async def poll(self) -> None:
-        """Ask for signal and state; raises `ModemGone` and `ModemSilent`."""
+        """Query signal and state; raises `ModemGone` and `ModemSilent`."""
 
     async def probe(self, timeout: float = 3.0) -> bool:
-        """Whether it answers."""
+        """Return whether the modem answers within ``timeout`` seconds."""
 
     async def radio(self, on: bool) -> None:
-        """Switch the radio."""
+        """Switch the radio on or off."""
 
     async def soft_reset(self) -> None:
         """Switch the radio off and on."""
@@ -43,15 +43,15 @@ class Modem(Protocol):
 
 
 class Hardware(NamedTuple):
-    """Where modems come from, and what can be done to one from outside."""
+    """Where modems are found, and what can be done to a modem from outside."""
 
     find: Callable[[], Place | None]
-    """Returns where the modem is."""
+    """Returns the modem's place, or None."""
     missing: str
-    """The text of the trouble when there is none."""
+    """The text of the fault if no modem is found."""
     make: Callable[[Place, Callable[[Facts], None], Callable[[str], None]], Modem]
-    """Returns the modem at a place; it gets whom to tell facts, and whom to tell a lost port."""
+    """Creates the modem at a place; takes the callbacks for new facts and for a lost port."""
     power: Callable[[Place], Awaitable[None]]
     """Switches the modem at a place off and on."""
     can_power: Callable[[Place], bool]
-    """Whether ``power`` can do so there."""
+    """Returns whether ``power`` works at a place."""

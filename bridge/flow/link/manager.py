@@ -1,8 +1,8 @@
-"""Network manager: brings the link up, keeps it up, and tells its state.
+"""Network manager: brings the link up, keeps it up, and publishes its state.
 
 One task drives the link (`run`): it compares what is wanted with what is, and dials, waits, or hangs up.
-Everything else only changes what is wanted or tells what happened, and wakes it. The link's life is the table
-in `bridge.core.link`; the commands that users give are in `bridge.flow.link.commands`.
+Every other method only changes what is wanted or records an event, and wakes the task. The link's life is
+the table in `bridge.core.link`; the users' commands are in `bridge.flow.link.commands`.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ DIAL_TIMEOUT = 200.0
 """Seconds that an attempt may take; a SARA-R410 needs up to 122 [hologram-python 0.10]."""
 
 ENDING = 5.0
-"""Seconds that what is being sent gets to end before a link is hung up that stands: what is cut off is sent
-twice, and a text to the cloud is in doubt."""
+"""Seconds that messages in flight get to finish before an existing link is hung up, because an interrupted
+message is sent twice, and an SMS to the cloud is in doubt."""
 
 LOOK = 30.0
-"""Seconds between looks at a link that stands."""
+"""Seconds between checks of a link that is up."""
 
 
 class Network:
@@ -52,8 +52,8 @@ class Network:
     ) -> None:
         """``kind`` is ``cellular`` or ``wifi``.
 
-        ``may_be_better`` says whether it is time to try for a better link than the one that stands; it gets
-        whether nothing is being sent.
+        ``may_be_better`` returns whether to try for a better link than the present one; its argument says
+        whether nothing is in flight.
         """
         self.kind = kind
         self.interface = interface
@@ -67,12 +67,12 @@ class Network:
         self._traffic = traffic
         self._autoconnect = autoconnect
         self._wanted = autoconnect is True
-        """It is to be up, whatever there is to send."""
+        """Whether the link is wanted even if there is nothing to send."""
         self._on_demand = autoconnect == "on_demand"
-        """What waits to be sent brings it up; not after `disconnect`, until `connect`."""
+        """Whether waiting messages bring the link up; False from `disconnect` until `connect`."""
         self._may_be_better = may_be_better
         self._stands = False
-        """The link that is to be hung up carries still."""
+        """Whether the link that is to be hung up still carries IP."""
         self._clock = clock
         self._on_change = on_change
         self._on_event = on_event
@@ -87,44 +87,44 @@ class Network:
         self._timeout: float | None = None
         self._turns = 0
         self._turning = False
-        """The driver dials or hangs up."""
+        """Whether the driver is dialling or hanging up."""
         self._allowed = DIAL_TIMEOUT
         """Seconds that the last attempt may take."""
         self._holding = 0
-        """How many keep us from dialling."""
+        """Number of holders that forbid dialling."""
         self.downs = 0
-        """How often the link was taken down for good, so that who waits for that cannot miss it."""
+        """Count of completed hang-ups, so that a waiter cannot miss one."""
         self._stopping = False
 
     @property
     def up(self) -> bool:
-        """Whether the link carries."""
+        """Whether the link carries IP."""
         return self.phase is Phase.CONNECTED
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
         return self._connector.link if self.up else None
 
     def verdict(self) -> Verdict:
-        """Return what the status says."""
+        """Return what the status shows."""
         wanted = self.radio and (self._wanted or self._on_demand)
         return judge(self.phase, self._connector.fault(), self.failure if wanted else None)
 
-    # -- told from outside -------------------------------------------------------------------------------
+    # -- events from outside -----------------------------------------------------------------------------
 
     def lost(self, reason: str) -> None:
-        """The link went down by itself."""
+        """Record that the link went down by itself."""
         if self.phase is not Phase.CONNECTED:
             return
         log.warning("the link is down: %s", reason)
         self.failure = Fault(Code.CLOUD_ERR_CONNECT, reason)
         self._attempts.broke()
         self._move(Step.LOST)
-        self._told_down(reason)
+        self._notify_down(reason)
 
     def changed_facts(self) -> None:
-        """What the modem tells has changed; trouble that has gone is a reason to try at once."""
+        """Note changed facts of the modem; a fault that has gone is a reason to dial at once."""
         before, self._evidence = self._evidence, self._connector.fault()
         if before and not self._evidence:
             self._attempts.at_once()
@@ -135,7 +135,7 @@ class Network:
             self._stands = False  # a link without its SIM carries nothing
 
     def wanted_now(self) -> None:
-        """Something waits to be sent: a link on demand comes up."""
+        """Note that a message waits, which brings an on-demand link up."""
         if self._on_demand:
             self._wake.set()
 
@@ -143,11 +143,11 @@ class Network:
 
     @property
     def wanted(self) -> bool:
-        """Whether it is to be up, whatever there is to send."""
+        """Whether the link is wanted even if there is nothing to send."""
         return self._wanted
 
     def want(self) -> None:
-        """Have it up, and try without a pause; raises `OperationError` while the radio is off."""
+        """Want the link, and dial without a pause; raises `OperationError` while the radio is off."""
         if not self.radio:
             raise OperationError("the radio is off: radio_on first")
         self._wanted, self._on_demand = True, self._autoconnect == "on_demand"
@@ -155,15 +155,16 @@ class Network:
         self.failure = None
 
     def give_up(self) -> None:
-        """Have it no more, until `want`; what stands is hung up by `hang_up`."""
+        """Stop wanting the link until `want`; `hang_up` ends a link that is up."""
         self._wanted = self._on_demand = False
         self.failure = None
         self._connector.failed(0)
 
     def hang_up(self, reason: str = "it was hung up", *, unknown: bool = False) -> None:
-        """Take the link down, or call the attempt off; one that is still wanted is dialled again.
+        """Take the link down, or cancel the attempt; a link that is still wanted is dialled again.
 
-        With ``unknown`` one that we know nothing of as well: an earlier run may have left it.
+        With ``unknown`` the connector is asked even if no link is known, because an earlier run may have left
+        one.
         """
         if self._attempt:
             self._attempt.cancel()
@@ -172,14 +173,14 @@ class Network:
             self._stands = was_up = self.up
             self._move(Step.HANG_UP)
             if was_up:
-                self._told_down(reason)
+                self._notify_down(reason)
         self._wake.set()
-        self._waiters.tell()
+        self._waiters.notify()
 
     @contextlib.contextmanager
     def trying(self, timeout: float | None) -> Iterator[None]:
-        """Try at once; an attempt that begins meanwhile may take ``timeout`` seconds."""
-        if self.phase is not Phase.CONNECTING:  # else it is for the attempt that is in flight
+        """Dial at once; an attempt that begins inside the block may take ``timeout`` seconds."""
+        if self.phase is not Phase.CONNECTING:  # otherwise the timeout is for the attempt in flight
             self._timeout = timeout
         self._wake.set()
         try:
@@ -189,7 +190,7 @@ class Network:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Dial nothing meanwhile; several may hold it."""
+        """Forbid dialling inside the block; several holders may do so at once."""
         self._holding += 1
         try:
             yield
@@ -197,11 +198,11 @@ class Network:
             self._holding -= 1
             self._attempts.at_once()
             self._wake.set()
-            self._waiters.tell()
+            self._waiters.notify()
             self._on_change()
 
     async def order(self, name: str) -> str:
-        """Give the modem an order, while the link is down and `held`; return what was done."""
+        """Give the modem a command, while the link is down and `held`; return what was done."""
         done = await self._connector.order(name)
         self.radio = name != "radio_off"
         return done
@@ -211,7 +212,7 @@ class Network:
         return await self._waiters.until(condition, seconds)
 
     def progress(self) -> tuple[Progress, ...]:
-        """Return how far the driver has come, for the watchdog."""
+        """Return the driver's progress, for the watchdog."""
         return (Progress("network", self._turns, self._turning, self._allowed),)
 
     # -- the driver --------------------------------------------------------------------------------------
@@ -235,7 +236,7 @@ class Network:
             await self._dial()
         elif self.up and self._on_demand and self._idleness.look():
             log.info("hanging up: nothing was sent for %g s", IDLE)
-            self._wanted = False  # a `connect` that came while it was up has had its way too
+            self._wanted = False  # a `connect` given while the link was up is fulfilled too
             self.hang_up()
         elif self.up and self._staleness.look():
             self.lost("nothing was reached over it for a long time; it is made anew")
@@ -250,14 +251,14 @@ class Network:
         try:
             await self._connector.disconnect()
         except BridgeError as exc:
-            # Nothing more can be done; what is left of it shows at the next attempt.
+            # Nothing more can be done here; a leftover shows at the next attempt.
             log.warning("hanging up: %s", exc)
-        if self.phase is Phase.DISCONNECTING:  # `stop` may have been there before us
+        if self.phase is Phase.DISCONNECTING:  # `stop` may have moved the phase already
             self.downs += 1
             self._move(Step.DOWN)
 
     async def _let_end(self) -> None:
-        """Let what is in flight end; nothing new is begun, as the link is not up any more."""
+        """Let messages in flight finish. None begins meanwhile, because the link no longer counts as up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ENDING):
                 while self._traffic.in_flight() and self._connector.link is not None:
@@ -269,7 +270,7 @@ class Network:
         return wanted and may and not self._attempts.wait
 
     def _pause(self) -> float | None:
-        """Seconds until the driver has to look again."""
+        """Return the seconds until the driver's next check; None: until it is woken."""
         if self.phase is Phase.DISCONNECTING:
             return 0.0
         if self._stopping:
@@ -297,9 +298,9 @@ class Network:
         self._dialled(attempt)
 
     def _dialled(self, attempt: asyncio.Task[Link]) -> None:
-        if self.phase is not Phase.CONNECTING:  # it was called off meanwhile
+        if self.phase is not Phase.CONNECTING:  # it was cancelled meanwhile
             if not attempt.cancelled() and attempt.exception():
-                log.info("the attempt was called off: %s", attempt.exception())
+                log.info("the attempt was cancelled: %s", attempt.exception())
             return
         if attempt.cancelled():
             self._move(Step.FAILED)
@@ -319,7 +320,7 @@ class Network:
         self._staleness.came_up()
         self._idleness.came_up()
         self.failure = None
-        if self._on_demand:  # `connect` has had its way
+        if self._on_demand:  # `connect` is fulfilled
             self._wanted = False
         self.since = self._clock().wall
         self._move(Step.UP)
@@ -330,7 +331,7 @@ class Network:
         self._on_up()
 
     def _broke_at_once(self) -> None:
-        """It was lost before we heard that it had come up; what it took is still to be given back."""
+        """The link dropped before `connect` returned. Release what the attempt acquired (the serial port)."""
         self._fail(LinkError("the link broke as soon as it was up"))
         self._move(Step.HANG_UP)
         self._connector.failed(self._attempts.failures)
@@ -348,9 +349,9 @@ class Network:
         failures = self._attempts.failures
         log.warning("no link (attempt %d): %s; tried again in %.0f s", failures, error, pause)
 
-    # -- telling -----------------------------------------------------------------------------------------
+    # -- notifications -----------------------------------------------------------------------------------
 
-    def _told_down(self, reason: str) -> None:
+    def _notify_down(self, reason: str) -> None:
         self.since = None
         self._on_event("network.disconnected", reason=reason)
         self._on_event(f"{self.kind}.disconnected", reason=reason)
@@ -361,10 +362,10 @@ class Network:
         log.debug("link: %s, %s -> %s", before, step, self.phase)
         self._on_change()
         self._wake.set()
-        self._waiters.tell()
+        self._waiters.notify()
 
     async def stop(self) -> None:
-        """Let go of the link at the end of the process; nothing is dialled any more."""
+        """Release the link at the end of the process; nothing is dialled any more."""
         self._stopping = True
         if self._attempt:
             self._attempt.cancel()
@@ -374,10 +375,10 @@ class Network:
         except BridgeError as exc:
             log.warning("hanging up: %s", exc)
         if self._connector.link is not None:
-            return  # it is the system's, and stays
+            return  # the link is the system's, and stays
         self._wanted, self.failure = False, None
         if self.up:
             self._move(Step.HANG_UP)
-            self._told_down("the bridge stops")
+            self._notify_down("the bridge stops")
         if self.phase is Phase.DISCONNECTING:
             self._move(Step.DOWN)

@@ -1,4 +1,4 @@
-"""Pacing: when a link may be tried again, and when one that stands is given up."""
+"""Pacing: when a link may be tried again, and when an existing one is given up."""
 
 import random
 from collections.abc import Callable
@@ -6,18 +6,20 @@ from collections.abc import Callable
 from bridge.core.messages import Now
 
 LONGEST_PAUSE = {"cellular": 300.0, "wifi": 30.0}
-"""Seconds between attempts at most: mobile networks bar those who knock all the time. Wi-Fi is looked at."""
+"""Longest pause between attempts, in seconds. Mobile networks bar a modem that calls all the time; Wi-Fi does
+not."""
 
 FIRST_PAUSE = 5.0
-"""Seconds after the first failure; doubled at each further one."""
+"""Seconds after the first failure; doubled at each further failure."""
 
 STEADY = 30.0
-"""Seconds after which a link has proved itself. One that breaks sooner, for the second time in a row, is made
-anew after a pause as if it had not come up; of so many seconds at most."""
+"""Seconds after which a link has proved itself, and the longest pause after one that has not: a link that
+breaks sooner, for the second time in a row, is dialled again only after the pause of a failed attempt."""
 
 STALE = 600.0
-"""Seconds after which a link over which nothing is reached is made anew: a network can forget a context that
-both ends believe in. Doubled each time in vain, as the far end itself may be what is down."""
+"""Seconds after which a link over which nothing is reached is dialled again, because a network can lose a
+context that both ends believe in. Doubled after each redial without effect, because the far end itself may be
+down."""
 
 LONGEST_STALE = 4 * 3600.0
 
@@ -28,43 +30,44 @@ class Attempts:
     def __init__(self, kind: str, clock: Callable[[], Now]) -> None:
         """``kind`` is ``cellular`` or ``wifi``."""
         self.failures = 0
-        """Attempts in a row that failed."""
+        """Number of failed attempts in a row."""
         self._kind = kind
         self._clock = clock
         self._breaks = 0
-        """Links in a row that did not stand for long."""
+        """Number of links in a row that broke within `STEADY` seconds."""
         self._up_at = 0.0
         self._not_before = 0.0
 
     @property
     def wait(self) -> float:
-        """Seconds until the next may be made."""
+        """Seconds until the next attempt may start."""
         return max(self._not_before - self._clock().mono, 0.0)
 
     def at_once(self) -> None:
-        """Let the next be made now: something has changed."""
+        """Allow the next attempt now, because something has changed."""
         self._not_before = 0.0
 
     def forget(self) -> None:
-        """Let the next be made now, as if it were the first."""
+        """Allow the next attempt now, as if it were the first."""
         self.failures = self._breaks = 0
         self.at_once()
 
     def failed(self, *, waited: bool) -> float:
-        """Count one that failed; return the seconds until the next.
+        """Count a failed attempt; return the seconds until the next.
 
-        Who only ``waited`` for a network in vain has not knocked, and goes on waiting.
+        An attempt that only ``waited`` for registration does not increase the backoff, because it did not
+        call.
         """
         self.failures += 1
         return self._pause(1 if waited else self.failures)
 
     def came_up(self) -> None:
-        """Learn that it worked."""
+        """Record that the attempt succeeded."""
         self.failures = 0
         self._up_at = self._clock().mono
 
     def broke(self) -> None:
-        """Learn that the link went down by itself."""
+        """Record that the link went down by itself."""
         self._breaks = self._breaks + 1 if self._clock().mono - self._up_at < STEADY else 0
         if self._breaks > 1:
             self._pause(self._breaks - 1, STEADY)
@@ -77,21 +80,21 @@ class Attempts:
 
 
 class Staleness:
-    """Whether a link that stands reaches nothing any more."""
+    """Whether a link that is up has stopped reaching anything."""
 
     def __init__(self, clock: Callable[[], Now], unreached_since: Callable[[], float | None]) -> None:
-        """``unreached_since`` returns since when, in monotonic seconds, nothing was reached over it."""
+        """``unreached_since`` returns since when, in monotonic seconds, nothing was reached over the link."""
         self._clock = clock
         self._unreached_since = unreached_since
         self._patience = STALE
         self._up_at = 0.0
 
     def came_up(self) -> None:
-        """Learn that it is a new link."""
+        """Record that the link is new."""
         self._up_at = self._clock().mono
 
     def look(self) -> bool:
-        """Whether it is to be made anew; each time in vain makes for more patience."""
+        """Return whether to dial again; each redial without effect doubles the patience."""
         since = self._unreached_since()
         if since is None:
             self._patience = STALE

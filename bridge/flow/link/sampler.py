@@ -1,4 +1,4 @@
-"""Sampler: asks for something regularly, for as long as it runs."""
+"""Sampler: takes a sample at regular intervals."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ class Sampler:
     """Lives in the event loop's thread."""
 
     def __init__(self, name: str, sample: Callable[[], Awaitable[None]], every: float) -> None:
-        """``name`` is the watchdog's; ``every`` is the seconds between one sample's end and the next."""
+        """``name`` is for the watchdog; ``every`` is the seconds between one sample's end and the next."""
         self._name = name
         self._sample = sample
         self._every = every
@@ -22,11 +22,11 @@ class Sampler:
         self._sampling = False
 
     def progress(self) -> tuple[Progress, ...]:
-        """Return how far it has come, for the watchdog."""
+        """Return the sampler's progress, for the watchdog."""
         return (Progress(self._name, self._samples, busy=self._sampling),)
 
     async def run(self) -> None:
-        """Take samples until cancelled; one that cannot be had now is left out."""
+        """Take samples until cancelled; a failed sample is skipped."""
         while True:
             await asyncio.sleep(self._every)
             self._sampling = True

@@ -1,8 +1,8 @@
-"""Modem supervisor: finds the modem, keeps it answering, and gets it back by the recovery ladder.
+"""Modem supervisor: finds the modem, keeps it answering, and recovers it by the recovery ladder.
 
-One task (`run`) does everything to the modem that takes time; its turn is: find and start the modem if
-there is none, look whether it answers, ask the ladder (`bridge.flow.link.escalation`) what to do, do it,
-wait. What the modem announces wakes it. While the port is lent to a dialler nothing is asked.
+One task (`run`) does everything to the modem that takes time. Its turn is: find and start the modem if there
+is none, check whether it answers, get the next step from the ladder (`bridge.flow.link.escalation`), carry
+it out, wait. The modem's announcements wake the task. While a dialler has the port the modem is not queried.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ PROBE = 3.0
 """Seconds that a probe waits for its answer."""
 
 RESTARTING = 3.0
-"""Seconds after a reset in which the modem is left alone: it may answer for a moment before its port goes."""
+"""Seconds after a reset in which the modem is left alone, because it may answer until its port goes."""
 
 LOOKING = "the modem is being looked for"
 
 ORDER_WAIT = 60.0
-"""Seconds that an order waits for a modem that is being started."""
+"""Seconds that a command waits for a modem that is being started."""
 
 
 class ModemSupervisor:
@@ -52,7 +52,7 @@ class ModemSupervisor:
         """``poll`` is in seconds."""
         self.place: Place | None = None
         self.modem: Modem | None = None
-        """The modem, while it is started and its port is ours."""
+        """The modem while it is started and the supervisor has its port."""
         self.facts = Facts()
         self.radio = True
         self._hardware = hardware
@@ -64,27 +64,27 @@ class ModemSupervisor:
             can_power=hardware.can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
         )
         self._absent: str | None = LOOKING
-        """Why there is no modem."""
+        """Why there is no modem; None while there is one."""
         self._answers: bool | None = None
         self._link_failures = 0
         self._last: Modem | None = None
-        """The modem that was started last: a reset may reach one that does not answer."""
-        self._lent = False
+        """The modem that was started last: a reset may reach a modem that does not answer."""
+        self._released = False
         self._starting = False
         self._woken = False
         self._polled = 0.0
         self._not_before = 0.0
-        """When a modem that was reset may be started."""
+        """Monotonic seconds from which a modem that was reset may be started."""
         self._steps = 0
         self._resting = True
-        """The task waits for something to happen, or for the next poll."""
+        """Whether the task waits for an event or for the next poll."""
         self._waiters = Waiters()
 
     # -- for the network manager -------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether the modem is in a network, with its port ours."""
+        """Whether the modem is in a network and the supervisor has its port."""
         return self.usable and self.facts.registration.registered
 
     @property
@@ -93,8 +93,8 @@ class ModemSupervisor:
         return self.modem is not None and self._answers is not False
 
     def fault(self) -> link.Fault | None:
-        """Return what rules a link out for now."""
-        if self._lent:
+        """Return the fault that rules a link out for now."""
+        if self._released:
             return None
         if self._absent is not None:
             begins = self._absent == LOOKING
@@ -108,32 +108,32 @@ class ModemSupervisor:
         return found
 
     def link_failed(self, failures: int) -> None:
-        """The link did not come up so many times in a row; 0: it did."""
+        """Record that the link failed ``failures`` times in a row; 0: it came up."""
         self._link_failures = failures
-        if self._lent and not failures:
-            # Nothing is looked at while the port is lent, which may be for weeks.
+        if self._released and not failures:
+            # No turn is taken while a dialler has the port, which may be for weeks.
             self._escalation.look(self._evidence(), self.place)
         self._wake()
 
     def release_port(self) -> None:
-        """Let go of the port for a dialler; nothing is asked until `give_back`."""
-        self._lent = True
+        """Release the port to a dialler; the modem is not queried until `reclaim_port`."""
+        self._released = True
         if self.modem:
             self.modem.close()
         self.modem = None
-        # What nobody can ask is not known.
+        # The signal is unknown while it cannot be queried.
         self.facts = self.facts._replace(signal=Signal())
         self._changed()
 
-    def give_back(self) -> None:
-        """The port is free again."""
-        if self._lent:
-            self._lent = False
+    def reclaim_port(self) -> None:
+        """Take the port back from the dialler."""
+        if self._released:
+            self._released = False
             self._wake()
 
     async def order(self, command: str) -> str:
         """Carry out ``reset``, ``radio_on`` or ``radio_off``; raises `ModemError` or `OperationError`."""
-        # A port that has just been given back is opened first.
+        # A port that was just reclaimed is opened first.
         await self._waiters.until(lambda: self.modem is not None or self._is_hopeless(), ORDER_WAIT)
         modem = self.modem
         if modem is None:
@@ -142,13 +142,13 @@ class ModemSupervisor:
         try:
             return await self._carry_out(modem, command)
         except BaseException:
-            self.doubt()  # also where it was called off half way, with the port closed perhaps
+            self.doubt()  # a cancelled command may have left the port closed
             raise
 
     async def _carry_out(self, modem: Modem, command: str) -> str:
         if command == "reset":
             await modem.reset()
-            self.radio = True  # as it is after a restart
+            self.radio = True  # the restart switches it on
             self._restarts("the modem restarts")
             self._wake()
             await self._waiters.until(lambda: self.usable, None)
@@ -161,25 +161,25 @@ class ModemSupervisor:
         return f"the radio is {'on' if on else 'off'}"
 
     def doubt(self) -> None:
-        """Look at the modem now: something that was asked of it came to nothing."""
+        """Check the modem now, because a command to it failed."""
         self._polled = -math.inf
         self._wake()
 
     def _is_hopeless(self) -> bool:
-        """Whether there is nothing to give an order to."""
-        return not self._lent and not self._starting and (self._absent is not None or self._answers is False)
+        """Whether there is no modem that could take a command."""
+        return not (self._released or self._starting) and (self._absent is not None or self._answers is False)
 
     def progress(self) -> tuple[Progress, ...]:
-        """Return how far the task has come, for the watchdog."""
+        """Return the task's progress, for the watchdog."""
         return (Progress("modem", self._steps, busy=not self._resting),)
 
     # -- the task ----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep the modem until cancelled."""
+        """Supervise the modem until cancelled."""
         try:
             while True:
-                await self._rest(lambda: not self._lent, None)
+                await self._rest(lambda: not self._released, None)
                 await self._look()
                 await self._turn()
         finally:
@@ -193,7 +193,7 @@ class ModemSupervisor:
         self._steps += 1
 
     async def _look(self) -> None:
-        """Start a modem that is there, or ask the one that runs; sets the evidence."""
+        """Start a modem that is there, or query the one that runs; sets the evidence."""
         if self.modem is None:
             if self._clock().mono >= self._not_before:
                 await self._start()
@@ -213,7 +213,7 @@ class ModemSupervisor:
         self._starting = True
         try:
             await modem.start(place.at, radio=self.radio)
-            if not self.radio:  # one that has restarted has it on again
+            if not self.radio:  # a restart has switched it on
                 await modem.radio(False)
         except ModemError as exc:
             modem.close()
@@ -231,11 +231,11 @@ class ModemSupervisor:
             self._on_started()
 
     def _made(self, place: Place) -> Modem:
-        """Return the modem at ``place``; what one before it still says is not about this one."""
+        """Return the modem at ``place``; late callbacks of an earlier modem are ignored."""
 
         def took_facts(facts: Facts) -> None:
             if self._last is modem:
-                if self._starting:  # it speaks, though it is not set up yet
+                if self._starting:  # it answers, though it is not set up yet
                     self._absent, self._answers = None, True
                 self._took_facts(facts)
 
@@ -251,7 +251,7 @@ class ModemSupervisor:
         try:
             await modem.poll()
         except ModemError as exc:
-            if self.modem is not modem:  # it was lent, or dropped, meanwhile
+            if self.modem is not modem:  # it was released or dropped meanwhile
                 return
             if isinstance(exc, ModemGone):
                 self._lost(str(exc))
@@ -263,7 +263,7 @@ class ModemSupervisor:
                 self._changed()
 
     async def _turn(self) -> None:
-        if self._lent:
+        if self._released:
             return
         self._woken = False
         step = self._escalation.look(self._evidence(), self.place)
@@ -273,7 +273,7 @@ class ModemSupervisor:
         due = step.until
         if self.modem is not None and step.diagnosis is recovery.Diagnosis.NONE:
             due = self._polled + self._poll
-        await self._rest(lambda: self._woken or self._lent, max(due - self._clock().mono, 0.05))
+        await self._rest(lambda: self._woken or self._released, max(due - self._clock().mono, 0.05))
 
     def _evidence(self) -> recovery.Evidence:
         registration = self.facts.registration if self.radio else Registration.HOME
@@ -293,7 +293,7 @@ class ModemSupervisor:
         modem, place = self.modem, self.place
         if rung is Rung.PROBE:
             answers = await modem.probe(PROBE) if modem else False
-            if self.modem is modem and not self._lent:
+            if self.modem is modem and not self._released:
                 self._answers = answers
             return
         if rung is Rung.SOFT_RESET and modem:
@@ -310,7 +310,7 @@ class ModemSupervisor:
         if rung is Rung.POWER and place:
             await self._hardware.power(place)
 
-    # -- what happens ------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------------
 
     def _took_facts(self, facts: Facts) -> None:
         if facts != self.facts:
@@ -319,7 +319,7 @@ class ModemSupervisor:
             self._wake()
 
     def _lost(self, reason: str) -> None:
-        """The port broke."""
+        """Handle a broken port."""
         if self.modem:
             log.warning("the modem is gone: %s", reason)
         self._drop(reason)
@@ -354,17 +354,17 @@ class ModemSupervisor:
 
     def _changed(self) -> None:
         self._on_change()
-        self._waiters.tell()
+        self._waiters.notify()
 
     def _wake(self) -> None:
         self._woken = True
-        self._waiters.tell()
+        self._waiters.notify()
 
     async def settled(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait until ``condition`` holds; return whether it did."""
+        """Wait until ``condition`` holds; return whether it did within ``seconds``."""
         return await self._waiters.until(condition, seconds)
 
     @property
     def shown_place(self) -> Place | None:
-        """Where the modem is, for the status; None while it is gone."""
-        return self.place if self._absent is None or self._lent else None
+        """The modem's place for the status; None while the modem is gone."""
+        return self.place if self._absent is None or self._released else None

@@ -1,4 +1,4 @@
-"""Traffic: what the network manager asks about the messages that use its link."""
+"""Traffic: what the network manager knows of the messages that use its link."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,20 +6,20 @@ from typing import NamedTuple
 from bridge.core.messages import Now
 
 IDLE = 30.0
-"""Seconds without anything to send after which a link on demand is hung up."""
+"""Seconds without anything to send after which an on-demand link is hung up."""
 
 
 class Traffic(NamedTuple):
-    """The messages, as far as they matter to the link; what is left out is quiet."""
+    """The messages as far as they matter to the link; each default stands for no traffic."""
 
     pending: Callable[[], bool]
-    """Whether anything waits to be sent."""
+    """Returns whether a message waits to be sent."""
     sent: Callable[[], int] = lambda: 0
-    """How many were sent: a message may come and go between two looks at ``pending``."""
+    """Returns the count of sent messages: one may come and go between two calls of ``pending``."""
     in_flight: Callable[[], int] = lambda: 0
-    """How many are being sent."""
+    """Returns the number of messages in flight."""
     unreached_since: Callable[[], float | None] = lambda: None
-    """Since when, in monotonic seconds, nothing was reached over the link."""
+    """Returns since when, in monotonic seconds, nothing was reached over the link."""
 
 
 class Idleness:
@@ -32,11 +32,11 @@ class Idleness:
         self._busy_at = 0.0
 
     def came_up(self) -> None:
-        """Learn that it is a new link."""
+        """Record that the link is new."""
         self._busy_at = self._clock().mono
 
     def look(self) -> bool:
-        """Whether it is to be hung up."""
+        """Return whether to hang the link up."""
         now = self._clock().mono
         before, self._sent = self._sent, self._traffic.sent()
         if self._traffic.pending() or before != self._sent:

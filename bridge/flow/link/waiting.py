@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 
 class Waiters:
-    """Those who wait for something to change; lives in the event loop's thread."""
+    """Tasks that wait for a change; lives in the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
 
-    def tell(self) -> None:
-        """Something has changed: everybody looks again."""
+    def notify(self) -> None:
+        """Wake all waiters, because something has changed; each checks its condition again."""
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if not each.done():
@@ -28,7 +28,7 @@ class Waiters:
         return True
 
     async def _next(self) -> None:
-        """Wait for the next word; who gives up waiting leaves nothing behind."""
+        """Wait for the next notification; a cancelled waiter is removed."""
         each = asyncio.get_running_loop().create_future()
         self._waiting.append(each)
         try:

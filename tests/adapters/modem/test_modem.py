@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.adapters.modem.at_port import Urc
-from bridge.adapters.modem.client import TokenBucket
+from bridge.adapters.modem.client import Pace
 from bridge.adapters.modem.modem import Modem
 from bridge.adapters.modem.queries import answer
 from bridge.adapters.modem.sim_pin import PinGuard
@@ -24,7 +24,7 @@ from bridge.sim.modem.profiles import by_name
 SECOND = 1.0
 """What is announced is known within this time."""
 
-HASTE = TokenBucket(wake=10, wake_step=1, answer=1, probe=1, blind=1)
+HASTE = Pace(wake=10, wake_step=1, answer=1, probe=1, blind=1)
 """For tests of silence: they wait for it to end."""
 
 NAMES = ("e303", "ms2131", "iota", "nova-u201", "nova-r410", "bg96", "ec21")

@@ -475,7 +475,7 @@ def test_sockets_that_are_lost_while_they_are_made_ready_are_no_link() -> None:
     story(tell)
 
 
-def test_sockets_that_are_called_off_half_way_are_put_away() -> None:
+def test_sockets_that_are_cancelled_half_way_are_closed() -> None:
     """The modem does not keep a connection that nobody wants."""
 
     async def tell(rig: Rig) -> None:

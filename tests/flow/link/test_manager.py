@@ -699,7 +699,7 @@ def test_two_hundred_losses_leave_nothing_behind() -> None:
 
 
 def test_who_gives_up_waiting_is_forgotten() -> None:
-    """Waiters that time out do not pile up until somebody tells them something."""
+    """Waiters that time out do not pile up until they are notified."""
 
     async def run() -> None:
         waiters = Waiters()

@@ -327,7 +327,7 @@ def test_a_link_that_does_not_come_up_climbs_on() -> None:
     story(tell)
 
 
-def test_what_helped_is_told_though_the_port_is_lent() -> None:
+def test_what_helped_is_reported_though_the_port_is_released() -> None:
     """With a single port nobody looks at the modem while the link stands, which may be for weeks."""
 
     async def tell(rig: Rig) -> None:
@@ -357,7 +357,7 @@ def test_a_port_that_is_lent_is_left_alone() -> None:
         assert len(rig.told) == told
         assert rig.supervisor.fault() is None
         assert (rig.supervisor.facts, rig.supervisor.shown_place) == (HOME._replace(signal=Signal()), SINGLE)
-        rig.supervisor.give_back()
+        rig.supervisor.reclaim_port()
         await rig.until(lambda: rig.supervisor.ready)
         assert rig.supervisor.facts == HOME
         assert rig.recovery == []
@@ -372,7 +372,7 @@ def test_an_order_waits_for_a_port_that_has_just_been_given_back() -> None:
         await rig.until(lambda: rig.supervisor.ready)
         rig.supervisor.release_port()
         await asyncio.sleep(0.01)
-        rig.supervisor.give_back()
+        rig.supervisor.reclaim_port()
         assert await rig.supervisor.order("radio_off") == "the radio is off"
         assert rig.told[-1] == "off"
 
