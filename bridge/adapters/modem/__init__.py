@@ -1,1 +1,1 @@
-"""One modem over its AT port: started, watched, asked, and its SMS."""
+"""One modem over its AT port: start, supervision, queries, SMS."""

@@ -1,13 +1,13 @@
 """A modem's AT port: one tty, one command in flight, unsolicited codes as they come.
 
-Owned by the event loop's thread. The bytes are `bridge.adapters.modem.at_tty`'s, the commands are told
-apart here.
+Owned by the event loop's thread. `bridge.adapters.modem.at_tty` moves the bytes; this module assigns answers
+to commands.
 
 A command ends by its final result, by its own deadline, or with the port. After a deadline the modem's late
-answer must not be taken for the next command's: the next one begins with a resynchronisation
+answer must not be taken for the next command's. Therefore the next command begins with a resynchronisation
 (`bridge.protocol.at.resync`), within its own deadline.
 
-The wire is traced at debug level by the logger ``at``: ``>`` is ours, ``<`` the modem's, ``!`` unsolicited.
+The logger ``at`` traces the wire at debug level: ``>`` is ours, ``<`` the modem's, ``!`` unsolicited.
 """
 
 import asyncio
@@ -38,20 +38,20 @@ __all__ = ["Answer", "AtPort", "Urc"]
 log = logging.getLogger("at")
 
 PAYLOAD_QUIET = 1.0
-"""Seconds without a byte after which announced raw bytes are taken for lost."""
+"""Seconds without a byte after which announced raw bytes count as lost."""
 
 TRACED = 200
-"""Characters of a line that the trace shows."""
+"""Number of a line's characters that the trace shows."""
 
 PROMPT_PAUSE = {"@": 0.05}
 """Seconds that a modem needs after its prompt [u-blox SARA-R4 AT commands manual UBX-17003787, +USOWR]."""
 
 RESYNC_TIMEOUT = 10.0
-"""Seconds in which a modem must say anything at all after a command that it did not answer."""
+"""Seconds in which a modem must answer anything at all after a command that it did not answer."""
 
 
 class _Flight:
-    """A command on its way."""
+    """A command in flight."""
 
     __slots__ = (
         *("data", "future", "lines", "prompt", "prompted", "proof", "request", "shown", "timeout", "timer"),
@@ -84,7 +84,7 @@ class _Flight:
 
     @property
     def proven(self) -> bool:
-        """Whether its information has the line without which a success is none."""
+        """Whether its information has the line that proves a success."""
         return not self.proof or any(name_of(line) == self.proof for line in self.lines)
 
     @property
@@ -103,9 +103,10 @@ class AtPort:
         on_lost: Callable[[str], None],
         payload_after: Callable[[str], int] | None = None,
     ) -> None:
-        """``on_lost`` is told once, with the reason, when an open port breaks; not after `close`.
+        """``on_lost`` is called once, with the reason, when an open port breaks; not after `close`.
 
-        ``payload_after`` returns how many raw bytes follow a line. Both callbacks run in a turn of their own.
+        ``payload_after`` returns the number of raw bytes after a line. Each callback runs in its own loop
+        turn.
         """
         self._loop = loop
         self._on_urc = on_urc
@@ -123,20 +124,20 @@ class AtPort:
 
     @property
     def is_open(self) -> bool:
-        """Whether commands can be given."""
+        """Whether the port takes commands."""
         return self._tty.is_open
 
     async def open(self, path: str, baud: int = 115200) -> None:
-        """Open the tty at ``path`` for us alone; raises ModemGone where it is not there or taken.
+        """Open the tty at ``path`` exclusively; raises ModemGone if it is missing or taken.
 
-        Waits for no carrier, and drops what came before.
+        Does not wait for a carrier, and drops bytes that came before.
         """
         self.close()
         await self._tty.open(path, baud)
         self._engine = Engine(self._payload_after)
 
     def close(self) -> None:
-        """Close the port; what is in flight or waits ends with ModemGone."""
+        """Close the port; commands in flight or in the queue end with ModemGone."""
         self._end(f"{self._tty.path or 'the port'} was closed")
 
     def _broke(self, reason: str) -> None:
@@ -168,13 +169,13 @@ class AtPort:
         proof: str = "",
         shown: str | None = None,
     ) -> Answer:
-        """Give the command ``text``, without its end, and return its answer.
+        """Send the command ``text``, without its line end, and return its answer.
 
-        Commands queue up; ``timeout`` is seconds from the command's turn on. ``finals`` are the results that
-        are success; ``prompt`` is written as it is after the prompt; ``proof`` is the name of the information
-        line that a success has by its standard, as ``+CMGS``; ``shown`` stands for ``text`` in traces and
-        errors where it holds a secret. Raises AtRefused, AtOutOfStep, ModemSilent, ModemGone; ModemError
-        where ``text`` is no line of ASCII.
+        Commands queue up; ``timeout`` is the seconds from the command's turn on. ``finals`` are the final
+        results that mean success. ``prompt`` is written unchanged after the prompt. ``proof`` is the name of
+        the information line that a success has by its standard, such as ``+CMGS``. ``shown`` replaces
+        ``text`` in traces and errors if it holds a secret. Raises AtRefused, AtOutOfStep, ModemSilent,
+        ModemGone; ModemError if ``text`` is not one line of ASCII.
         """
         if not (text.isascii() and text.isprintable()):
             raise ModemError(f"an AT command is one line of printable ASCII, not {(shown or text)!r}")
@@ -194,7 +195,7 @@ class AtPort:
             self._forget(flight)
 
     def _forget(self, flight: _Flight) -> None:
-        """Take back a command whose caller has gone; nothing to do for one that has ended."""
+        """Withdraw a command whose caller was cancelled; does nothing if it has ended."""
         if flight is self._flight:
             self._give_up()
         elif flight in self._queue:
@@ -231,14 +232,14 @@ class AtPort:
                 flight, ModemSilent(f"the modem did not answer {flight.shown} within {flight.timeout:g} s")
             )
             return
-        # Not even the question after an earlier command was answered: nobody in the queue need wait for that.
+        # Even the question of the resynchronisation was not answered: the queue must not wait for that modem.
         waiting = [flight, *self._queue]
         self._queue.clear()
         for each in waiting:
             _settle(each, ModemSilent(f"the modem does not answer: {each.shown} was not given"))
 
     def _give_up(self) -> None:
-        """Abandon the command in flight and go on to the next."""
+        """Abandon the command in flight and go on with the next."""
         self._engine.abandon()
         self._stop_resync()
         self._tty.drop_unwritten()
@@ -250,7 +251,7 @@ class AtPort:
     # -- resynchronisation -------------------------------------------------------------------------------
 
     def _be_quiet(self) -> None:
-        """Wait for a word, or for the silence that is as good as one."""
+        """Wait for a line, or for the silence that replaces one."""
         if self._quiet is not None:
             self._quiet.cancel()
         if self._resync is not None:
@@ -263,7 +264,7 @@ class AtPort:
             self._resynced()
 
     def _resynced(self) -> None:
-        """Go on with the command that waits, once the modem is in step."""
+        """Send the waiting command once the modem is in step."""
         if self._resync is not None and self._resync.state is State.IN_STEP:
             self._stop_resync()
             if self._flight is not None:
@@ -280,7 +281,7 @@ class AtPort:
     # -- reading -----------------------------------------------------------------------------------------
 
     def _took(self, data: bytes) -> None:
-        self._hear(self._engine.feed(data))
+        self._receive(self._engine.feed(data))
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
@@ -289,36 +290,36 @@ class AtPort:
 
     def _payload_lost(self) -> None:
         log.debug("announced bytes did not come")
-        self._hear(self._engine.end_payload())
+        self._receive(self._engine.end_payload())
 
-    def _hear(self, events: list[Event]) -> None:
+    def _receive(self, events: list[Event]) -> None:
         for event in events:
             self._trace(event)
             if isinstance(event, Urc):
-                self._loop.call_soon(self._tell, event, self._tty.generation)
-                self._hear_restart(event.line)
+                self._loop.call_soon(self._notify, event, self._tty.generation)
+                self._restarted(event.line)
             elif self._resync is not None:
                 self._resync.hear(event)
             else:
-                self._hear_answer(event)
+                self._receive_answer(event)
         if self._resync is not None and any(isinstance(event, Stale | Final | Prompt) for event in events):
             self._tty.write(self._resync.act())
             self._resynced()
 
-    def _hear_restart(self, line: str) -> None:
-        """End a command whose answer a modem forgot that started anew."""
+    def _restarted(self, line: str) -> None:
+        """End a command whose answer the modem forgot because it restarted."""
         flight = self._flight
         if flight is not None and flight.prompted and line.strip().upper() in RESTARTED:
             self._give_up()
-            _settle(flight, ModemSilent(f"the modem started anew before it answered {flight.shown}"))
+            _settle(flight, ModemSilent(f"the modem restarted before it answered {flight.shown}"))
 
-    def _hear_answer(self, event: Event) -> None:
+    def _receive_answer(self, event: Event) -> None:
         flight = self._flight
         match event:
             case Prompt(mark=mark) if flight is not None and flight.prompt is not None:
                 self._loop.call_later(PROMPT_PAUSE.get(mark, 0.0), self._answer_prompt, flight)
             case Prompt():
-                self._tty.write(ESC)  # it came too late, nobody has anything to say to it
+                self._tty.write(ESC)  # the prompt came too late: its command was abandoned
             case Information(line=line, data=data) if flight is not None:
                 flight.lines.append(line)
                 flight.data += data
@@ -328,11 +329,11 @@ class AtPort:
                 self._loop.call_soon(self._next)
 
     def _result(self, flight: _Flight, line: str, *, ok: bool) -> Answer | ModemError:
-        """Return what the final ``line`` of a command means.
+        """Return the meaning of a command's final ``line``.
 
-        What comes in the place of a prompt, and an error after one, may be another command's, and a success
-        without what proves it is: the next command begins with a resynchronisation then. ``+CMS ERROR`` is of
-        texts alone [3GPP TS 27.005, section 3.2.5].
+        Three results may be another command's: a final in place of a prompt, an error after the prompt, and a
+        success without its proof. The next command then begins with a resynchronisation. ``+CMS ERROR``
+        belongs only to SMS [3GPP TS 27.005, section 3.2.5].
         """
         refused = None if ok else refusal(flight.shown, line)
         foreign = flight.prompted and refused is not None and refused.kind != "CMS"
@@ -351,10 +352,10 @@ class AtPort:
     def _answer_prompt(self, flight: _Flight) -> None:
         if flight is self._flight:
             flight.prompted = True
-            flight.lines.clear()  # what came before is nothing that it says to what follows
+            flight.lines.clear()  # lines before the prompt do not belong to the answer after it
             self._tty.write(flight.prompt or b"")
 
-    def _tell(self, urc: Urc, generation: int) -> None:
+    def _notify(self, urc: Urc, generation: int) -> None:
         if generation == self._tty.generation:
             self._on_urc(urc)
 
@@ -368,7 +369,7 @@ class AtPort:
             case Prompt(mark=mark):
                 log.debug("< %s", mark)
             case Noise(line=line):
-                # An echo, perhaps garbled, of what must not be seen?
+                # Perhaps a garbled echo of a secret?
                 hidden = flight is not None and flight.secret
                 log.debug("~ %s", f"({len(line)} characters)" if hidden else _clip(line))
             case Information(line=line) | Final(line=line) | Stale(line=line):
@@ -377,7 +378,7 @@ class AtPort:
 
 
 def _clip(line: str) -> str:
-    """Return ``line`` as a trace needs it."""
+    """Return ``line`` cut to the length that the trace shows."""
     return line if len(line) <= TRACED else f"{line[:TRACED]}… ({len(line)} characters)"
 
 
@@ -390,4 +391,4 @@ def _settle(flight: _Flight, result: Answer | ModemError) -> None:
         flight.future.set_result(result)
     else:
         flight.future.set_exception(result)
-        flight.future.exception()  # its caller may have been cancelled: that is no lost error
+        flight.future.exception()  # the caller may have been cancelled: the error is not lost

@@ -1,7 +1,7 @@
-"""A tty for one owner: bytes in, bytes out, and how it is opened and closed without waiting for a carrier.
+"""A tty with one owner: bytes in, bytes out, opened and closed without waiting for a carrier.
 
-Opening and closing, which may hang in a driver whose device is gone, happen in threads of their own, by
-pyserial; everything else is the event loop's.
+pyserial opens and closes it, each in a thread of its own, because both may hang in the driver of a device
+that is gone. Everything else runs in the event loop.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from serial import Serial
 
 READ = 4096
-"""Bytes read in one go, which is what a tty holds."""
+"""Bytes of one read: what a tty holds."""
 
 OPEN_TIMEOUT = 15.0
 """Seconds that the driver may take to open a port."""
 
 
 class Tty:
-    """One tty, open or not; lives in the event loop's thread."""
+    """One tty, open or closed; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class Tty:
         on_data: Callable[[bytes], None],
         on_broken: Callable[[str], None],
     ) -> None:
-        """``on_broken`` is told why an open tty cannot be used any more; it is to close it."""
+        """``on_broken`` gets the reason why an open tty is unusable; the owner then closes it."""
         self.path = ""
         self.generation = 0
-        """Counts the openings and closings: what belongs to another one is of no interest."""
+        """A count of openings and closings; callbacks of an earlier generation are ignored."""
         self._loop = loop
         self._on_data = on_data
         self._on_broken = on_broken
@@ -51,11 +51,11 @@ class Tty:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be read and written."""
+        """Whether the tty can be read and written."""
         return self._fd >= 0
 
     async def open(self, path: str, baud: int) -> None:
-        """Open the tty at ``path`` for us alone; raises `ModemGone` where it is not there or taken."""
+        """Open the tty at ``path`` exclusively; raises `ModemGone` if it is missing or taken."""
         generation = self.generation
         opening = in_thread(self._loop, partial(open_port, path, baud))
         opening.add_done_callback(partial(self._close_late, generation))
@@ -76,14 +76,14 @@ class Tty:
         self._loop.add_reader(self._fd, self._readable)
 
     def _close_late(self, generation: int, opening: "asyncio.Future[Serial]") -> None:
-        """Give back a port that nobody waits for any more."""
+        """Close a port whose opener has given up waiting."""
         if opening.cancelled() or opening.exception() is not None:
             return
         if generation != self.generation:
             in_thread(self._loop, partial(close_port, opening.result()))
 
     def close(self) -> None:
-        """Let go of it; fine when it is not open."""
+        """Release the tty; does nothing if it is not open."""
         self.generation += 1
         fd, self._fd = self._fd, -1
         serial, self._serial = self._serial, None
@@ -112,7 +112,7 @@ class Tty:
             self._on_broken(reason)
 
     def write(self, data: bytes) -> None:
-        """Write ``data``, as it is taken; nothing happens where the tty is not open."""
+        """Write ``data`` as the tty accepts it; does nothing if the tty is not open."""
         if not data or not self.is_open:
             return
         blocked = bool(self._out)
@@ -130,13 +130,13 @@ class Tty:
             return
         except OSError as exc:
             self._out.clear()
-            # Not from here: who writes may be in the middle of something.
+            # Deferred, because the writer may be in the middle of an operation.
             self._loop.call_soon(self._break, f"{self.path}: {exc.strerror}", self.generation)
             return
         self._loop.remove_writer(self._fd)
 
     def drop_unwritten(self) -> None:
-        """Forget what a hung modem has not taken: it must not arrive minutes later."""
+        """Drop bytes that a hung modem has not accepted: they must not reach it minutes later."""
         if self._out:
             self._out.clear()
             self._loop.remove_writer(self._fd)
@@ -145,9 +145,10 @@ class Tty:
 
 
 def open_port(path: str, baud: int) -> "Serial":
-    """Open the tty for one owner; raises ModemGone. May take as long as its driver likes.
+    """Open the tty exclusively; raises ModemGone. Blocks as long as the driver does.
 
-    Locked twice: ``flock`` keeps those away that ask, ``TIOCEXCL`` all but root. The error names who has it.
+    Locked twice: ``flock`` excludes programs that check it, ``TIOCEXCL`` all but root. The error names the
+    process that has the port.
     """
     import serial
 
@@ -183,9 +184,9 @@ def _reason(error: Exception, path: str) -> str:
 
 
 def release(fd: int) -> None:
-    """Let go of a port at once: its closing may take its time."""
+    """Release a port at once; its closing goes on in a thread, because it may block."""
     for release in (
-        partial(termios.tcflush, fd, termios.TCIOFLUSH),  # else the driver waits for a hung modem to take it
+        partial(termios.tcflush, fd, termios.TCIOFLUSH),  # otherwise the driver waits for a hung modem
         partial(fcntl.ioctl, fd, termios.TIOCNXCL),
         partial(fcntl.flock, fd, fcntl.LOCK_UN),
     ):
@@ -194,12 +195,12 @@ def release(fd: int) -> None:
 
 
 def drop_unwritten(fd: int) -> None:
-    """Drop what the modem has not taken yet."""
+    """Drop bytes that the modem has not accepted yet."""
     with contextlib.suppress(OSError, termios.error):
         termios.tcflush(fd, termios.TCOFLUSH)
 
 
 def close_port(port: "Serial") -> None:
-    """Close; may take as long as its driver likes."""
+    """Close the port; blocks as long as the driver does."""
     with contextlib.suppress(OSError, termios.error):
         port.close()

@@ -1,7 +1,7 @@
-"""The questions that a modem is asked, and what follows from its answers.
+"""The modem client: the queries that a modem gets, and what follows from its answers.
 
-What a modem does not know it may refuse: that never stops an interview. Silence does, once a plain ``AT``
-gets no answer either; then `ModemSilent` is raised.
+A modem may refuse a command that it does not know; that never stops a query. Silence does, once a plain
+``AT`` gets no answer either: then `ModemSilent` is raised.
 """
 
 import logging
@@ -22,23 +22,23 @@ log = logging.getLogger("modem")
 
 
 class Pace(NamedTuple):
-    """How long a modem is given, in seconds."""
+    """The time limits of a modem, in seconds."""
 
     wake: float = 20.0
-    """For its first answer after its port appeared,"""
+    """Seconds for its first answer after its port appeared."""
     wake_step: float = 2.0
-    """and for each try of that."""
+    """Seconds for each try of that."""
     answer: float = 10.0
     probe: float = 3.0
-    """For a plain AT."""
+    """Seconds for a plain AT."""
     radio: float = 60.0
-    """For switching the radio."""
+    """Seconds for switching the radio."""
     operator: float = 30.0
-    """For telling who carries."""
+    """Seconds for naming the operator."""
     blind: float = 5.0
-    """For a command whose answer is not counted on."""
+    """Seconds for a command whose answer is optional."""
     sim: float = 1.0
-    """Until a SIM that is busy is asked again."""
+    """Seconds until a busy SIM is queried again."""
 
 
 NORMAL_PACE = Pace()
@@ -52,7 +52,7 @@ _PROBLEMS = {
 
 
 class ModemClient:
-    """Asks one modem; whoever uses it sees to it that one interview is held at a time."""
+    """Queries one modem; its owner makes sure that only one series of queries runs at a time."""
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ class ModemClient:
         self._status_reports = status_reports
         self._pace = pace
         self.sim_set_up = False
-        """Whether what needs an open SIM is done; to be cleared when the modem has forgotten it."""
+        """Whether the set-up that needs an open SIM is done; cleared by the owner if the modem forgot it."""
         self.sim_problem: str | None = None
 
     async def ask(self, text: str, *, timeout: float | None = None) -> tuple[str, ...]:
-        """Return the lines of an answer, none where it is refused.
+        """Return the lines of an answer; none if the command is refused.
 
-        Asked again once where it was lost while the modem answers else: bytes get lost on the line.
+        A lost answer is asked for once more if the modem still answers, because bytes get lost on the line.
         """
         for _ in range(2):
             try:
@@ -92,13 +92,13 @@ class ModemClient:
                     raise
         return ()
 
-    async def tell(self, *texts: str, timeout: float | None = None) -> None:
-        """Give commands whose answers say nothing."""
+    async def send(self, *texts: str, timeout: float | None = None) -> None:
+        """Send commands whose answers carry no information."""
         for text in texts:
             await self.ask(text, timeout=timeout)
 
     async def probe(self, timeout: float | None = None) -> bool:
-        """Tell whether the modem answers, be it with an error; have it answer in words."""
+        """Return whether the modem answers, even with an error; sets it to answer in words."""
         try:
             answer = await self._port.command("AT", timeout=timeout or self._pace.probe)
             if answer.final in NUMBERS:
@@ -110,21 +110,21 @@ class ModemClient:
         return True
 
     async def set_up(self, *, radio: bool) -> None:
-        """Bring a modem that has just started to where it announces what happens; ask for the rest."""
+        """Set a freshly started modem up so that it announces events; query the rest."""
         await self._announce()
         if radio and answers.functionality(await self.ask("AT+CFUN?")) not in (None, 1):
-            await self.tell("AT+CFUN=1", timeout=self._pace.radio)
-        # Names in letters, whatever the modem was left in [3GPP TS 27.007, section 5.5].
-        await self.tell(*self._profile.setup, "AT+CTZU=1", "AT+CTZR=1", 'AT+CSCS="IRA"', "AT+COPS=3,0")
+            await self.send("AT+CFUN=1", timeout=self._pace.radio)
+        # Operator names in letters, whatever format was set before [3GPP TS 27.007, section 5.5].
+        await self.send(*self._profile.setup, "AT+CTZU=1", "AT+CTZR=1", 'AT+CSCS="IRA"', "AT+COPS=3,0")
         await self.modem_identity()
 
     async def _announce(self) -> None:
-        await self.tell(*(f"AT+{command}=2" for command in self._profile.registration))
+        await self.send(*(f"AT+{command}=2" for command in self._profile.registration))
 
-    # -- who it is ---------------------------------------------------------------------------------------
+    # -- identity ----------------------------------------------------------------------------------------
 
     async def modem_identity(self) -> None:
-        """Ask who the modem is."""
+        """Query the modem's identity."""
         profile = self._profile
         self._state.identity(
             model=answers.text(await self.ask(profile.model_command), "+CGMM"),
@@ -133,7 +133,7 @@ class ModemClient:
         )
 
     async def sim_identity(self) -> None:
-        """Ask who the SIM is."""
+        """Query the SIM's identity."""
         self._state.identity(
             imsi=answers.imsi(await self.ask("AT+CIMI")),
             iccid=answers.iccid(await self.ask(self._profile.iccid_command)),
@@ -142,7 +142,7 @@ class ModemClient:
     # -- the network -------------------------------------------------------------------------------------
 
     async def network(self) -> RegistrationChange:
-        """Ask for registration, signal and, in a network, the operator."""
+        """Query registration, signal and, in a network, the operator."""
         lines: list[str] = []
         for command in self._profile.registration:
             lines += await self.ask(f"AT+{command}?")
@@ -153,13 +153,13 @@ class ModemClient:
         return news
 
     async def signal(self) -> None:
-        """Ask for the signal."""
+        """Query the signal."""
         for line in await self.ask("AT+CSQ"):
             if (read := answers.signal(line)) is not None:
                 self._state.update(signal=read)
 
     async def operator(self) -> None:
-        """Ask who carries."""
+        """Query the operator."""
         operator = answers.operator(await self.ask("AT+COPS?", timeout=self._pace.operator))
         if operator is not None:
             self._state.operator(operator.name, operator.access)
@@ -167,7 +167,7 @@ class ModemClient:
     # -- the SIM -----------------------------------------------------------------------------------------
 
     async def sim(self) -> Sim:
-        """Ask for the SIM, open it where that is safe, and set up what needs it."""
+        """Query the SIM, open it if that is safe, and do the set-up that needs it."""
         state = await self._ask_sim()
         if state is Sim.PIN:
             state = await self._enter_pin()
@@ -180,10 +180,10 @@ class ModemClient:
         return state
 
     async def _set_up_sim(self) -> None:
-        """Do what needs an open SIM: texts in PDU mode, announced by their index, and who the SIM is."""
+        """Set up what needs an open SIM: SMS in PDU mode, announced by index; query the SIM's identity."""
         reports = "AT+CNMI=2,1,0,2" if self._status_reports() else "AT+CNMI=2,1"
-        await self.tell('AT+CPMS="ME","ME","ME"', "AT+CMGF=0", reports)
-        await self._announce()  # some modems refuse it before
+        await self.send('AT+CPMS="ME","ME","ME"', "AT+CMGF=0", reports)
+        await self._announce()  # some modems refuse it until the SIM is open
         await self.sim_identity()
         self.sim_set_up = True
 

@@ -1,4 +1,4 @@
-"""What is known of a modem: `Facts` that change with what it answers and announces."""
+"""The facts known of a modem: `Facts` that change with its answers and announcements."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -15,16 +15,16 @@ _NO_SIM = (Sim.ABSENT, Sim.UNKNOWN, Sim.FAILED)
 
 
 class RegistrationChange(NamedTuple):
-    """What a line about registration calls for."""
+    """The queries that a registration line calls for."""
 
     registered: bool = False
-    """The modem has come into a network: who is it?"""
+    """Whether the modem has just come into a network, so that its operator is unknown."""
     forgetful: bool = False
-    """The modem does not announce any more: it has started anew."""
+    """Whether the modem has stopped announcing, which means that it restarted."""
 
 
 class ModemState:
-    """Holds the facts of one modem and tells each change."""
+    """Holds the facts of one modem and reports each change."""
 
     def __init__(self, profile: Profile, on_facts: Callable[[Facts], None]) -> None:
         self.facts = Facts()
@@ -34,26 +34,26 @@ class ModemState:
         self._odd = OddLines(log)
 
     def update(self, **changes: Any) -> None:
-        """Take fields of `Facts` over; a change is told."""
+        """Set fields of `Facts`; a change is reported."""
         facts = self.facts._replace(**changes)
         if facts != self.facts:
             self.facts = facts
             self._on_facts(facts)
 
     def identity(self, **known: str | None) -> None:
-        """Take over what was answered; what was not stays as it is known."""
+        """Set the fields that were answered; the others keep their values."""
         given = {key: value for key, value in known.items() if value is not None}
         self.update(identity=self.facts.identity._replace(**given))
 
     def sim(self, state: Sim) -> None:
-        """Take over the state of the SIM; with it goes who it was."""
+        """Set the state of the SIM; without a SIM its identity is cleared."""
         if state in _NO_SIM:
             self.update(sim=state, identity=self.facts.identity._replace(imsi=None, iccid=None))
         else:
             self.update(sim=state)
 
     def lines(self, lines: Iterable[str]) -> RegistrationChange:
-        """Take over what answers and unsolicited codes say of registration."""
+        """Apply what answers and unsolicited codes say of the registration."""
         cells = [cell for line in lines if (cell := self._cell(line)) is not None]
         self._cells.update((cell.command, cell) for cell in cells)
         was = self.facts.registration
@@ -78,21 +78,21 @@ class ModemState:
             self.update(registration=cell.registration, technology=None, operator=None)
 
     def operator(self, name: str | None, access: int | None) -> None:
-        """Take over who carries, which counts only in a network."""
+        """Set the operator, which only counts in a network."""
         if self.facts.registration.registered:
             technology = self.facts.technology or self._profile.technology(access)
             self.update(operator=name, technology=technology)
 
     def radio_off(self) -> None:
-        """Without the radio there is no network."""
+        """Clear the registration, because without the radio there is no network."""
         self.forget_cells()
         self.update(registration=Registration.NONE, technology=None, operator=None, signal=Signal())
 
     def forget_cells(self) -> None:
-        """Nothing is announced any more; what was known stays until it is asked anew."""
+        """Forget the cells, because the modem stopped announcing; the facts stay until the next query."""
         self._cells.clear()
 
     def lost(self) -> None:
-        """Keep only who the modem was."""
+        """Clear all facts but the modem's identity."""
         self.forget_cells()
         self.update(**Facts(identity=self.facts.identity)._asdict())

@@ -1,4 +1,4 @@
-"""Follow-ups: what announcements call for, done one at a time by one task that ends when none is left."""
+"""Follow-ups: queries that announcements call for, run one at a time by a task that ends after the last."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ log = logging.getLogger("modem")
 
 
 class FollowUps:
-    """Runs follow-ups by name, each once however often it is wanted; owned by the loop's thread."""
+    """Runs follow-ups by name, each once even if requested often; owned by the loop's thread."""
 
     def __init__(
         self,
@@ -18,7 +18,7 @@ class FollowUps:
         lock: asyncio.Lock,
         followups: Mapping[str, Callable[[], Awaitable[None]]],
     ) -> None:
-        """``followups`` are in their order; each is run under ``lock``."""
+        """``followups`` are in the order of running; each runs under ``lock``."""
         self._loop = loop
         self._lock = lock
         self._followups = followups
@@ -26,14 +26,14 @@ class FollowUps:
         self._task: asyncio.Task[None] | None = None
 
     def want(self, name: str) -> None:
-        """Run this follow-up soon."""
+        """Request the follow-up ``name``."""
         self._wanted.add(name)
         if self._task is None:
             self._task = self._loop.create_task(self._run())
             self._task.add_done_callback(_unnoticed)
 
     def drop(self) -> None:
-        """Forget them all, the one that runs too."""
+        """Drop all follow-ups, including the running one."""
         self._wanted.clear()
         task, self._task = self._task, None
         if task is not None:
@@ -45,7 +45,7 @@ class FollowUps:
                 async with self._lock:
                     await self._next()
         except ModemError as exc:
-            log.debug("following up: %s", exc)  # the next poll finds out, and its owner acts on it
+            log.debug("following up: %s", exc)  # the next poll finds the same, and its owner acts on it
             self._wanted.clear()
         self._task = None
 
@@ -57,6 +57,6 @@ class FollowUps:
 
 
 def _unnoticed(task: asyncio.Task[None]) -> None:
-    """A defect must not pass unnoticed; raising here reaches the loop's exception handler."""
+    """Raise the exception of a defect, so that the loop's exception handler gets it."""
     if not task.cancelled():
         task.result()

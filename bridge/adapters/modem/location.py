@@ -1,4 +1,4 @@
-"""Where a modem is: by the cells around it (u-blox CellLocate), or by its GNSS receiver (Quectel)."""
+"""The modem's location: by the cells around it (u-blox CellLocate), or by its GNSS receiver (Quectel)."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from bridge.protocol.at.location import Location, quectel_location, ublox_locati
 from bridge.protocol.modems import Profile
 
 FIX_PAUSE = 1.0
-"""Seconds between two questions for a fix."""
+"""Seconds between two queries for a fix."""
 
 NOT_FIXED = 516
 NO_SESSION = 505
@@ -20,22 +20,22 @@ SESSION_RUNS = 504
 """Quectel's GNSS errors [Quectel EC2x&EG9x GNSS AT Commands Manual, "Summary of Error Codes"]."""
 
 ACTIVATE_TIMEOUT = 60.0
-"""Seconds that the network may take to give the modem's own stack an address."""
+"""Seconds that the network may need to give the modem's own stack an address."""
 
 
 class Positioned(Protocol):
-    """What is needed of a modem."""
+    """The interface of a modem that location needs."""
 
     profile: Profile
     port: AtPort
     apn: str
 
     def expect(self, name: str) -> "asyncio.Future[str]":
-        """Return what becomes the next unsolicited line called ``name``."""
+        """Return a future of the next unsolicited line named ``name``."""
 
 
 async def locate(modem: Positioned, seconds: float) -> Location:
-    """Find out where the modem is; raises `ModemError` where that does not work within ``seconds``."""
+    """Return the modem's location; raises `ModemError` if there is none within ``seconds``."""
     ways = {"ublox": _by_cells, "quectel": _by_satellites}
     way = ways.get(modem.profile.location or "")
     if way is None:
@@ -50,7 +50,7 @@ async def locate(modem: Positioned, seconds: float) -> Location:
 
 
 async def _by_cells(modem: Positioned) -> Location:
-    """Ask u-blox's service through the modem's own IP stack; it costs some hundred bytes of data.
+    """Query u-blox's service through the modem's own IP stack; it costs some hundred bytes of data.
 
     Single shot, by CellLocate, standard answer, 10 s, 10 m [u-blox SARA-R4 AT commands manual UBX-17003787,
     section 23.4].
@@ -66,7 +66,7 @@ async def _by_cells(modem: Positioned) -> Location:
 
 @contextlib.asynccontextmanager
 async def _own_stack(modem: Positioned) -> AsyncIterator[None]:
-    """Have PDP profile 0 active, and leave it as it was [u-blox SARA-U2 AT commands manual UBX-13001820]."""
+    """Have PDP profile 0 active in the block [u-blox SARA-U2 AT commands manual UBX-13001820]."""
     port = modem.port
     active = find("+UPSND", (await port.command("AT+UPSND=0,8")).lines) or ""
     if fields(active)[-1] == "1":
@@ -83,7 +83,7 @@ async def _own_stack(modem: Positioned) -> AsyncIterator[None]:
 
 
 async def _by_satellites(modem: Positioned) -> Location:
-    """Switch the receiver on, ask until it has a fix, and switch it off if it was off."""
+    """Switch the receiver on, query it until it has a fix, and switch it off if it was off before."""
     port = modem.port
     ours = True
     try:
@@ -103,7 +103,7 @@ async def _by_satellites(modem: Positioned) -> Location:
 
 
 async def _fix(port: AtPort) -> Location | None:
-    """Ask for the position in degrees; None while there is none yet."""
+    """Query the position in degrees; None until there is a fix."""
     try:
         return quectel_location((await port.command("AT+QGPSLOC=2")).lines)
     except AtRefused as exc:

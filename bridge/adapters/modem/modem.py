@@ -1,9 +1,8 @@
-"""One modem: started, watched and asked through its AT port.
+"""One modem, started, supervised and queried through its AT port.
 
-Owned by the event loop's thread. What the modem announces (registration, SIM) is in `Modem.facts` at once;
-the rest is asked by `Modem.poll`. Announcements that call for a question (a new network's operator, a SIM
-that became ready, a modem that started anew) are followed up by one task, which ends when nothing is left to
-ask.
+Owned by the event loop's thread. Announced facts (registration, SIM) are in `Modem.facts` at once;
+`Modem.poll` queries the rest. Some announcements call for a query (a new network's operator, a SIM that
+became ready, a modem that restarted): one task runs these follow-ups, and ends when none is left.
 """
 
 import asyncio
@@ -26,14 +25,14 @@ from bridge.protocol.modems import Profile
 log = logging.getLogger("modem")
 
 SIM_TRIES = 30
-"""How often in a row a SIM that is busy is asked again; then only by `Modem.poll`."""
+"""Number of queries in a row of a busy SIM; after these only `Modem.poll` queries it."""
 
 _usb_mode_set: set[str | None] = set()
-"""Ports whose modem was told its USB mode: one that does not keep it must not restart for ever."""
+"""Ports whose modem got a new USB mode; a modem that does not keep it must not restart for ever."""
 
 
 class Modem:
-    """One modem; see the module."""
+    """One modem; see the module's docstring."""
 
     def __init__(
         self,
@@ -50,16 +49,16 @@ class Modem:
         payload_after: Callable[[str], int] | None = None,
         pace: Pace = NORMAL_PACE,
     ) -> None:
-        """``on_facts`` is told each change, ``on_urc`` every unsolicited code, ``on_lost`` a port that broke.
+        """``on_facts`` gets each change, ``on_urc`` each unsolicited code, ``on_lost`` why the port broke.
 
-        ``pins`` outlives the modem object: it keeps a wrong PIN from being entered again. ``apn`` is for
-        location by the network; ``status_reports`` says whether to have reports on texts handed over;
-        ``payload_after`` is the AT port's; ``pace`` is how long the modem is given.
+        ``pins`` outlives the modem object, and keeps a wrong PIN from being entered again. ``apn`` is for
+        location by the network. ``status_reports`` asks the modem to pass SMS status reports on.
+        ``payload_after`` is the AT port's; ``pace`` holds the modem's time limits.
         """
         self.profile = profile
-        self.port = AtPort(loop, on_urc=self._heard, on_lost=self._broke, payload_after=payload_after)
+        self.port = AtPort(loop, on_urc=self._received, on_lost=self._broke, payload_after=payload_after)
         self.path: str | None = None
-        """The port it was last started on."""
+        """The port of the last start."""
         self.apn = apn
         self._loop = loop
         self._state = ModemState(profile, on_facts)
@@ -80,11 +79,11 @@ class Modem:
         self._sim_tries = 0
         self._sim_timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
-        """Held by whoever interviews the modem."""
+        """Held during a series of queries."""
         self._followups = FollowUps(
             loop,
             self._lock,
-            {"restart": self._begin_again, "sim": self._check_sim, "operator": self._ask_operator},
+            {"restart": self._set_up_again, "sim": self._check_sim, "operator": self._ask_operator},
         )
         self._awaited: dict[str, asyncio.Future[str]] = {}
 
@@ -92,20 +91,20 @@ class Modem:
 
     @property
     def facts(self) -> Facts:
-        """All that is known now."""
+        """The modem's facts as known now."""
         return self._state.facts
 
     @property
     def sim_problem(self) -> str | None:
-        """What somebody must do about the SIM, for a person; None while nothing."""
+        """What a person must do about the SIM; None if nothing."""
         return self._client.sim_problem
 
     async def start(self, path: str, *, radio: bool = True) -> None:
         """Open ``path`` and set the modem up; ``radio`` False leaves the radio as it is.
 
-        What a modem does not know it may refuse. Raises `ModemGone` where the port cannot be had, or the
-        modem had to restart to have its ports in order, and `ModemSilent` where nothing answers; the port is
-        closed then.
+        A modem may refuse commands that it does not know. Raises `ModemGone` if the port cannot be opened or
+        the modem had to restart to order its ports, and `ModemSilent` if nothing answers; the port is then
+        closed.
         """
         self.close()
         self.path, self._radio, self._follows = path, radio, True
@@ -113,14 +112,14 @@ class Modem:
             try:
                 await self.port.open(path, self.profile.baud)
                 await self._wake()
-                self._followups.drop()  # what was announced so far is asked now
+                self._followups.drop()  # everything announced so far is queried now
                 await self._set_up()
             except BaseException:
                 self.close()
                 raise
 
     async def attach(self, path: str) -> None:
-        """Open ``path`` and change nothing; raises as `start`."""
+        """Open ``path`` and change nothing; raises as `start` does."""
         self.close()
         self.path, self._follows = path, False
         try:
@@ -140,7 +139,7 @@ class Modem:
 
     async def _set_up(self) -> None:
         self._client.sim_set_up = False
-        await self._client.tell("ATE0", "AT+CMEE=2")
+        await self._client.send("ATE0", "AT+CMEE=2")
         await self._check_usb_mode()
         await self._client.set_up(radio=self._radio)
         await self._check_sim()
@@ -155,12 +154,12 @@ class Modem:
             return
         _usb_mode_set.add(self.path)
         log.info("the modem's USB configuration is %s: setting it to 0 and restarting the modem", mode)
-        await self._client.tell(self.profile.usb_mode_command)
+        await self._client.send(self.profile.usb_mode_command)
         await self._reset()
         raise ModemGone("the modem restarts to have its USB ports in the documented order")
 
     def close(self) -> None:
-        """Let go of the port; idempotent. The facts stay, as a dial on the same port needs it closed."""
+        """Release the port; idempotent. The facts stay, because a call over the only port closes it too."""
         self._stop(f"{self.path or 'the port'} was closed")
         self.port.close()
 
@@ -177,27 +176,27 @@ class Modem:
         for future in self._awaited.values():
             if not future.done():
                 future.set_exception(ModemGone(reason))
-                future.exception()  # who waited may have gone
+                future.exception()  # the waiter may have been cancelled
         self._awaited.clear()
         self._state.forget_cells()
 
-    # -- questions ---------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------
 
     async def poll(self) -> None:
-        """Ask for what is not announced, and check what is; raises `ModemSilent` and `ModemGone`."""
+        """Query what is not announced, and check what is; raises `ModemSilent` and `ModemGone`."""
         async with self._lock:
             await self._check_sim()
             self._act_on(await self._client.network())
 
     async def identify(self) -> Identity:
-        """Ask who the modem and its SIM are; raises `ModemSilent` and `ModemGone`."""
+        """Query the identity of modem and SIM; raises `ModemSilent` and `ModemGone`."""
         async with self._lock:
             await self._client.modem_identity()
             await self._client.sim_identity()
         return self.facts.identity
 
     async def probe(self, timeout: float | None = None) -> bool:
-        """Tell whether the modem answers within ``timeout`` seconds (3 unless given), be it with an error."""
+        """Return whether the modem answers within ``timeout`` seconds (3 by default), even with an error."""
         return await self._client.probe(timeout)
 
     async def _check_sim(self) -> None:
@@ -206,9 +205,9 @@ class Modem:
         if busy and self._sim_tries <= SIM_TRIES:
             self._sim_timer = self._loop.call_later(self._pace.sim, self._want, "sim")
 
-    # -- what the modem announces ------------------------------------------------------------------------
+    # -- announcements -----------------------------------------------------------------------------------
 
-    def _heard(self, urc: Urc) -> None:
+    def _received(self, urc: Urc) -> None:
         self._take_over(urc.line)
         name = urc.line.partition(":")[0].strip().upper()
         future = self._awaited.pop(name, None)
@@ -230,32 +229,32 @@ class Modem:
         else:
             self._act_on(self._state.lines([line]))
 
-    def _act_on(self, news: RegistrationChange) -> None:
-        if news.forgetful:
+    def _act_on(self, change: RegistrationChange) -> None:
+        if change.forgetful:
             self._want("restart")
-        elif news.registered:
+        elif change.registered:
             self._want("operator")
 
     def expect(self, name: str) -> "asyncio.Future[str]":
-        """Return what becomes the next unsolicited line called ``name``; ModemGone where the port closes."""
+        """Return a future of the next unsolicited line named ``name``; ModemGone if the port closes."""
         future = self._awaited.get(name)
         if future is None:
             future = self._awaited[name] = self._loop.create_future()
         return future
 
-    def _want(self, errand: str) -> None:
+    def _want(self, followup: str) -> None:
         if self._follows and self.port.is_open:
-            self._followups.want(errand)
+            self._followups.want(followup)
 
-    async def _begin_again(self) -> None:
-        log.info("the modem started anew; setting it up again")
+    async def _set_up_again(self) -> None:
+        log.info("the modem restarted; setting it up again")
         await self._set_up()
 
     async def _ask_operator(self) -> None:
         await self._client.operator()
         await self._client.signal()
 
-    # -- what it can be told -----------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------------
 
     async def radio(self, on: bool) -> None:
         """Switch the radio on or off; off keeps the SIM powered. Raises `ModemError`."""
@@ -270,21 +269,21 @@ class Modem:
     async def _radio_off(self) -> None:
         try:
             await self.port.command("AT+CFUN=4", timeout=self._pace.radio)
-        except AtRefused:  # no flight mode: minimum functionality
+        except AtRefused:  # no flight mode: use minimum functionality
             await self.port.command("AT+CFUN=0", timeout=self._pace.radio)
 
     async def soft_reset(self) -> None:
-        """Switch the radio off and on, which makes the modem register anew.
+        """Switch the radio off and on, which makes the modem register again.
 
-        A hung modem may hear what it does not answer, so it is told all the same. Raises `ModemGone`,
-        `ModemSilent` where it does not answer afterwards either, and `AtRefused`.
+        The command is sent to a silent modem too, because a hung modem may act on what it does not answer.
+        Raises `ModemGone`, `ModemSilent` if it does not answer afterwards either, and `AtRefused`.
         """
         if await self.probe():
             await self.radio(False)
         else:
-            await self._say("AT+CFUN=4")
+            await self._send_unanswered("AT+CFUN=4")
         if not await self.probe():
-            await self._say("AT+CFUN=1")
+            await self._send_unanswered("AT+CFUN=1")
             if not await self.probe():
                 raise ModemSilent("the modem does not answer")
         await self.radio(True)
@@ -292,26 +291,26 @@ class Modem:
     async def reset(self) -> None:
         """Restart the modem by the profile's command; its port may go.
 
-        A hung modem may hear what it does not answer, so silence is no error here. Raises `ModemGone` where
-        the port cannot be had, `AtRefused` where the modem will not.
+        Silence is no error, because a hung modem may act on what it does not answer. Raises `ModemGone` if
+        the port cannot be opened, `AtRefused` if the modem refuses.
         """
         if await self.probe():
             await self._reset()
         else:
-            await self._say(self.profile.reset_command)
+            await self._send_unanswered(self.profile.reset_command)
             self._state.radio_off()
 
     async def _reset(self) -> None:
         try:
             await self.port.command(self.profile.reset_command, timeout=self._pace.blind)
         except (ModemSilent, ModemGone) as exc:
-            log.debug("the modem did not say that it restarts: %s", exc)
+            log.debug("the modem did not confirm its restart: %s", exc)
         self._state.radio_off()
 
-    async def _say(self, text: str) -> None:
-        """Give a command to a modem that may hear it without answering.
+    async def _send_unanswered(self, text: str) -> None:
+        """Send a command to a modem that may act on it without answering.
 
-        On a port that was opened anew, as an open one first waits for the answers that are still owed.
+        The port is reopened first, because an open one waits for the answers still owed.
         """
         if self.path is None:
             raise ModemGone("the modem was never there")
@@ -323,9 +322,9 @@ class Modem:
             log.debug("%s", exc)
 
     async def prepare_data(self, apn: str) -> None:
-        """Set the APN of context 1, where it is another; raises `ModemError`.
+        """Set the APN of context 1 if it differs; raises `ModemError`.
 
-        LTE modems may refuse while they are attached with it: then the radio is off meanwhile.
+        LTE modems may refuse while they are attached with it; then the radio is switched off for the change.
         """
         self.apn = apn
         if answers.context_apn(await self._client.ask("AT+CGDCONT?")) == ("IP", apn):
@@ -342,10 +341,10 @@ class Modem:
                     await self.radio(True)
 
     async def location(self, timeout: float = 120.0) -> dict[str, Any]:
-        """Return where the modem is; raises `ModemError` where it has no means, or finds nothing in time."""
+        """Return the modem's location; raises `ModemError` if it has no means, or finds none in time."""
         place = await locate(self, timeout)
         return place._asdict()
 
     async def at(self, text: str, timeout: float = 10.0) -> Answer:
-        """Give any AT command, its secrets kept out of traces; raises `ModemError`."""
+        """Send any AT command, with its secrets kept out of traces; raises `ModemError`."""
         return await self.port.command(text, timeout=timeout, shown=answers.without_secrets(text))

@@ -1,4 +1,4 @@
-"""What a person may ask a modem in one go: the ``modem`` commands, in the daemon and beside it."""
+"""The ``modem`` commands: single queries by a person, in the daemon and without it."""
 
 import asyncio
 import re
@@ -18,22 +18,22 @@ from bridge.protocol.sms.status import describe
 from bridge.protocol.sms.text import join_with_gaps
 
 MAX_SEGMENTS = 9
-"""Parts that a text sent from the command line may have."""
+"""Number of parts that an SMS sent from the command line may have."""
 
 PART_TIMEOUT = 150.0
-"""Seconds that the network may take for a part: as the bridge's own sending has it."""
+"""Seconds that the network may take for a part, as in the bridge's own sending."""
 
 _HARMFUL = re.compile(r"AT(D|O|A(?!T)|V0|Q1|&F|Z|\+CGDATA|\+CMUX)", re.IGNORECASE)
-"""What leaves the port in another mode than the one that its owner reads it in."""
+"""Commands that would leave the port in another mode than its owner's."""
 
 Request = dict[str, Any]
 
 
 async def answer(modem: Modem, request: Request) -> dict[str, Any]:
-    """Return ``{"modem": …}`` for ``request``, whose ``what`` names the question; raises `BridgeError`.
+    """Return ``{"modem": …}`` for ``request``, whose ``what`` names the query; raises `BridgeError`.
 
-    ``at`` takes ``text`` and ``timeout`` in seconds; ``sms`` takes ``to`` and ``text``, and lists what is
-    stored without them; ``location`` takes ``timeout``.
+    ``at`` takes ``text``, and ``timeout`` in seconds. ``sms`` takes ``to`` and ``text``; without them it
+    lists the stored SMS. ``location`` takes ``timeout`` in seconds.
     """
     what = request.get("what")
     query = QUERIES.get(str(what))
@@ -108,7 +108,7 @@ async def _location(modem: Modem, request: Request) -> dict[str, Any]:
     return await modem.location(_seconds(request, 120.0))
 
 
-# -- texts -----------------------------------------------------------------------------------------------
+# -- SMS -------------------------------------------------------------------------------------------------
 
 
 async def _sms(modem: Modem, request: Request) -> dict[str, Any]:
@@ -135,7 +135,7 @@ async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
 
 
 def _messages(pdus: list[str]) -> list[dict[str, Any]]:
-    """Put stored parts together; what cannot be read is told as it is, and hides nothing else."""
+    """Join stored parts; an unreadable part is shown as such, and hides no other."""
     whole: list[dict[str, Any]] = []
     parted: dict[tuple[Any, ...], list[dict[int, Deliver]]] = {}
     for pdu in pdus:
@@ -151,7 +151,7 @@ def _messages(pdus: list[str]) -> list[dict[str, Any]]:
             whole.append(_message({1: read}, 1))
         else:
             texts = parted.setdefault((read.sender, *read.place[:3]), [])
-            # References come again: a part whose place is taken belongs to another text.
+            # References repeat: a part whose place is taken belongs to another SMS.
             text = next((each for each in texts if read.place.number not in each), None)
             if text is None:
                 texts.append(text := {})
@@ -183,4 +183,4 @@ QUERIES: dict[str, Callable[[Modem, Request], Awaitable[dict[str, Any]]]] = {
     "reset": _reset,
     "location": _location,
 }
-"""What can be asked."""
+"""The available queries."""

@@ -1,8 +1,8 @@
 """Opening a SIM with its PIN, without ever locking it.
 
-Three wrong PINs lock a SIM, and a daemon that starts again and again enters three in no time. So a PIN is
-noted before it is entered, and entered again only where that is known to have cost no try; and the last try
-is never taken.
+Three wrong PINs lock a SIM, and a daemon that restarts again and again enters three in no time. Therefore a
+PIN is noted before it is entered, and entered again only if the entry is known to have cost no try. The last
+try is never used.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from bridge.protocol.at.simcard import pin_tries, sim_error, wrong_pin
 log = logging.getLogger("modem")
 
 ENTER_TIMEOUT = 30.0
-"""Seconds that a SIM may take to check a PIN."""
+"""Seconds that a SIM may need to check a PIN."""
 
 REFUSED = 99
-"""Noted for a PIN that the SIM has refused: no count of tries left is ever as high again."""
+"""Noted for a PIN that the SIM has refused: no number of tries left ever reaches it again."""
 
 UNKNOWN = 98
-"""Noted for a PIN that was entered without knowing the tries that were left."""
+"""Noted for a PIN that was entered while the number of tries left was unknown."""
 
 Notes = Mapping[str, int]
 
 
 class Lines(Protocol):
-    """What a command brings."""
+    """The answer to a command."""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -37,17 +37,17 @@ class Lines(Protocol):
 
 
 class Port(Protocol):
-    """What is needed of the AT port."""
+    """The interface of the AT port that this module needs."""
 
     async def command(self, text: str, *, timeout: float = 10.0, shown: str | None = None) -> Lines:
-        """Give a command; raises `ModemError`."""
+        """Send a command; raises `ModemError`."""
 
 
 class PinGuard:
-    """Remembers the PINs that were entered; one for the life of the process, whatever modems come and go.
+    """Remembers the PINs that were entered; one for the life of the process, for all modems.
 
-    ``notes`` is what an earlier process was given through ``on_change``, to be kept where the bridge's user
-    alone may read it: a fingerprint of SIM and PIN to the tries that were left before, gone once it worked.
+    ``notes`` is what ``on_change`` gave to an earlier process, kept where only the bridge's user can read it.
+    It maps a fingerprint of SIM and PIN to the tries left before the entry; an accepted PIN has no note.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PinGuard:
         self._on_change = on_change
 
     def why_not(self, key: str, left: int | None) -> str | None:
-        """Return why this PIN may not be entered with ``left`` tries; None where it may."""
+        """Return why this PIN may not be entered with ``left`` tries; None if it may."""
         if left is not None and left <= 1:
             return f"the SIM allows {left} more PIN; unlock it in a phone first"
         before = self._notes.get(key)
@@ -66,34 +66,34 @@ class PinGuard:
         return "the PIN was not accepted; correct network.sim_pin"
 
     def note(self, key: str, left: int | None) -> None:
-        """Remember that a PIN is about to be entered."""
+        """Note a PIN that is about to be entered."""
         self._notes[key] = UNKNOWN if left is None else left
         self._on_change(dict(self._notes))
 
     def refused(self, key: str) -> None:
-        """Remember that the SIM refused it."""
+        """Note that the SIM refused the PIN."""
         self.note(key, REFUSED)
 
     def forget(self, key: str) -> None:
-        """It worked, or was not looked at."""
+        """Drop the note, because the PIN was accepted or not checked."""
         if self._notes.pop(key, None) is not None:
             self._on_change(dict(self._notes))
 
 
 class Unlocked(NamedTuple):
-    """How it ended: whether the SIM's state is to be asked anew, and what stands in the way."""
+    """The outcome: whether to query the SIM's state again, and the problem if any."""
 
     entered: bool
     problem: str | None
 
 
 def fingerprint(pin: str, iccid: str | None) -> str:
-    """Return what stands for a PIN on a SIM in the notes."""
+    """Return the key of a PIN on a SIM in the notes."""
     return hashlib.sha256(f"{iccid or ''} {pin}".encode()).hexdigest()[:16]
 
 
 async def tries_left(port: Port, command: str) -> int | None:
-    """Ask how often a PIN may still be entered, by the modem's own command and by the standard's."""
+    """Query how many tries a PIN has left, by the modem's own command and by the standard's."""
     for text in dict.fromkeys((command, 'AT+CPINR="SIM PIN"')):
         try:
             left = pin_tries((await port.command(text)).lines)
@@ -105,9 +105,9 @@ async def tries_left(port: Port, command: str) -> int | None:
 
 
 async def unlock(port: Port, guard: PinGuard, pin: str, iccid: str | None, left: int | None) -> Unlocked:
-    """Enter ``pin`` where that is safe; raises `ModemSilent` and `ModemGone`."""
+    """Enter ``pin`` if that is safe; raises `ModemSilent` and `ModemGone`."""
     key = fingerprint(pin, iccid)
-    for noted in (key, fingerprint(pin, None)):  # a card that did not tell its number then may do so now
+    for noted in (key, fingerprint(pin, None)):  # the SIM may not have given its number then
         if problem := guard.why_not(noted, left):
             return Unlocked(entered=False, problem=problem)
     guard.note(key, left)

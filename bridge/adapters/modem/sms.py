@@ -1,4 +1,4 @@
-"""Texts over the modem's AT port: sending them, and the modem's store of received ones.
+"""SMS over the modem's AT port: sending, and the modem's store of received SMS.
 
 The commands are those of PDU mode [3GPP TS 27.005, section 4].
 """
@@ -24,29 +24,29 @@ log = logging.getLogger("texts")
 NO_TRAFFIC = Traffic()
 
 PART_TRIES = 3
-"""How often a part that was clearly refused for the moment is tried, once an earlier part has gone out."""
+"""Number of tries of a part that was clearly refused for the moment, once an earlier part has gone out."""
 
 TRY_PAUSE = 2.0
 """Seconds between those tries."""
 
 ERRORS_IN_NUMBERS, ERRORS_IN_WORDS = "AT+CMEE=1", "AT+CMEE=2"
-"""Of what the network says, modems have no words in common; of all else words are what people read."""
+"""Network errors as numbers, because modems have no common words for them; other errors as words."""
 
 LIST_TIMEOUT = 60.0
-"""Seconds for listing a store: 255 texts of 176 bytes take about 8 s at 115,200 baud."""
+"""Seconds for listing a store: 255 SMS of 176 bytes take about 8 s at 115,200 baud."""
 
 Slot = tuple[str, int]
-"""Where a text is: the name of a store of the modem, and an index in it."""
+"""The place of an SMS: the name of a store of the modem, and an index in it."""
 
 Listing = list[tuple[Slot, str]]
-"""Texts, as (slot, PDU)."""
+"""SMS as (slot, PDU)."""
 
 READ_TRIES = 2
-"""How often a text is read again whose length is not what the modem says: bytes get lost on the line."""
+"""Number of extra reads of an SMS whose length is not the announced one: bytes get lost on the line."""
 
 
 class Answered(Protocol):
-    """What a command brings: its information lines."""
+    """The answer to a command."""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -54,25 +54,25 @@ class Answered(Protocol):
 
 
 class Port(Protocol):
-    """What is needed of the AT port."""
+    """The interface of the AT port that this module needs."""
 
     @property
     def is_open(self) -> bool:
-        """Whether commands can be given."""
+        """Whether the port takes commands."""
 
     async def command(
         self, text: str, *, timeout: float = 10.0, prompt: bytes | None = None, proof: str = ""
     ) -> Answered:
-        """Give a command; ``proof`` names what a success has with it. Raises `ModemError`."""
+        """Send a command; ``proof`` names the line that a success has. Raises `ModemError`."""
 
 
 class SmsTransport:
-    """Sends texts; a `bridge.core.exchange.Transport`. One text at a time; owned by the event loop's thread.
+    """Sends SMS; a `bridge.core.exchange.Transport`. One SMS at a time; owned by the event loop's thread.
 
     A job's ``host`` is the recipient (E.164), its ``request`` the text in UTF-8, its ``silence`` the seconds
-    that each part may take. The `Outcome` is ``connected`` where the modem was ready, ``written`` once a part
-    may have gone out, ``complete`` when the network has taken every part. ``answer`` holds the references of
-    the parts that were taken, or where nothing went out the modem's error line.
+    that each part may take. The `Outcome` is ``connected`` if the modem was ready, ``written`` once a part
+    may have gone out, ``complete`` when the network has accepted every part. ``answer`` holds the references
+    of the accepted parts, or, if nothing went out, the modem's error line.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class SmsTransport:
     ) -> None:
         """``port`` returns the modem's AT port while the modem is ready, else None.
 
-        ``status_reports`` says whether to ask the network for them; ``on_reference`` is told the reference of
-        each part that it took; ``try_pause`` is seconds.
+        ``status_reports`` requests them from the network. ``on_reference`` gets the reference of each
+        accepted part. ``try_pause`` is in seconds.
         """
         self._loop = loop
         self._port = port
@@ -96,17 +96,17 @@ class SmsTransport:
         self._try_pause = try_pause
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        # From a random start, so that a restart does not use the last run's references at once.
+        # A random start, so that a restart does not reuse the last run's references at once.
         self._numbers = itertools.count(secrets.randbelow(256))
 
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
-        """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
+        """Start ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
         task = self._loop.create_task(self._run(job, done))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        """A defect in a task must not pass unnoticed; raising here reaches the loop's exception handler."""
+        """Raise the exception of a defect, so that the loop's exception handler gets it."""
         self._tasks.discard(task)
         if not task.cancelled():
             task.result()
@@ -130,7 +130,7 @@ class SmsTransport:
         )
         try:
             await _prepare(port, len(pdus))
-        except ModemError as exc:  # nothing has gone out, and the modem says itself that it cannot
+        except ModemError as exc:  # nothing has gone out, because the modem was not even prepared
             return _outcome(error=str(exc))
         return await self._send_parts(port, job, pdus)
 
@@ -146,7 +146,7 @@ class SmsTransport:
     async def _send_part(self, port: Port, job: Job, pdu: Pdu, *, tries: int) -> "int | _Refusal":
         """Send a part and return its reference.
 
-        One that was refused for the moment is tried again if others have gone out before.
+        A part that was refused for the moment is tried again if others have gone out before.
         """
         command, prompt = f"AT+CMGS={pdu.length}", pdu.hex.encode() + b"\x1a"
         while port.is_open:
@@ -168,19 +168,19 @@ class SmsTransport:
 
 
 class _Refusal(NamedTuple):
-    """A part was not taken, or nobody knows."""
+    """A part was refused, or its fate is unknown."""
 
     final: str
     text: str
     may_be_out: bool
     passing: bool = False
-    """It has not gone out, and may be tried again at once."""
+    """Whether the part has not gone out, and may be tried again at once."""
 
 
 def _refusal(error: ModemError) -> _Refusal:
-    """Read why a part was not taken: by a word of the modem's, by silence, or as the port broke.
+    """Return why a part was not accepted: the modem said so, it was silent, or the port broke.
 
-    Before the prompt nothing can have gone out, and what the network says (below 300) is about another text.
+    Before the prompt nothing can have gone out, and a network error (below 300) is about another SMS.
     """
     if not isinstance(error, AtRefused):
         passing = isinstance(error, AtOutOfStep) and not error.prompted
@@ -195,9 +195,9 @@ def _refusal(error: ModemError) -> _Refusal:
 
 
 async def _prepare(port: Port, parts: int) -> None:
-    """Choose PDU mode and errors in numbers.
+    """Choose PDU mode and numeric errors.
 
-    The link is asked to stay up between parts; modems that cannot make a new one for each.
+    The radio link is asked to stay up between parts, for modems that cannot set up a new one for each.
     """
     await port.command("AT+CMGF=0")
     await port.command(ERRORS_IN_NUMBERS)
@@ -221,15 +221,15 @@ def _outcome(
     answer: str = "",
     error: str | None = None,
 ) -> Outcome:
-    """Return an outcome; over the air nothing goes by IP."""
+    """Return an outcome; SMS over the air cost no IP traffic."""
     ready = written if connected is None else connected
     return Outcome(ready, written, complete, answer.encode(), False, error, NO_TRAFFIC)
 
 
 class ModemInbox:
-    """The modem's store of received texts; owned by the task that reads it.
+    """The modem's store of received SMS; owned by the task that reads it.
 
-    A text is named by the store it is in and its index there.
+    An SMS is named by its store and its index there.
     """
 
     def __init__(
@@ -241,35 +241,35 @@ class ModemInbox:
     ) -> None:
         """``port`` returns the modem's AT port while the modem is ready, else None.
 
-        ``status_reports`` says whether the modem is to hand them over; ``list_timeout`` is seconds.
+        ``status_reports`` asks the modem to pass them on; ``list_timeout`` is in seconds.
         """
         self._port = port
         self._status_reports = status_reports
         self._list_timeout = list_timeout
         self._named: set[str] = set()
-        """Stores that the modem has named; unless it is read from, one is looked into only then."""
+        """Stores that the modem has named; a store other than the usual one is only read if named."""
         self._listed: Port | None = None
         self._searched: Port | None = None
-        """Where the SIM's store was looked into, unasked."""
+        """The port whose SIM store was read although no code had named it."""
         self._odd = OddLines(log)
         self._store = ""
         self._home = ""
-        """The store that this modem reads from unless it is told otherwise."""
+        """The store that this modem reads from by default."""
         self.usage: tuple[int, int] | None = None
-        """Texts in the store that is read from, and how many it takes, when last listed."""
+        """Number of SMS in the current store, and its capacity, when last listed."""
 
     @property
     def ready(self) -> bool:
-        """Whether there is a modem to ask."""
+        """Whether a modem is ready."""
         port = self._port()
         return port is not None and port.is_open
 
     def noticed(self, store: str) -> None:
-        """The modem has named ``store``: look into it from now on."""
+        """Note that the modem has named ``store``, so that it is read from now on."""
         self._named.add(store)
 
     async def list(self) -> Listing:
-        """Return the received texts as (slot, PDU); raises `ModemError`."""
+        """Return the received SMS as (slot, PDU); raises `ModemError`."""
         port = self._port()
         if port is None or not port.is_open:
             raise ModemGone("no modem is ready")
@@ -279,7 +279,7 @@ class ModemInbox:
         self._store = main.name if main else ""
         if not known:
             self._home = self._store
-        elif self._store != self._home:  # an earlier look was broken off
+        elif self._store != self._home:  # an earlier read was interrupted
             await self._change_to(port, self._home)
         home = self._home
         if main is None or main.name == home:
@@ -287,8 +287,8 @@ class ModemInbox:
         found = await self._list(port)
         others = self._named - {home}
         if port is not self._searched and home == "ME":
-            # What came before this modem was told to keep texts itself, or belongs on a SIM (class 2), is
-            # there, and no code will name it.
+            # The SIM's store holds SMS from before this modem was set to keep them itself, and those that
+            # belong on a SIM (class 2); no code names it.
             others.add("SM")
         for store in sorted(others):
             found += await self._list_of(port, store)
@@ -300,7 +300,7 @@ class ModemInbox:
         return found
 
     async def _list_of(self, port: Port, store: str) -> Listing:
-        """Return what is in a store beside the usual one; that one's texts are read whatever it says."""
+        """Return what is in a store beside the usual one, whose SMS are read in any case."""
         if not await self._change_to(port, store):
             return []
         try:
@@ -309,11 +309,11 @@ class ModemInbox:
             log.info("the modem's store %s cannot be listed now: %s", store, exc.final)
             return []
         if not found and store == "SM":
-            self._named.discard(store)  # empty: until it is named, or the modem starts anew
+            self._named.discard(store)  # empty: not read until it is named again, or the modem restarts
         return found
 
     async def _prepare(self, port: Port) -> None:
-        """Say what may have been forgotten: a modem that was reset behind our back starts in text mode."""
+        """Repeat the settings: a modem that was reset unnoticed starts in text mode."""
         await port.command("AT+CMGF=0")
         if self._status_reports():
             with contextlib.suppress(AtRefused):
@@ -329,19 +329,20 @@ class ModemInbox:
         ]
 
     async def _whole(self, port: Port, entry: Entry) -> Entry:
-        """Read a text again that lost bytes on the line."""
+        """Read an SMS again if bytes of it got lost on the line."""
         for _ in range(READ_TRIES):
             if entry.whole:
                 break
-            with contextlib.suppress(AtRefused, AtOutOfStep):  # one that cannot be read stops no others
+            with contextlib.suppress(AtRefused, AtOutOfStep):  # an unreadable SMS must not stop the others
                 answer = await port.command(f"AT+CMGR={entry.slot}", proof="+CMGR")
                 entry = read_one(entry.slot, answer.lines) or entry
         return entry
 
     async def _change_to(self, port: Port, store: str) -> bool:
-        """Read from ``store``; False where the modem does not.
+        """Read from ``store``; False if the modem does not.
 
-        It is asked afterwards: a place in one store means another text in another, which must not be deleted.
+        The modem is queried afterwards, because an index means another SMS in another store, which must not
+        be deleted.
         """
         try:
             await port.command(f'AT+CPMS="{store}"')
@@ -357,7 +358,7 @@ class ModemInbox:
         return True
 
     async def delete(self, slot: Slot) -> bool:
-        """Delete a listed text; False where the modem refuses. Raises `ModemError`."""
+        """Delete a listed SMS; False if the modem refuses. Raises `ModemError`."""
         port = self._port()
         if port is None or port is not self._listed or not port.is_open:
             raise ModemGone("the modem went away before its texts were deleted")

@@ -284,7 +284,7 @@ def test_a_modem_that_starts_anew_has_forgotten_the_text() -> None:
                 return b"\r\n> "
 
             modem.replies["AT+CMGS=3"] = prompt
-            with pytest.raises(ModemSilent, match="started anew") as caught:
+            with pytest.raises(ModemSilent, match="restarted before") as caught:
                 await port.command("AT+CMGS=3", prompt=b"001100\x1a", timeout=60)
             assert caught.value.prompted
             assert (await port.command("AT+CSQ")).lines == ("+CSQ: 17,99",)

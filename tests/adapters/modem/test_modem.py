@@ -288,7 +288,7 @@ def test_the_signal_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_modem_that_forgot_is_set_up_again(tmp_path: Path) -> None:
-    """One that started anew without a word does not announce any more: a poll notices and sees to it."""
+    """A modem that restarted silently does not announce any more: the next poll notices and repairs that."""
 
     async def scenario() -> None:
         async with stage(tmp_path) as (watched, simulated):
