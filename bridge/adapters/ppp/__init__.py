@@ -1,1 +1,1 @@
-"""The link by PPP: pppd as a child or a unit, and its routes."""
+"""The link by PPP: pppd as a child or a systemd unit, and its routes."""

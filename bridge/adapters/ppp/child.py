@@ -1,4 +1,4 @@
-"""A child process whose output is read line by line, and others of its kind that were left over."""
+"""A child process whose output is read line by line, and leftover processes of its kind."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,20 @@ from bridge.protocol.ppp.dial import ours
 from bridge.protocol.ppp.pppd_log import Lines
 
 READ = 65536
-"""Bytes read in one go, which is what a pipe holds."""
+"""Bytes of one read: what a pipe holds."""
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-"""All that the child gets: its messages are read, so they come in one language."""
+"""The child's whole environment: its messages are parsed, so they must come in one language."""
 
 LAST_WAIT = 5.0
-"""Seconds that the kernel may take to end a process after SIGKILL."""
+"""Seconds that the kernel may need to end a process after SIGKILL."""
 
 
 class Child:
     """One process in a group of its own; lives in the event loop's thread.
 
-    ``ended`` gets the exit code, negative for a signal, when the process is gone and its lines are read. What
-    it has started itself is ended with it.
+    ``ended`` gets the exit code, negative for a signal, when the process is gone and its lines are read. Its
+    own children are ended with it.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class Child:
 
     def _gone(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            # A chat script would keep the port open. Before the wait: until then the number is ours.
+            # A chat script would keep the port open. Killed before the wait, because until then the pid is
+            # ours.
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
         self._loop.remove_reader(self._pidfd)
@@ -89,9 +90,9 @@ class Child:
         self._on_end(code)
 
     async def end(self, grace: float, patience: float = 0.0) -> None:
-        """End it with SIGTERM, and after ``grace`` seconds with SIGKILL; return when it is gone.
+        """End the process with SIGTERM, and after ``grace`` seconds with SIGKILL; return when it is gone.
 
-        First it gets ``patience`` seconds to end by itself.
+        Before the SIGTERM it has ``patience`` seconds to end by itself.
         """
         if patience:
             await asyncio.wait({self.ended}, timeout=patience)
@@ -103,7 +104,7 @@ class Child:
         await self._alone()
 
     async def _alone(self) -> None:
-        """Wait until what it had started is gone too: a killed chat script may hold the port for a moment."""
+        """Wait until the process's own children are gone too: a killed chat script may hold the port."""
         with contextlib.suppress(ProcessLookupError, PermissionError, TimeoutError):
             async with asyncio.timeout(LAST_WAIT):
                 while True:
@@ -112,7 +113,7 @@ class Child:
 
 
 def _start(command: Callable[[str | None], list[str]], secrets: bytes | None) -> "subprocess.Popen[bytes]":
-    """Start the process; what it must keep secret lies in memory that only it inherits, never on disk."""
+    """Start the process; its secrets are in memory that only it inherits, never on disk."""
     keep: tuple[int, ...] = ()
     if secrets is not None:
         descriptor = os.memfd_create("options", 0)
@@ -137,7 +138,7 @@ def left_over(proc: Path = Path("/proc")) -> list[tuple[int, int]]:
     """Return (pid, pidfd) of each pppd of ours whose owner is gone; the caller closes the pidfds.
 
     Raises:
-        LinkError: one of them still has its owner: another process of ours keeps the link.
+        LinkError: the owner of one still runs: another process of ours keeps the link.
 
     """
     found: list[tuple[int, int]] = []
@@ -159,7 +160,7 @@ def _processes(proc: Path) -> list[Path]:
 
 
 def _if_left_over(folder: Path) -> int | None:
-    """Return a pidfd of the process if it is a pppd of ours without owner; the pidfd holds its identity."""
+    """Return a pidfd of the process if it is an ownerless pppd of ours; the pidfd pins its identity."""
     if ours((folder / "cmdline").read_bytes()) is None:
         return None
     pidfd = os.pidfd_open(int(folder.name))
@@ -181,7 +182,7 @@ def _if_left_over(folder: Path) -> int | None:
 
 
 async def end_process(loop: asyncio.AbstractEventLoop, pidfd: int, grace: float) -> None:
-    """End a process that is nobody's child here: SIGTERM, and after ``grace`` seconds SIGKILL."""
+    """End a process that is not our child: SIGTERM, and after ``grace`` seconds SIGKILL."""
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(pidfd, _settle, gone)
     try:

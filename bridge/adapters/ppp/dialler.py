@@ -1,4 +1,4 @@
-"""What dials a modem by PPP, and how it is called: pppd as a child of ours, or through its unit."""
+"""The dialler: calls a modem by PPP, with pppd as a child of ours or through its unit."""
 
 import asyncio
 import os
@@ -23,8 +23,8 @@ def dial_of(
 ) -> Dial:
     """Return the call of the modem at ``place``.
 
-    ``user`` and ``password`` are for the network; ``chat`` (the path of a chat script) and ``baud`` are the
-    modem's own unless given.
+    ``user`` and ``password`` are the network's. ``chat`` (the path of a chat script) and ``baud`` default to
+    the modem's own.
     """
     profile = by_interface(place.interface)
     return Dial(
@@ -40,29 +40,29 @@ def dial_of(
 
 
 def ppp(loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None] = lambda _: None) -> Pppd | PppdUnit:
-    """Return what dials for the bridge: as root a child of ours, else its unit, by the same configuration.
+    """Return the bridge's PPP: as root a child of ours, else its unit, both by the same configuration.
 
-    ``on_down`` is told why a link ended by itself.
+    ``on_down`` gets the reason of a link that ended by itself.
     """
     kind = Pppd if os.geteuid() == 0 else PppdUnit
     return kind(loop, on_up=lambda _: None, on_down=on_down)
 
 
 class PppDialler:
-    """Dials the modem wherever it is by now; lives in the event loop's thread."""
+    """Dials the modem at its present place; lives in the event loop's thread."""
 
     def __init__(self, pppd: Pppd | PppdUnit, dial: Callable[[Place], Dial]) -> None:
-        """``dial`` describes the call, such as `dial_of` with the configured values."""
+        """``dial`` returns the call, such as `dial_of` with the configured values."""
         self._pppd = pppd
         self._dial = dial
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
         return self._pppd.link
 
     def unavailable(self) -> str | None:
-        """Return why no PPP can be had here, or None."""
+        """Return why PPP is impossible here, or None."""
         return self._pppd.available()
 
     async def call(self, place: Place, timeout: float) -> Link:
@@ -70,7 +70,7 @@ class PppDialler:
         return await self._pppd.connect(self._dial(place)._replace(timeout=timeout))
 
     async def clear(self) -> None:
-        """Hang up what an earlier run of ours has left; raises `LinkError` where that cannot be done."""
+        """Hang up the link of an earlier run; raises `LinkError` if that fails."""
         await self._pppd.clear()
 
     async def disconnect(self) -> None:
@@ -78,6 +78,6 @@ class PppDialler:
         await self._pppd.disconnect()
 
     async def close(self) -> None:
-        """A child ends with us; a unit keeps its link for the next run."""
+        """Release the link: a child ends with us, a unit keeps its link for the next run."""
         if isinstance(self._pppd, Pppd):
             await self._pppd.disconnect()

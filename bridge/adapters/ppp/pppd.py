@@ -1,7 +1,7 @@
 """The link by PPP: pppd as a child of this process, which needs root.
 
-One call at a time: pppd is started, its log lines are read, and the link stands once it has both addresses
-and its routes. The link counts as lost with the first line that says so, seconds before pppd has tidied up.
+One call at a time: pppd is started, its log lines are read, and the link is up once it has both addresses and
+its routes. The link counts as lost with the first line that says so, seconds before pppd has cleaned up.
 """
 
 import asyncio
@@ -30,31 +30,31 @@ FOLDERS = (
     Path("/usr/share/hologram-bridge/ppp"),
     Path(__file__).parents[3] / "config" / "ppp",
 )
-"""Where the options and the chat scripts are: one's own, as installed, as in the source tree."""
+"""Folders of the options and the chat scripts: the user's own, the installed ones, the source tree's."""
 
 SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
-"""Where the programs are; sbin is not on every PATH."""
+"""Folders of the programs; sbin is not on every PATH."""
 
 GRACE = 10.0
-"""Seconds from SIGTERM to SIGKILL: pppd takes leave of the modem and drops DTR for a second."""
+"""Seconds from SIGTERM to SIGKILL: pppd hangs the modem up and drops DTR for a second."""
 
 LOCKED = 6
 """The exit status of a pppd whose port another program has locked [pppd(8), EXIT STATUS]."""
 
 UNABLE = (2, 3, 4)
-"""Of one that cannot work on this machine: an option it does not take, no root, a kernel without PPP."""
+"""Exit statuses of a pppd that cannot work on this machine: a bad option, no root, a kernel without PPP."""
 
 GONE = 5.0
-"""Seconds that the kernel may take to remove the interface of a pppd that has ended."""
+"""Seconds that the kernel may need to remove the interface of a pppd that has ended."""
 
 
 def file_of(name: str) -> Path:
-    """Return where the file ``name`` of the ppp configuration is."""
+    """Return the path of the file ``name`` of the ppp configuration."""
     return next((folder / name for folder in FOLDERS if (folder / name).exists()), FOLDERS[0] / name)
 
 
 def chat_script(interface: str) -> Path:
-    """Return the chat script for a ``network.interface``: its own where there is one, else its kind's."""
+    """Return the chat script of a ``network.interface``: its own if there is one, else its kind's."""
     own = file_of(f"chat-{interface}")
     return own if own.exists() else file_of(DIAL_SCRIPTS.get(interface, DEFAULT_SCRIPT))
 
@@ -82,8 +82,8 @@ class Pppd:
     ) -> None:
         """``on_down`` is called once for a link that ends by itself; ``on_line`` gets each log line.
 
-        Without ``on_line`` they are in the log at debug level. ``program``, ``chat`` and ``options`` stand
-        for pppd, chat and the file with pppd's options; ``grace`` is the seconds from SIGTERM to SIGKILL.
+        Without ``on_line`` the lines are logged at debug level. ``program``, ``chat`` and ``options`` replace
+        pppd, chat and the file with pppd's options. ``grace`` is the seconds from SIGTERM to SIGKILL.
         """
         self._loop = loop
         self._on_up = on_up
@@ -103,12 +103,12 @@ class Pppd:
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
         return self._link
 
     @staticmethod
     def available() -> str | None:
-        """Return why pppd cannot work here, or None where it can."""
+        """Return why pppd cannot work here, or None if it can."""
         if shutil.which("pppd", path=SYSTEM_PATH) is None:
             return "pppd is not installed: apt install ppp"
         if os.geteuid() != 0:
@@ -118,11 +118,11 @@ class Pppd:
         return None
 
     async def connect(self, dial: Dial) -> Link:
-        """Dial and return the link; the one that stands, where one does.
+        """Dial and return the link; if one is up, return that.
 
         Raises:
-            LinkError: it did not come up; the text says why. `NotCalled` where pppd cannot work here,
-                `PortHeld` where another program has the port.
+            LinkError: the link did not come up; the text says why. `NotCalled` if pppd cannot work here,
+                `PortHeld` if another program has the port.
 
         """
         async with self._lock:
@@ -138,25 +138,25 @@ class Pppd:
             try:
                 return await self._dial(real)
             except BaseException:
-                # Shielded: whoever cancels twice must not leave a pppd behind.
+                # Shielded, because a caller that is cancelled twice must not leave a pppd behind.
                 await asyncio.shield(self._loop.create_task(self._end()))
                 raise
 
     async def disconnect(self) -> None:
-        """End pppd; done when its interface is gone and the port is free. Fine when there is none."""
+        """End pppd; done when its interface is gone and the port is free. Does nothing if there is none."""
         self._link = None
         await self._end()
 
     # -- before the call ---------------------------------------------------------------------------------
 
     async def clear(self) -> None:
-        """End a pppd that an earlier run has left; fine where there is none."""
+        """End the pppd of an earlier run; does nothing if there is none."""
         async with self._lock:
             if not self._link:
                 await self._clear()
 
     async def _clear(self) -> None:
-        """End a pppd of ours that outlived the process which started it, and what it has left changed."""
+        """End a pppd of ours that outlived its parent process, and restore what it changed."""
         for pid, pidfd in await in_thread(self._loop, left_over):
             log.warning("ending a pppd that was left over (pid %d)", pid)
             try:
@@ -187,7 +187,7 @@ class Pppd:
         except TimeoutError:
             raise LinkError(f"timeout: {self._call.stage()} after {dial.timeout:g} s") from None
         except LinkError:
-            self._check(child)  # a link that was lost meanwhile is the better reason
+            self._check(child)  # a link lost meanwhile gives the better reason
             raise
         self._check(child)
         self._link = link
@@ -215,7 +215,7 @@ class Pppd:
             raise NotCalled(f"pppd cannot be started: {exc.strerror or exc}") from exc
 
     def _check(self, child: Child) -> None:
-        """Raise `LinkError` where this call is over."""
+        """Raise `LinkError` if this call is over."""
         if child.ended.done():
             code = child.ended.result()
             held = code == LOCKED or self._call.held
@@ -229,7 +229,7 @@ class Pppd:
         if dial.scope == "system":
             await self._routes.use_dns(link.interface, self._call.dns)
 
-    # -- what pppd says ----------------------------------------------------------------------------------
+    # -- pppd's log lines --------------------------------------------------------------------------------
 
     def _line(self, call: Call, line: str) -> None:
         self._on_line(line)
@@ -263,13 +263,13 @@ class Pppd:
         child = self._child
         if child is None:
             return
-        # One that has said that it ends is tidying up: its scripts bring the name servers back.
+        # A pppd that has announced its end is cleaning up: its scripts restore the name servers.
         await child.end(self._grace, self._grace / 2 if self._call.over else 0.0)
         interface = self._call.interface
         if interface:
             await self._gone(interface)
             self._routes.bring_back_dns()
-        if self._child is child:  # two may wait for the same end
+        if self._child is child:  # two callers may wait for the same end
             self._child = None
 
     async def _gone(self, interface: str) -> None:

@@ -1,9 +1,9 @@
-"""What goes through the link: its routes, and the names' servers. All of it needs root.
+"""The link's routes and name servers. All of it needs root.
 
-Nothing here replaces a route; ours are appended. For ``system`` two halves of the address space go through
-the link: they are narrower than any default route, so they win without touching it, and as routes of the
-interface they vanish with it, however it ends. What was there before works again at once, even if pppd was
-killed. A default route with a high metric stands beside them, for programs that look for one.
+Nothing here replaces a route; ours are appended. For ``system`` two halves of the address space are routed
+through the link. They are narrower than any default route, so they win without changing it, and as routes of
+the interface they vanish with it, however it ends. The former routes work again at once, even if pppd was
+killed. A default route with a high metric is added for programs that look for one.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from bridge.protocol.ppp.dial import Scope
 log = logging.getLogger("pppd")
 
 HOLOGRAM = ("10.176.0.0/16", "10.254.0.0/16")
-"""The private networks Hologram's tunnels come from [hologram-python 0.10]."""
+"""The private networks of Hologram's tunnels [hologram-python 0.10]."""
 
 HALVES = ("0.0.0.0/1", "128.0.0.0/1")
-"""Together every address."""
+"""Two networks that together cover every address."""
 
 METRIC = 10
-"""Of our narrow routes: behind one to the same network that somebody made without a metric."""
+"""Metric of our narrow routes: behind a route to the same network that was made without a metric."""
 
 LAST_METRIC = 700
-"""Of the default route beside them: NetworkManager's for PPP, behind Ethernet's and Wi-Fi's."""
+"""Metric of the default route: NetworkManager's for PPP, behind Ethernet's and Wi-Fi's."""
 
 TIMEOUT = 10.0
 """Seconds that `ip` or `resolvectl` may take."""
 
 
 def commands(scope: Scope, interface: str) -> str:
-    """Return what `ip -batch` is to do [ip(8)]: one command a line."""
+    """Return the input of `ip -batch` [ip(8)]: one command a line."""
     networks = HOLOGRAM + (HALVES if scope == "system" else ())
     lines = [f"route append {network} dev {interface} metric {METRIC}\n" for network in networks]
     if scope == "system":
@@ -46,7 +46,7 @@ def commands(scope: Scope, interface: str) -> str:
 
 
 class Routes:
-    """Sends what belongs on the link through it; ``ip`` and ``resolvectl`` are programs."""
+    """Routes traffic through the link; ``ip`` and ``resolvectl`` are programs."""
 
     def __init__(
         self,
@@ -62,16 +62,16 @@ class Routes:
         self._root = root
 
     async def add(self, scope: Scope, interface: str) -> None:
-        """Route what ``scope`` says through ``interface``; raises `LinkError` where that does not work."""
+        """Route the traffic of ``scope`` through ``interface``; raises `LinkError` if that fails."""
         problem = await self._run([self._ip, "-4", "-batch", "-"], commands(scope, interface))
         if problem:
             raise LinkError(f"the routes could not be set: {problem}")
 
     async def use_dns(self, interface: str, servers: tuple[str, ...]) -> None:
-        """Have systemd-resolved ask the network's ``servers``, where it runs.
+        """Have systemd-resolved, if it runs, query the network's ``servers``.
 
-        It forgets them when the interface goes. Without it, Debian's own script behind pppd's usepeerdns
-        writes ``/etc/resolv.conf`` and brings the former one back.
+        It drops them with the interface. Without it, Debian's own script behind pppd's usepeerdns writes
+        ``/etc/resolv.conf`` and restores the former one.
         """
         resolved = self._root / "run/systemd/resolve/io.systemd.Resolve"
         if not servers or not resolved.exists() or shutil.which(self._resolvectl) is None:
@@ -82,10 +82,10 @@ class Routes:
                 log.warning("the network's name servers are not used: %s", problem)
 
     def bring_back_dns(self) -> None:
-        """Bring back the ``resolv.conf`` of before, where a pppd whose link is gone has left it changed.
+        """Restore the former ``resolv.conf`` if a pppd whose link is gone has left it changed.
 
-        Debian's ip-down script does so, if it is run, and lives: not after a SIGKILL of pppd. The file is
-        brought back only while it holds that link's servers: somebody else's newer one stays.
+        Debian's ip-down script does so if it runs and survives, which it does not after a SIGKILL of pppd.
+        The file is restored only while it holds that link's servers, because a newer one is somebody else's.
         """
         real = Path(os.path.realpath(self._root / "etc/resolv.conf"))
         for backup in real.parent.glob(f"{real.name}.pppd-backup.*"):
@@ -95,10 +95,10 @@ class Routes:
                 peers = (self._root / "etc/ppp/resolv.conf").read_text().split("\n")
                 if {line for line in peers if line} <= set(real.read_text().split("\n")):
                     backup.replace(real)
-                    log.warning("brought back the resolv.conf of before the link")
+                    log.warning("restored the resolv.conf of before the link")
 
     async def _run(self, command: list[str], script: str) -> str | None:
-        """Run a program; return what is wrong, if anything."""
+        """Run a program; return what went wrong, or None."""
 
         def run() -> "subprocess.CompletedProcess[str]":
             return subprocess.run(  # noqa: S603  programs and values of ours

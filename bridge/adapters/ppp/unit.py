@@ -1,8 +1,8 @@
 """The link by PPP through systemd, for a bridge that is not root: a unit of its own dials.
 
-``hologram-ppp.service`` runs ``hologram-bridge dial``, which reads the configuration itself: nothing of the
-call is handed over, and this process can start and stop the unit and nothing else. How it went stands in the
-unit's status line and error number [sd_notify(3), STATUS and ERRNO]; that it ended is seen at its interface.
+``hologram-ppp.service`` runs ``hologram-bridge dial``, which reads the configuration itself. No parameter of
+the call is passed on: this process can start and stop the unit and nothing else. The unit's status line and
+error number give the outcome [sd_notify(3), STATUS and ERRNO]; the end of its interface shows its end.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ UNIT = "hologram-ppp.service"
 UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
 BOOTED = Path("/run/systemd/system")
-"""Is there where systemd runs [sd_booted(3)]."""
+"""Exists if systemd runs [sd_booted(3)]."""
 
 EVERY = 0.5
-"""Seconds between looks at the interface: one `stat` each."""
+"""Seconds between checks of the interface, each one `stat`."""
 
 KINDS = {str(errno.EBUSY): PortHeld, str(errno.EINVAL): NotCalled}
-"""What the unit's error number says of a call that was not made [systemctl(1), show, StatusErrno]."""
+"""Exceptions by the unit's error number, of a call that was not made [systemctl(1), show, StatusErrno]."""
 
 MARGIN = 30.0
-"""Seconds that the unit may take beyond the call itself, to end a pppd before and after it."""
+"""Seconds that the unit may take beyond the call itself, to end a pppd before and after the call."""
 
 
 def is_there(program: str, path: str = SYSTEM_PATH) -> bool:
-    """Whether ``program`` is in a folder of ``path``, for root to run.
+    """Return whether ``program`` is in a folder of ``path``, for root to run.
 
-    `shutil.which` would ask whether we may run it ourselves: Debian's pppd is for root and the group dip.
+    `shutil.which` would check our own permission, but Debian's pppd is for root and the group dip.
     """
     return any((Path(folder) / program).exists() for folder in path.split(":"))
 
@@ -63,7 +63,7 @@ class PppdUnit:
         sys: Path = Path("/sys"),
         booted: Path = BOOTED,
     ) -> None:
-        """``on_down`` is called once for a link that ends by itself; ``on_line`` gets what systemctl says."""
+        """``on_down`` is called once for a link that ends by itself; ``on_line`` gets systemctl's words."""
         self._loop = loop
         self._on_up = on_up
         self._on_down = on_down
@@ -78,12 +78,12 @@ class PppdUnit:
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
         return self._link
 
     @staticmethod
     def available() -> str | None:
-        """Return why the unit cannot be used here, or None where it can."""
+        """Return why the unit cannot be used here, or None if it can."""
         if shutil.which("systemctl") is None or not Path("/run/systemd/system").exists():
             return "systemd does not run here"
         if not any((folder / UNIT).exists() for folder in UNIT_FOLDERS):
@@ -93,13 +93,13 @@ class PppdUnit:
         return None
 
     async def connect(self, dial: Dial) -> Link:
-        """Start the unit and return its link; the one that stands, where one does.
+        """Start the unit and return its link; if one is up, return that.
 
-        Of ``dial`` the timeout alone counts.
+        Only the timeout of ``dial`` is used.
 
         Raises:
-            LinkError: it did not come up; the text says why. `NotCalled` where nobody was called: for what is
-                set or missing here, or as `PortHeld` because another program has the port.
+            LinkError: the link did not come up; the text says why. `NotCalled` if no call was made: because
+          of a setting or a missing part here, or as `PortHeld` because another program has the port.
 
         """
         async with self._lock:
@@ -117,7 +117,7 @@ class PppdUnit:
             return link
 
     async def disconnect(self) -> None:
-        """Stop the unit; done when its interface is gone. Fine when it does not run."""
+        """Stop the unit; done when its interface is gone. Does nothing if it does not run."""
         link, self._link = self._link, None
         if self._watch:
             self._watch.cancel()
@@ -127,7 +127,7 @@ class PppdUnit:
             await self._gone(link.interface)
 
     async def clear(self) -> None:
-        """Hang up the link that an earlier run has left; fine where there is none, and where no systemd is.
+        """Hang up the link of an earlier run; does nothing if there is none, or no systemd.
 
         Raises:
             LinkError: it could not be hung up, or not even looked for.
@@ -146,7 +146,7 @@ class PppdUnit:
                 raise LinkError(f"{self._unit} could not be stopped; it keeps an earlier run's link")
 
     async def _start(self, timeout: float) -> None:
-        """Start the unit, which is done when the link stands or the call has failed."""
+        """Start the unit; its start ends when the link is up or the call has failed."""
         try:
             async with asyncio.timeout(timeout):
                 code, said = await self._systemctl("start", self._unit)
@@ -172,7 +172,7 @@ class PppdUnit:
         return stopped
 
     async def _standing(self) -> Link | None:
-        """Return the link that the unit keeps, by its own word and the kernel's."""
+        """Return the link that the unit keeps, according to the unit and the kernel."""
         shown = await self._show()
         if shown.get("ActiveState") != "active":
             return None
@@ -188,7 +188,7 @@ class PppdUnit:
         return {name: value for name, _, value in pairs}
 
     async def _watching(self, link: Link, index: str | None) -> None:
-        """Look at the interface until it is gone, or is another one of the same name."""
+        """Watch the interface until it is gone, or is another one of the same name."""
         while index is not None and self._index(link.interface) == index:
             await asyncio.sleep(EVERY)
         if self._link is link:
@@ -198,7 +198,7 @@ class PppdUnit:
                 self._on_down(reason)
 
     async def _why(self) -> str:
-        """Return the unit's last word; it follows the interface's end by a moment."""
+        """Return the unit's last status, which follows the interface's end by a moment."""
         with contextlib.suppress(TimeoutError, LinkError):
             async with asyncio.timeout(1.0):
                 while True:

@@ -1,1 +1,1 @@
-"""The operating system: systemd, the control socket, metrics, threads, what only root may change."""
+"""The operating system: systemd, the control socket, metrics, threads, paths that only root can change."""

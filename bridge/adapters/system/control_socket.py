@@ -1,6 +1,6 @@
-"""The control socket: how the ``queue`` commands reach a running daemon.
+"""The control socket, by which the ``queue`` commands reach a running daemon.
 
-One JSON object on one line in, one out, over a Unix socket that only the daemon's user and group can open.
+One JSON object on one line each way, over a Unix socket that only the daemon's user and group can open.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ LINE_LIMIT = 1 << 20
 """Bytes of one request or answer."""
 
 ANSWER_WAIT = 600.0
-"""Seconds that a client waits: a purge of a million messages takes its time."""
+"""Seconds that a client waits, because a purge of a million messages takes long."""
 
 REQUEST_WAIT = 10.0
-"""Seconds for a request to come whole."""
+"""Seconds for a complete request to arrive."""
 
 CONNECTIONS = 16
-"""How many may be open at once."""
+"""Number of connections that may be open at once."""
 
 INSTALLED = Path("/run/hologram-bridge/control.sock")
-"""Where ``hologram-bridge.service`` has it, whose runtime directory others are not told of."""
+"""The socket of ``hologram-bridge.service``, whose runtime directory other processes do not learn."""
 
 INSTALLED_STORE = Path("/var/lib/hologram-bridge/outbox.db")
-"""That service's store, unless ``store.path`` says otherwise."""
+"""The store of that service, unless ``store.path`` says otherwise."""
 
 Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def socket_path(configured: Path | None, store: Path) -> Path:
-    """Return where the socket is: as configured, in systemd's runtime directory, or beside the store.
+    """Return the socket's path: as configured, in systemd's runtime directory, or beside the store.
 
-    Who asks from outside finds that of the service by the service's store.
+    A client outside the service finds the service's socket by the service's store.
     """
     if configured:
         return configured
@@ -51,7 +51,7 @@ def socket_path(configured: Path | None, store: Path) -> Path:
 
 
 class ControlServer:
-    """Listens, and hands each request to ``handle``."""
+    """Listens, and passes each request to ``handle``."""
 
     def __init__(self, path: Path, handle: Handle) -> None:
         self._path = path
@@ -61,9 +61,9 @@ class ControlServer:
         self._door = Door("control", CONNECTIONS, self._serve, _line(busy))
 
     async def start(self) -> None:
-        """Begin to listen; raises `OperationError` where the path does not serve."""
+        """Begin to listen; raises `OperationError` if the path is unusable."""
         try:
-            if self._path.is_socket():  # ours: the store's lock says that no other daemon runs
+            if self._path.is_socket():  # it is ours, because the store's lock rules out another daemon
                 self._path.unlink()
             self._server = await asyncio.start_unix_server(self._door, self._path, limit=LINE_LIMIT)
             self._path.chmod(0o660)
@@ -97,7 +97,7 @@ def _line(answer: dict[str, Any]) -> bytes:
 
 
 def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Put ``request`` to the daemon at ``path``; None where none is listening."""
+    """Send ``request`` to the daemon at ``path``; None if none is listening."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_WAIT)
         try:

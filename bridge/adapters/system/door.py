@@ -1,4 +1,4 @@
-"""What our own small servers share: so many connections at once, and an end for each of them."""
+"""The common part of our own small servers: a limit of connections, and an end for each of them."""
 
 import asyncio
 import logging
@@ -9,10 +9,10 @@ from bridge.core.admission import LogInterval
 log = logging.getLogger("control")
 
 CLOSING = 10.0
-"""Seconds for a client to take the rest of its answer."""
+"""Seconds for a client to read the rest of its answer."""
 
 FAILURES = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
-"""What a client may cause."""
+"""Exceptions that a client may cause."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -21,7 +21,7 @@ class Door:
     """Serves at most ``most`` connections at once; owned by the event loop's thread."""
 
     def __init__(self, name: str, most: int, serve: Serve, refusal: bytes) -> None:
-        """``serve`` bounds its own waiting; ``refusal`` is the answer to who comes when all are taken."""
+        """``serve`` bounds its own waiting; ``refusal`` is the answer when all connections are taken."""
         self._name = name
         self._most = most
         self._serve = serve
@@ -30,11 +30,11 @@ class Door:
         self._notes = LogInterval(60.0)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end; what the client does wrong is said once a minute."""
+        """Serve one connection to its end; a client's fault is logged once a minute."""
         if self._open >= self._most:
             self._note(f"{self._most} are open already, one more was refused")
             writer.write(self._refusal)
-            writer.close()  # so little always fits into the socket's buffer
+            writer.close()  # the refusal always fits into the socket's buffer
             return
         self._open += 1
         try:
@@ -43,7 +43,7 @@ class Door:
             async with asyncio.timeout(CLOSING):
                 await writer.wait_closed()
         except BaseException as exc:
-            # Only here: a transport whose end was in order has forgotten its loop, which aborting needs.
+            # Only here, because a transport that ended in order has dropped its loop, which an abort needs.
             writer.transport.abort()
             if not isinstance(exc, FAILURES):
                 raise

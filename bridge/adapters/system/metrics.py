@@ -9,14 +9,14 @@ from bridge.adapters.system.door import Door
 log = logging.getLogger("metrics")
 
 REQUEST_WAIT = 5.0
-"""Seconds for a request to come whole."""
+"""Seconds for a complete request to arrive."""
 
 CONNECTIONS = 8
-"""How many may be open at once."""
+"""Number of connections that may be open at once."""
 
 
 class MetricsServer:
-    """Answers each request with what ``render`` gives."""
+    """Answers each request with the text of ``render``."""
 
     def __init__(self, port: int, render: Callable[[], str], content_type: str) -> None:
         self._port = port
@@ -27,7 +27,7 @@ class MetricsServer:
         self._door = Door("metrics", CONNECTIONS, self._serve, busy)
 
     async def start(self) -> None:
-        """Begin to listen; a port that is taken is said and left at that: metrics are not worth a stop."""
+        """Begin to listen; a port that is taken is only logged, because metrics are not worth a stop."""
         try:
             self._server = await asyncio.start_server(self._door, "127.0.0.1", self._port, limit=8192)
         except OSError as exc:

@@ -1,24 +1,24 @@
-"""Lines of a modem that cannot be read: each kind is said once, so that none is left out without a word."""
+"""Unreadable lines of a modem: each kind is logged once, so that none is dropped silently."""
 
 import logging
 import re
 
 MOST = 50
-"""Kinds that are said of one modem; one that says ever new ones must not fill the log."""
+"""Number of kinds that are logged for one modem, so that ever new ones cannot fill the log."""
 
 SHOWN = 200
-"""Characters of a line that are shown."""
+"""Number of a line's characters that are logged."""
 
 
 class OddLines:
-    """Says what cannot be read, once for each kind: lines that differ in their numbers alone are of one."""
+    """Logs unreadable lines, once for each kind; lines that differ only in their numbers are of one kind."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._said: set[str] = set()
 
     def say(self, line: str) -> None:
-        """Tell of ``line``, which nobody can read."""
+        """Log ``line`` unless its kind was logged before."""
         kind = re.sub(r"[0-9]+", "0", line[:SHOWN])
         if kind not in self._said and len(self._said) < MOST:
             self._said.add(kind)

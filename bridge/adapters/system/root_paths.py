@@ -1,8 +1,8 @@
-"""What a root process may act on: files and devices that only root can have put there.
+"""Paths that a root process may act on: files and devices that only root can have placed there.
 
-A path is walked name by name. Where each folder on the way belongs to root and nobody else may write to it,
-no one but root can exchange what a name in it leads to, neither before the check nor after it; a symbolic
-link in such a folder is root's word too, and the walk goes on where it points.
+A path is checked name by name. If each folder on the way belongs to root and nobody else may write to it,
+only root can exchange the target of a name in it, both before and after the check. A symbolic link in such a
+folder is root's as well, so the check goes on at its target.
 """
 
 import os
@@ -13,10 +13,10 @@ from pathlib import Path
 from bridge.errors import OperationError
 
 LINKS = 40
-"""Symbolic links on one way, as in the kernel [path_resolution(7)]."""
+"""Number of symbolic links in one path, as in the kernel [path_resolution(7)]."""
 
 _TTY = re.compile(r"/dev/(tty[A-Za-z]+[0-9]+|pts/[0-9]+)")
-"""Serial ports and pseudo terminals; consoles (/dev/tty1) are not."""
+"""Serial ports and pseudo terminals, but not consoles (/dev/tty1)."""
 
 
 def trusted_file(path: Path) -> Path:
@@ -31,7 +31,7 @@ def trusted_file(path: Path) -> Path:
 def trusted_port(path: Path) -> Path:
     """Return the real path of a serial port that root has named and owns; raises `OperationError`.
 
-    The group may write to it, as members of dialout do.
+    Its group may write to it, as members of dialout do.
     """
     real, found = _walk(path)
     if not _TTY.fullmatch(str(real)) or not stat.S_ISCHR(found.st_mode):
@@ -42,7 +42,7 @@ def trusted_port(path: Path) -> Path:
 
 
 def _walk(path: Path) -> tuple[Path, os.stat_result]:
-    """Return the real path and what is there; each folder on the way is root's alone."""
+    """Return the real path and its status; each folder on the way is root's alone."""
     if not path.is_absolute():
         raise OperationError(f"{path} is not an absolute path")
     here, rest, links = Path("/"), list(reversed(path.parts[1:])), 0

@@ -1,8 +1,8 @@
-"""What a service tells systemd: that it is ready, what it does, and that it lives.
+"""A service's notices to systemd: it is ready, what it does, it is alive.
 
 One datagram per notice to the Unix socket that ``NOTIFY_SOCKET`` names, lines of ``NAME=value``; a name that
 begins with ``@`` is in the abstract namespace [sd_notify(3)]. The watchdog's time is in ``WATCHDOG_USEC``,
-and ``WATCHDOG_PID`` says for whom it is meant [sd_watchdog_enabled(3)].
+and ``WATCHDOG_PID`` names its process [sd_watchdog_enabled(3)].
 """
 
 import logging
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 log = logging.getLogger("systemd")
 
 STATUS_LIMIT = 500
-"""Characters of a status line: it is to be read at a glance."""
+"""Number of characters of a status line, so that it can be read at a glance."""
 
 
 class Notifier:
@@ -23,7 +23,7 @@ class Notifier:
     def __init__(self, path: str | None, watchdog: float | None = None) -> None:
         """``path`` as in ``NOTIFY_SOCKET``; ``watchdog`` in seconds."""
         self.watchdog = watchdog if path else None
-        """Seconds after which systemd ends a service that gave no sign of life; None where it does not."""
+        """Seconds without a sign of life after which systemd ends the service; None if it does not."""
         self._address = _address(path)
         self._sock = (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -33,7 +33,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Notifier":
-        """Return the notifier that the environment asks for."""
+        """Return the notifier of the environment."""
         return cls(environ.get("NOTIFY_SOCKET"), watchdog_seconds(environ))
 
     @property
@@ -42,20 +42,20 @@ class Notifier:
         return self._sock is not None
 
     def ready(self) -> None:
-        """Tell that the service runs, or runs again after a reload."""
+        """Notify that the service runs, or runs again after a reload."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Tell that the configuration is being read again; `ready` ends it."""
-        # CLOCK_MONOTONIC in microseconds, without which systemd 253 and later refuse Type=notify-reload.
+        """Notify that the configuration is being read again; `ready` ends that."""
+        # CLOCK_MONOTONIC in microseconds, because systemd 253 and later refuse Type=notify-reload without it.
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """Tell that the service is about to end."""
+        """Notify that the service is about to end."""
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Tell a person, in one line, what the service does."""
+        """Publish one line that tells a person what the service does."""
         line = " ".join(text.split())
         self._send(f"STATUS={line if len(line) <= STATUS_LIMIT else line[: STATUS_LIMIT - 1] + '…'}")
 
@@ -68,18 +68,18 @@ class Notifier:
             return
         try:
             self._sock.sendto(notice.encode(errors="replace"), self._address)
-        except OSError as exc:  # systemd is being restarted, or its queue is full: it will hear the next one
-            log.debug("systemd was not told %s: %s", notice.partition("=")[0], exc.strerror or exc)
+        except OSError as exc:  # systemd restarts, or its queue is full: it will receive the next notice
+            log.debug("systemd did not receive %s: %s", notice.partition("=")[0], exc.strerror or exc)
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Send no more notices."""
         if self._sock:
             self._sock.close()
         self._sock = None
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Return the seconds in which systemd awaits a sign of life of this process, None where it does not."""
+    """Return the seconds in which systemd expects a sign of life of this process; None if it does not."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if not (microseconds.isascii() and microseconds.isdecimal()) or int(microseconds) == 0:
         return None
@@ -90,7 +90,7 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
 
 
 def _address(path: str | None) -> str | bytes | None:
-    """Return the socket's address; None for what is none (AF_VSOCK is for virtual machines)."""
+    """Return the socket's address; None if it is not supported (AF_VSOCK is for virtual machines)."""
     if not path or path[0] not in "/@":
         return None
     return b"\0" + os.fsencode(path[1:]) if path[0] == "@" else path

@@ -12,7 +12,7 @@ T = TypeVar("T")
 def in_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> "asyncio.Future[T]":
     """Run ``call`` in a daemon thread; the future gets its value or its exception.
 
-    A daemon thread rather than asyncio's executor: a call that hangs in the kernel must not keep the
+    A daemon thread instead of asyncio's executor, because a call that hangs in the kernel must not keep the
     process from ending.
     """
     future: asyncio.Future[T] = loop.create_future()
@@ -42,7 +42,7 @@ def in_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> "asynci
 
 
 class Worker:
-    """One daemon thread that runs calls one after the other."""
+    """One daemon thread that runs calls in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
@@ -52,11 +52,11 @@ class Worker:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def run(self, call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        """Run ``call`` in the thread, then ``done`` in the loop with its exception, if it raised one."""
+        """Run ``call`` in the thread, then ``done`` in the loop with the call's exception or None."""
         self._queue.put((call, done))
 
     def _work(self) -> None:
-        """Ends with the process."""
+        """Run calls until the process ends."""
         while True:
             call, done = self._queue.get()
             error: BaseException | None = None

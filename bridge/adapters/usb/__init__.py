@@ -1,1 +1,1 @@
-"""Modems on the USB: found, their ports told apart, their power switched."""
+"""Modems on the USB: discovery, their ports by role, their power."""

@@ -1,4 +1,4 @@
-"""Where the modem of a configuration is: at the ports that are given, else found by its USB id."""
+"""The place of the configured modem: at the given ports, else found by its USB id."""
 
 import os
 
@@ -13,7 +13,7 @@ class Finder:
     def __init__(self, interface: str, devices: tuple[str, ...] = (), fallback: str | None = None) -> None:
         """``interface`` is a cellular ``network.interface``; ``devices`` are its ports: AT, dialling.
 
-        ``fallback`` is the AT port to take where no modem is found by its USB id.
+        ``fallback`` is the AT port to use if no modem is found by its USB id.
         """
         self._interface = interface
         self._devices = devices
@@ -23,7 +23,7 @@ class Finder:
         self._found: usb.Found | None = None
 
     def __call__(self) -> Place | None:
-        """Return where the modem is, or None."""
+        """Return the modem's place, or None."""
         found = self._given(self._devices) if self._devices else self._by_usb()
         if found is not None:
             self._found = found
@@ -35,14 +35,14 @@ class Finder:
 
     @property
     def missing(self) -> str:
-        """What is missing where nothing is found, for a person."""
+        """The missing device or kind, as a text for the user."""
         if self._devices:
             return f"no modem: {' and '.join(self._devices)} is not there"
         kind = "known modem" if self._interface == "cellular" else by_interface(self._interface).label
         return f"no modem: no {kind} on the USB"
 
     def _given(self, devices: tuple[str, ...]) -> usb.Found | None:
-        """Somebody says where; a link that is given is a stable name, and stays as it is."""
+        """Return the modem at the given devices; a given link is a stable name, and is kept."""
         if not all(os.path.exists(path) for path in devices):  # noqa: PTH110 they may be broken links
             return None
         profile = self._wanted[0] if len(self._wanted) == 1 else self._recognised(devices[0])
@@ -50,7 +50,7 @@ class Finder:
         return found._replace(dial_port=devices[1]) if len(devices) > 1 else found
 
     def _recognised(self, device: str) -> Profile:
-        """Return the profile of the device that is given, by its USB id."""
+        """Return the profile of the given device, by its USB id."""
         place = usb.at_device(self._generic, device).usb_path
         known = (one.profile for one in usb.find(PROFILES) if place and one.usb_path == place)
         return next(known, self._generic)

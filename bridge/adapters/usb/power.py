@@ -1,7 +1,7 @@
-"""The power of a modem's USB port, by ourselves where we may, else through systemd.
+"""The power of a modem's USB port: switched by this process if it may, else through systemd.
 
-``hologram-usb-power@PLACE.service`` runs ``hologram-bridge usb-power``, which takes the place on the bus and
-nothing else, and checks it again.
+``hologram-usb-power@PLACE.service`` runs ``hologram-bridge usb-power``, which takes only the place on the
+bus, and checks it again.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ UNIT = "hologram-usb-power@{}.service"
 UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
 TIMEOUT = 45.0
-"""Seconds for the unit to be done: it has 30 itself."""
+"""Seconds for the unit to finish, which has 30 itself."""
 
 _PLACE = re.compile(r"[0-9]{1,3}-[0-9]{1,3}(\.[0-9]{1,3}){0,6}")
-"""Bus and port, and the port of each hub on the way [Linux, Documentation/ABI/stable/sysfs-bus-usb]."""
+"""Bus and port, and the port of each hub between [Linux, Documentation/ABI/stable/sysfs-bus-usb]."""
 
 
 def check_place(place: str) -> None:
-    """Raise `OperationError` where ``place`` is not a device's place on the bus, such as ``1-1.2``."""
+    """Raise `OperationError` unless ``place`` is a device's place on the bus, such as ``1-1.2``."""
     if not _PLACE.fullmatch(place):
         raise OperationError(f"{place!r} is no place on the USB; it looks like 1-1.2")
 
 
 def available(folders: tuple[Path, ...] = UNIT_FOLDERS) -> str | None:
-    """Return why the unit cannot be used here, or None where it can."""
+    """Return why the unit cannot be used here, or None if it can."""
     if shutil.which("systemctl") is None or not Path("/run/systemd/system").exists():
         return "systemd does not run here"
     if not any((folder / UNIT.format("")).exists() for folder in folders):
@@ -47,7 +47,7 @@ async def power_cycle(
     """Switch the device at ``usb_path`` off and on; done when it is on again.
 
     Raises:
-        OperationError: that could not be done; the text says why.
+        OperationError: the device could not be switched; the text says why.
 
     """
     check_place(usb_path)
@@ -61,14 +61,14 @@ async def power_cycle(
 
 
 def can_power_cycle_here(place: Place) -> bool:
-    """Whether the port of the modem at ``place`` can be switched: by ourselves, or by the unit that may."""
+    """Return whether the port of the modem at ``place`` can be switched, by this process or by the unit."""
     if place.usb is None:
         return False
     return usb.can_power_cycle(place.usb) or available() is None
 
 
 async def power_cycle_here(loop: asyncio.AbstractEventLoop, place: Place) -> None:
-    """Switch the modem at ``place`` off and on, by ourselves where we may; raises `OperationError`."""
+    """Switch the modem at ``place`` off and on, by this process if it may; raises `OperationError`."""
     if place.usb is None:
         raise OperationError("the modem is no USB device that could be switched off and on")
     if usb.can_power_cycle(place.usb):

@@ -1,4 +1,4 @@
-"""Modems on the USB: found through sysfs, their ports told apart, their power switched.
+"""Modems on the USB: found through sysfs, their ports by role, their power.
 
 sysfs shows a device as ``bus/usb/devices/1-1.2`` with ``idVendor`` and ``idProduct``, and each of its
 interfaces as ``1-1.2:1.0`` with ``bInterfaceNumber`` [Linux, Documentation/ABI/stable/sysfs-bus-usb]. A
@@ -23,7 +23,7 @@ PROC = Path("/proc")
 LOCKS = Path("/var/lock")
 
 POWER_PAUSE = 3.0
-"""Seconds without power: what a modem's capacitors need."""
+"""Seconds without power, which a modem's capacitors need to discharge."""
 
 
 class Port(NamedTuple):
@@ -42,9 +42,9 @@ class Found(NamedTuple):
     at_port: str
     dial_port: str
     usb_path: str | None
-    """Its place on the bus, such as ``1-1.2``; None where it is no USB device."""
+    """The modem's place on the bus, such as ``1-1.2``; None if it is no USB device."""
     by_id: tuple[str, ...] = ()
-    """The stable names of its ports."""
+    """The stable names of the modem's ports."""
     serial: str | None = None
     """The device's own serial number."""
 
@@ -57,7 +57,7 @@ class Holder(NamedTuple):
 
 
 class _Device:
-    """A USB device as sysfs shows it."""
+    """A USB device in sysfs."""
 
     def __init__(self, folder: Path, dev: Path) -> None:
         self.folder = folder
@@ -122,7 +122,7 @@ def _devices(sys: Path, dev: Path) -> Iterator[_Device]:
 
 
 def find(profiles: Iterable[Profile], sys: Path = SYS, dev: Path = DEV) -> list[Found]:
-    """Return the modems of ``profiles`` whose ports are there, by their place on the bus."""
+    """Return the modems of ``profiles`` that have ports, by their place on the bus."""
     modems = (_as_modem(profile, device, dev) for profile, device in _known(profiles, sys, dev))
     return [found for found in modems if found is not None]
 
@@ -133,7 +133,7 @@ def portless(profiles: Iterable[Profile], sys: Path = SYS, dev: Path = DEV) -> l
 
 
 def _known(profiles: Iterable[Profile], sys: Path, dev: Path) -> list[tuple[Profile, _Device]]:
-    """Return the devices that one of ``profiles`` is for; the one that claims a USB id beats the others."""
+    """Return the devices of ``profiles``; a profile that claims a USB id takes precedence over the others."""
     by_id: dict[str, Profile] = {}
     for profile in sorted(profiles, key=lambda profile: not profile.claims_usb_ids):
         for usb_id in profile.usb_ids:
@@ -142,9 +142,9 @@ def _known(profiles: Iterable[Profile], sys: Path, dev: Path) -> list[tuple[Prof
 
 
 def at_device(profile: Profile, path: str, sys: Path = SYS, dev: Path = DEV) -> Found:
-    """Return the modem whose port is ``path``, which takes AT commands; its other port as the profile says.
+    """Return the modem whose AT port is ``path``; the profile determines its other port.
 
-    ``path`` stays as it was given, be it a stable link. A port that is no USB modem's is taken as it is.
+    ``path`` is kept as given, even if it is a stable link. A port of no USB modem is accepted unchanged.
     """
     tty = Path(path).resolve()
     for device in _devices(sys, dev):
@@ -159,10 +159,10 @@ def at_device(profile: Profile, path: str, sys: Path = SYS, dev: Path = DEV) -> 
 
 
 def again(found: Found, sys: Path = SYS, dev: Path = DEV) -> Found | None:
-    """Return where a modem is now that was ``found`` before; None while it is not there.
+    """Return the present place of a modem that was ``found`` before; None while it is missing.
 
-    Looked for by its stable names, then by its serial number, then at its place on the bus, then as the only
-    one of its kind; without any of them by its port.
+    It is looked for by its stable names, then by its serial number, then at its place on the bus, then as the
+    only one of its kind; if it has none of these, by its port.
     """
     for link in found.by_id:
         if Path(link).exists():
@@ -180,13 +180,13 @@ def again(found: Found, sys: Path = SYS, dev: Path = DEV) -> Found | None:
 
 
 def _same(before: Found, now: Found, sys: Path, dev: Path) -> Found:
-    """Return ``now`` with the ports of the profile where it is a known device, else as it is."""
+    """Return ``now`` with the profile's ports if it is a known device, else unchanged."""
     matching = [one for one in find([before.profile], sys, dev) if one.usb_path == now.usb_path]
     return matching[0] if matching else now
 
 
 def _as_modem(profile: Profile, device: _Device, dev: Path) -> Found | None:
-    """Tell the ports apart by what their interfaces say of themselves, else by number; None without any."""
+    """Assign the ports by what their interfaces report, else by number; None without a match."""
     if not device.ports:
         return None
     at = _port(profile, device.ports, "at", profile.at_interface)
@@ -212,10 +212,10 @@ def _links(dev: Path, ports: Iterable[str]) -> tuple[str, ...]:
 
 
 def _switches(usb_path: str, sys: Path) -> list[tuple[Path, str, str]]:
-    """Return (file, off, on) of what can switch a device: its hub's port, then the device itself.
+    """Return (file, off, on) of each switch of a device: its hub's port, then the device itself.
 
-    The port's ``disable`` cuts the power where the hub can; ``authorized`` only takes the device away from
-    its drivers [Linux, Documentation/ABI/testing/sysfs-bus-usb].
+    The port's ``disable`` cuts the power if the hub can; ``authorized`` only takes the device away from its
+    drivers [Linux, Documentation/ABI/testing/sysfs-bus-usb].
     """
     device = sys / "bus/usb/devices" / usb_path
     return [
@@ -226,17 +226,17 @@ def _switches(usb_path: str, sys: Path) -> list[tuple[Path, str, str]]:
 
 
 def can_power_cycle(usb_path: str | None, sys: Path = SYS) -> bool:
-    """Tell whether this process may switch the device off and on."""
+    """Return whether this process may switch the device off and on."""
     return usb_path is not None and any(os.access(path, os.W_OK) for path, _, _ in _switches(usb_path, sys))
 
 
 async def power_cycle(usb_path: str, sys: Path = SYS, pause: float = POWER_PAUSE) -> None:
-    """Switch a USB device off and on; raises `OperationError` where that cannot be done."""
+    """Switch a USB device off and on; raises `OperationError` if that fails."""
     switches = _switches(usb_path, sys)
     if not switches:
         raise OperationError(f"there is no USB device at {usb_path} to switch off and on")
     for path, off, on in switches:
-        paths = path.resolve()  # the link to the port goes with the device
+        paths = path.resolve()  # the link to the port vanishes with the device
         try:
             paths.write_text(off)
         except OSError as exc:
@@ -251,7 +251,7 @@ async def power_cycle(usb_path: str, sys: Path = SYS, pause: float = POWER_PAUSE
 
 
 def bind_option_driver(driver_id: str, sys: Path = SYS) -> None:
-    """Tell the ``option`` driver a USB id that it does not know, such as ``05c6 90b2``; needs root."""
+    """Give the ``option`` driver a USB id that it does not know, such as ``05c6 90b2``; needs root."""
     path = sys / "bus/usb-serial/drivers/option1/new_id"
     if not path.exists():
         raise OperationError("the kernel's option driver is not loaded; run: modprobe option")
@@ -270,14 +270,14 @@ def _cannot(what: str, exc: OSError) -> OperationError:
     return OperationError(f"cannot {what}: {exc.strerror}{hint}")
 
 
-# -- who has a port --------------------------------------------------------------------------------------
+# -- holders of a port -----------------------------------------------------------------------------------
 
 
 def who_holds(path: str, proc: Path = PROC, locks: Path = LOCKS) -> list[Holder]:
     """Return the other processes that have a port open, or a lock file on it.
 
-    Without root only one's own processes show their open files; lock files (``LCK..ttyUSB0``, which hold the
-    process id) are for all to read [Filesystem Hierarchy Standard 3.0, section 5.9].
+    Without root the kernel shows only the open files of one's own processes. Lock files (``LCK..ttyUSB0``,
+    which hold the process id) are readable by all [Filesystem Hierarchy Standard 3.0, section 5.9].
     """
     target = str(Path(path).resolve())
     pids = {pid for pid in _processes(proc) if _has_open(proc / str(pid) / "fd", target)}
@@ -288,7 +288,7 @@ def who_holds(path: str, proc: Path = PROC, locks: Path = LOCKS) -> list[Holder]
 
 
 def held_by(path: str) -> str | None:
-    """Return who else has the port ``path``, ``minicom (process 77)``; None where nobody can be seen."""
+    """Return the holders of the port ``path``, such as ``minicom (process 77)``; None if none is visible."""
     return ", ".join(f"{holder.name} (process {holder.pid})" for holder in who_holds(path)) or None
 
 

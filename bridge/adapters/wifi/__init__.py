@@ -1,1 +1,1 @@
-"""Wi-Fi through whatever manages it on this system."""
+"""Wi-Fi through the system's own connection manager."""

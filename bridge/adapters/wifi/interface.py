@@ -1,7 +1,7 @@
 """Wi-Fi: the connection that the system has saved for an interface, brought up, taken down and watched.
 
-Whoever looks after the interface (`bridge.adapters.wifi.managers`) connects it; ``iw event`` tells within
-moments that it went down or roamed, ``iw dev NAME link`` to what, and how strong the signal is.
+The interface's connection manager (`bridge.adapters.wifi.managers`) connects it. ``iw event`` reports within
+moments that the connection was lost or roamed; ``iw dev NAME link`` gives its access point and signal.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from bridge.protocol.wifi import Samples, Station, WifiState, heard, station
 log = logging.getLogger("wifi")
 
 _SIOCGIFADDR = 0x8915
-"""Asks for an interface's IPv4 address [netdevice(7)]."""
+"""The request for an interface's IPv4 address [netdevice(7)]."""
 
 AGAIN = 5.0
-"""Seconds until an ``iw event`` that ended is started again."""
+"""Seconds until an ``iw event`` that ended is restarted."""
 
 
 def wireless(sys: Path = Path("/sys")) -> list[str]:
-    """Return the names of this system's Wi-Fi interfaces, those made first in front."""
+    """Return the names of this system's Wi-Fi interfaces, in the order of their creation."""
     found = [each.parent for each in (sys / "class/net").glob("*/phy80211")]
     return [each.name for each in sorted(found, key=_index)]
 
@@ -49,11 +49,11 @@ class Wifi:
         sys: Path = Path("/sys"),
         again: float = AGAIN,
     ) -> None:
-        """``device`` is the interface, the first that is there if None.
+        """``device`` is the interface; None is the first one there.
 
-        ``on_down`` is called once for a connection that ends by itself, with the reason; ``on_change`` when
-        `wifi` changed without being asked for. ``path`` is where the programs are; ``again`` the seconds
-        until a listener to events that ended is started again.
+        ``on_down`` is called once for a connection that ends by itself, with the reason. ``on_change`` is
+        called when `wifi` changed without a call of ours. ``path`` has the programs. ``again`` is the seconds
+        until an event listener that ended is restarted.
         """
         self._loop = loop
         self._device = device
@@ -71,21 +71,21 @@ class Wifi:
 
     @property
     def link(self) -> Link | None:
-        """The link, while it stands."""
+        """The link while it is up."""
         return self._link
 
     @property
     def wifi(self) -> modem.Wifi:
-        """What was known of the connection when it was last looked at; empty while there is none."""
+        """The facts of the connection at the last look; empty while there is none."""
         return self._wifi
 
     # --- commands
 
     async def connect(self, timeout: float = 60.0) -> Link:
-        """Connect to a network that the system knows; the link that stands, where one does.
+        """Connect to a network that the system knows; if a link is up, return that.
 
         Raises:
-            LinkError: that did not work within ``timeout`` seconds, or cannot; the text says why.
+            LinkError: no connection within ``timeout`` seconds, or none possible; the text says why.
 
         """
         async with self._lock:
@@ -99,9 +99,9 @@ class Wifi:
             return self._link
 
     async def disconnect(self) -> None:
-        """Disconnect, and stay so until `connect`; fine when there is no connection, or no interface.
+        """Disconnect, and stay so until `connect`; does nothing without a connection or an interface.
 
-        A refusal is a warning in the log: what the bridge has let go of is down for it.
+        A refusal is a warning in the log, because the link is down for the bridge in any case.
         """
         async with self._lock:
             self._forget()
@@ -119,7 +119,7 @@ class Wifi:
         """Carry out ``reset`` (the radio off and on), ``radio_on`` or ``radio_off``; return what was done.
 
         Raises:
-            LinkError: it could not be done.
+            LinkError: the command failed.
 
         """
         async with self._lock:
@@ -132,10 +132,10 @@ class Wifi:
         return {"reset": "the radio was switched off and on"}.get(command, command.replace("_", " is "))
 
     async def sample(self) -> modem.Wifi:
-        """Look at the connection once more and return what is known of it.
+        """Look at the connection again and return its facts.
 
         Raises:
-            LinkError: it cannot be looked at.
+            LinkError: the connection cannot be looked at.
 
         """
         if self._link:
@@ -143,7 +143,7 @@ class Wifi:
         return self._wifi
 
     async def look(self) -> modem.Wifi:
-        """Return what the interface is connected to now, whoever has connected it; changes nothing.
+        """Return the interface's present connection, whoever made it; changes nothing.
 
         Raises:
             LinkError: there is no interface, or it cannot be looked at.
@@ -167,7 +167,7 @@ class Wifi:
                 await watcher
 
     def fault(self) -> Fault | None:
-        """Say what rules a connection out for now."""
+        """Return the fault that rules a connection out for now."""
         try:
             self._interface()
         except LinkError as error:
@@ -175,7 +175,7 @@ class Wifi:
         return None
 
     def failed(self, failures: int) -> None:
-        """Told after so many failed attempts; whoever looks after the interface goes on by itself."""
+        """Do nothing: the interface's connection manager retries by itself."""
 
     # --- inside
 
@@ -194,9 +194,9 @@ class Wifi:
         return await manager(self._loop, self._programs, interface, self._sys)
 
     async def _connected(self, interface: str, timeout: float) -> tuple[Link, Station]:
-        """Have it connect, and wait until it carries IP.
+        """Connect, and wait until the interface carries IP.
 
-        An address is not enough: NetworkManager keeps it for seconds after the access point is gone.
+        An address is no proof, because NetworkManager keeps it for seconds after the access point is gone.
         """
         deadline = self._loop.time() + timeout
         manager = await self._manager(interface)
@@ -220,17 +220,17 @@ class Wifi:
             await asyncio.sleep(POLL)
 
     async def _station(self, interface: str) -> Station | None:
-        """Ask iw what the interface is connected to; raises `LinkError` where it cannot be asked."""
+        """Query iw for the interface's access point; raises `LinkError` if that fails."""
         said = await self._programs.run("iw", "dev", interface, "link")
         if said.code == 127:
             raise LinkError(f"{said.error}: apt install iw")
         return station(said.out) if said.code == 0 else None
 
     async def _look(self, link: Link, reason: str = "the access point is gone") -> None:
-        """Look at the connection; one that is gone is reported, with what is known of the ``reason``."""
+        """Look at the connection; a lost one is reported with its ``reason``, if known."""
         seen = await self._station(link.interface)
         if self._link is not link:
-            return  # it was taken down meanwhile
+            return  # the connection was taken down meanwhile
         if seen is None:
             self._lost(reason)
             return
@@ -257,7 +257,7 @@ class Wifi:
     # --- the watcher
 
     async def _watch(self) -> None:
-        """Have events listened to; what comes before that shows when the connection is looked at."""
+        """Start listening to events; an earlier loss shows at the next look at the connection."""
         if self._watcher is None:
             self._watcher = self._loop.create_task(self._listen_on())
         with contextlib.suppress(TimeoutError):
@@ -265,13 +265,13 @@ class Wifi:
                 await self._listening.wait()
 
     async def _listen_on(self) -> None:
-        """Listen to events until cancelled; a listener that ends is started again."""
+        """Listen to events until cancelled; a listener that ends is restarted."""
         while True:
             try:
                 await self._listen()
             except (OSError, LinkError) as error:
                 log.warning("Wi-Fi events: %s", error)
-            self._listening.set()  # or whoever waits for it waits in vain
+            self._listening.set()  # otherwise `connect` would wait for ever
             await asyncio.sleep(self._again)
 
     async def _listen(self) -> None:
@@ -289,7 +289,7 @@ class Wifi:
         self._listening.set()
         try:
             if self._link:
-                await self._look(self._link)  # what happened since the last listener ended
+                await self._look(self._link)  # events between two listeners were missed
             async for line in child.stdout:
                 await self._hear(line.decode(errors="replace"))
         finally:
@@ -308,7 +308,7 @@ class Wifi:
         event = heard(line, link.interface)
         if event is None:
             return
-        # An event may be of an earlier connection, or be overtaken by a new one: what counts is what is.
+        # An event may belong to an earlier connection, or be outdated: only the present state counts.
         try:
             await self._look(link, event.reason or "the access point is gone")
         except LinkError as error:

@@ -1,6 +1,6 @@
-"""Who looks after a Wi-Fi interface on this system, and how to ask: NetworkManager, else wpa_supplicant.
+"""The connection managers of Wi-Fi interfaces: NetworkManager, else wpa_supplicant.
 
-The networks and their passwords are theirs; the bridge only says when.
+The networks and their passwords are theirs; the bridge only decides when to connect.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from bridge.errors import LinkError
 from bridge.protocol.wifi import Device, WifiState, nm_device, nm_error, wpa_device, wpa_networks
 
 SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
-"""Where the programs are; sbin is not on every PATH."""
+"""Folders of the programs; sbin is not on every PATH."""
 
 ASKING = 10.0
-"""Seconds that a question may take."""
+"""Seconds that a query may take."""
 
 POLL = 0.5
-"""Seconds between questions while something is on its way: a program is started for each."""
+"""Seconds between queries during an operation, because each starts a program."""
 
 
 class Said(NamedTuple):
-    """What a program ended with."""
+    """The outcome of a program."""
 
     code: int
     out: str
@@ -33,18 +33,18 @@ class Said(NamedTuple):
 
 
 class Programs:
-    """Runs the programs; ``path`` is where they are looked for."""
+    """Runs the programs; ``path`` has their folders."""
 
     def __init__(self, path: str = SYSTEM_PATH) -> None:
         self._path = path
         self.env = {**os.environ, "LC_ALL": "C", "PATH": path}
 
     def find(self, program: str) -> str | None:
-        """Return where ``program`` is."""
+        """Return the path of ``program``, or None."""
         return shutil.which(program, path=self._path)
 
     async def run(self, program: str, *arguments: str, timeout: float = ASKING) -> Said:
-        """Run a program to its end; one that is not there ends with 127.
+        """Run a program to its end; a missing program ends with 127.
 
         Raises:
             LinkError: it took too long; it has been ended.
@@ -69,30 +69,30 @@ class Programs:
 
 
 class ConnectionManager(Protocol):
-    """Looks after an interface."""
+    """Manages an interface."""
 
     name: str
 
     async def device(self) -> Device:
-        """Tell how far the interface is."""
+        """Return the interface's connection state."""
 
     async def connect(self, timeout: float) -> None:
-        """Have it connect to a network that is known here; returns when that is done or in flight.
+        """Connect to a known network; returns when the connection is made or in flight.
 
         Raises:
-            LinkError: that was refused; the text says why.
+            LinkError: the request was refused; the text says why.
 
         """
 
     async def disconnect(self) -> None:
-        """Have it disconnect and stay so; fine when it is."""
+        """Disconnect and stay so; does nothing if there is no connection."""
 
     async def radio(self, on: bool) -> None:
-        """Switch the radio; raises `LinkError` where that may not be."""
+        """Switch the radio; raises `LinkError` if that is not allowed."""
 
 
 class NetworkManager:
-    """By ``nmcli`` [nmcli(1), NetworkManager 1.42]."""
+    """NetworkManager by ``nmcli`` [nmcli(1), NetworkManager 1.42]."""
 
     name = "NetworkManager"
 
@@ -102,22 +102,22 @@ class NetworkManager:
         self._interface = interface
 
     async def keeps(self) -> bool:
-        """Whether it runs and manages the interface."""
+        """Return whether NetworkManager runs and manages the interface."""
         said = await self._programs.run("nmcli", "-t", "-f", "RUNNING", "general")
         if said.code or said.out.strip() != "running":
             return False
         return (await self.device()).standing is not WifiState.UNMANAGED
 
     async def device(self) -> Device:
-        """Tell how far the interface is."""
+        """Return the interface's connection state."""
         fields = "GENERAL.STATE,GENERAL.REASON"
         return nm_device((await self._ask("-t", "-f", fields, "device", "show", self._interface)).out)
 
     async def connect(self, timeout: float) -> None:
-        """Activate the best of the saved connections that is in reach; comes back when that is decided.
+        """Activate the best saved connection in reach; returns when NetworkManager has decided.
 
-        What is in reach NetworkManager knows from its last scan. Where that has none of the saved ones,
-        nmcli tries to make a new connection, for which it has too little; so it scans, and tries again.
+        NetworkManager knows the networks in reach from its last scan. If that has no saved one, nmcli tries
+        to create a new connection, for which it lacks the password; so this scans, and tries again.
         """
         if "802-11-wireless" not in (await self._ask("-t", "-f", "TYPE", "connection", "show")).out:
             raise LinkError("NetworkManager has no Wi-Fi saved: nmcli --ask device wifi connect NAME")
@@ -142,7 +142,7 @@ class NetworkManager:
             await self._programs.run("nmcli", "-t", "-f", "BSSID", *scan, timeout=timeout)
 
     async def disconnect(self) -> None:
-        """Disconnect; it does not connect by itself again until it is told to."""
+        """Disconnect; NetworkManager does not connect by itself again until it is asked to."""
         if (await self.device()).standing not in (WifiState.COMING, WifiState.UP):
             return
         said = await self._ask("device", "disconnect", self._interface)
@@ -160,7 +160,7 @@ class NetworkManager:
 
 
 class WpaSupplicant:
-    """By ``wpa_cli`` [wpa_cli(8), wpa_supplicant 2.10]; whoever runs DHCP beside it gives the address."""
+    """wpa_supplicant by ``wpa_cli`` [wpa_cli(8), wpa_supplicant 2.10]; a DHCP client gives the address."""
 
     name = "wpa_supplicant"
 
@@ -173,14 +173,14 @@ class WpaSupplicant:
         self._sys = sys
 
     async def refusal(self) -> str | None:
-        """Return why it cannot be asked, or None where it runs for the interface."""
+        """Return why wpa_supplicant cannot be queried, or None if it runs for the interface."""
         said = await self._ask("ping")
         if said.code == 0 and "PONG" in said.out:
             return None
         return (said.error or said.out).strip().splitlines()[-1] if said.error or said.out else "no answer"
 
     async def device(self) -> Device:
-        """Tell how far the interface is."""
+        """Return the interface's connection state."""
         return wpa_device((await self._ask("status")).out)
 
     async def connect(self, timeout: float) -> None:  # noqa: ARG002  # what it does is in flight at once
@@ -190,7 +190,7 @@ class WpaSupplicant:
         await self._order("reconnect")
 
     async def disconnect(self) -> None:
-        """Disconnect until told otherwise."""
+        """Disconnect until `connect`."""
         await self._order("disconnect")
 
     async def radio(self, on: bool) -> None:
@@ -212,7 +212,8 @@ class WpaSupplicant:
             raise LinkError(f"wpa_supplicant refused {command}: {(said.out or said.error).strip()}")
 
     async def _ask(self, *arguments: str) -> Said:
-        # The answers come to a socket of wpa_cli's own, by default in /tmp: a service has another one there.
+        # wpa_cli receives its answers on a socket of its own, by default in /tmp, which a service has for
+        # itself.
         runtime = os.environ.get("RUNTIME_DIRECTORY")
         own = ("-s", runtime.split(":")[0]) if runtime else ()
         return await self._programs.run("wpa_cli", *own, "-i", self._interface, *arguments)
@@ -221,10 +222,10 @@ class WpaSupplicant:
 async def manager(
     loop: asyncio.AbstractEventLoop, programs: Programs, interface: str, sys: Path = Path("/sys")
 ) -> ConnectionManager:
-    """Return who looks after ``interface`` now.
+    """Return the manager of ``interface``.
 
     Raises:
-        LinkError: nobody does.
+        LinkError: the interface has none.
 
     """
     manager = NetworkManager(loop, programs, interface)
