@@ -1,1 +1,1 @@
-"""AT commands: the engine, what lines mean, and what modems answer."""
+"""AT commands: the engine, the meaning of lines, the answers of modems."""

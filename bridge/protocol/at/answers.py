@@ -1,7 +1,7 @@
-"""What modems answer and report about themselves, read into values.
+"""The answers and reports of modems, read into values.
 
-Everything takes the lines that the AT engine separated, without line ends. A line that says nothing readable
-is None, never an error: modems differ, and a strange answer must not stop a start.
+Each function takes the lines that the AT engine separated, without line ends. An unreadable line is None,
+never an error, because modems differ, and a strange answer must not stop a start.
 """
 
 import re
@@ -27,7 +27,7 @@ _STAT = {
 }
 
 RESTARTED = ("RDY", "APP RDY", "^SYSSTART")
-"""What modems say when they have started anew, and forgotten what they were told."""
+"""Lines by which modems announce that they restarted, and forgot their settings."""
 
 
 class Cell(NamedTuple):
@@ -37,18 +37,18 @@ class Cell(NamedTuple):
     registration: Registration
     access: int | None = None
     urcs: int | None = None
-    """The mode of unsolicited codes that an answer starts with; None in an unsolicited code."""
+    """The mode of unsolicited codes, with which an answer begins; None in an unsolicited code."""
 
 
 class Operator(NamedTuple):
-    """Who carries: the name, or the digits where the modem knows none; ``AcT``."""
+    """The operator's name, or its digits if the modem knows no name; ``AcT``."""
 
     name: str | None
     access: int | None
 
 
 def fields(text: str) -> list[str]:
-    """Split what follows the colon at its commas, except those in quotes; quotes and spaces are taken off."""
+    """Split the text after the colon at commas outside quotes; quotes and spaces are removed."""
     parts, quoted = [""], False
     for char in text:
         if char == '"':
@@ -61,30 +61,30 @@ def fields(text: str) -> list[str]:
 
 
 def after(prefix: str, line: str) -> str | None:
-    """Return what follows ``prefix:`` in ``line``; None where the line is another one."""
+    """Return the text after ``prefix:`` in ``line``; None if the line is another one."""
     head, colon, rest = line.partition(":")
     return rest.strip() if colon and head.strip().upper() == prefix.upper() else None
 
 
 def find(prefix: str, lines: Iterable[str]) -> str | None:
-    """Return what follows ``prefix:`` in the first line that has it."""
+    """Return the text after ``prefix:`` in the first line that has it."""
     return next((rest for line in lines if (rest := after(prefix, line)) is not None), None)
 
 
 def number(text: str) -> int | None:
-    """Return a whole number from 0 on; None for all else."""
+    """Return a whole number from 0 on; None for any other text."""
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def at(parts: Sequence[str], index: int) -> str:
-    """Return a field, empty where there are not so many."""
+    """Return a field, or an empty text if there are fewer."""
     return parts[index] if index < len(parts) else ""
 
 
 def plain(text: str) -> str:
     """Return a name in letters that may be in UCS-2: four hexadecimal digits each [3GPP TS 27.007, 5.5].
 
-    It is taken for that where all its letters are of two blocks of 256 at most, as those of one script are.
+    It counts as UCS-2 if its letters are of at most two blocks of 256, as those of one script are.
     """
     if len(text) % 4 or not re.fullmatch(r"00[0-9A-Fa-f]{2}|[0-9A-Fa-f]{8,}", text):
         return text
@@ -112,7 +112,7 @@ def signal(line: str) -> Signal | None:
 
 
 def is_registration(line: str) -> bool:
-    """Tell whether ``line`` is one that `registration` reads."""
+    """Return whether `registration` reads ``line``."""
     return line.partition(":")[0].strip().upper() in ("+CREG", "+CGREG", "+CEREG")
 
 
@@ -120,8 +120,8 @@ def registration(line: str) -> Cell | None:
     """Read ``+CREG``, ``+CGREG`` and ``+CEREG``, as an answer and as an unsolicited code.
 
     An answer is ``<n>,<stat>[,<lac>,<ci>[,<AcT>…]]``, a code ``<stat>[,<lac>,<ci>[,<AcT>…]]``
-    [3GPP TS 27.007, sections 7.2, 10.1.20, 10.1.22]. Both can come while an answer is awaited; what tells
-    them apart is the second field: a state is one or two bare digits, an area code is quoted or longer.
+    [3GPP TS 27.007, sections 7.2, 10.1.20, 10.1.22]. Both can come while an answer is awaited. The second
+    field tells them apart: a state is one or two bare digits, an area code is quoted or longer.
     """
     head, _, rest = line.partition(":")
     command = head.strip().upper().removeprefix("+")
@@ -148,7 +148,7 @@ def operator(lines: Iterable[str]) -> Operator | None:
 
 
 def text(lines: Iterable[str], prefix: str = "") -> str | None:
-    """Return the first line that is a text of its own, such as a model, or what follows ``prefix:``."""
+    """Return the first line of plain text, such as a model, or the text after ``prefix:``."""
     if prefix and (rest := find(prefix, lines)) is not None:
         return rest.strip('" ') or None
     for line in lines:
@@ -177,9 +177,9 @@ def imsi(lines: Iterable[str]) -> str | None:
 
 
 def iccid(lines: Iterable[str]) -> str | None:
-    """Read ``+CCID``, ``+QCCID``, ``+ICCID`` and ``^ICCID``: 18 to 20 digits, begun with 89 [ITU-T E.118].
+    """Read ``+CCID``, ``+QCCID``, ``+ICCID`` and ``^ICCID``: 18 to 20 digits, the first 89 [ITU-T E.118].
 
-    A filling F is taken off; the nibbles are put in order where a Huawei stick gives them as the SIM stores
+    A filler F is removed. The nibbles are put in order where a Huawei stick returns them as the SIM stores
     them.
     """
     number = _digits(lines, "[0-9]{18,20}[Ff]{0,2}|[0-9]{19}[Ff]|98[0-9Ff]{16,18}")
@@ -242,16 +242,16 @@ _SECRETS = re.compile(r"^(AT)?([+^%](?:CPIN|CPWD|CLCK|CGAUTH)|\+UAUTHREQ|\+UPSD=
 
 
 def without_secrets(command: str) -> str:
-    """Return an AT command as it may be shown: without PINs and passwords."""
+    """Return an AT command in a form that may be shown: without PINs and passwords."""
     match = _SECRETS.match(command.strip())
     return f"{command.strip()[: match.start(3)]}{match[3]}…" if match else command
 
 
 def merged(cells: Mapping[str, Cell]) -> Cell | None:
-    """Return the one registration that counts of those of each command.
+    """Return the registration that counts among those of each command.
 
-    Packet data first, and among the states the best: a modem is in the network when any domain says so,
-    as one that has LTE only is not registered for calls, and the reverse.
+    Packet data comes first, and the best of the states counts: a modem is in the network if any domain says
+    so, because a modem with LTE only is not registered for calls, and the reverse.
     """
     order = ("CEREG", "CGREG", "CREG")
     rank = (Registration.SEARCHING, Registration.DENIED, Registration.NONE, Registration.UNKNOWN)

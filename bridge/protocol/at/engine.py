@@ -1,24 +1,23 @@
 """The AT engine: bytes from a modem in, events out. No I/O, no clock.
 
-One command is in flight at a time; its owner says so by `Engine.begin`, and takes it back by
-`Engine.abandon` when its time is up. `bridge.protocol.at.rules` says what each line is. Beside lines there
-are
+One command is in flight at a time. Its owner begins it by `Engine.begin`, and withdraws it by
+`Engine.abandon` when its time is up. `bridge.protocol.at.rules` classifies the lines. Beside lines there are
 
-* the prompt, ``> `` or ``@`` at the start of a line and without an end of its own, looked for only while a
-  command waits for it [3GPP TS 27.005, section 3.5.1; u-blox SARA-U2 AT commands manual UBX-13001820,
-  +USOWR];
-* raw bytes after a line, as many as ``payload_after`` says (``+QIURC: "recv",0,12`` [Quectel BG96 TCP/IP AT
-  Commands Manual]).
+* the prompt, ``> `` or ``@`` at the start of a line and without a line end, expected only while a command
+  waits for it [3GPP TS 27.005, section 3.5.1; u-blox SARA-U2 AT commands manual UBX-13001820, +USOWR];
+* raw bytes after a line, whose number ``payload_after`` returns (``+QIURC: "recv",0,12`` [Quectel BG96 TCP/IP
+  AT Commands Manual]).
 
-Every command gets exactly one final result. One that was abandoned still owes its own: a final that comes
-while any is owed is `Stale` and counted, and information of the abandoned is dropped, so that a late answer
-is never taken for the next command's. `bridge.protocol.at.resync` finds the way back from there.
+Every command gets exactly one final result, and an abandoned command still owes its own. A final that comes
+while any is owed is `Stale` and counted, and information of the abandoned command is dropped, so that a late
+answer is never taken for the next command's. `bridge.protocol.at.resync` leads back into step.
 
-A final may also be another's: a USSD session is answered OK at once and may end by an error of its own
-later [3GPP TS 27.007, section 7.15]. The owner says so by `Engine.doubt` where it can tell. Where it cannot,
-information of the last command shows it that comes after the final: the command's own is still to come.
+A final may also belong to another command: a USSD session is answered OK at once and may end by an error of
+its own later [3GPP TS 27.007, section 7.15]. The owner reports it by `Engine.doubt` if it can tell. If it
+cannot, information of the last command after its final shows it: then the command's own final is still to
+come.
 
-Whatever comes, memory is bounded by `MAX_LINE`, `MAX_PAYLOAD` and `MAX_ANSWER`.
+Memory is bounded by `MAX_LINE`, `MAX_PAYLOAD` and `MAX_ANSWER`, whatever the modem sends.
 """
 
 from collections.abc import Callable
@@ -29,25 +28,25 @@ from bridge.protocol.at.rules import TWO_LINES, Kind, Request, classify, is_code
 __all__ = ["Answer", "Engine", "Event", "Final", "Information", "Noise", "Prompt", "Request", "Stale", "Urc"]
 
 MAX_LINE = 8192
-"""Bytes of a line that are kept; the longest of use is 1024 bytes in hex with what stands before them."""
+"""Bytes of a line that are kept; the longest useful line is 1024 bytes in hex after their fields."""
 
 MAX_PAYLOAD = 65536
-"""Bytes of raw data that a line may announce; more is taken for a mistake."""
+"""Bytes of raw data that a line may announce; a larger number counts as an error."""
 
 MAX_ANSWER = 1_000_000
-"""Bytes of information that one answer may have; what is beyond is dropped."""
+"""Bytes of information in one answer; any more are dropped."""
 
 _DROPPED = bytes(byte for byte in range(0x20) if byte not in b"\t\r\n") + b"\x7f"
 _TABLE = bytes.maketrans(b"\t", b" ")
 
 
 class Answer(NamedTuple):
-    """What a modem said to a command."""
+    """A modem's answer to a command."""
 
     lines: tuple[str, ...]
     final: str
     data: bytes = b""
-    """The raw bytes that came with the information."""
+    """The raw bytes within the information."""
 
 
 class Information(NamedTuple):
@@ -75,7 +74,7 @@ class Urc(NamedTuple):
     """An unsolicited result code.
 
     ``data`` is the raw bytes after it, or, for ``+CMT``, ``+CDS`` and ``+CBM``, the line after it. The text
-    of ``+CUSD`` may have line ends in its quotes: ``line`` has them too.
+    of ``+CUSD`` may have line ends in its quotes, and ``line`` then has them too.
     """
 
     line: str
@@ -83,13 +82,13 @@ class Urc(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """The modem waits for more than a line."""
+    """The modem waits for input that is not a command line."""
 
     mark: str
 
 
 class Noise(NamedTuple):
-    """An echo, garbage, or what an abandoned command said too late."""
+    """An echo, garbage, or the late answer of an abandoned command."""
 
     line: str
 
@@ -98,20 +97,20 @@ Event = Information | Final | Stale | Urc | Prompt | Noise
 
 
 class Engine:
-    """Reads what a modem says."""
+    """Reads the bytes of a modem."""
 
     def __init__(self, payload_after: Callable[[str], int] | None = None) -> None:
-        """``payload_after`` returns how many raw bytes follow a line that is no final result."""
+        """``payload_after`` returns the number of raw bytes after a line that is no final result."""
         self._payload_after = payload_after
         self._request: Request | None = None
         self._abandoned: Request | None = None
         self._owed = 0
         self._prompt_owed = False
-        """An abandoned command may still get its prompt."""
+        """Whether an abandoned command may still get its prompt."""
         self._buffer = bytearray()
         self._overlong = False
         self._head: Information | Urc | Noise | None = None
-        """The line whose raw bytes, or whose second line, come now."""
+        """The line whose raw bytes, or whose second line, are being read."""
         self._wanted = 0
         self._after_cr = False
         self._seen = False
@@ -120,16 +119,16 @@ class Engine:
         self._last: Request | None = None
         """The command before, if it ended without any information."""
 
-    # -- what the owner says -----------------------------------------------------------------------------
+    # -- the owner's calls -------------------------------------------------------------------------------
 
     def begin(self, request: Request) -> None:
-        """Take ``request`` for the command in flight: it is about to be written."""
+        """Put ``request``, which is about to be written, in flight."""
         self._request = request
         self._seen = self._prompted = False
         self._room = MAX_ANSWER
 
     def abandon(self) -> None:
-        """Give up the command in flight; its final is still owed."""
+        """Abandon the command in flight; its final is still owed."""
         if self._request is not None:
             self._abandoned = self._request
             self._prompt_owed |= self._request.prompt
@@ -137,20 +136,20 @@ class Engine:
             self._owed += 1
 
     def doubt(self, request: Request, *, prompt: bool) -> None:
-        """Believe that the final of ``request`` was another's: its own is owed, its ``prompt`` too or not."""
+        """Assume the final of ``request`` was another's: its own is owed, and with ``prompt`` its prompt."""
         self._abandoned = request
         self._prompt_owed |= prompt
         self._owed += 1
 
     def settle(self) -> None:
-        """Believe that nothing is owed any more."""
+        """Assume that nothing is owed any more."""
         self._owed = 0
         self._abandoned = self._last = None
         self._prompt_owed = False
 
     @property
     def owed(self) -> int:
-        """How many finals abandoned commands owe."""
+        """Number of finals that abandoned commands owe."""
         return self._owed
 
     @property
@@ -159,13 +158,13 @@ class Engine:
         return self._head is not None
 
     def end_payload(self) -> list[Event]:
-        """Take what has come of the raw bytes for all: the rest was lost on the way."""
+        """End the raw bytes early, because the rest was lost on the way."""
         return [self._close_payload()] if self._head is not None else []
 
-    # -- what the modem says -----------------------------------------------------------------------------
+    # -- the modem's bytes -------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> list[Event]:
-        """Read ``data``, which may begin and end anywhere; return what it brought, in order."""
+        """Read ``data``, cut anywhere; return its events, in order."""
         events: list[Event] = []
         position = 0
         while position < len(data):
@@ -212,7 +211,7 @@ class Engine:
         return end + 1
 
     def _keep(self, part: bytes) -> None:
-        """Keep a part of a line without what no line has: NUL bytes at power-up, and the like."""
+        """Keep a part of a line without the bytes that no line has, such as NUL at power-up."""
         part = part.translate(_TABLE, _DROPPED)
         room = MAX_LINE - len(self._buffer)
         if len(part) > room:
@@ -250,7 +249,7 @@ class Engine:
             events.append(head)
 
     def _take_further(self, line: str, events: list[Event]) -> None:
-        """Take the second line of a code of two, or the next of a text in quotes, whatever it says."""
+        """Take the second line of a code of two, or the next line of a quoted text, whatever its content."""
         head = self._head
         if isinstance(head, Urc) and is_unfinished(head.line):
             self._head = head = head._replace(line=f"{head.line}\n{line}")
@@ -261,7 +260,7 @@ class Engine:
         events.append(self._close_payload())
 
     def _notice_shift(self, line: str) -> None:
-        """Find that ``line`` belongs to the command before, whose final was another's."""
+        """Detect that ``line`` belongs to the command before, whose final was another's."""
         last, name = self._last, name_of(line)
         if last is None or not name or is_code(line) or name not in last.names:
             return
@@ -271,7 +270,7 @@ class Engine:
 
     @property
     def _waiting(self) -> Request | None:
-        """The command that the next lines belong to: as long as finals are owed, the abandoned one."""
+        """The command that the next lines belong to: the abandoned one as long as finals are owed."""
         if not self._owed or self._abandoned is None:
             return self._request
         return self._abandoned._replace(finals=(*self._abandoned.finals, "OK"))
@@ -301,6 +300,6 @@ class Engine:
 
 
 def _line_end(data: bytes, start: int) -> int:
-    """Return where the first CR or LF is, or -1."""
+    """Return the index of the first CR or LF, or -1."""
     cr, lf = data.find(b"\r", start), data.find(b"\n", start)
     return min(cr, lf) if cr >= 0 and lf >= 0 else max(cr, lf)

@@ -1,4 +1,4 @@
-"""Where a modem says that it is."""
+"""The location that a modem reports."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from bridge.protocol.at.answers import after, fields, find, number
 
 
 class Location(NamedTuple):
-    """Where the modem is: degrees, metres, and the time as ISO 8601 in UTC."""
+    """A location: degrees, metres, and the time as ISO 8601 in UTC."""
 
     latitude: float
     longitude: float

@@ -1,16 +1,16 @@
-"""The way back to a modem whose answers are late, by finding out which final belongs to which command.
+"""Resynchronisation with a modem whose answers are late: finding out which final belongs to which command.
 
-A modem works off its commands in order and gives each one final result [ITU-T V.250, section 5.7], but what
-was lost on the way, in either direction, never gets one. So counting alone does not tell. The rules::
+A modem executes its commands in order and gives each one final result [ITU-T V.250, section 5.7]. A command
+or final that was lost on the way never gets one, so counting alone is not enough. The rules::
 
-    AT is sent, again and again, until something is heard
-    a final while none is owed      every command has had its own: in step again
-    OK while finals are owed        the abandoned command's, or the probe's: `MARKER` is sent, whose answer is
-                                    recognised by its information line
-    the marker's information line   the final after it is the marker's own: in step again
-    quiet after an OK               the modem does not know the marker: in step again, as far as one can tell
-    a prompt                        the modem is in the middle of a text: ESC ends it [3GPP TS 27.005,
-                                    section 3.5.1]
+        AT is sent repeatedly until anything is received
+        a final while none is owed      every command has had its own: in step again
+        OK while finals are owed        the abandoned command's, or the probe's: `MARKER` is sent, whose
+      answer is recognised by its information line
+        the marker's information line   the final after it is the marker's own: in step again
+        quiet after an OK               the modem does not know the marker: in step again, as far as one can
+      tell a prompt                        the modem is in the middle of a text: ESC ends it [3GPP TS 27.005,
+                                        section 3.5.1]
 """
 
 from enum import Enum, auto
@@ -19,10 +19,10 @@ from bridge.protocol.at.engine import Engine, Event, Final, Noise, Prompt, Reque
 
 PROBE = Request("AT")
 MARKER = Request("AT+CMEE?")
-"""Answers at once on every modem [3GPP TS 27.007, section 9.1], and no two of them are under way."""
+"""A query that every modem answers at once [3GPP TS 27.007, section 9.1]; never in flight twice."""
 
 QUIET = 1.0
-"""Seconds without a word after which the next step is taken."""
+"""Seconds of silence after which the next step is taken."""
 
 LONGEST_QUIET = 8.0
 
@@ -30,17 +30,17 @@ ESC = b"\x1b"
 
 
 class State(Enum):
-    """Where the resynchronisation is."""
+    """The state of the resynchronisation."""
 
     WAITING = auto()
     IN_STEP = auto()
 
 
 class Resync:
-    """One resynchronisation; what `start`, `act` and `silence` return is to be written at once.
+    """One resynchronisation; the caller writes the results of `start`, `act` and `silence` at once.
 
-    A batch of bytes may hold several events, which were read with the commands known before it. So they are
-    all heard first, and only then is acted upon.
+    A batch of bytes may hold several events, which were read with the commands known before it. Therefore all
+    events are taken in before the next step is decided.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -49,11 +49,11 @@ class Resync:
         """Seconds of silence after which `silence` is to be called."""
         self._engine = engine
         self._ok = False
-        """An OK was heard."""
+        """Whether an OK was received."""
         self._marked = False
-        """The marker is under way."""
+        """Whether the marker is in flight."""
         self._recognised = False
-        """The marker's information line was heard."""
+        """Whether the marker's information line was received."""
         self._prompted = False
 
     def start(self) -> bytes:
@@ -76,7 +76,7 @@ class Resync:
                 self._prompted = True
 
     def act(self) -> bytes:
-        """Go on after a batch of events."""
+        """Return what to write after a batch of events."""
         if self.state is State.IN_STEP:
             self._engine.settle()
             return b""
@@ -88,13 +88,13 @@ class Resync:
         return ESC if prompted else b""
 
     def silence(self) -> bytes:
-        """Go on after ``quiet`` seconds without a word."""
+        """Return what to write after ``quiet`` seconds of silence."""
         if self._ok:
             self.state = State.IN_STEP
             return self.act()
         self._engine.abandon()
         self.quiet = min(LONGEST_QUIET, 2 * self.quiet)
-        # A text that the modem waits for ends by ESC; before "AT" it is skipped [V.250, section 5.2.1].
+        # ESC ends a text that the modem waits for; before "AT" it is skipped [V.250, section 5.2.1].
         return ESC + self._send(PROBE)
 
     def _send(self, request: Request) -> bytes:

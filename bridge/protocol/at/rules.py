@@ -1,17 +1,17 @@
-"""What a line from a modem is: a final result, information for the command in flight, or unsolicited.
+"""The kind of a line from a modem: a final result, information for the command in flight, or unsolicited.
 
-The rules, first match wins. A line is looked at once, beside the command that waits for its answer.
+The rules, of which the first match counts. Each line is judged at once, beside the command in flight.
 
 1. A final result [ITU-T V.250, section 5.7; 3GPP TS 27.007, section 9.2; 3GPP TS 27.005, section 3.2.5]: one
-   of those that the command names as success, or an error. Capitals and spaces do not matter. Call progress
-   (``NO CARRIER``, ``BUSY``…) is final for what dials only; for all else it is news of a call that ended.
+   that the command names as success, or an error. Capitals and spaces do not matter. Call progress
+   (``NO CARRIER``, ``BUSY``…) is final only for a dial; for any other command it reports the end of a call.
 2. The command's own text is its echo.
 3. A line of the command's own name (``+CSQ: …`` for ``AT+CSQ``) is information, unless that name is also an
    unsolicited code. Then the command's form and the line's fields decide: see `_is_own_code_unsolicited`.
 4. A line of another name is unsolicited if its name is in `CODES` or starts with ``+UU`` (u-blox).
-5. What is left is information.
+5. Any other line is information.
 
-Without a command in flight, a known or a prefixed line is unsolicited, anything else is noise.
+Without a command in flight, a known or a prefixed line is unsolicited, any other line is noise.
 """
 
 import re
@@ -43,7 +43,7 @@ WORDS = frozenset(word.strip() for word in _WORDS.split("|"))
 """Unsolicited lines without a name, in capitals."""
 
 TWO_LINES = frozenset(("+CMT", "+CDS", "+CBM"))
-"""Codes whose PDU stands on the line after them [3GPP TS 27.005, sections 3.4.1 and 4.1]."""
+"""Codes whose PDU is on the line after them [3GPP TS 27.005, sections 3.4.1 and 4.1]."""
 
 ERRORS = frozenset(("ERROR", "ABORTED", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS"))
 """Error finals without a number; the last two are Huawei's."""
@@ -54,7 +54,7 @@ PROGRESS = frozenset(
 """Finals of a dial that failed [ITU-T V.250, section 5.7]."""
 
 TEXT_LIMIT = 512
-"""Characters of a code whose text goes on over several lines; USSD has 182 [3GPP TS 23.038, section 5]."""
+"""Characters of a code whose text continues over several lines; USSD has 182 [3GPP TS 23.038, section 5]."""
 
 _ERROR = re.compile(r"\+(CME|CMS) ERROR ?: ?(.*)", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"([+^$%#*][A-Z0-9_]+) ?:", re.ASCII | re.IGNORECASE)
@@ -64,14 +64,14 @@ _COUNTED = frozenset(("+CREG", "+CGREG", "+CEREG", "+C5GREG", "+CSCON", "+UREG")
 
 
 class Request(NamedTuple):
-    """A command as the engine needs to know it."""
+    """A command with the facts that the engine needs."""
 
     text: str
     finals: tuple[str, ...] = ("OK",)
     prompt: bool = False
-    """It asks for more by a prompt."""
+    """Whether the modem answers with a prompt first."""
     payload: str = ""
-    """What is written after the prompt, as its echo would read."""
+    """The input after the prompt, in the form of its echo."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -80,7 +80,7 @@ class Request(NamedTuple):
 
     @property
     def reads(self) -> bool:
-        """Whether it asks what is set, which a success tells."""
+        """Whether it queries a setting, which a success then reports."""
         return self.text.endswith("?")
 
     @property
@@ -90,7 +90,7 @@ class Request(NamedTuple):
 
 
 class Kind(Enum):
-    """What a line is."""
+    """The kind of a line."""
 
     DONE = auto()
     FAILED = auto()
@@ -100,14 +100,14 @@ class Kind(Enum):
 
 
 ASK_FOR_WORDS = "ATV1"
-"""Turns results in numbers, which somebody left, into words [ITU-T V.250, section 6.2.6]."""
+"""Turns numeric results, left over from an earlier owner, into words [ITU-T V.250, section 6.2.6]."""
 
 NUMBERS = {"0": Kind.DONE, "4": Kind.FAILED}
-"""OK and ERROR in numbers; told from information only where there is none."""
+"""OK and ERROR as numbers; a number is a result only if there was no information."""
 
 
 def classify(line: str, request: Request | None, *, seen: bool = False) -> Kind:
-    """Return what ``line``, without its ends, is beside ``request``; ``seen``: it has had information."""
+    """Return the kind of ``line``, without its ends, beside ``request``; ``seen``: it has had information."""
     if request is None:
         return Kind.UNSOLICITED if is_code(line) or name_of(line) else Kind.NOISE
     plain = _plain(line)
@@ -123,7 +123,7 @@ def classify(line: str, request: Request | None, *, seen: bool = False) -> Kind:
 
 
 def _plain(line: str) -> str:
-    """Return a final result as the standards write it: some firmware has small letters or more spaces."""
+    """Return a final result in the standard form: some firmware uses small letters or more spaces."""
     return " ".join(line.upper().split())
 
 
@@ -145,11 +145,11 @@ def _classify_named(line: str, request: Request, *, seen: bool) -> Kind:
 
 
 def _is_own_code_unsolicited(line: str, name: str, form: str, *, seen: bool) -> bool:
-    """Tell an answer from an unsolicited code of the same name.
+    """Return whether a line with the command's own name is an unsolicited code, and not its answer.
 
-    A test answers with what is allowed, in brackets. A read of a registration answers ``<n>,<stat>…``, while
-    unsolicited it is ``<stat>[,"<lac>"…]`` [3GPP TS 27.007, section 7.2]; of other reads the first line is
-    the answer. What sets has no answer of its own name.
+    A test answers with the allowed values, in brackets. A read of a registration answers ``<n>,<stat>…``; the
+    unsolicited code is ``<stat>[,"<lac>"…]`` [3GPP TS 27.007, section 7.2]. Of other reads the first line is
+    the answer. A set command has no answer of its own name.
     """
     if form == "=?":
         return "(" not in line
@@ -165,18 +165,18 @@ def name_of(line: str) -> str:
 
 
 def is_code(line: str) -> bool:
-    """Tell whether ``line`` is a known unsolicited code."""
+    """Return whether ``line`` is a known unsolicited code."""
     name = name_of(line)
     return name in CODES or name.startswith("+UU") or line.upper() in WORDS
 
 
 def is_unfinished(line: str) -> bool:
-    """Tell whether the text of ``+CUSD: 0,"…",15`` goes on in the next line [3GPP TS 27.007, 7.15]."""
+    """Return whether the text of ``+CUSD: 0,"…",15`` continues in the next line [3GPP TS 27.007, 7.15]."""
     return len(line) < TEXT_LIMIT and name_of(line) == "+CUSD" and line.count('"') % 2 == 1
 
 
 def refusal(shown: str, final: str) -> AtRefused:
-    """Return the error that the error line ``final`` is; ``shown`` is the command as it may be shown."""
+    """Return the error of the error line ``final``; ``shown`` is the command in a form that may be shown."""
     found = _ERROR.match(final)
     if not found:
         return AtRefused(shown, final, _plain(final))

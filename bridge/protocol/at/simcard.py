@@ -1,4 +1,4 @@
-"""What modems tell of their SIM: its state, and how often a PIN may still be entered."""
+"""The SIM in a modem's answers: its state, and the number of tries that a PIN has left."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ _SIM_CODES = {
     "SIM PUK": Sim.PUK,
     "NOT INSERTED": Sim.ABSENT,
     "NOT READY": Sim.BUSY,
-    # The SIM itself is open; what else the modem wants concerns services that the bridge does not use.
+    # The SIM itself is open; further codes concern services that the bridge does not use.
     "SIM PIN2": Sim.READY,
     "SIM PUK2": Sim.READY,
 }
@@ -52,7 +52,7 @@ def sim(lines: Iterable[str]) -> Sim | None:
 
 
 def sim_error(final: str, code: int | None) -> Sim | None:
-    """Read the state of the SIM out of an error; None where the error is about something else."""
+    """Read the state of the SIM out of an error; None if the error is about something else."""
     text = final.lower()
     for known, (words, state) in _SIM_ERRORS.items():
         if code == known or words in text:
@@ -61,14 +61,14 @@ def sim_error(final: str, code: int | None) -> Sim | None:
 
 
 def wrong_pin(final: str, code: int | None) -> bool:
-    """Tell whether an error says that the PIN was wrong."""
+    """Return whether an error means that the PIN was wrong."""
     return code == INCORRECT_PASSWORD or "incorrect password" in final.lower()
 
 
 def sim_urc(line: str) -> Sim | None:
-    """Read what modems report when the SIM's state changes; None where the line is about something else.
+    """Read a modem's report of a change of the SIM's state; None if the line is about something else.
 
-    `Sim.UNKNOWN`: something changed, ask.
+    `Sim.UNKNOWN`: something changed, so that a query is needed.
     """
     if after("+CPIN", line) is not None:
         return sim([line])
@@ -78,13 +78,14 @@ def sim_urc(line: str) -> Sim | None:
         # <enabled>,<inserted> [Quectel EC2x AT Commands Manual, "+QSIMSTAT"]
         return Sim.ABSENT if at(fields(state), 1) == "0" else Sim.UNKNOWN
     if (state := after("^SIMST", line)) is not None:
-        # 255: no SIM; all else wants a look [Huawei MU509 AT Command Interface Specification, "^SIMST"]
+        # 255: no SIM; any other value needs a query [Huawei MU509 AT Command Interface Specification,
+        # "^SIMST"]
         return Sim.ABSENT if _first(state) == 255 else Sim.UNKNOWN
     return Sim.UNKNOWN if after("+QUSIM", line) is not None else None
 
 
 def pin_tries(lines: Iterable[str]) -> int | None:
-    """Read how often a PIN may still be entered, of whichever command was asked.
+    """Read the number of tries that a PIN has left, from any command's answer.
 
     ``+CPINR: SIM PIN,tries[,…]`` [3GPP TS 27.007, section 8.65]; ``+UPINCNT: pin,pin2,puk,puk2``
     [u-blox]; ``+QPINC: "SC",pin,puk`` [Quectel]; ``^CPIN: code[,times],puk,pin,puk2,pin2`` [Huawei].

@@ -1,1 +1,1 @@
-"""Text messages as PDUs: bytes in, values out [3GPP TS 23.040, 23.038]."""
+"""SMS as PDUs: bytes in, values out [3GPP TS 23.040, 23.038]."""

@@ -15,7 +15,7 @@ class Address(NamedTuple):
     """An address, and the octets behind it."""
 
     number: str
-    """``+`` and digits where it is international; a name where the sender has one; may be empty."""
+    """``+`` and digits if it is international; a name if the sender has one; may be empty."""
     rest: bytes
 
 
@@ -33,7 +33,7 @@ def swap(digits: str) -> bytes:
 
 
 def read_address(octets: bytes) -> Address:
-    """Read the address that ``octets`` begin with; raises `BadPdu` where they end before it does."""
+    """Read the address at the start of ``octets``; raises `BadPdu` if they end before it does."""
     if len(octets) < 2:
         raise BadPdu("the PDU ends before an address")
     length, kind = octets[0], (octets[1] >> 4) & 0x07

@@ -1,13 +1,13 @@
 """The 7-bit alphabets, and septets packed into octets [3GPP TS 23.038, sections 6.1.2.1 and 6.2.1, annex A].
 
-Septets stand here one in each byte, as 0 to 127.
+Septets are held one in each byte, as 0 to 127.
 """
 
 ESCAPE = 0x1B
 
 _REST = " !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 DEFAULT = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ" + _REST
-"""The default alphabet; a character's place is its septet."""
+"""The default alphabet; a character's index is its septet."""
 
 _TURKISH = "@£$¥€éùıòÇ\nĞğ\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bŞşßÉ" + _REST.replace("¡", "İ").replace("¿", "ç")
 _PORTUGUESE = (
@@ -21,7 +21,7 @@ EXTENSION = {
     0x0A: "\f", 0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|",
     0x65: "€",
 }  # fmt: skip
-"""What follows an escape in the default extension table."""
+"""The characters after an escape in the default extension table."""
 
 _LOCKING = {1: _TURKISH, 3: _PORTUGUESE}
 _SINGLE = {
@@ -43,7 +43,7 @@ _SEPTETS = {character: bytes((place,)) for place, character in enumerate(DEFAULT
 
 
 def to_septets(text: str) -> list[bytes] | None:
-    """Return the one or two septets of each character; None where one is not in the alphabet."""
+    """Return the one or two septets of each character; None if one is not in the alphabet."""
     try:
         return [_SEPTETS[character] for character in text]
     except KeyError:
@@ -53,8 +53,8 @@ def to_septets(text: str) -> list[bytes] | None:
 def from_septets(septets: bytes, locking: int = 0, single: int = 0) -> str:
     """Return the text of ``septets``; ``locking`` and ``single`` are national language identifiers.
 
-    An unknown language is read by the default tables, an unknown escaped character by the main table, as a
-    receiver has to [3GPP TS 23.038, section 6.2.1.1]; an escape at the very end stands for a space.
+    An unknown language is read by the default tables, an unknown escaped character by the main table, as the
+    standard requires [3GPP TS 23.038, section 6.2.1.1]. An escape at the very end becomes a space.
     """
     table, extension = _LOCKING.get(locking, DEFAULT), _SINGLE.get(single, EXTENSION)
     found: list[str] = []
@@ -73,7 +73,7 @@ def from_septets(septets: bytes, locking: int = 0, single: int = 0) -> str:
 
 
 def known_language(locking: int, single: int) -> bool:
-    """Whether we have the tables of these national language identifiers."""
+    """Return whether the tables of these national language identifiers are known."""
     return (locking in _LOCKING or locking in (0, 2)) and (single in _SINGLE or single == 0)
 
 
@@ -86,7 +86,7 @@ def pack(septets: bytes, fill: int = 0) -> bytes:
 
 
 def unpack(octets: bytes, number: int, fill: int = 0) -> bytes:
-    """Return ``number`` septets of ``octets``, those behind ``fill`` bits; fewer where the octets end."""
+    """Return ``number`` septets of ``octets`` after ``fill`` bits; fewer if the octets end."""
     bits = int.from_bytes(octets, "little") >> fill
     number = min(number, max(0, (8 * len(octets) - fill) // 7))
     return bytes((bits >> (7 * place)) & 0x7F for place in range(number))

@@ -1,4 +1,4 @@
-"""Why a modem or its network refused a text, and what to make of it.
+"""The reasons for which a modem or its network refuses an SMS, and whom they blame.
 
 The codes are those of ``+CMS ERROR`` [3GPP TS 27.005, section 3.2.5]: 0 to 127 are causes of the network
 [3GPP TS 24.011, section 8.2.5.4 and annex E], 128 to 255 of the service centre [3GPP TS 23.040, section
@@ -11,24 +11,24 @@ from typing import NamedTuple
 
 
 class Blame(Enum):
-    """Whose fault it was, which says what may be tried."""
+    """The cause of a refusal, which decides what may be tried."""
 
     MESSAGE = auto()
-    """The same text to the same number can never succeed."""
+    """The SMS: the same text to the same number can never succeed."""
     MOMENT = auto()
-    """This text cannot go now; others may."""
+    """The moment: this SMS cannot go now, others may."""
     MODEM = auto()
-    """No text can go now."""
+    """The modem: no SMS can go now."""
     NOBODY_KNOWS = auto()
-    """It may have gone out."""
+    """Unknown: the SMS may have gone out."""
 
 
 class Judgement(NamedTuple):
-    """What an error line means."""
+    """The meaning of an error line."""
 
     blame: Blame
     code: int | None
-    """Of ``+CMS ERROR``, where one was given or can be told from its words."""
+    """The code of ``+CMS ERROR``, if one was given or follows from the words."""
     text: str
 
 
@@ -108,17 +108,18 @@ _CODES: dict[int, tuple[Blame, str]] = {
     340: (_MODEM, "no +CNMA acknowledgement expected"),
     500: (_DOUBT, "unknown error"),
 }
-"""What the code says of a text whose PDU was handed over. Whatever refuses before anything was accepted is
-safe to try again; 197, 332 and 500 leave open whether the service centre has it, and a second SMS costs."""
+"""The meaning of each code for an SMS whose PDU was handed over. A refusal before acceptance is safe to try
+again; 197, 332 and 500 leave open whether the service centre has the SMS, and a second SMS costs."""
 
 MODEM_CODES = 300
-"""From this one on the modem itself refuses; below it the network does, to which a text was submitted."""
+"""The lowest code of the modem itself; lower ones are the network's, to which an SMS was submitted."""
 
 _WORDS = {text.lower(): code for code, (_, text) in _CODES.items()}
 
 _SIM_CODES = range(10, 19)
-"""Of ``+CME ERROR``: no SIM, one that failed, or one that wants a PIN or PUK [3GPP TS 27.007, section 9.2.1].
-Without the SIM no text goes out; any other may be the late end of another command, of a USSD session say."""
+"""Codes of ``+CME ERROR``: no SIM, a failed SIM, or one that needs a PIN or PUK [3GPP TS 27.007, section
+9.2.1]. Without the SIM no SMS goes out; any other code may be the late end of another command, such as a USSD
+session."""
 
 _SIM_WORDS = frozenset(
     (
@@ -131,12 +132,12 @@ _LINE = re.compile(r"\+(CM[SE]) ERROR ?: ?(.*)", re.IGNORECASE)
 
 
 def judge(final: str) -> Judgement:
-    """Return what the modem's final line to ``AT+CMGS`` means, be it a number, words, or another error."""
+    """Return the meaning of the modem's final line to ``AT+CMGS``: a number, words, or another error."""
     found = _LINE.fullmatch(" ".join(final.split()))
     if not found:
         return Judgement(
             _DOUBT, None, final
-        )  # a bare ERROR names no reason: it may have come from the network
+        )  # a bare ERROR gives no reason: it may have come from the network
     kind, reason = found[1].upper(), found[2].strip()
     number = int(reason) if reason.isascii() and reason.isdigit() else None
     if kind == "CME":
@@ -150,5 +151,5 @@ def judge(final: str) -> Judgement:
 
 
 def _default(code: int) -> Blame:
-    """Return the blame of a code that nobody named: the network refused, or it is a vendor's own."""
+    """Return the blame of an unlisted code: the network refused, or it is a vendor's own."""
     return _MOMENT if code < MODEM_CODES else _DOUBT

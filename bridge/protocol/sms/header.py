@@ -8,18 +8,18 @@ _SINGLE_SHIFT, _LOCKING_SHIFT = 0x24, 0x25
 
 
 class Place(NamedTuple):
-    """Where a part belongs in a concatenated message."""
+    """The place of a part in a concatenated message."""
 
     reference: int
     wide: bool
-    """The reference has 16 bits; another sender's 8-bit one of the same value is not the same."""
+    """Whether the reference has 16 bits, which makes it different from an 8-bit one of the same value."""
     total: int
     number: int
-    """From 1."""
+    """The part's number, from 1."""
 
 
 class Header(NamedTuple):
-    """What a header says that we know of; other elements (ports, indications…) are passed over."""
+    """The known elements of a header; others (ports, indications…) are skipped."""
 
     place: Place | None = None
     locking: int = 0
@@ -35,8 +35,8 @@ def write_place(reference: int, total: int, number: int) -> bytes:
 def read_header(octets: bytes) -> Header:
     """Read the elements of a header, given without its length.
 
-    Of an element that comes twice the last counts; one that goes beyond the end is passed over, and so is a
-    place that cannot be.
+    The last of a repeated element counts. An element beyond the end is skipped, and so is an impossible
+    place.
     """
     header = Header()
     for kind, data in _elements(octets):

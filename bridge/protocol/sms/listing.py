@@ -1,4 +1,4 @@
-"""What a modem says of its store of texts, in PDU mode [3GPP TS 27.005, sections 3.2.2 to 3.4.3]."""
+"""The modem's answers about its store of SMS, in PDU mode [3GPP TS 27.005, sections 3.2.2 to 3.4.3]."""
 
 import re
 from collections.abc import Iterable
@@ -17,21 +17,21 @@ _PUSHED = re.compile(r"\+(?:CMT|CDS) ?:", re.ASCII | re.IGNORECASE)
 _HEX = re.compile(r"[0-9A-F]+", re.IGNORECASE | re.ASCII)
 
 _RECEIVED = (0, 1)
-"""Unread and read; 2 and 3 are texts that somebody stored to send."""
+"""Unread and read; 2 and 3 are SMS stored for sending."""
 
 
 class Entry(NamedTuple):
-    """A received text in the modem's store."""
+    """A received SMS in the modem's store."""
 
     slot: int
-    """Its index there."""
+    """The index in the store."""
     pdu: str
     whole: bool
-    """It is as long as the modem says; else bytes were lost on the line."""
+    """Whether the PDU has the announced length; otherwise bytes were lost on the line."""
 
 
 class Store(NamedTuple):
-    """How full the store is that is read from."""
+    """The use of the current store."""
 
     name: str
     used: int
@@ -39,7 +39,7 @@ class Store(NamedTuple):
 
 
 def read_list(lines: Iterable[str]) -> list[Entry]:
-    """Return the received texts of an answer to ``AT+CMGL=4``."""
+    """Return the received SMS of an answer to ``AT+CMGL=4``."""
     return [
         _entry(int(head[1]), int(head[4]), pdu)
         for head, pdu in _pairs(lines, _LISTED)
@@ -48,7 +48,7 @@ def read_list(lines: Iterable[str]) -> list[Entry]:
 
 
 def unread(lines: Iterable[str]) -> list[str]:
-    """Return the lines of an answer to ``AT+CMGL=4`` that name a text which `read_list` leaves out."""
+    """Return the lines of an answer to ``AT+CMGL=4`` that name an SMS which `read_list` skips."""
     given = list(lines)
     known = {head[0] for head, _ in _pairs(given, _LISTED)}
     return [line for line in given if line.startswith("+CMGL") and not _begins(line, known)]
@@ -59,7 +59,7 @@ def _begins(line: str, heads: set[str]) -> bool:
 
 
 def read_one(index: int, lines: Iterable[str]) -> Entry | None:
-    """Return the text of an answer to ``AT+CMGR=index``."""
+    """Return the SMS of an answer to ``AT+CMGR=index``."""
     for head, pdu in _pairs(lines, _READ):
         return _entry(index, int(head[3]), pdu)
     return None
@@ -74,7 +74,7 @@ def read_store(lines: Iterable[str]) -> Store | None:
 
 
 def read_reference(lines: Iterable[str]) -> int | None:
-    """Return the reference that ``AT+CMGS`` answered."""
+    """Return the reference in the answer to ``AT+CMGS``."""
     for line in lines:
         if found := _SENT.match(line):
             return int(found[1])
@@ -82,22 +82,22 @@ def read_reference(lines: Iterable[str]) -> int | None:
 
 
 def read_notice(line: str) -> str | None:
-    """Return the name of the store that an unsolicited code says has a new text, or is full."""
+    """Return the store that an unsolicited code names as full, or as having a new SMS."""
     found = _NOTICE.match(line)
     return found[1].upper() if found else None
 
 
 def read_pushed(line: str, data: bytes) -> str | None:
-    """Return the PDU that an unsolicited code brought by itself: flash texts, on some modems."""
+    """Return the PDU inside an unsolicited code, by which some modems deliver flash SMS."""
     if not _PUSHED.match(line) or not data:
         return None
     return data.decode("ascii", "replace").strip()
 
 
 def _pairs(lines: Iterable[str], head: re.Pattern[str]) -> Iterable[tuple[re.Match[str], str]]:
-    """Return each head line with the hexadecimal line after it; a head without one is left out.
+    """Return each head line with the hexadecimal line after it; a head without one is skipped.
 
-    So is what follows a head that cannot be read: it is not the text of the head before.
+    Lines after an unreadable head are skipped too, because they do not belong to the head before.
     """
     last: re.Match[str] | None = None
     for line in lines:
@@ -111,7 +111,7 @@ def _pairs(lines: Iterable[str], head: re.Pattern[str]) -> Iterable[tuple[re.Mat
 def _entry(index: int, length: int, pdu: str) -> Entry:
     """Check ``pdu`` against its length, which counts octets without the service centre's address.
 
-    Old modems leave that address out altogether; an empty one takes its place.
+    Old modems omit that address altogether; an empty one takes its place.
     """
     if len(pdu) == 2 * length:
         return Entry(index, "00" + pdu, whole=True)

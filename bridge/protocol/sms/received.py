@@ -1,4 +1,4 @@
-"""SMS-DELIVER and SMS-STATUS-REPORT: what the modem hands over [3GPP TS 23.040, section 9.2.2]."""
+"""SMS-DELIVER and SMS-STATUS-REPORT: the PDUs that a modem receives [3GPP TS 23.040, section 9.2.2]."""
 
 from typing import NamedTuple
 
@@ -15,34 +15,34 @@ _SUBMIT_REPORT, _STATUS_REPORT, _HEADER = 0x01, 0x02, 0x40
 
 
 class Deliver(NamedTuple):
-    """A received text, or a part of one."""
+    """A received SMS, or a part of one."""
 
     sender: str
-    """A number, with ``+`` where it is international, or a name; may be empty."""
+    """A number, with ``+`` if it is international, or a name; may be empty."""
     sent_at: float | None
-    """Unix seconds, as the service centre has it; None where its stamp is no time."""
+    """Unix seconds by the service centre; None if its stamp is no time."""
     data: UserData
     place: Place | None
-    """Where it belongs; None for a text of one part."""
+    """The part's place; None for an SMS of one part."""
     flash: bool
-    """Class 0: to be shown at once [3GPP TS 23.038, section 4]."""
+    """Whether its class is 0: to be shown at once [3GPP TS 23.038, section 4]."""
 
 
 class StatusReport(NamedTuple):
-    """What became of a part that was sent."""
+    """The fate of a sent part."""
 
     reference: int
-    """That which the modem answered when the part was sent."""
+    """The reference that the modem answered when the part was sent."""
     recipient: str
     sent_at: float | None
     done_at: float | None
-    """When it was delivered, or last tried."""
+    """Unix seconds of the delivery, or of the last try."""
     status: int
-    """For `bridge.protocol.sms.status.describe`."""
+    """The status octet, for `bridge.protocol.sms.status.describe`."""
 
 
 def decode(pdu: str) -> Deliver | StatusReport:
-    """Read a PDU, service centre's address first, in hexadecimal; raises `BadPdu`."""
+    """Read a PDU in hexadecimal that begins with the service centre's address; raises `BadPdu`."""
     try:
         octets = bytes.fromhex(pdu)
     except ValueError:
@@ -53,7 +53,7 @@ def decode(pdu: str) -> Deliver | StatusReport:
     kind = tpdu[0] & 0x03
     if kind == _SUBMIT_REPORT:
         raise BadPdu("the PDU is neither a received text nor a status report")
-    # The reserved type is read as a text [section 9.2.3.1].
+    # A reserved type is read as a received SMS [section 9.2.3.1].
     return _status_report(tpdu) if kind == _STATUS_REPORT else _deliver(tpdu)
 
 

@@ -1,4 +1,4 @@
-"""How a text is cut into the parts of a concatenated message [3GPP TS 23.040, section 9.2.3.24.1].
+"""The segmentation of a text into the parts of a concatenated message [3GPP TS 23.040, section 9.2.3.24.1].
 
 ::
 
@@ -6,7 +6,7 @@
     GSM 7-bit septets   160      153
     UCS-2 code units     70       67
 
-A part is a whole number of characters: an escaped one and a surrogate pair stay together.
+A part is a whole number of characters: an escaped character and a surrogate pair stay together.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from bridge.protocol.sms.alphabet import to_septets
 
 
 class Alphabet(Enum):
-    """How user data is coded [3GPP TS 23.038, section 4]; the value is its data coding scheme."""
+    """The coding of user data [3GPP TS 23.038, section 4]; the value is its data coding scheme."""
 
     GSM7 = 0x00
     DATA = 0x04
@@ -28,16 +28,16 @@ class Alphabet(Enum):
 _LIMITS = {Alphabet.GSM7: (160, 153), Alphabet.UCS2: (70, 67)}
 
 MAX_PARTS = 255
-"""Parts that the header of a concatenated message can number."""
+"""Number of parts that the header of a concatenated message can count."""
 
 
 class Segments(NamedTuple):
-    """What a text takes."""
+    """The size of a text in segments."""
 
     alphabet: Alphabet
     parts: int
     characters: int
-    """Septets or UTF-16 code units, those that the limits of a part count."""
+    """Septets or UTF-16 code units, by which the limits of a part count."""
 
 
 class Cut(NamedTuple):
@@ -48,7 +48,7 @@ class Cut(NamedTuple):
 
 
 def count_segments(text: str) -> Segments:
-    """Return the alphabet that ``text`` needs, and into how many parts it is cut."""
+    """Return the alphabet and the number of parts that ``text`` needs."""
     alphabet, characters = _coded(text)
     width = _width(alphabet)
     return Segments(
@@ -57,7 +57,7 @@ def count_segments(text: str) -> Segments:
 
 
 def check_text(text: str, max_segments: int) -> Segments:
-    """Return what ``text`` takes; raises `InvalidCommand` where that is over ``max_segments`` parts."""
+    """Return the size of ``text``; raises `InvalidCommand` if it is over ``max_segments`` parts."""
     if len(text) > MAX_PARTS * _LIMITS[Alphabet.GSM7][0]:  # told without a look at each character
         raise InvalidCommand("body", text, f"over the air it would take more than {MAX_PARTS} parts")
     segments = count_segments(text)

@@ -1,4 +1,4 @@
-"""What a status report says became of a part [3GPP TS 23.040, section 9.2.3.15].
+"""The fate of a part according to a status report [3GPP TS 23.040, section 9.2.3.15].
 
 ::
 
@@ -18,20 +18,20 @@ class Fate(StrEnum):
 
     DELIVERED = "delivered"
     UNCONFIRMED = "unconfirmed"
-    """The service centre is done with it, and cannot say whether the recipient has it."""
+    """The service centre has finished, and cannot tell whether the recipient has the SMS."""
     PENDING = "pending"
     FAILED = "failed"
 
 
 class Status(NamedTuple):
-    """A status, for a program and for a person."""
+    """A status, as a value for programs and as a text for users."""
 
     fate: Fate
     text: str
 
     @property
     def final(self) -> bool:
-        """Whether no further report comes."""
+        """Whether no further report follows."""
         return self.fate is not Fate.PENDING
 
 
@@ -60,7 +60,7 @@ _TEXTS |= {code + 0x40: text for code, text in _TEXTS.items() if 0x20 <= code < 
 
 
 def describe(status: int) -> Status:
-    """Return what the octet ``status`` means."""
+    """Return the meaning of the octet ``status``."""
     text = _TEXTS.get(status, f"status {status}")
     if status < 0x20:
         return Status(Fate.DELIVERED if status == 0 else Fate.UNCONFIRMED, text)

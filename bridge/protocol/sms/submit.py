@@ -1,4 +1,4 @@
-"""SMS-SUBMIT: the PDUs of a text to send [3GPP TS 23.040, section 9.2.2.2]."""
+"""SMS-SUBMIT: the PDUs of an SMS to send [3GPP TS 23.040, section 9.2.2.2]."""
 
 from typing import NamedTuple
 
@@ -10,26 +10,26 @@ from bridge.protocol.sms.segments import Alphabet, cut
 _SUBMIT, _STATUS_REPORT, _HEADER = 0x01, 0x20, 0x40
 
 _HEADER_SEPTETS, _HEADER_FILL = 7, 1
-"""The header of a part, 6 octets, and one bit up to the next septet's beginning."""
+"""The header of a part: 6 octets, and one bit up to the next septet's start."""
 
 
 class Pdu(NamedTuple):
-    """What ``AT+CMGS`` takes [3GPP TS 27.005, section 4.3]."""
+    """The input of ``AT+CMGS`` [3GPP TS 27.005, section 4.3]."""
 
     length: int
-    """Octets without the service centre's address."""
+    """Number of octets without the service centre's address."""
     hex: str
 
 
 def submit(to: str, text: str, *, reference: int = 0, status_report: bool = False) -> list[Pdu]:
     """Return the PDUs that send ``text`` to ``to`` (``+`` and digits), by the modem's own service centre.
 
-    ``reference`` (0 to 255) is what the recipient joins the parts by. No validity period is given: the
-    service centre's own applies.
+    The recipient joins the parts by ``reference`` (0 to 255). No validity period is given, so the service
+    centre's own applies.
     """
     alphabet, parts = cut(text)
     first = _SUBMIT | (_STATUS_REPORT if status_report else 0) | (_HEADER if len(parts) > 1 else 0)
-    # The modem counts TP-MR itself; the protocol identifier is an ordinary text's.
+    # The modem counts TP-MR itself; the protocol identifier is that of an ordinary SMS.
     head = bytes((first, 0)) + encode_number(to) + bytes((0, alphabet.value))
     found = []
     for number, part in enumerate(parts, 1):

@@ -1,4 +1,4 @@
-"""User data, and the text that the parts of a message make together."""
+"""User data, and the text of a message's parts."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -10,9 +10,9 @@ from bridge.protocol.sms.segments import Alphabet
 
 
 class UserData(NamedTuple):
-    """What one part carries; parts that agree in all but ``data`` are read as one.
+    """The content of one part; parts that agree in all but ``data`` are read as one.
 
-    A sender may have cut within a surrogate pair or an escaped character; together they are whole again.
+    A sender may have cut within a surrogate pair or an escaped character; joined they are whole again.
     """
 
     alphabet: Alphabet
@@ -23,16 +23,16 @@ class UserData(NamedTuple):
 
     @property
     def legible(self) -> bool:
-        """Whether the tables of its language are known; else some characters are wrong."""
+        """Whether the tables of its language are known; otherwise some characters are wrong."""
         return known_language(self.locking, self.single)
 
 
 GAP = "[…]"
-"""Stands in a text where parts of it never came."""
+"""The mark for missing parts in a text."""
 
 
 def join(parts: Iterable[UserData]) -> str:
-    """Return the text of consecutive ``parts``; raises `BadPdu` where it is data and no text."""
+    """Return the text of consecutive ``parts``; raises `BadPdu` if it is binary data."""
     runs = groupby(parts, key=lambda part: part._replace(data=b""))
     return "".join(_text(kind, b"".join(part.data for part in run)) for kind, run in runs)
 
@@ -43,7 +43,7 @@ def join_with_gaps(parts: dict[int, UserData], total: int) -> str:
 
 
 def _runs(parts: dict[int, UserData], total: int) -> list[list[UserData]]:
-    """Return what stands between gaps; an empty run at an end stands for a gap there."""
+    """Return the runs of parts between gaps; an empty run at an end means a gap there."""
     runs: list[list[UserData]] = [[]]
     missing = False
     for number in range(1, total + 1):
@@ -59,7 +59,7 @@ def _text(kind: UserData, data: bytes) -> str:
     if kind.alphabet is Alphabet.GSM7:
         return from_septets(data, kind.locking, kind.single)
     if kind.alphabet is Alphabet.UCS2:
-        # UTF-16 rather than UCS-2: that is what phones send. A lone half becomes the replacement character.
+        # UTF-16 instead of UCS-2, because phones send it. A lone half becomes the replacement character.
         return data.decode("utf-16-be", "replace")
     try:
         text = data.decode()

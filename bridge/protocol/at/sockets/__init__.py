@@ -1,28 +1,28 @@
-"""The sockets inside a modem, by AT commands: what their unsolicited codes mean, in values of no make."""
+"""The sockets inside a modem, by AT commands: their unsolicited codes as values common to all makes."""
 
 import re
 from typing import NamedTuple
 
 
 class Readable(NamedTuple):
-    """Data waits in the modem."""
+    """Data waits in the modem to be read."""
 
     socket: int
 
 
 class Data(NamedTuple):
-    """Data came; with the peer where it is a datagram."""
+    """Received data; with the peer if it is a datagram."""
 
     socket: int
     data: bytes
     whole: bool = True
-    """All that was announced is there."""
+    """Whether all announced bytes are there."""
     host: str = ""
     port: int = 0
 
 
 class Opened(NamedTuple):
-    """An opening has ended; ``error`` is 0 where it succeeded."""
+    """An opening has ended; ``error`` is 0 if it succeeded."""
 
     socket: int
     error: int
@@ -44,7 +44,7 @@ class Incoming(NamedTuple):
 
 
 class ContextLost(NamedTuple):
-    """The PDP context is gone, and every socket with it."""
+    """The PDP context is lost, and every socket with it."""
 
 
 _CGEV = re.compile(r"\+CGEV: ?(NW|ME) (PDN DEACT 1|DEACT .*, ?1|DETACH)\b", re.ASCII)
@@ -53,12 +53,12 @@ SocketEvent = Readable | Data | Opened | Closed | Incoming | ContextLost
 
 
 def context_lost(line: str) -> bool:
-    """Tell whether ``line`` says that context 1 is gone [3GPP TS 27.007, section 10.1.19, +CGEV]."""
+    """Return whether ``line`` says that context 1 is lost [3GPP TS 27.007, section 10.1.19, +CGEV]."""
     return bool(_CGEV.match(line))
 
 
 def fields(line: str) -> list[str]:
-    """Return what stands after the name in ``line``, split at commas outside quotes, quotes taken off."""
+    """Return the text after the name in ``line``, split at commas outside quotes, quotes removed."""
     found: list[str] = []
     part, quoted = "", False
     for char in line.partition(":")[2].strip():
@@ -73,18 +73,18 @@ def fields(line: str) -> list[str]:
 
 
 def number(text: str) -> int:
-    """Return the number that ``text`` is, or -1."""
+    """Return the number in ``text``, or -1."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
 
 
 def numbers(texts: list[str], count: int) -> list[int] | None:
-    """Return the first ``count`` fields as numbers, or None where they are none."""
+    """Return the first ``count`` fields as numbers, or None if they are not."""
     found = [number(text) for text in texts[:count]]
     return found if len(found) == count and min(found) >= 0 else None
 
 
 def unhex(text: str) -> bytes:
-    """Return the bytes of hex digits; a broken string gives what came before the break."""
+    """Return the bytes of hex digits; a broken string gives the bytes before the break."""
     digits = text[: len(text) & ~1]
     try:
         return bytes.fromhex(digits) if " " not in digits else b""

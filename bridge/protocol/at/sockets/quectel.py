@@ -20,19 +20,19 @@ from bridge.protocol.at.sockets import (
 )
 
 SOCKETS = 12
-"""Sockets at once, 0 to 11."""
+"""Number of sockets, 0 to 11."""
 
 CHUNK = 256
 """Bytes that one command writes in hex: 512 digits."""
 
 DATAGRAM = 1460
-"""Bytes of the largest datagram, which ``+QISEND`` takes."""
+"""Bytes of the largest datagram that ``+QISEND`` accepts."""
 
 SENT = ("SEND OK",)
-"""The final result of what was sent."""
+"""The final result of accepted bytes."""
 
 FULL = "SEND FAIL"
-"""The final result of what was not taken: the sending buffer is full and "the data can be tried to be resent"
+"""The final result of refused bytes: the sending buffer is full and "the data can be tried to be resent"
 [Quectel BG96 TCP/IP Application Note, section 2.2.7]."""
 
 ACTIVE = "AT+QIACT?"
@@ -46,7 +46,7 @@ def profile(apn: str) -> tuple[str, ...]:
 
 
 def open_socket(socket: int, service: str, host: str, port: int, own_port: int = 0) -> str:
-    """Return the command that opens; its outcome is the code ``+QIOPEN: <socket>,<error>``.
+    """Return the command that opens a socket; its outcome is the code ``+QIOPEN: <socket>,<error>``.
 
     ``service`` is ``TCP``, ``UDP``, ``TCP LISTENER`` or ``UDP SERVICE``.
     """
@@ -54,29 +54,29 @@ def open_socket(socket: int, service: str, host: str, port: int, own_port: int =
 
 
 def write(socket: int, data: bytes) -> tuple[str, bytes | None]:
-    """Return the command that writes, and what its prompt wants, if it is one for more than `CHUNK` bytes."""
+    """Return the command that writes, and the input of its prompt, if ``data`` is over `CHUNK` bytes."""
     if len(data) > CHUNK:
         return f"AT+QISEND={socket},{len(data)}", data
     return f'AT+QISENDEX={socket},"{data.hex().upper()}"', None
 
 
 def ask_outstanding(socket: int) -> str:
-    """Return the command that asks for the bytes sent, and which of them the peer has not acknowledged."""
+    """Return the command that queries the bytes sent, and those that the peer has not acknowledged."""
     return f"AT+QISEND={socket},0"
 
 
 def sent(answer: Answer) -> int:
-    """Return all bytes that a socket has taken from ``+QISEND: <sent>,<acknowledged>,<not>``, else -1."""
+    """Return the bytes that a socket has accepted from ``+QISEND: <sent>,<acknowledged>,<not>``, else -1."""
     return next((number(fields(line)[0]) for line in answer.lines if line.startswith("+QISEND:")), -1)
 
 
 def outstanding(answer: Answer) -> int:
-    """Return the last number in ``+QISEND: <sent>,<acknowledged>,<not>``; 0 where there is none."""
+    """Return the last number in ``+QISEND: <sent>,<acknowledged>,<not>``; 0 if there is none."""
     return next((max(0, number(fields(line)[-1])) for line in answer.lines if line.startswith("+QISEND:")), 0)
 
 
 def close(socket: int, timeout: int) -> str:
-    """Return the command that closes; after ``timeout`` seconds without the peer's close it is forced."""
+    """Return the command that closes, forced after ``timeout`` seconds without the peer's close."""
     return f"AT+QICLOSE={socket},{timeout}"
 
 
@@ -90,10 +90,10 @@ def address(answer: Answer) -> str | None:
 
 
 def payload_after(line: str) -> int:
-    """Return how many raw bytes follow ``line``: those of ``+QIURC: "recv",<socket>,<length>``.
+    """Return the number of raw bytes after ``line``: those of ``+QIURC: "recv",<socket>,<length>``.
 
     In buffer mode, which is not used, the code has no length. ``+QIRD: <length>`` is followed by bytes too,
-    but with three numbers it is a count of them.
+    but with three numbers it is a statistic.
     """
     found = fields(line)
     if line.startswith("+QIURC:") and found[0] == "recv" and len(found) in (3, 5):
@@ -104,7 +104,7 @@ def payload_after(line: str) -> int:
 
 
 def news(urc: Urc) -> SocketEvent | None:
-    """Return what an unsolicited code means for sockets; None for any other, and for broken ones."""
+    """Return the socket event of an unsolicited code; None for any other code, and for broken ones."""
     found = fields(urc.line)
     name = urc.line.partition(":")[0]
     if name == "+QIOPEN" and (at := numbers(found, 2)):

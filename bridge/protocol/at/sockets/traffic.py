@@ -1,9 +1,9 @@
-"""What a modem's socket costs on the IP layer: an estimate, since the modem does not tell.
+"""The cost of a modem's socket on the IP layer: an estimate, because the modem does not report it.
 
-Computed from payload sizes and the number of segments, with the headers of `bridge.protocol.tcpinfo`: a write
-is a segment and its acknowledgement, so is each piece that is received; opening takes three segments, closing
-four; no retransmissions, no options but MSS in the handshake. A name costs a look-up each time. Compare:
-what `bridge.protocol.tcpinfo` reads from Linux is measured.
+Computed from payload sizes and the number of segments, with the headers of `bridge.protocol.tcpinfo`. A write
+is a segment and its acknowledgement, and so is each received piece; opening takes three segments, closing
+four. Retransmissions are not counted, nor options but MSS in the handshake. A name costs a look-up each time.
+Compare `bridge.protocol.tcpinfo`, which reads measured figures from Linux.
 """
 
 from bridge.core.messages import Traffic
@@ -22,43 +22,43 @@ def lookup(host: str) -> Traffic:
         return Traffic()
     try:
         return tcpinfo.lookup_cost(host, 1)
-    except UnicodeError:  # no name that can be asked for
+    except UnicodeError:  # the name cannot be looked up
         return Traffic()
 
 
 def datagram(size: int) -> int:
-    """Return the bytes of a datagram with ``size`` of payload."""
+    """Return the IP bytes of a datagram with ``size`` bytes of payload."""
     return tcpinfo.IPV4 + tcpinfo.UDP + size
 
 
 class Meter:
-    """Adds up one TCP connection."""
+    """Adds up the IP bytes of one TCP connection."""
 
     def __init__(self) -> None:
         self.spent = Traffic()
 
     def ask(self, host: str) -> None:
-        """Count the first segment of a connection that we open, and the look-up before it."""
+        """Count the first segment of an outbound connection, and the look-up before it."""
         self.spent = self.spent.plus(lookup(host)).plus(Traffic(_SYN, 0))
 
     def stand(self) -> None:
-        """Count the rest of the handshake of a connection that we opened."""
+        """Count the rest of an outbound connection's handshake."""
         self.spent = self.spent.plus(Traffic(_HEADER, _SYN))
 
     def accept(self) -> None:
-        """Count the handshake of a connection that came in."""
+        """Count the handshake of an inbound connection."""
         self.spent = self.spent.plus(Traffic(_SYN, _SYN + _HEADER))
 
     def write(self, size: int) -> None:
-        """Count a write."""
+        """Count a write of ``size`` bytes."""
         count = max(1, -(-size // SEGMENT))
         self.spent = self.spent.plus(Traffic(size + count * _HEADER, count * _HEADER))
 
     def read(self, size: int) -> None:
-        """Count a piece that was received."""
+        """Count a received piece of ``size`` bytes."""
         count = max(1, -(-size // SEGMENT))
         self.spent = self.spent.plus(Traffic(count * _HEADER, size + count * _HEADER))
 
     def closed(self) -> Traffic:
-        """Return the sum with the closing handshake."""
+        """Return the sum, closing handshake included."""
         return self.spent.plus(Traffic(2 * _HEADER, 2 * _HEADER))

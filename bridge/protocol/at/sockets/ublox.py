@@ -20,16 +20,16 @@ from bridge.protocol.at.sockets import (
 )
 
 SOCKETS = 7
-"""Sockets at once, 0 to 6."""
+"""Number of sockets, 0 to 6."""
 
 CHUNK = 250
-"""Bytes that one command writes in hex: SARA-U2 takes 250 (hologram-python 0.10 dares 255), SARA-R4 512."""
+"""Bytes that one command writes in hex: SARA-U2 accepts 250 (hologram-python 0.10 uses 255), SARA-R4 512."""
 
 READ = 512
-"""Bytes asked for in one command."""
+"""Bytes read by one command."""
 
 DATAGRAM = 1024
-"""Bytes of the largest datagram, which the binary form takes; +USOST in hex takes as many as `CHUNK`."""
+"""Bytes of the largest datagram, which the binary form accepts; +USOST in hex accepts only `CHUNK`."""
 
 TCP, UDP = 6, 17
 
@@ -42,7 +42,7 @@ ADDRESS = "AT+UPSND=0,0"
 ACTIVATE = "AT+UPSDA=0,3"
 DEACTIVATE = "AT+UPSDA=0,4"
 R4_TELL = "AT+CGEREP=1"
-"""Turns on +CGEV, by which SARA-R4 tells that its context is lost [3GPP TS 27.007, section 10.1.19]."""
+"""Turns on +CGEV, by which SARA-R4 reports a lost context [3GPP TS 27.007, section 10.1.19]."""
 R4_ACTIVATE = "AT+CGACT=1,1"
 R4_DEACTIVATE = "AT+CGACT=0,1"
 R4_CONTEXTS = "AT+CGDCONT?"
@@ -50,7 +50,7 @@ R4_ADDRESS = "AT+CGPADDR=1"
 
 
 def profile(apn: str) -> tuple[str, ...]:
-    """Return the commands that set the packet data profile 0: the APN, and an address that is given."""
+    """Return the commands that set the packet data profile 0: the APN, and an assigned address."""
     return f'AT+UPSD=0,1,"{apn}"', 'AT+UPSD=0,7,"0.0.0.0"'
 
 
@@ -60,7 +60,7 @@ def r4_profile(apn: str) -> tuple[str, ...]:
 
 
 def create(protocol: int, own_port: int = 0) -> str:
-    """Return the command for a new socket, bound to ``own_port`` if there is one."""
+    """Return the command that creates a socket, bound to ``own_port`` unless that is 0."""
     return f"AT+USOCR={protocol},{own_port}" if own_port else f"AT+USOCR={protocol}"
 
 
@@ -80,17 +80,17 @@ def write(socket: int, data: bytes) -> str:
 
 
 def written(answer: Answer, *socket: int) -> int:
-    """Return how many bytes ``+USOWR: 0,100`` says were taken, -1 where nothing is said of ``socket``.
+    """Return the number of accepted bytes in ``+USOWR: 0,100``, -1 if there is none of ``socket``.
 
-    They can be fewer than were given: it "returns the number of bytes of data actually written", and on
-    SARA-R4 the number may also be too small, which `ask_sent` shows. The rest is to be written again
+    It can be smaller than the number given: it "returns the number of bytes of data actually written", and on
+    SARA-R4 it may also be too small, which `ask_sent` shows. The rest has to be written again
     [UBX-17003787 R16, sections 19.10.1 and 19.10.4].
     """
     return _told(answer, "+USOWR:", *socket)
 
 
 def _told(answer: Answer, name: str, *keys: int) -> int:
-    """Return the last number of the first line called ``name`` that begins with ``keys``, else -1."""
+    """Return the last number of the first line named ``name`` that begins with ``keys``, else -1."""
     for line in answer.lines:
         found = fields(line)
         if line.startswith(name) and [number(each) for each in found[: len(keys)]] == list(keys):
@@ -99,23 +99,23 @@ def _told(answer: Answer, name: str, *keys: int) -> int:
 
 
 def sent(answer: Answer, socket: int) -> int:
-    """Return how many bytes of a datagram ``+USOST: 3,16`` says were sent, -1 where nothing is said."""
+    """Return the number of sent bytes of a datagram in ``+USOST: 3,16``, -1 if there is none."""
     return _told(answer, "+USOST:", socket)
 
 
 def send(socket: int, host: str, port: int, data: bytes) -> tuple[str, bytes | None]:
-    """Return the command that sends a datagram, and what its prompt wants, if it is one of the long."""
+    """Return the command that sends a datagram, and the input of its prompt if it is a long one."""
     start = f'AT+USOST={socket},"{host}",{port},{len(data)}'
     return (start, data) if len(data) > CHUNK else (f'{start},"{data.hex().upper()}"', None)
 
 
 def read(socket: int) -> str:
-    """Return the command that fetches at most `READ` bytes of a stream."""
+    """Return the command that reads at most `READ` bytes of a stream."""
     return f"AT+USORD={socket},{READ}"
 
 
 def data_read(answer: Answer) -> bytes:
-    """Return the bytes fetched: ``+USORD: 0,5,"48656C6C6F"``, or ``+USORD: 0,""`` for none."""
+    """Return the bytes read: ``+USORD: 0,5,"48656C6C6F"``, or ``+USORD: 0,""`` for none."""
     for line in answer.lines:
         found = fields(line)
         if line.startswith("+USORD:") and len(found) >= 3:
@@ -124,7 +124,7 @@ def data_read(answer: Answer) -> bytes:
 
 
 def is_whole(answer: Answer, socket: int) -> bool:
-    """Tell whether the bytes of ``+USORD: 0,5,"48656C6C6F"`` are ``socket``'s, and as many as it says."""
+    """Return whether ``+USORD: 0,5,"48656C6C6F"`` is of ``socket``, with as many bytes as it announces."""
     for line in answer.lines:
         found = fields(line)
         if line.startswith("+USORD:"):
@@ -134,7 +134,7 @@ def is_whole(answer: Answer, socket: int) -> bool:
 
 
 def read_datagram(socket: int) -> str:
-    """Return the command that fetches one datagram."""
+    """Return the command that reads one datagram."""
     return f"AT+USORF={socket},{DATAGRAM}"
 
 
@@ -154,32 +154,32 @@ def listen(socket: int, port: int) -> str:
 
 
 def ask_error(socket: int) -> str:
-    """Return the command that asks for a socket's last error [UBX-17003787 R16, section 19.23]."""
+    """Return the command that queries a socket's last error [UBX-17003787 R16, section 19.23]."""
     return f"AT+USOCTL={socket},1"
 
 
 def ask_sent(socket: int) -> str:
-    """Return the command that asks for all bytes that a socket has taken, acknowledged or not."""
+    """Return the command that queries all bytes that a socket has accepted, acknowledged or not."""
     return f"AT+USOCTL={socket},2"
 
 
 def figure(answer: Answer, *asked: int) -> int:
-    """Return the number in ``+USOCTL: 0,2,38``, -1 where none is of the socket and the kind ``asked``."""
+    """Return the number in ``+USOCTL: 0,2,38``, -1 if none is of the queried socket and kind ``asked``."""
     return _told(answer, "+USOCTL:", *asked)
 
 
 def ask_outstanding(socket: int) -> str:
-    """Return the command that asks for the bytes which the peer has not acknowledged."""
+    """Return the command that queries the bytes that the peer has not acknowledged."""
     return f"AT+USOCTL={socket},11"
 
 
 def close(socket: int) -> str:
-    """Return the command that closes; it answers when the peer has closed too."""
+    """Return the command that closes a socket; it answers when the peer has closed too."""
     return f"AT+USOCL={socket}"
 
 
 def is_active(answer: Answer) -> bool:
-    """Tell from the answer to `ACTIVE`, ``+UPSND: 0,8,1``, whether the profile is."""
+    """Return whether the profile is active, from the answer to `ACTIVE`, ``+UPSND: 0,8,1``."""
     return any(fields(line) == ["0", "8", "1"] for line in answer.lines)
 
 
@@ -193,9 +193,9 @@ def address(answer: Answer) -> str | None:
 
 
 def news(urc: Urc, *, r4: bool = False) -> SocketEvent | None:
-    """Return what an unsolicited code means for sockets; None for any other, and for broken ones.
+    """Return the socket event of an unsolicited code; None for any other code, and for broken ones.
 
-    On SARA-R4 the sockets' context is number 1 of +CGDCONT; SARA-U2's profile has one that it chooses itself.
+    On SARA-R4 the sockets' context is number 1 of +CGDCONT; SARA-U2's profile chooses a context itself.
     """
     name = urc.line.partition(":")[0]
     found = fields(urc.line)
