@@ -1,4 +1,4 @@
-"""One request to one peer: the job that a transport gets, and the outcome that it returns."""
+"""One request to one peer: what a transport is asked for, and what it tells."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -6,10 +6,10 @@ from typing import NamedTuple, Protocol
 from bridge.core.messages import Traffic
 
 PATIENCE = 6
-"""Multiple of the allowed silence that a whole exchange may take, however small it is."""
+"""A whole exchange may take so many times the silence allowed, however small it is."""
 
 SLOWEST = 1000
-"""Bytes a second of the slowest link over which a large request is completed."""
+"""Bytes a second of the slowest link on which a large request is carried to its end."""
 
 
 def whole_limit(silence: float, size: int) -> float:
@@ -24,32 +24,32 @@ class Job(NamedTuple):
     port: int
     request: bytes
     complete: Callable[[bytes], bool]
-    """Returns whether the bytes read so far are the complete answer."""
+    """Says whether the bytes read so far are all that is waited for."""
     silence: float
-    """Seconds without progress, from the start on, after which the exchange is given up.
+    """Seconds without a sign of life, from the start on, after which the exchange is given up.
 
-    Progress is a byte that the peer acknowledges or sends. A byte that our own side buffers is none.
+    A byte that the peer acknowledges is one, and so is a byte that comes; what our own side buffers is none.
     """
     limit: float
-    """Seconds that the whole exchange may take."""
+    """Seconds that the exchange may take in all."""
     until_close: bool = False
-    """The peer's close is the answer: our side closes after the request, so that the peer sees its end."""
+    """The peer's close is its answer: our side is closed after the request, so that it sees the end."""
     on_connected: Callable[[], None] | None = None
-    """Called when the connection is established."""
+    """Told when the connection stands."""
     orderly: bool = False
-    """The answer counts only once the peer has acknowledged the whole request, because the peer may read
-    until the end. Before that the connection is reset, after that it is closed."""
+    """The answer counts, and the connection ends by a close and not by a reset, only once the peer has
+    acknowledged the whole request: the peer may read until the end."""
 
     @property
     def large(self) -> bool:
-        """Whether the size, and not the silence, sets the limit."""
+        """Whether its size, and not the silence, sets its limit."""
         return self.limit > PATIENCE * self.silence
 
     def too_slow(self, passed: int, elapsed: float) -> str | None:
-        """Return why the request cannot pass within its limit, or None while it can.
+        """Return why the request will not pass within its limit, None while it may.
 
         ``passed`` bytes of it have reached the peer in ``elapsed`` seconds. A large request is judged early,
-        because the passed bytes are paid for, and the next try pays for them again.
+        since what has passed of it is paid for, and is paid for again with the next try.
         """
         size = len(self.request)
         if elapsed < PATIENCE * self.silence or passed >= size or passed * self.limit >= size * elapsed:
@@ -61,24 +61,24 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How one exchange with a peer ended, as the transport observed it."""
+    """How one exchange with a peer ended, as the transport saw it."""
 
     connected: bool
     written: bool
-    """At least one byte of the request may have left the machine."""
+    """At least one byte of the request may have left."""
     complete: bool
-    """The answer satisfied `Job.complete`."""
+    """The answer was as complete as its reader asked for."""
     answer: bytes
     closed: bool
     """The peer ended the connection."""
     error: str | None
     traffic: Traffic
     whole: bool = False
-    """The peer acknowledged every byte of the request; only for jobs with ``orderly`` or ``until_close``."""
+    """The peer has acknowledged every byte of the request; asked where the job is orderly, or until close."""
 
 
 class Transport(Protocol):
-    """Carries requests to peers: the machine's own network, or a modem's sockets."""
+    """What takes a request to a peer: the machine's own network, or a modem's sockets."""
 
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
-        """Start ``job``; ``done`` is called exactly once, and never before this method returns."""
+        """Begin ``job``; ``done`` is called exactly once, and never before this returns."""

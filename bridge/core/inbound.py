@@ -1,4 +1,4 @@
-"""Inbound messages."""
+"""What comes in."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ from bridge.core.messages import Traffic
 
 
 class Received(NamedTuple):
-    """One complete inbound message."""
+    """One whole message."""
 
     protocol: str
     peer: str
     """Address and port, as in ``10.176.0.1:40000`` or ``[fd00::1]:40000``."""
     port: int
-    """The local port on which the message arrived."""
+    """Ours, on which it came."""
     data: bytes
     traffic: Traffic

@@ -16,13 +16,13 @@ from bridge.store.space import SHARE, WATERMARK
 
 TIME_ERROR = 5  # the clock is not synchronised [adjtimex(2)]
 _CLOCK_UNITS = ("chrony.service", "ntpsec.service", "openntpd.service", "ntp.service")
-"""Debian's units beside timesyncd's that keep the time; not each is known to timedatectl."""
+"""Debian's time services beside timesyncd; timedatectl does not know all of them."""
 
 _TIMEX_SIZE = 512
-"""Bytes, more than struct timex has anywhere; zeros mean: change nothing."""
+"""Number of bytes, more than struct timex has anywhere; zeros mean: change nothing."""
 
 SLOW_SYNC, AWFUL_SYNC = 0.1, 1.0
-"""Seconds; an SD card needs 10 to 50 ms."""
+"""Slow and very slow median writes, in seconds; an SD card needs 10 to 50 ms."""
 
 LEAST_MEMORY = 48 * 1024 * 1024
 HOT = 80.0
@@ -30,7 +30,7 @@ HOT = 80.0
 
 
 def clock(context: Context) -> Finding:
-    """The time is plausible, and something keeps it right."""
+    """Check that the time is plausible, and that a service keeps it right."""
     from bridge.store.clock import PLAUSIBLE
 
     totp = context.settings.cloud.auth == "totp"
@@ -48,7 +48,7 @@ def clock(context: Context) -> Finding:
 
 
 def _setting_the_clock(usr: Path) -> str:
-    """Return what sets the clock, of what is installed [systemd-timedated.service(8), ntp-units.d]."""
+    """Return the command that sets the clock here [systemd-timedated.service(8), ntp-units.d]."""
     lists = sorted((usr / "lib/systemd/ntp-units.d").glob("*.list"))
     known = [unit for path in lists for unit in path.read_text(errors="replace").split()]
     there = [unit for unit in (*known, *_CLOCK_UNITS) if (usr / "lib/systemd/system" / unit).is_file()]
@@ -60,7 +60,7 @@ def _setting_the_clock(usr: Path) -> str:
 
 
 def _synchronised() -> bool | None:
-    """Ask the kernel; None where it does not say."""
+    """Return whether the kernel's clock is synchronised; None if the kernel does not say."""
     try:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
     except (OSError, AttributeError):
@@ -69,7 +69,7 @@ def _synchronised() -> bool | None:
 
 
 def disk(context: Context) -> Finding:
-    """There is room for the outbox."""
+    """Check that the outbox has room."""
     store = context.settings.store
     folder = store.path.parent
     if not folder.is_dir():
@@ -97,7 +97,7 @@ def _folder_for_it(folder: Path) -> str:
 
 
 def speed(context: Context) -> Finding:
-    """A write becomes durable fast enough."""
+    """Check that a write becomes durable fast enough."""
     folder = context.settings.store.path.parent
     if not folder.is_dir():
         return skipped("write speed", f"{folder} does not exist yet")
@@ -134,7 +134,7 @@ def _sync_latency(folder: Path) -> float:
 
 
 def memory(context: Context) -> Finding:
-    """There is memory left; what the bridge takes of it."""
+    """Check that memory is left; report the bridge's share."""
     try:
         lines = (context.proc / "meminfo").read_text().splitlines()
         values = {
@@ -153,7 +153,7 @@ def memory(context: Context) -> Finding:
 
 
 def power(context: Context) -> Finding | None:
-    """A Raspberry Pi's own word on its supply and temperature; None where there is no such word."""
+    """Check a Raspberry Pi's supply and temperature; None on other machines."""
     command = shutil.which("vcgencmd")
     if command is None:
         return None

@@ -1,4 +1,4 @@
-"""Checks of the broker: whether it takes us, and whether it keeps what it has for us."""
+"""Checks of the broker: whether it accepts the bridge, and whether it keeps messages for an absent bridge."""
 
 import secrets
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from bridge.adapters.mqtt.once import Answer
 
 EXPIRY = 60
-"""Seconds that the session of the check would stay, were it not removed."""
+"""Seconds that the check's session would remain if it were not removed."""
 
 OFTEN = 3
-"""Connections that ended for the same reason, from which on it is no chance."""
+"""Number of connections that ended for the same reason, from which on it is no coincidence."""
 
 AGAIN = "run this again in a minute; the bridge tries again by itself"
 
@@ -30,14 +30,14 @@ EXAMPLE = "mosquitto/hologram-bridge.conf"
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 DAEMON_AWAY = 1000
-"""Messages that mosquitto keeps for an absent client unless told otherwise [mosquitto.conf(5)]."""
+"""Number of messages that mosquitto keeps for an absent client by default [mosquitto.conf(5)]."""
 
 FEW = 100_000
-"""Messages below which the limit is worth a word: a day and more of one each second."""
+"""Number of messages below which the limit is reported: a little over a day of one each second."""
 
 
 def broker(context: Context) -> Iterator[Finding]:
-    """Connect under an id of our own, leave, come back, and see whether the session was kept."""
+    """Connect under an id of our own, disconnect, reconnect, and check whether the session was kept."""
     try:
         first, second = _twice(context)
     except BridgeError as exc:
@@ -59,7 +59,7 @@ def broker(context: Context) -> Iterator[Finding]:
 
 
 def _daemons(context: Context) -> Finding | None:
-    """How the daemon fares there, where it does not stay connected."""
+    """Return how the daemon's connections fail, if they do."""
     stats = context.daemon.stats if context.daemon else None
     for which, said in _connections((stats or {}).get("broker") or {}):
         reason, _, fix = (said["reason"] or "").partition("; ")
@@ -72,7 +72,7 @@ def _daemons(context: Context) -> Finding | None:
 
 
 def _connections(said: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return what the daemon says of its two sessions [`bridge.flow.health.monitor.Monitor.broker`]."""
+    """Return each of the daemon's sessions [`bridge.flow.health.monitor.Monitor.broker`]."""
     if said:
         yield "session", said
         yield "session of commands", said["commands"]
@@ -91,7 +91,7 @@ def _session(context: Context, first: "Answer", second: "Answer") -> Finding:
 
 
 def _saved(path: Path) -> Finding:
-    """A broker on this machine: what its configuration says of power cuts."""
+    """Check how a broker on this machine is configured for power cuts."""
     kept = "kept over a reconnection"
     try:
         said = dict(_directives(path, set()))
@@ -112,7 +112,7 @@ def _saved(path: Path) -> Finding:
 
 
 def _take(path: Path, *directives: str) -> str:
-    """What to do for these ``directives``: a file of ours that is in place may hold a person's own rules."""
+    """Return the fix for these ``directives``: our file, if it is in place, may hold a person's own rules."""
     target = path.parent / "conf.d" / Path(EXAMPLE).name
     if target.exists():
         return _set(target, *directives)
@@ -144,17 +144,17 @@ def _remedy(problem: str, host: str) -> str:
     return "check mqtt.host and mqtt.port, and that the broker runs and can be reached"
 
 
-# -- asking ----------------------------------------------------------------------------------------------
+# -- connections -----------------------------------------------------------------------------------------
 
 
 def _twice(context: Context) -> "tuple[Answer, Answer]":
-    """Connect, leave and connect again; the session is removed at the end. Raises `ConfigError`."""
+    """Connect, disconnect and connect again; the session is removed at the end. Raises `ConfigError`."""
     from bridge.adapters.mqtt.once import ask
     from bridge.daemon.configure import broker as how
 
     where = how(context.settings, f"hologram-bridge-doctor-{secrets.token_hex(4)}")
     first = ask(where, EXPIRY)
-    if first.problem or first.present:  # a session that is there is another's: leave it
+    if first.problem or first.present:  # a session that exists is another client's: leave it
         return first, first
     second = ask(where, EXPIRY)
     ask(where, None)

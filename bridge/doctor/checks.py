@@ -1,4 +1,4 @@
-"""The checks, in the order in which they are shown."""
+"""The checks, in the order of the report."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(context: Context, announce: Callable[[str], None]) -> Iterator[Finding]:
-    """Run the checks one after the other; ``announce`` is told what is done to the outside, before it is."""
+    """Run the checks in order; ``announce`` gets each action on the outside before it happens."""
     for check in CHECKS:
         if check is cloud.cloud and (said := cloud.announcement(context)):
             announce(said)
@@ -44,7 +44,7 @@ def examine(context: Context, announce: Callable[[str], None]) -> Iterator[Findi
 
 
 def unreadable(error: str, etc: Path = Path("/etc")) -> Iterator[Finding]:
-    """Return the findings of a configuration that cannot be used."""
+    """Return the findings of an unusable configuration."""
     if WHO_MAY in error:
         yield fail("configuration", error.removesuffix(f"; {WHO_MAY}"), WHO_MAY)
         return

@@ -1,4 +1,4 @@
-"""Check of the cloud: one TCP handshake where this machine has a way there, and no message."""
+"""The check of the cloud: one TCP handshake if this machine has a route there, and no message."""
 
 import socket
 import struct
@@ -9,11 +9,11 @@ from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped
 
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER that ends a connection in one packet: each costs on a metered link."""
+"""SO_LINGER that ends a connection in one packet, because each packet costs on a metered link."""
 
 
 def announcement(context: Context) -> str | None:
-    """Return what is about to be done, since it costs some bytes; None where nothing is."""
+    """Return the action about to happen, because it costs some bytes; None if there is none."""
     if _without_ppp(context):
         return None
     cloud = context.settings.cloud
@@ -21,7 +21,7 @@ def announcement(context: Context) -> str | None:
 
 
 def cloud(context: Context) -> Finding:
-    """The cloud socket can be reached from here, or is the bridge's alone to reach."""
+    """Check that the cloud socket can be reached from here, unless only the bridge can reach it."""
     told = _without_ppp(context)
     if told:
         return told
@@ -43,10 +43,10 @@ def cloud(context: Context) -> Finding:
 
 
 def _without_ppp(context: Context) -> Finding | None:
-    """Return what the bridge says where messages take a link of its own and no PPP link stands, else None.
+    """Return the bridge's own report if messages use a link of its own and no PPP link is up, else None.
 
-    This machine may have no way of its own then, and is well: the link waits for a message, or is the modem's
-    own sockets, which have no remote address.
+    A healthy machine may then have no route of its own: the link waits for a message, or is the modem's own
+    sockets, which have no remote address.
     """
     network = context.settings.network
     if not (network.interface.startswith("cellular") and network.scope == "system"):
@@ -68,7 +68,7 @@ def _without_ppp(context: Context) -> Finding | None:
 
 
 def _known(stats: dict[str, Any]) -> tuple[str | None, str]:
-    """Return the cloud's condition as the daemon has it, the worse of its two channels, and it in words."""
+    """Return the cloud's condition according to the daemon, the worse of its two channels, and its text."""
     found = [each for each in stats["destinations"] if each["channel"] in ("cloud", "sms") and not each["to"]]
     if not found:
         return None, "nothing was sent there yet"

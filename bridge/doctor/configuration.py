@@ -1,4 +1,4 @@
-"""Checks of the configuration: its file, the credentials, who may come in."""
+"""Checks of the configuration: its file, the credentials, the inbound networks."""
 
 import fcntl
 import grp
@@ -14,18 +14,18 @@ from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import as_the_service
 
 CARRIER = tuple(ipaddress.ip_network(each) for each in ("10.176.0.0/16", "10.254.0.0/16"))
-"""Where Hologram's messages come from [hologram-python 0.10, routes]."""
+"""The networks of Hologram's messages [hologram-python 0.10, routes]."""
 
 SECRET = ("KEY", "PASSWORD", "PIN", "CREDENTIALS")
-"""How the names end that hold a secret."""
+"""Endings of the names of secrets."""
 
 _SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B  # [netdevice(7)]
 
 
 def configuration(context: Context) -> Finding:
-    """It was read; what it warns of."""
+    """Report the configuration's source and its warnings."""
     where = str(context.config) if context.config else "the environment alone"
-    # Who can read the file is looked at below.
+    # `permissions` checks who can read the file.
     warnings = [each for each in context.warnings if "everyone on this machine can read it" not in each]
     if warnings:
         return warn("configuration", f"{where}: {'; '.join(warnings)}", "change it as it says")
@@ -33,7 +33,7 @@ def configuration(context: Context) -> Finding:
 
 
 def permissions(context: Context) -> Finding:
-    """The credentials are for root and the bridge alone."""
+    """Check that only root and the bridge can read the credentials."""
     path = context.config
     if path is None:
         return skipped("permissions", "there is no configuration file; the environment holds all of it")
@@ -52,7 +52,7 @@ def permissions(context: Context) -> Finding:
 
 
 def _not_for_the_service(found: os.stat_result) -> str | None:
-    """Return why the installed units cannot use their configuration, None where they can."""
+    """Return why the installed units cannot use their configuration; None if they can."""
     if found.st_uid != 0:
         return "it does not belong to root, so hologram-ppp.service, which is root, does not act on it"
     try:
@@ -65,7 +65,7 @@ def _not_for_the_service(found: os.stat_result) -> str | None:
 
 
 def environment(context: Context) -> Finding | None:
-    """What systemd gives the service beside the file; None where that is nothing."""
+    """Check the variables that systemd gives the service beside the file; None if there are none."""
     path = context.etc / "default" / "hologram-bridge"
     try:
         lines = path.read_text(errors="replace").splitlines()
@@ -85,7 +85,7 @@ def environment(context: Context) -> Finding | None:
 
 
 def credentials(context: Context) -> Finding:
-    """Which form they have; their form itself was checked when they were read."""
+    """Report the form of the credentials, which was checked when they were read."""
     settings = context.settings
     given = settings.credentials
     if settings.cloud.auth == "totp":
@@ -99,7 +99,7 @@ def credentials(context: Context) -> Finding:
 
 
 def allow_list(context: Context) -> Finding:
-    """The cloud may come in, and the neighbours on the local network may not."""
+    """Check that the cloud may send messages in, and that neighbours on the local network may not."""
     inbound = context.settings.inbound
     if not inbound.enabled:
         return skipped("allow list", "nothing comes in (inbound.enabled is false)")
@@ -144,6 +144,6 @@ def local_networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
                 address = fcntl.ioctl(sock, _SIOCGIFADDR, request)[20:24]
                 mask = fcntl.ioctl(sock, _SIOCGIFNETMASK, request)[20:24]
             except OSError:
-                continue  # it has no address
+                continue  # the interface has no address
             dotted = f"{socket.inet_ntoa(address)}/{socket.inet_ntoa(mask)}"
             yield name, ipaddress.IPv4Network(dotted, strict=False)

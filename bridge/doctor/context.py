@@ -1,4 +1,4 @@
-"""Whom the checks look at: the configuration, the machine, and the daemon if one runs."""
+"""The context of the checks: the configuration, the machine, and the daemon if one runs."""
 
 import json
 import socket
@@ -11,25 +11,25 @@ from bridge.adapters.system.control_socket import socket_path
 from bridge.settings import Loaded, Settings
 
 ANSWER_WAIT = 5.0
-"""Seconds for the daemon to answer: one that takes longer is not well."""
+"""Seconds for the daemon to answer; a slower one is not healthy."""
 
 _CREDENTIALS = struct.Struct("3i")
 """Process, user and group of a peer: struct ucred [unix(7), SO_PEERCRED]."""
 
 
 class Daemon(NamedTuple):
-    """The daemon, as far as it answers."""
+    """The daemon as far as it answers."""
 
     pid: int
     uid: int
     stats: dict[str, Any] | None
-    """Its health; None where it does not answer."""
+    """Its health; None if it does not answer."""
     network: dict[str, Any] | None
-    """Its network status, where it manages a network."""
+    """Its network status; None if it manages no network."""
 
 
 class Context:
-    """What is looked at; the folders are the system's unless a test says otherwise."""
+    """The subject of the checks; the folders are the system's by default."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Context:
 
     @cached_property
     def control(self) -> Path:
-        """Where the daemon listens; systemd's folder too, as this command is not started by systemd."""
+        """The daemon's socket; systemd's folder counts too, because systemd does not start this command."""
         path = socket_path(self.settings.control.path, self.settings.store.path)
         under_systemd = self.run / "hologram-bridge" / "control.sock"
         if self.settings.control.path is None and not path.exists() and under_systemd.exists():
@@ -58,12 +58,12 @@ class Context:
 
     @property
     def daemon(self) -> Daemon | None:
-        """The daemon that runs on this configuration, if one does and may be asked."""
+        """The daemon of this configuration, if one runs and this user may query it."""
         return self._reached[0]
 
     @property
     def forbidden(self) -> bool:
-        """Whether a daemon may run that this user must not ask."""
+        """Whether a daemon may run that this user must not query."""
         return self._reached[1]
 
     @cached_property

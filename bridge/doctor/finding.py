@@ -1,11 +1,11 @@
-"""What a check finds."""
+"""The findings of checks."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class State(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -14,31 +14,31 @@ class State(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The outcome of one check."""
 
     name: str
     state: State
     finding: str
-    """What was seen, in one line."""
+    """The observation, in one line."""
     fix: str | None = None
-    """What to do about it, where something is to be done."""
+    """The fix, if one is needed."""
 
 
 def ok(name: str, finding: str) -> Finding:
-    """Return that all is well."""
+    """Return a finding that all is well."""
     return Finding(name, State.OK, finding)
 
 
 def warn(name: str, finding: str, fix: str) -> Finding:
-    """Return that it works, and could go wrong."""
+    """Return a finding that it works but could go wrong."""
     return Finding(name, State.WARN, finding, fix)
 
 
 def fail(name: str, finding: str, fix: str) -> Finding:
-    """Return that it does not work."""
+    """Return a finding that it does not work."""
     return Finding(name, State.FAIL, finding, fix)
 
 
 def skipped(name: str, finding: str, fix: str | None = None) -> Finding:
-    """Return that it was not looked at, and why."""
+    """Return a finding that it was not checked, and why."""
     return Finding(name, State.SKIPPED, finding, fix)

@@ -1,10 +1,10 @@
-"""Commands that a person can type as they are, for what the checks propose."""
+"""Commands that fix findings, in a form that can be typed unchanged."""
 
 import re
 from pathlib import Path
 
 SHIPPED = (Path("/usr/share/hologram-bridge"), Path(__file__).parents[2] / "config")
-"""Where the examples are: as installed, or as in the source tree."""
+"""Folders of the examples: installed, or in the source tree."""
 
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+\.service")
 
@@ -15,9 +15,9 @@ def shipped(name: str) -> Path:
 
 
 def stop(pid: int, proc: Path) -> str:
-    """Return the command that ends a process: its service, which would start it again, or itself.
+    """Return the command that ends a process: of its service, which would restart it, or of itself.
 
-    The service is the last part of its place among the control groups that ends in ``.service``
+    The service is the last part of its control group's path that ends in ``.service``
     [systemd.special(7), proc(5) /proc/PID/cgroup].
     """
     try:
@@ -31,6 +31,6 @@ def stop(pid: int, proc: Path) -> str:
 
 
 def as_the_service(environment: Path) -> str:
-    """Return the command that looks with the ``environment`` file that the service has."""
+    """Return the command that runs the doctor with the service's own ``environment`` file."""
     run = f"sudo systemd-run --quiet --pipe --wait -p EnvironmentFile={environment}"
     return f"{run} hologram-bridge doctor"

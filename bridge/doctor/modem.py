@@ -1,4 +1,4 @@
-"""Checks of the modem: found, its port ours, PPP at hand, ModemManager away. No port is opened."""
+"""Checks of the modem: it is found, its port is free, PPP works, ModemManager is away. No port is opened."""
 
 import os
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ KEEP_AWAY = "sudo systemctl disable --now ModemManager, unless another modem nee
 
 
 def modem(context: Context) -> Iterator[Finding]:
-    """Everything about the modem, where one is configured."""
+    """Run all checks of the modem, if one is configured."""
     interface = context.settings.network.interface
     if not interface.startswith("cellular"):
         why = f'network.interface is "{interface}": no modem is managed'
         yield from (skipped(name, why) for name in ("modem", "serial port", "pppd", "ModemManager"))
         return
-    # The modems' tables take memory that the other commands need not.
+    # Imported here, because the modems' tables take memory that the other commands do not need.
     from bridge.adapters.usb.finder import Finder
 
     place = Finder(interface, context.settings.network.devices)()
@@ -42,7 +42,7 @@ def _label(interface: str) -> str:
 
 
 def _told(context: Context) -> str:
-    """What the daemon knows of it."""
+    """Return the daemon's facts of the modem."""
     status = context.daemon.network if context.daemon else None
     if not status:
         return ""
@@ -106,7 +106,7 @@ def _port(context: Context, ports: tuple[str, ...]) -> Finding:
 def _stop(context: Context, port: str, name: str, pid: int) -> str:
     if name != "ModemManager":
         return stop(pid, context.proc)
-    # One that was told to leave the modem alone after it had taken it keeps it until it starts anew.
+    # ModemManager keeps a port that it took before it was told to leave it alone, until it restarts.
     return "sudo systemctl restart ModemManager" if _left_alone(context, port) else KEEP_AWAY
 
 
@@ -126,7 +126,7 @@ def _pppd(context: Context, interface: str) -> Finding:
 
 def _without_pppd(context: Context) -> tuple[str, str] | None:
     """Return what is missing for PPP on this machine, and how to get it."""
-    # Looked for by name: only members of the group dip may run it.
+    # Found by name, because only members of the group dip may run it.
     if not (context.usr / "sbin" / "pppd").exists():
         return "pppd is not installed", "sudo apt install ppp"
     if not (context.dev / "ppp").exists():
@@ -138,7 +138,7 @@ def _without_pppd(context: Context) -> tuple[str, str] | None:
 
 
 def _by_unit(context: Context) -> bool:
-    """Whether the link is a unit's to make: a bridge that is root dials itself."""
+    """Return whether a unit makes the link; a bridge that is root dials itself."""
     if context.daemon:
         return context.daemon.uid != 0
     return os.geteuid() != 0 or _unit_file(context)
@@ -151,7 +151,7 @@ def _unit_file(context: Context) -> bool:
 
 
 def _without_unit(context: Context) -> tuple[str, str] | None:
-    """Return why a bridge without root cannot have the unit dial, and how it could."""
+    """Return why a bridge without root cannot dial through the unit, and the fix."""
     if not (context.run / "systemd/system").exists():
         return "the bridge is not root, and no systemd runs here that could dial for it", "run it as root"
     if not _unit_file(context):
@@ -180,10 +180,10 @@ def _modem_manager(context: Context, port: str | None) -> Finding:
 
 
 def _left_alone(context: Context, port: str) -> bool:
-    """Whether udev has told ModemManager to leave ``port`` alone.
+    """Return whether udev has told ModemManager to leave ``port`` alone.
 
-    ID_MM_DEVICE_IGNORE is for all ports of a device, ID_MM_PORT_IGNORE for one [ModemManager, "Common udev
-    tags"]. Udev notes of a port what is said of itself, not of its device.
+    ID_MM_DEVICE_IGNORE applies to all ports of a device, ID_MM_PORT_IGNORE to one [ModemManager, "Common udev
+    tags"]. Udev's record of a port holds its own properties, not its device's.
     """
     try:
         number = Path(port).stat().st_rdev

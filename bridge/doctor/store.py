@@ -19,18 +19,18 @@ from bridge.store.owner import as_owner
 from bridge.store.reserve import SIZE
 
 CHECKED_SIZE = 64 * 1024 * 1024
-"""Bytes up to which the whole file is read."""
+"""Number of bytes up to which the whole file is read."""
 
 ASIDE = "sudo hologram-bridge queue set-aside shows what could not be passed on, and drops it"
 ASIDE_SINCE = 3
-"""Version of the outbox from which on things are set aside."""
+"""Version of the outbox from which on it can set messages and reports aside."""
 
 OLD = 3600.0
-"""Seconds after which a message that waits is worth a word."""
+"""Seconds after which a waiting message is reported."""
 
 
 def daemon(context: Context) -> Finding:
-    """Whether the bridge runs, and what it says of itself."""
+    """Check whether the bridge runs, and report its state."""
     found = context.daemon
     if found is None and context.forbidden:
         return skipped("bridge", "this user may not ask it", WHO_MAY)
@@ -64,7 +64,7 @@ def _state_remedy(state: str, prefix: str) -> str:
 
 
 def outbox(context: Context) -> Finding:
-    """What waits, and whether the file is whole."""
+    """Report what waits, and check whether the file is intact."""
     path = context.settings.store.path
     if context.daemon:
         stats = context.daemon.stats
@@ -82,7 +82,7 @@ def outbox(context: Context) -> Finding:
 
 
 def _closed(path: Path) -> Finding:
-    """Look at the outbox of a bridge that does not run."""
+    """Check the outbox of a bridge that does not run."""
     if os.path.lexists(path):
         with as_owner(path), _locked(path):
             if (found := find_file(path)).exists():
@@ -163,7 +163,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def inbound(context: Context) -> Finding:
-    """Port 4010 is ours, or free for us."""
+    """Check that the inbound port is the bridge's, or free for it."""
     wanted = context.settings.inbound
     if not wanted.enabled:
         return skipped("inbound port", "nothing comes in (inbound.enabled is false)")
@@ -183,7 +183,7 @@ def inbound(context: Context) -> Finding:
 
 
 def _free(host: str, port: int, protocols: tuple[str, ...]) -> str | None:
-    """Return why a port cannot be had, None where it can; it is let go of at once."""
+    """Return why a port cannot be used, None if it can; it is released at once."""
     from bridge.adapters.inbound.port import open_socket
 
     for name in protocols:
@@ -196,7 +196,7 @@ def _free(host: str, port: int, protocols: tuple[str, ...]) -> str | None:
 
 
 def _taken(context: Context) -> str:
-    """Say who has the port, as far as this user may know."""
+    """Return who holds the port, as far as this user may see, as a fix."""
     port = context.settings.inbound.port
     inodes = {f"socket:[{inode}]" for inode in _inodes(context.proc, port)}
     for folder in context.proc.glob("[0-9]*/fd"):
@@ -215,7 +215,7 @@ def _name(process: Path) -> str:
 
 
 def _open_files(folder: Path) -> Iterator[str]:
-    """Return what a process has open, as far as this user may know and it stays open meanwhile."""
+    """Yield the open files of a process, as far as this user may see and the process lives."""
     with suppress(OSError):
         for each in list(folder.iterdir()):
             with suppress(OSError):
@@ -223,7 +223,7 @@ def _open_files(folder: Path) -> Iterator[str]:
 
 
 def _inodes(proc: Path, port: int) -> Iterator[str]:
-    """Return the sockets that are bound to ``port`` [proc(5), /proc/net/tcp]."""
+    """Yield the sockets that are bound to ``port`` [proc(5), /proc/net/tcp]."""
     for name in ("tcp", "tcp6", "udp", "udp6"):
         try:
             lines = (proc / "net" / name).read_text().splitlines()[1:]

@@ -23,7 +23,7 @@ DEFAULT_PATH = Path("/etc/hologram-bridge/bridge.hjson")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What :func:`load` found: the settings, what to warn of, and the file (None: the environment alone)."""
+    """The result of :func:`load`: the settings, the warnings, and the file (None: only the environment)."""
 
     settings: Settings
     warnings: tuple[str, ...]
@@ -33,7 +33,7 @@ class Loaded:
 def load(
     path: Path | None, environ: Mapping[str, str] = os.environ, *, default: Path = DEFAULT_PATH
 ) -> Loaded:
-    """Read the file at ``path`` (None: at ``default``) and the environment, which wins.
+    """Read the file at ``path`` (None: at ``default``) and the environment, which takes precedence.
 
     Raises :class:`bridge.errors.ConfigError` with one line per problem.
     """
@@ -53,7 +53,7 @@ def load(
 
 
 def effective(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON-able values, in the units of the code, secrets as ``***``."""
+    """Return the settings as JSON-able values, in the units of the code, with secrets as ``***``."""
     return masked(settings)
 
 
@@ -68,7 +68,7 @@ def _from_environment(environment: Read, missing: Path) -> Settings:
 
 
 def _validate(environment: Read, file: Read) -> tuple[Settings | None, dict[str, str]]:
-    """Return the settings and what is wrong, by path; what reading found goes before what checking found."""
+    """Return the settings and the problems by path; a reading problem replaces a checking one."""
     problems = {**file.problems, **environment.problems}
     try:
         settings = Settings(trees=(environment.values, file.values))  # type: ignore[call-arg]  # see Settings

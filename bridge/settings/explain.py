@@ -1,4 +1,4 @@
-"""From a validator's findings to one clear line per problem, secrets masked."""
+"""Turns a validator's findings into one clear line per problem, with secrets masked."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _COUNTED = re.compile(r"[0-9 to]+ characters")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a path of keys leads: the readable ``path``, and the section or the setting there."""
+    """The target of a path of keys: the readable ``path``, and its section or setting."""
 
     path: str
     model: type[BaseModel] | None
@@ -30,29 +30,29 @@ class Place:
 
 
 def model_of(annotation: object) -> type[BaseModel] | None:
-    """Return the section that an annotation holds, alone, as an option or in a list."""
+    """Return the section in an annotation: alone, as an option or in a list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := model_of(part))), None)
 
 
 def is_list(field: FieldInfo) -> bool:
-    """Tell whether the setting is a list."""
+    """Return whether the setting is a list."""
     return get_origin(field.annotation) is tuple
 
 
 def may_be_list(field: FieldInfo) -> bool:
-    """Tell whether the setting takes one thing or a list of them."""
+    """Return whether the setting accepts one value or a list of them."""
     return any(get_origin(part) is tuple for part in get_args(field.annotation))
 
 
 def is_nullable(field: FieldInfo) -> bool:
-    """Tell whether the setting may be null."""
+    """Return whether the setting may be null."""
     return type(None) in get_args(field.annotation)
 
 
 def find(loc: tuple[int | str, ...]) -> Place:
-    """Follow ``loc`` as far as the settings know it; an unknown key ends the path, with no field."""
+    """Follow ``loc`` through the known settings; an unknown key ends the path, without a field."""
     model: type[BaseModel] | None = Settings
     field: FieldInfo | None = None
     path = ""
@@ -71,7 +71,7 @@ def find(loc: tuple[int | str, ...]) -> Place:
 
 
 def _marks(node: object) -> list[Any]:
-    """Return all that an annotation is marked with, the outermost first."""
+    """Return all metadata of an annotation, the outermost first."""
     if isinstance(node, FieldInfo):
         return [*node.metadata, *_marks(node.annotation)]
     own: list[Any] = []
@@ -81,7 +81,7 @@ def _marks(node: object) -> list[Any]:
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Tell whether the setting is never shown."""
+    """Return whether the setting is never shown."""
     return any(isinstance(mark, Secret) for mark in _marks(field))
 
 
@@ -92,7 +92,7 @@ def _literals(annotation: object) -> list[Any]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """Return what a setting takes, in words that follow "allowed is"."""
+    """Return the values that a setting accepts, in words that follow "allowed is"."""
     marks = _marks(field)
     texts = [mark.text for mark in marks if isinstance(mark, Allowed)]
     if texts:
@@ -108,10 +108,10 @@ def allowed(field: FieldInfo) -> str:
 
 
 def shown(value: object, field: FieldInfo | None) -> str:
-    """Return a value as it may be shown: masked where secret, short, on one line."""
+    """Return a value in a form that may be shown: masked if secret, short, on one line."""
     if field is None or is_secret(field):
         return MASK
-    if model_of(field.annotation):  # may hold secrets further in
+    if model_of(field.annotation):  # a section may contain secrets
         kinds = (
             (dict, "an object"),
             (list, "a list"),
@@ -140,7 +140,7 @@ def known_keys() -> list[str]:
 
 
 def nearest(key: str, known: list[str], otherwise: Sequence[str] = ()) -> str:
-    """Return a question that names the known key nearest to ``key``, or nothing."""
+    """Return a question with the known key nearest to ``key``, or an empty text."""
     from difflib import get_close_matches
 
     near = get_close_matches(key, known, 1) or otherwise
@@ -148,7 +148,7 @@ def nearest(key: str, known: list[str], otherwise: Sequence[str] = ()) -> str:
 
 
 def unknown_key(key: str, allowed_keys: list[str]) -> str:
-    """Return the words for a key that is not known, with the nearest that is."""
+    """Return the problem of an unknown key, with the nearest known one."""
     if key in known_keys() and "." in key:
         section, _, inner = key.rpartition(".")
         return f"unknown key '{key}'; a section has braces, as in {section}: {{ {inner}: … }}"
@@ -158,7 +158,7 @@ def unknown_key(key: str, allowed_keys: list[str]) -> str:
 
 
 def takes_text(field: FieldInfo) -> bool:
-    """Tell whether the setting is text or a path, so that digits stay as they are."""
+    """Return whether the setting is text or a path, so that digits stay as they are."""
     return _mentions(field.annotation, str) or _mentions(field.annotation, Path)
 
 
@@ -184,7 +184,7 @@ def _wrong_value(place: Place, value: object, reason: str) -> str:
 
 
 def _meant(key: str, text: str, field: FieldInfo) -> str:
-    """Return why a text is refused, with what was probably meant by it."""
+    """Return why a text is refused, and its probable meaning."""
     wanted = allowed(field)
     plain = without_quotes(
         text,
@@ -206,7 +206,7 @@ def _meant(key: str, text: str, field: FieldInfo) -> str:
 
 
 def _line(error: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the path of one finding and the words for it."""
+    """Return the path of one finding, and its problem in words."""
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
     if kind == "extra_forbidden":
         model = find(loc[:-1]).model
@@ -224,17 +224,17 @@ def _line(error: Mapping[str, Any]) -> tuple[str, str]:
         )
     if kind == "missing":
         return place.path, f"is missing; allowed is {allowed(place.field)}"
-    # only `_readable` gives its reason, the system's own word; other texts would repeat what is allowed
+    # Only `_readable` gives a reason of the system's; other texts would repeat what is allowed.
     reason = str(context.get("error", "")) if kind == "value_error" and "read" in allowed(place.field) else ""
     return place.path, _wrong_value(place, error["input"], f" ({reason})" if reason else "")
 
 
 def explain(error: ValidationError) -> dict[str, str]:
-    """Return the words for each wrong key, by its path, in the order found."""
+    """Return the problem of each wrong key, by its path, in the order found."""
     lines: dict[str, str] = {}
     for each in error.errors(include_url=False):
         path, text = _line(each)
-        if not any(known.startswith(f"{path}[") for known in lines):  # its items say it closer
+        if not any(known.startswith(f"{path}[") for known in lines):  # problems of its items are more precise
             lines.setdefault(path, text)
     return lines
 

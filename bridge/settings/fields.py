@@ -1,7 +1,7 @@
-"""The types of single settings: what each takes, and the words for it.
+"""The types of single settings: the accepted values, and the words for them.
 
-Each type carries :class:`Allowed` where its bounds alone do not say what is allowed; the texts of
-:mod:`bridge.settings.explain` are made of these, never of the validator's own messages.
+A type carries :class:`Allowed` if its bounds alone do not say what is allowed. The texts of
+:mod:`bridge.settings.explain` use these words, never the validator's own messages.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ from bridge.settings.files import open_file
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a setting takes, in words that follow "allowed is"."""
+    """The accepted values of a setting, in words that follow "allowed is"."""
 
     text: str
 
@@ -33,7 +33,7 @@ class Secret:
 
 
 def _holds(test: Callable[[str], object]) -> AfterValidator:
-    """Accept the strings for which ``test`` holds."""
+    """Accept the strings that ``test`` accepts."""
 
     def check(value: str) -> str:
         if not test(value):
@@ -52,11 +52,11 @@ def _empty_is_null(value: object) -> object:
 
 
 EMPTY_IS_NULL = BeforeValidator(_empty_is_null)
-"""For a setting that may be null: the empty text is null too, as environment files leave it."""
+"""For a setting that may be null: the empty text counts as null, because environment files leave it."""
 
 
 def _is_host(text: str) -> bool:
-    """Tell whether this is a name or an address, without scheme or port."""
+    """Return whether the text is a name or an address, without scheme or port."""
     if ":" in text:
         try:
             ipaddress.IPv6Address(text)
@@ -71,7 +71,7 @@ def _is_host(text: str) -> bool:
 
 
 def _is_ipv4(text: str) -> bool:
-    """Tell whether the system takes it for an IPv4 address: four numbers, or the older, shorter forms."""
+    """Return whether the system reads it as an IPv4 address: four numbers, or the older, shorter forms."""
     try:
         socket.inet_aton(text)
     except OSError:
@@ -80,7 +80,7 @@ def _is_ipv4(text: str) -> bool:
 
 
 def _is_topic(text: str) -> bool:
-    """Tell whether this is a topic to build on: no wildcards or empty levels (MQTT 5.0, section 4.7)."""
+    """Return whether the text can prefix topics: no wildcards or empty levels (MQTT 5.0, section 4.7)."""
     return (
         text.isprintable()
         and len(text) <= 200
@@ -91,7 +91,7 @@ def _is_topic(text: str) -> bool:
 
 
 def _is_filter(text: str) -> bool:
-    """Tell whether this is a topic filter: # alone and last, + alone (MQTT 5.0, section 4.7.1)."""
+    """Return whether the text is a topic filter: # alone and last, + alone (MQTT 5.0, section 4.7.1)."""
     levels = text.split("/")
     return (
         0 < len(text) <= 1000
@@ -102,26 +102,26 @@ def _is_filter(text: str) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    """Tell whether this is text that UTF-8 can carry, control characters included."""
+    """Return whether the text is valid UTF-8, control characters included."""
     return text != "" and not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
 
 
 def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
         return value
-    if not isinstance(value, str):  # a bare number would be taken for an address
+    if not isinstance(value, str):  # a bare number would count as an address
         raise ValueError
     return plain_network(value)
 
 
 def _protocol(value: object) -> object:
-    """Accept both ways MQTT versions are named: by number (5, 4) and by document (5, 3.1.1)."""
+    """Accept both names of MQTT versions: by number (5, 4) and by document (5, 3.1.1)."""
     known: dict[object, object] = {"5": 5, "5.0": 5, 4: "3.1.1", "4": "3.1.1"}
     return value if isinstance(value, bool | list | dict) else known.get(value, value)
 
 
 def _readable(value: str) -> str:
-    """Accept the name of a file that can be read now."""
+    """Accept the name of a file that is readable now."""
     try:
         with os.fdopen(open_file(Path(value)), "rb") as file:
             file.read(1)

@@ -9,10 +9,10 @@ from bridge.core.files import other_kind
 
 
 def open_file(path: Path) -> int:
-    """Return a descriptor that reads the file at ``path``, without waiting for anybody.
+    """Return a descriptor for reading the file at ``path``, without blocking.
 
     Raises:
-        OSError: it cannot be opened, or is no file; ``strerror`` says so.
+        OSError: the file cannot be opened, or is no file; ``strerror`` says so.
 
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What a newcomer most likely meant by a value that is refused."""
+"""The probable meaning of a refused value, for a newcomer."""
 
 import re
 
@@ -9,7 +9,7 @@ _CURLY = set("\u201c\u201d\u201e\u201f\u2018\u2019\u00ab\u00bb")
 
 
 def measured(text: str) -> str:
-    """Return how long a text is, and what in it is easily overlooked; nothing of the text itself."""
+    """Return a text's length and its easily overlooked features, but nothing of the text itself."""
     found = f"{len(text)} character{'' if len(text) == 1 else 's'}"
     if any(char.isspace() for char in text):
         return f"{found}, with a space"
@@ -19,8 +19,8 @@ def measured(text: str) -> str:
 
 
 def without_quotes(text: str, *, numbers: bool, flags: bool, null: bool) -> str | None:
-    """Return what ``text`` is without its quotes, where that is of a kind that the setting takes."""
-    word = text.strip().strip("\"'")  # environment files of containers keep them
+    """Return the value of ``text`` without its quotes, if the setting accepts such a value."""
+    word = text.strip().strip("\"'")  # containers' environment files keep the quotes
     if numbers and _PLAIN.fullmatch(word):
         return word
     if (flags and word.lower() in ("true", "false")) or (null and word.lower() == "null"):
@@ -29,7 +29,7 @@ def without_quotes(text: str, *, numbers: bool, flags: bool, null: bool) -> str 
 
 
 def in_seconds(text: str) -> str | None:
-    """Return the number of seconds that ``text``, such as ``5m``, stands for; None where it is none."""
+    """Return the number of seconds in ``text``, such as ``5m``; None if it is no duration."""
     try:
         return f"{parse_duration(text):g}"
     except ValueError:
@@ -37,5 +37,5 @@ def in_seconds(text: str) -> str | None:
 
 
 def is_curly(text: str) -> bool:
-    """Tell whether a text stands in typographic quotes, which HJSON takes as a part of it."""
+    """Return whether a text is in typographic quotes, which HJSON reads as a part of it."""
     return bool(_CURLY & set(text[:1] + text[-1:]))

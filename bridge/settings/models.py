@@ -41,18 +41,18 @@ from bridge.settings.fields import (
 
 
 def problem(key: str, text: str) -> PydanticCustomError:
-    """Return a problem that no single key shows: ``key`` is where, ``text`` all that is said."""
+    """Return a problem that is of no single key: ``key`` is its place, ``text`` the whole message."""
     return PydanticCustomError("bridge", "{text}", {"key": key, "text": text})
 
 
 class Section(BaseModel):
-    """What all sections have in common: they never change, and take no unknown key."""
+    """The base of all sections: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Credentials(Section):
-    """Who this device is to the cloud: a key, or cloud id and cloud key; TOTP has its own two."""
+    """The device's identity in the cloud: a key, or cloud id and cloud key; TOTP has its own two."""
 
     devicekey: Annotated[DeviceKey | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
     cloud_id: Annotated[CloudId | None, EMPTY_IS_NULL] = None
@@ -72,7 +72,7 @@ class Credentials(Section):
 
 
 class Cloud(Section):
-    """The cloud socket; ``timeout`` is silence in seconds, ``parallel`` how many exchanges at once."""
+    """The cloud socket; ``timeout`` is silence in seconds, ``parallel`` the number of exchanges at once."""
 
     host: Host = "cloudsocket.hologram.io"
     port: Port = 9999
@@ -82,7 +82,7 @@ class Cloud(Section):
 
 
 class Tls(Section):
-    """TLS to the broker; without ``ca`` the system's certificates count."""
+    """TLS to the broker; without ``ca`` the system's certificates are used."""
 
     ca: Annotated[ReadableFile | None, EMPTY_IS_NULL] = None
     cert: Annotated[ReadableFile | None, EMPTY_IS_NULL] = None
@@ -112,13 +112,13 @@ class Mqtt(Section):
     @model_validator(mode="after")
     def _password(self) -> Self:
         if self.protocol != 5 and self.password is not None and self.username is None:
-            # MQTT 3.1.1, section 3.1.2.9: without the user name flag the password flag must be 0
+            # MQTT 3.1.1, section 3.1.2.9: the password flag must be 0 unless the user name flag is set.
             raise problem("username", "is missing; MQTT 3.1.1 takes no password without a username")
         return self
 
 
 class Inbound(Section):
-    """What may come in; ``timeout`` is silence, ``deadline`` the whole connection, in seconds."""
+    """Inbound messages; ``timeout`` is the silence, ``deadline`` the whole connection, in seconds."""
 
     enabled: Flag = True
     host: Host = "0.0.0.0"  # noqa: S104 messages come in on the modem's interface; `allow` says from where
@@ -142,7 +142,7 @@ class Inbound(Section):
 
 
 class Sms(Section):
-    """How texts go out."""
+    """Outbound SMS."""
 
     via: Literal["cloud", "modem"] = "cloud"
     max_segments: Annotated[int, Field(strict=True, ge=1, le=255)] = 4
@@ -188,12 +188,12 @@ class Network(Section):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices that are given."""
+        """The configured devices."""
         return (self.device,) if isinstance(self.device, str) else self.device or ()
 
     @model_validator(mode="after")
     def _devices(self) -> Self:
-        """A path for a modem, a name for Wi-Fi."""
+        """Check that a modem has a path, and Wi-Fi a name."""
         wifi = self.interface == "wifi"
         for each in self.devices:
             if each.startswith("/") is wifi or (wifi and len(self.devices) != 1):
@@ -202,7 +202,7 @@ class Network(Section):
 
 
 class Store(Section):
-    """The outbox on disk; ``max_bytes`` in bytes, ``max_age`` in seconds once read."""
+    """The outbox on disk; ``max_bytes`` in bytes, ``max_age`` in seconds after reading."""
 
     path: AbsolutePath = Path("/var/lib/hologram-bridge/outbox.db")
     max_messages: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] = 1_000_000
@@ -212,14 +212,14 @@ class Store(Section):
 
 
 class Notify(Section):
-    """A person whom Home Assistant can text: ``to`` in E.164 form, as for any SMS."""
+    """A person who gets SMS from Home Assistant: ``to`` in E.164 form, as for any SMS."""
 
     name: Name
     to: PhoneNumber
 
 
 class HomeAssistant(Section):
-    """Discovery for Home Assistant."""
+    """Home Assistant's discovery."""
 
     enabled: Flag = True
     prefix: TopicPrefix = "homeassistant"
@@ -237,7 +237,7 @@ class HomeAssistant(Section):
 
 
 class Log(Section):
-    """How much is said."""
+    """The amount of logging."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -249,13 +249,13 @@ class Control(Section):
 
 
 class Metrics(Section):
-    """The port that metrics are read from; null: none."""
+    """The port of the metrics endpoint; null: none."""
 
     port: Port | None = None
 
 
 class Route(Section):
-    """What happens to the topics that ``match``; ``expires`` in seconds once read."""
+    """The treatment of topics that ``match``; ``expires`` in seconds after reading."""
 
     match: TopicFilter
     channel: Literal["cloud", "tcp", "udp"] = "cloud"
@@ -280,25 +280,25 @@ class Route(Section):
 
 
 class Tree(PydanticBaseSettingsSource):
-    """Values that were read from one place, the environment or the file."""
+    """Values read from one source, the environment or the file."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
         super().__init__(settings_cls)
         self._values = values
 
     def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 the base class's signature
-        """Return what was read for one field."""
+        """Return the values of one field."""
         return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Return all that was read."""
+        """Return all values."""
         return self._values
 
 
 class Settings(BaseSettings):
     """The whole configuration.
 
-    ``Settings(mqtt={"port": 1884}, …)`` takes its values from the call alone;
+    ``Settings(mqtt={"port": 1884}, …)`` takes its values only from the call;
     :func:`bridge.settings.load` is what reads the file and the environment.
     """
 
@@ -326,7 +326,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 there is no .env file
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 there is no secrets folder
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the values of the call, or the ``trees`` that were read, the first winning."""
+        """Use the values of the call, or the ``trees`` of the sources; the first takes precedence."""
         assert isinstance(init_settings, InitSettingsSource)
         trees = init_settings.init_kwargs.get("trees")
         return tuple(Tree(settings_cls, tree) for tree in trees) if trees else (init_settings,)

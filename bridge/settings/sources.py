@@ -1,7 +1,7 @@
-"""Where values come from: one HJSON file and the environment.
+"""The sources of values: one HJSON file and the environment.
 
-HJSON takes text without quotes up to the end of its line, and a key such as 12345678 as a number. Both
-are kept apart here from what was quoted, so that the words for them can say so.
+HJSON reads text without quotes up to the end of its line, and a key such as 12345678 as a number. Both are
+kept apart here from quoted values, so that the messages can say so.
 """
 
 import math
@@ -36,7 +36,7 @@ _BARE_TEXT = re.compile(r"""[{,\s]*["']?(\w+)["']?\s*:\s*(?=[^\s"'\[{])([^\n]*[,
 
 @dataclass
 class Read:
-    """What one place gave: ``values``, words for what is wrong by path, and which variable set which path."""
+    """The content of one source: the values, the problems by path, and the variable that set each path."""
 
     values: dict[str, Any]
     problems: dict[str, str] = field(default_factory=dict)
@@ -45,13 +45,13 @@ class Read:
 
 
 class _Bare(str):
-    """Text that stood without quotes."""
+    """Text without quotes."""
 
     __slots__ = ()
 
 
 class _Real(float):
-    """A number with a fraction or an exponent; unlike float, one too large for HJSON's own test passes it."""
+    """A number with a fraction or an exponent; unlike float, a too large one passes HJSON's own test."""
 
     __slots__ = ()
 
@@ -60,7 +60,7 @@ class _Real(float):
 
 
 class _Table(dict[str, Any]):
-    """An object that remembers which keys were given twice."""
+    """An object that remembers duplicate keys."""
 
     twice: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ def _table(pairs: list[tuple[str, Any]]) -> _Table:
 
 
 class _Decoder(hjson.HjsonDecoder):  # type: ignore[misc]  # hjson ships no types
-    """Marks text that stood without quotes."""
+    """Marks text without quotes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -88,21 +88,21 @@ class _Decoder(hjson.HjsonDecoder):  # type: ignore[misc]  # hjson ships no type
             return (_Bare(value) if isinstance(value, str) else value), end
 
         self.parse_tfnns = bare
-        # the scanner has taken the functions as they were, so it is made anew
+        # The scanner has copied the functions, so it is made again.
         self.scan_once, self.scan_object_once = hjson.decoder.make_scanner(self)
 
 
 def _decode(text: str) -> Any:
-    """Return the value of HJSON ``text``; raises ValueError with a line for a person."""
+    """Return the value of HJSON ``text``; raises ValueError with a line for the user."""
     try:
         return hjson.loads(text, cls=_Decoder, object_pairs_hook=_table, parse_int=_whole, parse_float=_Real)
     except hjson.HjsonDecodeError as error:
-        # a line end inside quotes is found only behind it
+        # A line end inside quotes is only found after it.
         line = error.lineno - error.msg.startswith("Invalid control")
         raise ValueError(_syntax(text, line, error.msg)) from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-    except (IndexError, ValueError, OverflowError):  # hjson runs over the end of an open comment or text
+    except (IndexError, ValueError, OverflowError):  # hjson reads past the end of an open comment or text
         raise ValueError("is not HJSON: a comment, text or bracket is left open") from None
 
 
@@ -131,7 +131,7 @@ def _bare_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _pitfalls(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """Yield what HJSON took otherwise than it was meant: by path, the words for it."""
+    """Yield each value that HJSON reads differently than its writer meant: its path, and the message."""
     if isinstance(value, _Table):
         for name in value.twice:
             yield f"{path}.{name}".lstrip("."), "is given twice; keep one of the two"
@@ -145,7 +145,7 @@ def _pitfalls(value: object, path: str) -> Iterator[tuple[str, str]]:
 
 
 def read_file(path: Path) -> Read:
-    """Read the file at ``path``; raises FileNotFoundError, and ConfigError for all else that is wrong."""
+    """Read the file at ``path``; raises FileNotFoundError, and ConfigError for any other problem."""
     try:
         with os.fdopen(open_file(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -177,7 +177,7 @@ def read_file(path: Path) -> Read:
 
 
 def _value(text: str, path: str) -> Any:
-    """Return what a variable's text means for the key at ``path``; raises ValueError."""
+    """Return the value of a variable's text for the key at ``path``; raises ValueError."""
     place = find(tuple(path.split(".")))
     assert place.field is not None
     if is_nullable(place.field) and text.strip().lower() in ("", "null"):
@@ -196,7 +196,7 @@ def _value(text: str, path: str) -> Any:
 
 
 def read_environment(environ: Mapping[str, str]) -> Read:
-    """Read all variables that begin with the prefix; each that names no key is a problem."""
+    """Read all variables with the prefix; one that names no key is a problem."""
     names = {f"{PREFIX}__{path.upper().replace('.', '__')}": path for path in known_keys()}
     read = Read({})
     ours = [name for name in environ if name.upper().startswith(f"{PREFIX}_")]

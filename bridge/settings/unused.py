@@ -1,6 +1,6 @@
-"""What a configuration says that can have no effect: each is one line, and a warning.
+"""Values of a configuration that have no effect: each is one line, and a warning.
 
-None of it is an error, since a bridge that ran with it yesterday has to run tomorrow.
+None of them is an error, because a bridge that ran with such a value yesterday has to run tomorrow.
 """
 
 import json
@@ -11,13 +11,13 @@ from bridge.core.topic_rules import CLOUD_TOPIC_LIMIT
 from bridge.settings.models import Network, Route, Settings
 
 _LEVEL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-"""A level of a topic that the cloud takes."""
+"""A level of a topic that the cloud accepts."""
 
 _MODEM_ONLY = ("apn", "sim_pin", "ppp_user", "ppp_password", "scope", "autoconnect")
 
 
 def unused(settings: Settings) -> tuple[str, ...]:
-    """Return a line for each value that cannot have an effect, with its key."""
+    """Return a line, with its key, for each value that has no effect."""
     parts = (_sms, _ports, _inbound, _network, _routes)
     return tuple(line for part in parts for line in part(settings))
 
@@ -55,7 +55,7 @@ def _inbound(settings: Settings) -> Iterator[str]:
 
 
 def _network(settings: Settings) -> Iterator[str]:
-    """Name what only a modem has, where it was changed and none is managed."""
+    """Yield the settings for modems that were changed although no modem is managed."""
     if _has_modem(settings):
         return
     names = _MODEM_ONLY if settings.network.interface else (*_MODEM_ONLY, "device")
@@ -88,7 +88,7 @@ def _routes(settings: Settings) -> Iterator[str]:
 
 
 def _covers(one: str, other: str) -> bool:
-    """Tell whether ``one`` matches every topic that ``other`` does [MQTT 5.0, section 4.7]."""
+    """Return whether ``one`` matches every topic that ``other`` does [MQTT 5.0, section 4.7]."""
     theirs = other.split("/")
     ours = one.split("/")
     for place, level in enumerate(ours):
@@ -100,7 +100,7 @@ def _covers(one: str, other: str) -> bool:
 
 
 def _never(route: Route, prefix: str) -> str | None:
-    """Return why no topic of a message can match and be sent."""
+    """Return why no topic of a message can match and be sent; None if one can."""
     match = route.match
     if match == f"{prefix}/out" or match.startswith(f"{prefix}/out/"):
         return f"it is compared with what follows {prefix}/out/; leave that away"

@@ -67,12 +67,12 @@ class Port(Protocol):
 
 
 class SmsTransport:
-    """Sends SMS; a `bridge.core.exchange.Transport`. One SMS at a time; owned by the event loop's thread.
+    """Sends texts; a `bridge.core.exchange.Transport`. One text at a time; owned by the event loop's thread.
 
     A job's ``host`` is the recipient (E.164), its ``request`` the text in UTF-8, its ``silence`` the seconds
-    that each part may take. The `Outcome` is ``connected`` if the modem was ready, ``written`` once a part
-    may have gone out, ``complete`` when the network has accepted every part. ``answer`` holds the references
-    of the accepted parts, or, if nothing went out, the modem's error line.
+    that each part may take. The `Outcome` is ``connected`` where the modem was ready, ``written`` once a part
+    may have gone out, ``complete`` when the network has taken every part. ``answer`` holds the references of
+    the parts that were taken, or where nothing went out the modem's error line.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class SmsTransport:
     ) -> None:
         """``port`` returns the modem's AT port while the modem is ready, else None.
 
-        ``status_reports`` requests them from the network. ``on_reference`` gets the reference of each
-        accepted part. ``try_pause`` is in seconds.
+        ``status_reports`` says whether to ask the network for them; ``on_reference`` is told the reference of
+        each part that it took; ``try_pause`` is seconds.
         """
         self._loop = loop
         self._port = port
@@ -96,11 +96,11 @@ class SmsTransport:
         self._try_pause = try_pause
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        # A random start, so that a restart does not reuse the last run's references at once.
+        # From a random start, so that a restart does not use the last run's references at once.
         self._numbers = itertools.count(secrets.randbelow(256))
 
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
-        """Start ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
+        """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
         task = self._loop.create_task(self._run(job, done))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -130,7 +130,7 @@ class SmsTransport:
         )
         try:
             await _prepare(port, len(pdus))
-        except ModemError as exc:  # nothing has gone out, because the modem was not even prepared
+        except ModemError as exc:  # nothing has gone out, and the modem says itself that it cannot
             return _outcome(error=str(exc))
         return await self._send_parts(port, job, pdus)
 
@@ -146,7 +146,7 @@ class SmsTransport:
     async def _send_part(self, port: Port, job: Job, pdu: Pdu, *, tries: int) -> "int | _Refusal":
         """Send a part and return its reference.
 
-        A part that was refused for the moment is tried again if others have gone out before.
+        One that was refused for the moment is tried again if others have gone out before.
         """
         command, prompt = f"AT+CMGS={pdu.length}", pdu.hex.encode() + b"\x1a"
         while port.is_open:
