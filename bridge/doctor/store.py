@@ -178,7 +178,7 @@ def inbound(context: Context) -> Finding:
         )  # fmt: skip
     problem = _free(wanted.host, wanted.port, wanted.protocols)
     if problem:
-        return fail("inbound port", f"{where} cannot be had: {problem}", _taken(context))
+        return fail("inbound port", f"{where} cannot be used: {problem}", _taken(context))
     return ok("inbound port", f"{where} is free for the bridge")
 
 
@@ -203,8 +203,8 @@ def _taken(context: Context) -> str:
         if inodes.intersection(_open_files(folder)):
             pid = int(folder.parent.name)
             name = _name(folder.parent)
-            return f"{name} (process {pid}) has it: {stop(pid, context.proc)}, or set inbound.port"
-    return f"find who has it: sudo ss -lnp | grep {port}; or set inbound.port"
+            return f"{name} (process {pid}) holds it: {stop(pid, context.proc)}, or set inbound.port"
+    return f"find who holds it: sudo ss -lnp | grep {port}; or set inbound.port"
 
 
 def _name(process: Path) -> str:

@@ -1,4 +1,4 @@
-"""What NetworkManager's ``nmcli``, wpa_supplicant's ``wpa_cli`` and ``iw`` print about a Wi-Fi interface.
+"""The output of NetworkManager's ``nmcli``, wpa_supplicant's ``wpa_cli`` and ``iw`` about a Wi-Fi interface.
 
 All three are run with LC_ALL=C. Values only; nothing here runs a program.
 """
@@ -11,12 +11,12 @@ from bridge.core.modem import Wifi
 
 
 class WifiState(StrEnum):
-    """How far an interface is."""
+    """The connection state of an interface."""
 
     UNMANAGED = "unmanaged"
-    """Whoever was asked does not look after it."""
+    """The queried program does not manage the interface."""
     UNAVAILABLE = "unavailable"
-    """Its radio is off, or its driver is not ready."""
+    """The interface's radio is off, or its driver is not ready."""
     DOWN = "down"
     COMING = "coming"
     UP = "up"
@@ -31,7 +31,7 @@ class Station(NamedTuple):
 
 
 class Device(NamedTuple):
-    """What whoever looks after an interface says of it: ``says`` is the state in its own words."""
+    """An interface by its connection manager; ``says`` is the state in the manager's own words."""
 
     standing: WifiState
     says: str
@@ -45,19 +45,19 @@ class Heard(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Signals that were seen of one connection, in dBm."""
+    """The signals seen of one connection, in dBm."""
 
     number: int = 0
     total: int = 0
     maximum: int | None = None
 
     def add(self, signal: int) -> "Samples":
-        """Return these with one more."""
+        """Return the samples with one more."""
         maximum = signal if self.maximum is None else max(signal, self.maximum)
         return Samples(self.number + 1, self.total + signal, maximum)
 
     def of(self, station: Station) -> Wifi:
-        """Return what is reported of the connection to ``station``."""
+        """Return the reported facts of the connection to ``station``."""
         average = round(self.total / self.number) if self.number else None
         return Wifi(station.ssid, station.ap, average, self.maximum)
 
@@ -74,7 +74,7 @@ _EVENT = re.compile(
 def station(text: str) -> Station | None:
     r"""Read ``iw dev NAME link``: the association, or None if there is none [iw(8); iw 5.19, link.c].
 
-    The SSID's bytes come as they are where they print, else as ``\xNN`` [iw 5.19, util.c].
+    The SSID's printable bytes are unchanged, the others are ``\xNN`` [iw 5.19, util.c].
     """
     found = re.search(rf"^Connected to ({_MAC})\b", text, re.MULTILINE | re.IGNORECASE)
     if not found:
@@ -85,9 +85,9 @@ def station(text: str) -> Station | None:
 
 
 def heard(line: str, interface: str) -> Heard | None:
-    """Read a line of ``iw event``; None where it is not about ``interface``'s connection [iw 5.19, event.c].
+    """Read a line of ``iw event``; None if it is not about ``interface``'s connection [iw 5.19, event.c].
 
-    Such as ``wlan0 (phy #0): disconnected (by AP) reason: 3: Deauthenticated because …``.
+    An example is ``wlan0 (phy #0): disconnected (by AP) reason: 3: Deauthenticated because …``.
     """
     found = _EVENT.match(line.strip())
     if not found or found["interface"] != interface:
@@ -152,7 +152,7 @@ def _nm_standing(number: int) -> WifiState:
 
 
 def nm_error(text: str) -> str:
-    """Return the reason in what nmcli printed, without its ``Error:`` and its hints."""
+    """Return the reason in nmcli's output, without its ``Error:`` and its hints."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Hint:")]
     return lines[-1].removeprefix("Error: ").rstrip(".") if lines else "no reason given"
 
@@ -166,7 +166,7 @@ _WPA_WORDS = {
     "SCANNING": "no network that it knows is in reach",
     "4WAY_HANDSHAKE": "the access point does not take the password",
 }
-"""[wpa_supplicant 2.10, ``enum wpa_states``] as people would say it."""
+"""[wpa_supplicant 2.10, ``enum wpa_states``] in plain words."""
 
 
 def wpa_device(text: str) -> Device:

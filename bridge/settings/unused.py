@@ -42,7 +42,7 @@ def _sms(settings: Settings) -> Iterator[str]:
 def _ports(settings: Settings) -> Iterator[str]:
     inbound, port = settings.inbound, settings.metrics.port
     if inbound.enabled and "tcp" in inbound.protocols and port == inbound.port:
-        yield f"metrics.port: {port} is inbound.port too, so that one of them cannot be had; give it another"
+        yield f"metrics.port: {port} is inbound.port too, so that only one of them can use it; choose another"
 
 
 def _inbound(settings: Settings) -> Iterator[str]:

@@ -511,8 +511,8 @@ def test_a_port_that_another_program_has(bridge: BridgeProcess) -> None:
     with listening(port):
         found = store.inbound(context(bridge))
     assert found.state == "fail"
-    assert f"127.0.0.1:{port} cannot be had: Address already in use (tcp)" in found.finding
-    assert f"(process {os.getpid()}) has it" in str(found.fix)
+    assert f"127.0.0.1:{port} cannot be used: Address already in use (tcp)" in found.finding
+    assert f"(process {os.getpid()}) holds it" in str(found.fix)
 
 
 # -- the modem -------------------------------------------------------------------------------------------

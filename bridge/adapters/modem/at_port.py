@@ -299,7 +299,7 @@ class AtPort:
                 self._loop.call_soon(self._notify, event, self._tty.generation)
                 self._restarted(event.line)
             elif self._resync is not None:
-                self._resync.hear(event)
+                self._resync.receive(event)
             else:
                 self._receive_answer(event)
         if self._resync is not None and any(isinstance(event, Stale | Final | Prompt) for event in events):

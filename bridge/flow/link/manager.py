@@ -71,7 +71,7 @@ class Network:
         self._on_demand = autoconnect == "on_demand"
         """Whether waiting messages bring the link up; False from `disconnect` until `connect`."""
         self._may_be_better = may_be_better
-        self._stands = False
+        self._carries = False
         """Whether the link that is to be hung up still carries IP."""
         self._clock = clock
         self._on_change = on_change
@@ -132,7 +132,7 @@ class Network:
         elif self._evidence and self._evidence.code is Code.CLOUD_ERR_SIM and self.up:
             log.warning("hanging up: %s", self._evidence.text)
             self.hang_up()
-            self._stands = False  # a link without its SIM carries nothing
+            self._carries = False  # a link without its SIM carries nothing
 
     def wanted_now(self) -> None:
         """Note that a message waits, which brings an on-demand link up."""
@@ -170,7 +170,7 @@ class Network:
             self._attempt.cancel()
         unknown = unknown and self.phase is Phase.DISCONNECTED and not self._stopping
         if unknown or self.phase in (Phase.CONNECTING, Phase.CONNECTED):
-            self._stands = was_up = self.up
+            self._carries = was_up = self.up
             self._move(Step.HANG_UP)
             if was_up:
                 self._notify_down(reason)
@@ -239,14 +239,14 @@ class Network:
             self._wanted = False  # a `connect` given while the link was up is fulfilled too
             self.hang_up()
         elif self.up and self._staleness.look():
-            self.lost("nothing was reached over it for a long time; it is made anew")
+            self.lost("nothing was reached over it for a long time; it is dialled again")
         elif self.up and self._may_be_better(not self._traffic.in_flight()):
             log.info("hanging up: a better link is tried")
             self.hang_up("a better link is tried")
 
     async def _hang_up(self) -> None:
-        stands, self._stands = self._stands, False
-        if stands:
+        carries, self._carries = self._carries, False
+        if carries:
             await self._let_end()
         try:
             await self._connector.disconnect()

@@ -3,14 +3,14 @@
 A modem executes its commands in order and gives each one final result [ITU-T V.250, section 5.7]. A command
 or final that was lost on the way never gets one, so counting alone is not enough. The rules::
 
-        AT is sent repeatedly until anything is received
-        a final while none is owed      every command has had its own: in step again
-        OK while finals are owed        the abandoned command's, or the probe's: `MARKER` is sent, whose
-      answer is recognised by its information line
-        the marker's information line   the final after it is the marker's own: in step again
-        quiet after an OK               the modem does not know the marker: in step again, as far as one can
-      tell a prompt                        the modem is in the middle of a text: ESC ends it [3GPP TS 27.005,
-                                        section 3.5.1]
+    AT is sent repeatedly until anything is received
+    a final while none is owed      every command has had its own: in step again
+    OK while finals are owed        the abandoned command's, or the probe's: `MARKER` is sent, whose answer is
+                                    recognised by its information line
+    the marker's information line   the final after it is the marker's own: in step again
+    quiet after an OK               the modem does not know the marker: in step again, as far as one can tell
+    a prompt                        the modem is in the middle of a text: ESC ends it [3GPP TS 27.005,
+                                    section 3.5.1]
 """
 
 from enum import Enum, auto
@@ -60,7 +60,7 @@ class Resync:
         """Return the first probe."""
         return self._send(PROBE)
 
-    def hear(self, event: Event) -> None:
+    def receive(self, event: Event) -> None:
         """Take in one event."""
         match event:
             case Final(ok=ok):

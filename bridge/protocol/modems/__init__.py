@@ -1,4 +1,4 @@
-"""The modems that are known: one module each, which holds its ``PROFILE``.
+"""The known modems: one module each, which holds its ``PROFILE``.
 
 A new modem is one more module here (and its name among those that ``network.interface`` allows).
 """
@@ -24,10 +24,10 @@ _BY_USB_ID = {usb_id: profile for profile in PROFILES if profile.claims_usb_ids 
 
 
 def by_interface(interface: str) -> Profile:
-    """Return the profile of ``network.interface``; raises `KeyError` where there is none."""
+    """Return the profile of ``network.interface``; raises `KeyError` if there is none."""
     return _BY_INTERFACE[interface]
 
 
 def by_usb_id(usb_id: str) -> Profile | None:
-    """Return the profile that stands for ``vendor:product``, four hexadecimal digits each."""
+    """Return the profile of ``vendor:product``, four hexadecimal digits each, or None."""
     return _BY_USB_ID.get(usb_id.lower())

@@ -8,7 +8,7 @@ PROFILE = Profile(
     usb_ids=("12d1:1001",),
     at_interface=2,
     dial_interface=0,
-    # Which number a port has depends on the stick's mode; Huawei's interface protocol says what it is.
+    # The ports' numbers depend on the stick's mode; Huawei's interface protocol gives their roles.
     usb_roles={
         (0xFF, 1, 1): "dial",
         (0xFF, 1, 2): "at",

@@ -1,4 +1,4 @@
-"""What the bridge must know of one kind of modem."""
+"""The properties of one kind of modem."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,22 +32,22 @@ class Profile:
     """One kind of modem; each module of this package holds one as ``PROFILE``."""
 
     interface: str
-    """Its name in ``network.interface``."""
+    """The modem's name in ``network.interface``."""
     label: str
-    """Its name for a person."""
+    """The modem's name for users."""
     usb_ids: tuple[str, ...] = ()
-    """``vendor:product`` in lower case; empty: only a given device is used."""
+    """``vendor:product`` in lower case; empty: the modem is only used by a given device."""
     claims_usb_ids: bool = True
-    """False: another profile has the same USB ids, and stands for them unless this one is asked for."""
+    """False: another profile has the same USB ids, and takes precedence unless this one is asked for."""
 
     at_interface: int = 0
     """USB interface number of the port that takes AT commands."""
     dial_interface: int = 0
-    """USB interface number of the port that dials; the same where one port does both."""
+    """USB interface number of the port that dials; the same if one port does both."""
     usb_roles: Mapping[tuple[int, int, int], Role] = field(default_factory=dict)
-    """Interface class, subclass and protocol that tell a port's role; they beat the numbers."""
+    """Interface class, subclass and protocol that give a port's role; they precede the numbers."""
     driver_id: str | None = None
-    """The USB id that older kernels must be told to the ``option`` driver, as ``new_id`` takes it."""
+    """The USB id that older kernels must be given for the ``option`` driver, in the form of ``new_id``."""
 
     baud: int = 115200
     ppp_baud: int = 9600
@@ -64,22 +64,22 @@ class Profile:
     firmware_command: str = "AT+CGMR"
     iccid_command: str = "AT+CCID"
     pin_tries_command: str = 'AT+CPINR="SIM PIN"'
-    """Tells how often a PIN may still be entered."""
+    """The query of the tries that a PIN has left."""
     usb_mode_command: str | None = None
-    """u-blox: what to say to have the ports in the documented order; ``None``: they always are."""
+    """u-blox: the command that puts the ports in the documented order; ``None``: they always are."""
 
     reset_command: str = "AT+CFUN=1,1"
     sockets: Literal["ublox", "ublox-r4", "quectel"] | None = None
     """The family of its AT sockets; ``None``: it carries data by PPP only."""
     connect_timeout: float = 130.0
-    """Seconds that an AT socket's connect can take; a modem that hangs meanwhile is not noticed before."""
+    """Seconds that an AT socket's connect can take; a modem that hangs meanwhile is not noticed earlier."""
     location: Literal["ublox", "quectel"] | None = None
 
     @property
     def one_port(self) -> bool:
-        """Whether dialling takes the port that AT commands use."""
+        """Whether dialling uses the port of the AT commands."""
         return self.at_interface == self.dial_interface
 
     def technology(self, access: int | None) -> str | None:
-        """Return the name of access technology ``AcT``; None where it is unknown."""
+        """Return the name of access technology ``AcT``; None if it is unknown."""
         return None if access is None else self.technologies.get(access)

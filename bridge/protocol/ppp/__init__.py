@@ -1,1 +1,1 @@
-"""pppd and chat: how they are called, and what they say."""
+"""pppd and chat: their arguments, and their output."""

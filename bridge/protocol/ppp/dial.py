@@ -14,31 +14,31 @@ LINK_NAME = "hologram-bridge"
 """The logical name of our link [pppd(8), linkname]: its pid file is ``/run/ppp-hologram-bridge.pid``."""
 
 OWNER = "HOLOGRAM_BRIDGE_PID"
-"""The variable in pppd's arguments that names the process which started it [pppd(8), set]."""
+"""The variable in pppd's arguments that names its parent process [pppd(8), set]."""
 
 DIAL_SCRIPTS = {
     "cellular-nova-r410": "chat-lte",
     "cellular-bg96": "chat-lte",
     "cellular-ec21": "chat-lte",
 }
-"""The chat script of each interface; the others take `DEFAULT_SCRIPT`."""
+"""The chat script of each interface; the others use `DEFAULT_SCRIPT`."""
 
 DEFAULT_SCRIPT = "chat-3g"
 
 
 Scope = Literal["system", "hologram"]
-"""What goes through the link: everything, or Hologram's own networks alone."""
+"""The traffic of the link: everything, or only Hologram's own networks."""
 
 
 class Dial(NamedTuple):
-    """One call: where to, and how. ``timeout`` in seconds, from the call to the addresses."""
+    """The parameters of one call. ``timeout`` is in seconds, from the call to the addresses."""
 
     port: str
     chat: str
     """Path of the chat script, in which ``\\T`` is the APN and ``\\U`` the dial command."""
     apn: str = "hologram"
     command: str = "ATDT*99***1#"
-    """3GPP TS 27.007, section 10.2.1.1."""
+    """The dial command [3GPP TS 27.007, section 10.2.1.1]."""
     baud: int = 115200
     user: str | None = None
     password: str | None = None
@@ -46,12 +46,12 @@ class Dial(NamedTuple):
     timeout: float = 200.0
 
     def __repr__(self) -> str:
-        """Show all but who we say we are."""
+        """Show all fields but the user and the password."""
         return f"Dial({self.port!r}, apn={self.apn!r}, scope={self.scope!r}, timeout={self.timeout:g})"
 
 
 class Check(NamedTuple):
-    """What a value of `Dial` must look like before a root process acts on it."""
+    """The form that a value of `Dial` must have before a root process acts on it."""
 
     field: str
     pattern: re.Pattern[str]
@@ -68,7 +68,7 @@ _CHECKS = (
 
 
 def check(dial: Dial) -> None:
-    """Raise `LinkError` for what must not reach the shell that pppd's connect option starts."""
+    """Raise `LinkError` for values that must not reach the shell that pppd's connect option starts."""
     for field, pattern, allowed in _CHECKS:
         value = str(getattr(dial, field))
         if not pattern.fullmatch(value) or ".." in value.split("/"):
@@ -82,16 +82,16 @@ def check(dial: Dial) -> None:
 def connect_command(dial: Dial, chat: str) -> str:
     """Return the shell command that dials; ``chat`` is the program.
 
-    Its log goes to standard error and nowhere else (``-s -S``), which pppd joins with its own.
+    chat logs only to standard error (``-s -S``), which pppd joins with its own log.
     """
     return shlex.join([chat, "-v", "-s", "-S", "-T", dial.apn, "-U", dial.command, "-f", dial.chat])
 
 
 def arguments(dial: Dial, *, chat: str, options: str, owner: int, secrets: str | None) -> list[str]:
-    """Return pppd's arguments; ``options`` and ``secrets`` are paths, ``owner`` the process that starts it.
+    """Return pppd's arguments; ``options`` and ``secrets`` are paths, ``owner`` is the parent process.
 
-    No route of pppd's: it keeps the one it replaces in its memory, and a pppd that is killed takes it along.
-    Ours belong to the interface and go with it.
+    pppd sets no route: it keeps a replaced one only in its memory, and a killed pppd loses it. Our routes
+    belong to the interface and vanish with it.
     """
     dns = ["usepeerdns"] if dial.scope == "system" else []
     return [
@@ -105,7 +105,7 @@ def arguments(dial: Dial, *, chat: str, options: str, owner: int, secrets: str |
 
 
 def secret_options(dial: Dial) -> bytes | None:
-    """Return, as an options file, what must not stand in pppd's arguments; None where there is nothing."""
+    """Return an options file of the secrets that must not be in pppd's arguments; None if there are none."""
     given = {"user": dial.user, "password": dial.password}
     lines = [f"{name} {_quoted(value)}\n" for name, value in given.items() if value]
     return "".join(lines).encode() or None
@@ -120,11 +120,11 @@ class Ours(NamedTuple):
     """A running pppd that carries our mark."""
 
     owner: int
-    """Process id of whoever started it."""
+    """Process id of the parent that started it."""
 
 
 def ours(cmdline: bytes) -> Ours | None:
-    """Return whose child a process with the arguments ``cmdline`` is, if it is a pppd for our link.
+    """Return the owner of a process with the arguments ``cmdline``, if it is a pppd for our link.
 
     ``cmdline`` is as in ``/proc/PID/cmdline``: each argument followed by a zero byte [proc(5)].
     """

@@ -1,4 +1,4 @@
-"""What pppd and chat say: their log lines as events, their exit codes in words.
+"""The output of pppd and chat: log lines as events, exit codes in words.
 
 Sources: pppd(8) and chat(8) of ppp 2.4.9 (Debian bookworm); the log lines as these two programs write them to
 their standard output and error, which pppd gives to its connect script too.
@@ -12,14 +12,14 @@ from typing import NamedTuple
 from bridge.core.modem import Link
 
 LONGEST_LINE = 4096
-"""Characters of a log line; what is longer is cut."""
+"""Number of characters of a log line; a longer line is cut."""
 
 
 class Kind(StrEnum):
-    """What a log line tells."""
+    """The meaning of a log line."""
 
     DIALLING = "dialling"
-    """chat sent the dial command; the value is what it sent."""
+    """chat sent the dial command; the value is the command."""
     CONNECTED = "connected"
     """The modem is in data mode: the connect script is done."""
     INTERFACE = "interface"
@@ -29,15 +29,15 @@ class Kind(StrEnum):
     TRAFFIC = "traffic"
     """``sent received``, bytes on the serial line."""
     WHY = "why"
-    """Something that ends the call; the value is the reason for a person."""
+    """The call ends; the value is the reason for the user."""
     HELD = "held"
-    """The same, where another program has the port: nobody has called yet."""
+    """The same, because another program has the port: no call was made."""
     VAGUE = "vague"
-    """As WHY, where another line may know better."""
+    """As WHY, but another line may give a better reason."""
 
 
 class Event(NamedTuple):
-    """One log line, understood."""
+    """The event of one log line."""
 
     kind: Kind
     value: str
@@ -79,7 +79,7 @@ _PATTERNS: tuple[tuple[str, Kind, str], ...] = (
     (r"remote IP address ([0-9.]+)", Kind.REMOTE_IP, "{}"),
     (r"(?:primary|secondary) +DNS address ([0-9.]+)", Kind.DNS, "{}"),
     (r"Device \S+ is locked by pid (\d+)", Kind.HELD, _LOCKED.format("pid {}")),
-    # EBUSY: whoever has it keeps all but root to itself [ioctl_tty(2), TIOCEXCL]; ModemManager does.
+    # EBUSY: the port's owner excludes all but root [ioctl_tty(2), TIOCEXCL]; ModemManager does so.
     (r"Failed to open (\S+): Device or resource busy", Kind.HELD, "the port {} is held by another program"),
     (r"Failed to open (\S+): (.+)", Kind.WHY, "the port {} cannot be opened: {}"),
     (r"Couldn't (?:stat|open) (/dev/(?!ppp)\S+): (.+)", Kind.WHY, "the port {} cannot be opened: {}"),
@@ -135,7 +135,7 @@ _EXITS = {
 
 
 def read_line(line: str) -> Event | None:
-    """Return what one log line of pppd or chat tells, or None where it tells nothing that matters."""
+    """Return the event of a log line of pppd or chat, or None if it does not matter."""
     text = line.strip()
     for pattern, kind, template in _LINES:
         match = pattern.fullmatch(text)
@@ -153,20 +153,20 @@ def _fill(template: str, match: re.Match[str]) -> str:
 
 
 def exit_reason(code: int) -> str:
-    """Return what pppd's exit ``code`` means; negative: the signal that killed it."""
+    """Return the meaning of pppd's exit ``code``; negative: the signal that killed it."""
     if code < 0:
         return f"pppd was killed (signal {-code})"
     return _EXITS.get(code, f"pppd ended with the unknown code {code}")
 
 
 class Lines:
-    """Bytes in, lines out; ``feed`` may get them in any pieces."""
+    """Joins bytes to lines; ``feed`` accepts them in any pieces."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """Return the lines that ``data`` completes, without what only moves the cursor."""
+        """Return the lines that ``data`` completes, without bytes that only move the cursor."""
         *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             lines, self._rest = [*lines, self._rest[:LONGEST_LINE]], b""
@@ -183,13 +183,13 @@ class Lines:
 
 
 class Call:
-    """What one run of pppd has told so far."""
+    """The log of one run of pppd so far."""
 
     def __init__(self) -> None:
         self.dialled = False
         self.connected = False
         self.held = False
-        """Another program has the port."""
+        """Whether another program has the port."""
         self.interface: str | None = None
         self.local_ip: str | None = None
         self.remote_ip: str | None = None
@@ -208,11 +208,11 @@ class Call:
 
     @property
     def over(self) -> bool:
-        """Whether a line has told that the call ends."""
+        """Whether a line has announced the end of the call."""
         return bool(self._why or self._vague)
 
     def take(self, line: str) -> Event | None:
-        """Note what ``line`` tells and return it."""
+        """Record ``line`` and return its event."""
         event = read_line(line)
         match event:
             case Event(Kind.DIALLING):
@@ -243,12 +243,12 @@ class Call:
         return reason
 
     def reason(self, code: int | None) -> str:
-        """Return why it ended, the most telling first; ``code``: pppd's exit code, None while it runs."""
+        """Return why the call ended, most precise first; ``code``: pppd's exit code, None while it runs."""
         ended = exit_reason(code) if code is not None else None
         return self._why or self._vague or ended or self.stage()
 
     def stage(self) -> str:
-        """Return how far it has come."""
+        """Return the stage that the call has reached."""
         if self.link:
             return "the link is up"
         if self.connected:
@@ -260,11 +260,11 @@ _UP = re.compile(r"up on (\S+), local (\S+), remote (\S+)")
 
 
 def status_up(link: Link) -> str:
-    """Return the line by which the root unit tells the bridge that it has a link [sd_notify(3), STATUS]."""
+    """Return the status line by which the root unit reports its link to the bridge [sd_notify(3), STATUS]."""
     return f"up on {link.interface}, local {link.local_ip}, remote {link.remote_ip}"
 
 
 def read_status(text: str) -> Link | None:
-    """Return the link that the root unit's status line tells of; None where it tells of none."""
+    """Return the link in the root unit's status line; None if there is none."""
     match = _UP.fullmatch(text)
     return Link(match[1], match[2], match[3]) if match else None

@@ -38,7 +38,7 @@ class Modem:
 def step(engine: Engine, resync: Resync, modem: Modem, data: bytes) -> list[Event]:
     events = engine.feed(data)
     for event in events:
-        resync.hear(event)
+        resync.receive(event)
     modem.write(resync.act())
     return events
 
@@ -103,6 +103,6 @@ def test_a_prompt_is_left_by_escape() -> None:
     resync = Resync(engine)
     assert resync.start() == b"AT\r"
     (event,) = engine.feed(b"\r\n> ")
-    resync.hear(event)
+    resync.receive(event)
     assert resync.act() == b"\x1b"
     assert resync.silence() == b"\x1bAT\r"
