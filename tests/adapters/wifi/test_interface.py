@@ -18,7 +18,7 @@ from bridge.core.modem import Wifi as Known
 from bridge.errors import LinkError
 from tests.doubles.fake_wifi import ADDRESS, AP, OTHER_AP, System
 
-KEEPERS = ["NetworkManager", "wpa_supplicant"]
+MANAGERS = ["NetworkManager", "wpa_supplicant"]
 LOST = "lo (phy #0): disconnected (by AP) reason: 4: Disassociated due to inactivity"
 
 
@@ -70,7 +70,7 @@ async def refused(attempt: Awaitable[object]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("manager", KEEPERS)
+@pytest.mark.parametrize("manager", MANAGERS)
 def test_connects_and_disconnects(tmp_path: Path, manager: str) -> None:
     """Whoever looks after the interface is told, once; link, SSID, access point and signal are reported."""
     system = System(tmp_path, manager)
