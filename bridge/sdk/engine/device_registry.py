@@ -126,7 +126,7 @@ def _device(sender: Sender) -> int | None:
 
 
 class DevicePaths:
-    """The way to each endpoint is that of its sender: `bridge.flow.message.uplink.Ways` for a script."""
+    """The paths of a script, `bridge.flow.message.uplink.Paths`: an endpoint's path is its sender's."""
 
     def __init__(
         self,
