@@ -130,4 +130,4 @@ def test_without_a_clear_answer_a_message_is_sent_again(answer: bytes) -> None:
 def test_an_sms_is_sent_again_only_if_no_byte_was_written(answer: bytes, written: bool, kind: Kind) -> None:
     """Any doubt about an SMS that may have left is final; a clear code counts as for messages."""
     codec = SmsCodec(lambda: CloudAccess("h", 1, 5.0, DeviceKey("abcd1234")))
-    assert codec.read(outcome(answer, written=written)).kind is kind
+    assert codec.decode(outcome(answer, written=written)).kind is kind

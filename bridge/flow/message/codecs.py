@@ -26,35 +26,35 @@ class CloudAccess(NamedTuple):
 
 
 class Codec(Protocol):
-    """Speaks one channel's protocol."""
+    """Encodes one channel's messages, and decodes what became of them."""
 
-    once: bool
+    at_most_once: bool
     """A message must not be sent twice: it is marked durably before its first byte."""
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the exchange that sends ``queued``; raises `InvalidCommand` where it never can be sent."""
 
-    def read(self, outcome: Outcome) -> Reading:
-        """Return what an exchange meant."""
+    def decode(self, outcome: Outcome) -> Reading:
+        """Return what the outcome of an exchange means."""
 
 
 class CloudCodec:
     """Messages to the cloud's socket."""
 
-    once = False
+    at_most_once = False
 
     def __init__(self, access: Callable[[], CloudAccess], clock: Callable[[], Now]) -> None:
         self._access = access
         self._clock = clock
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the exchange of the JSON or TOTP form."""
         access = self._access()
         assert access.credentials is not None  # the switch waits for them
         request = cloud.encode(access.credentials, queued.lane.topics, queued.payload, self._clock().wall)
         return cloud_job(access, request)
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """Sort the cloud's answer by the table of codes."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
@@ -64,12 +64,12 @@ class CloudCodec:
 class SmsCodec:
     """SMS by the cloud: a second one costs and annoys, so a doubt is final."""
 
-    once = True
+    at_most_once = True
 
     def __init__(self, access: Callable[[], CloudAccess]) -> None:
         self._access = access
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the exchange of the SMS form."""
         access = self._access()
         credentials = access.credentials
@@ -79,7 +79,7 @@ class SmsCodec:
         request = cloud.encode_sms(credentials, queued.lane.names[0], queued.payload.decode())
         return cloud_job(access, request)
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """As for messages, but once a byte was written only a clear answer counts as one."""
         if not outcome.written:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
@@ -90,13 +90,13 @@ class SmsCodec:
 class DirectCodec:
     """Direct IP over TCP: the payload as it is; an expected answer, or the peer's close, is the receipt."""
 
-    once = False
+    at_most_once = False
 
     def __init__(self, timeout: Callable[[], float]) -> None:
         """``timeout`` returns the silence allowed, in seconds."""
         self._timeout = timeout
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the exchange with the peer of the route."""
         endpoint, silence = queued.lane.endpoint, self._timeout()
         limit = whole_limit(silence, len(queued.payload))
@@ -113,7 +113,7 @@ class DirectCodec:
         expected = endpoint.expect.encode()
         return Job(endpoint.host, endpoint.port, queued.payload, lambda got: expected in got, silence, limit)
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """Sort what the peer did; what it said goes into the result either way."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
@@ -136,13 +136,13 @@ MAX_DATAGRAM = 65507
 class DatagramCodec:
     """Direct IP over UDP: the payload is the datagram."""
 
-    once = False
+    at_most_once = False
 
     def __init__(self, timeout: Callable[[], float]) -> None:
         """``timeout`` returns the seconds allowed for resolving the peer's name."""
         self._timeout = timeout
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the sending of one datagram."""
         size = len(queued.payload)
         if size > MAX_DATAGRAM:
@@ -152,7 +152,7 @@ class DatagramCodec:
         endpoint, silence = queued.lane.endpoint, self._timeout()
         return Job(endpoint.host, endpoint.port, queued.payload, lambda _: True, silence, silence)
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """Sent is all that can be known."""
         if outcome.written:
             return Reading(Kind.ACCEPTED, "sent")

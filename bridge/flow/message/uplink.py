@@ -220,14 +220,14 @@ class Uplink:
         traffic.busy[queued.lane_id] = queued
         self._outbox.in_flight.add(queued.seq)
         try:
-            job = codec.job(queued)
+            job = codec.encode(queued)
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
         if _connects(endpoint):
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
-        if codec.once:
+        if codec.at_most_once:
             self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
         else:
             go()
@@ -257,7 +257,7 @@ class Uplink:
             traffic.large = 0
         if outcome.connected and _connects(endpoint):
             self._on_socket("socket.closed", queued)
-        reading = codec.read(outcome)
+        reading = codec.decode(outcome)
         if reading.kind is Kind.UNREACHED and not self._paths.ready(endpoint):
             self._wait_for_link(queued, reading, outcome)
             return
@@ -311,7 +311,7 @@ class Uplink:
 
         def operation() -> None:
             self._outbox.defer(queued, attempts, outcome.traffic, delay)
-            if codec.once:
+            if codec.at_most_once:
                 self._outbox.mark_started(queued, started=False)
 
         def done(_: object) -> None:

@@ -30,7 +30,7 @@ class _Whole:
 class AirSmsCodec:
     """SMS by the modem: as by the cloud, a second one costs and annoys, so a doubt is final."""
 
-    once = True
+    at_most_once = True
 
     def __init__(
         self, max_segments: Callable[[], int], texts: Texts, writer: Writer, *, silence: float = SILENCE
@@ -41,7 +41,7 @@ class AirSmsCodec:
         self._writer = writer
         self._silence = silence
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the sending of all parts; raises `InvalidCommand` where there would be too many."""
         parts = check_text(queued.payload.decode(), self._max_segments()).parts
         return Job(
@@ -53,7 +53,7 @@ class AirSmsCodec:
             self._silence * parts,
         )
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """Sort what the modem said by whose fault it was."""
         if outcome.complete:
             return Reading(Kind.ACCEPTED, _accepted(len(outcome.answer.split())))

@@ -110,19 +110,19 @@ class Turn:
 
     def __init__(self, codec: Codec, judge: Callable[[Queued, float, Reading], Reading]) -> None:
         """``judge`` gets the message, when its exchange began in monotonic seconds, and what came of it."""
-        self.once = codec.once
+        self.at_most_once = codec.at_most_once
         self._began = 0.0
         self._codec = codec
         self._judge = judge
         self._queued: Queued | None = None
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the codec's exchange for ``queued``."""
         self._queued = queued
         self._began = time.monotonic()
-        return self._codec.job(queued)
+        return self._codec.encode(queued)
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """Return what an exchange meant, after the judgement."""
-        assert self._queued is not None  # `job` comes first
-        return self._judge(self._queued, self._began, self._codec.read(outcome))
+        assert self._queued is not None  # `encode` comes first
+        return self._judge(self._queued, self._began, self._codec.decode(outcome))

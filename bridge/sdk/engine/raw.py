@@ -18,13 +18,13 @@ _BROKE = "the connection broke"
 class RawCodec:
     """Speaks to a host of one's own."""
 
-    once = False
+    at_most_once = False
 
     def __init__(self, timeout: float) -> None:
         """``timeout`` is the silence in seconds that ends an answer."""
         self._timeout = timeout
 
-    def job(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> Job:
         """Return the exchange that sends the payload as it is."""
         endpoint, silence = queued.lane.endpoint, self._timeout
         return Job(
@@ -37,7 +37,7 @@ class RawCodec:
             orderly=True,
         )
 
-    def read(self, outcome: Outcome) -> Reading:
+    def decode(self, outcome: Outcome) -> Reading:
         """Sent is a success, with whatever came back."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")

@@ -53,16 +53,16 @@ def outcome(
 
 def test_a_job_is_the_recipient_the_text_and_the_patience(codec: AirSmsCodec) -> None:
     """Each part may take its time; the answer is whole with as many references as there are parts."""
-    job = codec.job(queued("a" * 400))
+    job = codec.encode(queued("a" * 400))
     assert (job.host, job.request, job.silence, job.limit) == (TO, b"a" * 400, 30.0, 90.0)
     assert [job.complete(answer) for answer in (b"", b"1 2", b"1 2 3")] == [False, False, True]
-    assert codec.once
+    assert codec.at_most_once
 
 
 def test_a_text_that_has_become_too_long_is_refused(codec: AirSmsCodec) -> None:
     """The limit of now counts, as it may have changed while the text waited."""
     with pytest.raises(InvalidCommand, match="would take 5 parts"):
-        codec.job(queued("a" * 700))
+        codec.encode(queued("a" * 700))
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_an_outcome_is_read_by_whose_fault_it_was(
     codec: AirSmsCodec, ended: Outcome, kind: Kind, code: int | None, text: str
 ) -> None:
     """What may have gone out is in doubt; what has not may be tried again, unless it never can succeed."""
-    reading = codec.read(ended)
+    reading = codec.decode(ended)
     assert (reading.kind, reading.code, reading.description) == (kind, code, text)
 
 
 def test_references_are_remembered_for_the_status_report(box: Box, texts: Texts, codec: AirSmsCodec) -> None:
     """A report that comes after a restart finds the message by the reference of any of its parts."""
-    job: Job = codec.job(queued("a" * 200))
+    job: Job = codec.encode(queued("a" * 200))
     codec.referenced(job, 41)
     codec.referenced(job._replace(on_connected=lambda: None), 42)
     box.reopen()
