@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from bridge.adapters.inbound.port import Owner
 from bridge.adapters.modem_sockets.dialects import Commands, Dialect, Quectel, Ublox
-from bridge.adapters.modem_sockets.exchange import Datagram, Exchange, Handler
+from bridge.adapters.modem_sockets.exchange import Connection, Datagram, Handler
 from bridge.adapters.modem_sockets.inbound import Inbound
 from bridge.adapters.system.odd_lines import OddLines
 from bridge.core.exchange import Job, Outcome
@@ -142,7 +142,7 @@ class Sockets:
 
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
         """Begin ``job`` over TCP; ``done`` is called exactly once, and never before this returns."""
-        Exchange(self, job, done)
+        Connection(self, job, done)
 
     async def take(self, handler: Handler, *, udp: bool, own_port: int = 0) -> int:
         """Wait for a free socket and give it to ``handler``; raises ModemError."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.adapters.ip.tcp import ANSWER_LIMIT
+from bridge.core.exchange import ANSWER_LIMIT
 from tests.doubles.peer import LITTLE, MUCH, Script, carry, carry_one, job, peer, read_request
 from tests.harness.needs import IPV6
 
