@@ -27,12 +27,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bridge.adapters.inbound.port import Limits, Sink, address_text, open_socket
+from bridge.adapters.inbound.port import Sink, address_text, open_socket
 from bridge.adapters.inbound.tcp import Connections
 from bridge.adapters.inbound.udp import Datagrams
 from bridge.adapters.system.threads import in_thread
 from bridge.core.admission import AdmissionControl, LogInterval, neighbourhood, plain_address
-from bridge.core.inbound import Received
+from bridge.core.inbound import Limits, Received
 
 __all__ = ["Limits", "Listener", "Sink"]
 

@@ -4,13 +4,14 @@ import asyncio
 import os
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Protocol
 
-from bridge.core.admission import Network, plain_address
-from bridge.core.exchange import SLOWEST
-from bridge.core.inbound import Received
+from bridge.core.admission import plain_address
+from bridge.core.inbound import Ending, Gathering, Limits, Received
 from bridge.core.messages import Traffic
 
 BACKLOG = 1024
@@ -31,25 +32,6 @@ SAVE_SYN, SAVED_SYN = 27, 28
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 FINISH_ON_CLOSE = struct.pack("ii", 0, 0)
 """Values of ``SO_LINGER`` [socket(7)]."""
-
-
-class Limits(NamedTuple):
-    """What may come in; seconds and bytes. Replaced whole when the configuration is read again."""
-
-    timeout: float = 5.0
-    max_bytes: int = 65536
-    max_connections: int = 64
-    deadline: float = 60.0
-    allow: tuple[Network, ...] = ()
-
-    def too_long(self, elapsed: float, size: int) -> str | None:
-        """Return why a connection that brought ``size`` bytes in ``elapsed`` seconds is cut, None where not.
-
-        A slow link is given what its bytes need, which ``max_bytes`` bounds.
-        """
-        if elapsed < self.deadline or elapsed * SLOWEST < size:
-            return None
-        return f"it took longer than inbound.deadline, {self.deadline:g} s"
 
 
 class Sink(Protocol):
@@ -87,6 +69,72 @@ class Owner(Protocol):
 
     def hand_over(self, message: Received, durable: Callable[[], None] | None = None) -> None:
         """Give a whole message to the sink; ``durable`` is called when it is safe."""
+
+
+class Connection(ABC):
+    """One connection, until its message is durable or given up; the `Gathering` decides."""
+
+    def __init__(self, owner: Owner, peer: str) -> None:
+        self.owner = owner
+        self.gathering = Gathering(owner.loop.time())
+        self._peer = peer
+        self._settled = False
+
+    def check_time(self) -> None:
+        """Judge by the time."""
+        self.gathering.tick(self.owner.loop.time(), self.owner.limits)
+        self.step()
+
+    def step(self) -> bool:
+        """Do what was decided, once; return whether more may come."""
+        ending = self.gathering.ending
+        if ending and not self._settled:
+            self._settled = True
+            self._settle(ending)
+        return ending is None
+
+    def _settle(self, ending: Ending) -> None:
+        owner, data = self.owner, bytes(self.gathering.data)
+        self.gathering.data.clear()
+        if ending.what == "whole":
+            message = Received("tcp", self._peer, owner.port, data, self.spent(clean=True))
+            owner.hand_over(message, partial(self.close, durable=True))
+            return
+        if ending.what == "empty":
+            owner.counts["empty"] += 1
+        else:
+            owner.drop(ending.what, self._peer, ending.why)
+        self.waste()
+
+    def waste(self) -> None:
+        """Close without a message."""
+        self.owner.sink.wasted(self.spent())
+        self.close()
+
+    @abstractmethod
+    def spent(self, *, clean: bool = False) -> Traffic:
+        """Return what the connection costs in all; ``clean`` says that a close ends it, and no reset."""
+
+    @abstractmethod
+    def close(self, *, durable: bool = False) -> None:
+        """Close; the peer may learn thereby whether its message is ``durable``."""
+
+
+def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
+    """Take a datagram whose peer is ``admitted``, or has been counted as one that is not."""
+    limit = owner.limits.max_bytes
+    if not admitted:
+        pass
+    elif not message.data:
+        owner.counts["empty"] += 1
+    elif len(message.data) > limit:
+        owner.drop("too_large", message.peer, f"its datagram is over inbound.max_bytes, {limit}")
+    elif not owner.has_room:
+        owner.drop("dropped", message.peer, "the disk is full or does not keep up; UDP cannot wait")
+    else:
+        owner.hand_over(message)
+        return
+    owner.sink.wasted(message.traffic)
 
 
 def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:

@@ -14,11 +14,11 @@ from bridge.adapters.inbound.port import (
     PAUSE,
     READ,
     SAVED_SYN,
+    Connection,
     Owner,
     peer_text,
 )
 from bridge.core.admission import TokenBucket
-from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
 from bridge.protocol import tcpinfo
 
@@ -127,9 +127,8 @@ class Connections:
 
     def check_times(self) -> None:
         """End what has been silent, cut what took too long."""
-        now = self.owner.loop.time()
         for connection in tuple(self.open):
-            connection.check_time(now)
+            connection.check_time()
         self.resume()
 
     def end_empty(self) -> None:
@@ -140,110 +139,71 @@ class Connections:
     def reset_all(self) -> None:
         """Break off everything."""
         for connection in tuple(self.open):
-            connection.reset()
+            connection.close()
 
 
-class _Connection:
-    """One connection, until its message is durable or given up."""
-
-    __slots__ = (
-        "_data",
-        "_handed_over",
-        "_last",
-        "_owner",
-        "_peer",
-        "_port",
-        "_sock",
-        "_started",
-        "_watched",
-    )
+class _Connection(Connection):
+    """A connection of the machine's own network."""
 
     def __init__(self, port: Connections, sock: socket.socket, peer: str) -> None:
+        super().__init__(port.owner, peer)
         self._port = port
-        self._owner = port.owner
         self._sock = sock
-        self._peer = peer
-        self._data = bytearray()
-        self._started = self._last = self._owner.loop.time()
         self._watched = False
-        self._handed_over = False
 
     def begin(self) -> None:
         """Read what is there already, which often is everything; watch for the rest."""
         if self._read() and self._read():
             self._watched = True
-            self._owner.loop.add_reader(self._sock.fileno(), self._read)
+            self.owner.loop.add_reader(self._sock.fileno(), self._read)
 
     def _read(self) -> bool:
         """Read once; return whether there is more to come."""
-        room = self._owner.limits.max_bytes + 1 - len(self._data)
+        gathering, limits = self.gathering, self.owner.limits
         try:
-            data = self._sock.recv(min(READ, room))
+            data = self._sock.recv(min(READ, limits.max_bytes + 1 - len(gathering.data)))
         except BlockingIOError:
             return True
         except OSError as exc:
-            self._give_up("broken", f"the connection broke in the middle: {exc.strerror}")
-            return False
-        if not data:
-            self._end()
-            return False
-        self._data += data
-        self._last = self._owner.loop.time()
-        if len(self._data) > self._owner.limits.max_bytes:
-            self._give_up("too_large", f"it is over inbound.max_bytes, {self._owner.limits.max_bytes}")
-            return False
-        return True
+            gathering.broke(exc.strerror or str(exc))
+        else:
+            if data:
+                gathering.received(data, self.owner.loop.time(), limits)
+            else:
+                gathering.closed()
+        return self.step()
 
-    def check_time(self, now: float) -> None:
-        """End the message after silence; cut what has taken too long."""
-        if self._handed_over:
-            return
-        limits = self._owner.limits
-        if now - self._last >= limits.timeout:
-            # The silence may have been ours: a disk that took its time. Look before judging.
-            if self._read() and self._owner.loop.time() - self._last >= limits.timeout:
-                self._end()
-        elif why := limits.too_long(now - self._started, len(self._data)):
-            self._give_up("cut", why)
+    def step(self) -> bool:
+        """Do what was decided; a message is read no further that waits to be durable."""
+        if self.gathering.ending:
+            self._unwatch()
+        return super().step()
+
+    def check_time(self) -> None:
+        """Judge by the time. A silence may have been ours, as a disk took its time: look before judging."""
+        if not self.gathering.ending and self._read():
+            super().check_time()
 
     def end_if_empty(self) -> None:
-        if not self._data and not self._handed_over and self._read():
-            self._end()
+        if not self.gathering.data and not self.gathering.ending and self._read():
+            self.gathering.closed()
+            self.step()
 
-    def _end(self) -> None:
-        if not self._data:
-            self._owner.counts["empty"] += 1
-            self._owner.sink.wasted(_spent(self._sock))
-            self.reset()
-            return
+    def spent(self, *, clean: bool = False) -> Traffic:
+        return _spent(self._sock, clean=clean)
+
+    def close(self, *, durable: bool = False) -> None:
+        """Close, cleanly where the message is safe; the peer may be gone by now, which is all the same."""
         self._unwatch()
-        self._handed_over = True
-        data = bytes(self._data)
-        self._data = bytearray()
-        message = Received("tcp", self._peer, self._owner.port, data, _spent(self._sock, clean=True))
-        self._owner.hand_over(message, self._durable)
-
-    def _durable(self) -> None:
-        """A clean close says that the message is safe; the peer may be gone by now, which is all the same."""
-        if self._sock.fileno() >= 0:
+        if durable and self._sock.fileno() >= 0:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FINISH_ON_CLOSE)
-        self.reset()
-
-    def _give_up(self, what: str, why: str) -> None:
-        self._owner.drop(what, self._peer, why)
-        self._owner.sink.wasted(_spent(self._sock))
-        self.reset()
-
-    def reset(self) -> None:
-        """Close; a reset unless the message is durable."""
-        self._unwatch()
         self._sock.close()
         self._port.ended(self)
 
     def _unwatch(self) -> None:
         if self._watched:
             self._watched = False
-            self._owner.loop.remove_reader(self._sock.fileno())
+            self.owner.loop.remove_reader(self._sock.fileno())
 
 
 def _spent(sock: socket.socket, *, clean: bool = False) -> Traffic:

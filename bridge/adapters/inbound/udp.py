@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from bridge.adapters.inbound.port import BURST, PAUSE, READ, Owner, is_ipv6, peer_text
+from bridge.adapters.inbound.port import BURST, PAUSE, READ, Owner, is_ipv6, peer_text, take_datagram
 from bridge.core.admission import TokenBucket
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
@@ -75,17 +75,6 @@ class Datagrams:
     def _take(self, data: bytes, address: tuple[str, int]) -> None:
         owner = self._owner
         header = tcpinfo.UDP + (tcpinfo.IPV6 if is_ipv6(address[0]) else tcpinfo.IPV4)
-        traffic = Traffic(0, header + len(data))
-        peer = peer_text(address)
-        if not owner.admits(address[0], "udp"):
-            pass
-        elif not data:
-            owner.counts["empty"] += 1
-        elif len(data) > owner.limits.max_bytes:
-            owner.drop("too_large", peer, f"its datagram is over inbound.max_bytes, {owner.limits.max_bytes}")
-        elif not owner.has_room:
-            owner.drop("dropped", peer, "the disk is full or does not keep up; UDP cannot wait")
-        else:
-            owner.hand_over(Received("udp", peer, owner.port, data, traffic))
-            return
-        owner.sink.wasted(traffic)
+        spent = Traffic(0, header + len(data))
+        message = Received("udp", peer_text(address), owner.port, data, spent)
+        take_datagram(owner, message, admitted=owner.admits(address[0], "udp"))

@@ -36,6 +36,7 @@ FIN_GRACE = 0.03
 _ABORT, _CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 """Values of ``SO_LINGER`` [socket(7)]."""
 
+_Done = Callable[[Outcome], None]
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _TIMESTAMPS = "/proc/sys/net/ipv4/tcp_timestamps"
 
@@ -47,7 +48,7 @@ class TcpTransport:
         self._loop = loop
         self._resolver = resolver
 
-    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+    def start(self, job: Job, done: _Done) -> None:
         """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
         addresses = self._resolver.cached(job.host, job.port)
         connection = _Connection(self._loop, self._resolver, job, done)
@@ -60,19 +61,13 @@ class TcpTransport:
 class _Connection:
     """The socket of one exchange; the `Exchange` decides, and `_step` does what it decided."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        resolver: Resolver,
-        job: Job,
-        done: Callable[[Outcome], None],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver, job: Job, done: _Done) -> None:
         self._loop = loop
         self._resolver = resolver
         self._job = job
         self._orderly = job.orderly or job.until_close
         """How the connection ends depends on what the peer has acknowledged."""
-        self._done: Callable[[Outcome], None] | None = done
+        self._done: _Done | None = done
         self._sock: socket.socket | None = None
         self._addresses: list[Address] = []
         self._traffic = Traffic()
@@ -143,10 +138,12 @@ class _Connection:
         except BlockingIOError:
             return  # not connected yet, or the socket's buffer is full
         except OSError as exc:
-            if exchange.reached:
-                self._broke_while_writing(exc)
-            else:
+            if not exchange.reached:
                 self._connect_failed(exc.errno or 0)
+                return
+            with contextlib.suppress(OSError):  # a peer may answer and close before it has read everything
+                exchange.received(sock.recv(ANSWER_LIMIT), self._loop.time())
+            self._broke(f"the connection broke while writing: {exc.strerror}")
             return
         self._connected()
         exchange.took(sent, self._loop.time())
@@ -156,12 +153,6 @@ class _Connection:
         if self._job.until_close:
             with contextlib.suppress(OSError):  # the peer may have reset us already: the reader learns it
                 sock.shutdown(socket.SHUT_WR)
-
-    def _broke_while_writing(self, error: OSError) -> None:
-        """A peer may answer and close before it has read everything: its word counts."""
-        with contextlib.suppress(OSError):
-            self._exchange.received(self._socket().recv(ANSWER_LIMIT), self._loop.time())
-        self._broke(f"the connection broke while writing: {error.strerror}")
 
     def _readable(self) -> None:
         exchange = self._exchange

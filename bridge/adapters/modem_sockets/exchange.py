@@ -36,8 +36,8 @@ ACKNOWLEDGING = 0.5
 """Seconds between looks at what the peer has acknowledged."""
 
 
-class Handler(Protocol):
-    """Who has a socket."""
+class Handler:
+    """The owner of a socket; this one ignores everything, as a listening socket's may."""
 
     def stirs(self, *, waiting: bool) -> None:
         """Learn that data waits in the modem, to be fetched when the AT port is free; or no more."""
@@ -68,7 +68,7 @@ class Pool(Protocol):
         """Hold on to a task until it has ended."""
 
 
-class Connection:
+class Connection(Handler):
     """The socket of one exchange. The task moves it on; the `Exchange` decides; the task cleans up."""
 
     def __init__(self, pool: Pool, job: Job, done: Callable[[Outcome], None]) -> None:
@@ -226,7 +226,7 @@ class Connection:
         return due
 
 
-class Datagram:
+class Datagram(Handler):
     """One datagram to one peer; that the modem took it is all that can be known."""
 
     def __init__(self, pool: Pool, job: Job, done: Callable[[Outcome], None]) -> None:
@@ -254,15 +254,6 @@ class Datagram:
             self._finish(_text(exc))
         finally:  # where it is not over, the task was cancelled
             self.lost("the modem's sockets were closed")
-
-    def stirs(self, *, waiting: bool) -> None:
-        """Nobody waits for an answer."""
-
-    def received(self, data: bytes, host: str, port: int) -> None:
-        """Nobody waits for an answer."""
-
-    def closed(self) -> None:
-        """The sending tells whether it worked."""
 
     def lost(self, why: str) -> None:
         """The socket is gone."""

@@ -8,7 +8,7 @@ tell its peer what became of the message. One that is taken is closed only after
 
 import asyncio
 
-from bridge.adapters.inbound.port import Owner, address_text
+from bridge.adapters.inbound.port import Connection, Owner, address_text, take_datagram
 from bridge.adapters.modem_sockets.exchange import Handler, Pool
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
@@ -28,10 +28,7 @@ class Inbound:
     def incoming(self, socket: int, host: str, port: int) -> Handler:
         """Take a connection that the modem has accepted."""
         connection = _Connection(self, socket, host, port)
-        try:
-            admitted = self.owner.admits(host, "tcp")
-        except ValueError:  # no address
-            admitted = False
+        admitted = _admits(self.owner, host, "tcp")
         if admitted and self.owner.has_room and len(self.open) < self.owner.limits.max_connections:
             self.open.add(connection)
             self._sweep_later()
@@ -47,9 +44,8 @@ class Inbound:
 
     def _check_times(self) -> None:
         self._sweep = None
-        now = self.pool.loop.time()
         for connection in tuple(self.open):
-            connection.check_time(now)
+            connection.check_time()
         self._sweep_later()
 
     def ended(self, connection: "_Connection") -> None:
@@ -59,93 +55,59 @@ class Inbound:
         closing = self.pool.give_back(connection.socket, connection, close=close)
         self.pool.keep(self.pool.loop.create_task(closing))
 
-    def datagrams(self) -> "_Datagrams":
-        """Return who takes the datagrams."""
-        return _Datagrams(self.owner)
 
-
-class _Connection:
-    """One connection, until its message is durable or given up."""
+class _Connection(Connection, Handler):
+    """A connection of the modem's; how it is closed tells the peer nothing."""
 
     def __init__(self, inbound: Inbound, socket: int, host: str, port: int) -> None:
+        super().__init__(inbound.owner, address_text(host, port))
         self.socket = socket
         self.gone = False
         """The peer has closed."""
         self._inbound = inbound
-        self._owner = inbound.owner
-        self._peer = address_text(host, port)
-        self._data = bytearray()
         self._meter = Meter()
         self._meter.accept()
-        self._started = self._last = inbound.pool.loop.time()
-        self._held = self._ended = False
 
     def stirs(self, *, waiting: bool) -> None:
         """Data waits in the modem: no silence."""
-        self._held = waiting
+        self.gathering.held = waiting
 
     def received(self, data: bytes, host: str = "", port: int = 0) -> None:
         """Take a piece."""
         del host, port
         self._meter.read(len(data))
-        self._last = self._inbound.pool.loop.time()
-        if self._ended:
-            return
-        self._data += data
-        limit = self._owner.limits.max_bytes
-        if len(self._data) > limit:
-            self._give_up("too_large", f"it is over inbound.max_bytes, {limit}")
+        self.gathering.received(data, self.owner.loop.time(), self.owner.limits)
+        self.step()
 
     def closed(self) -> None:
         """The peer has closed: the message is whole."""
         self.gone = True
-        self._end()
+        self.gathering.closed()
+        self.step()
 
     def lost(self, why: str) -> None:
         """The connection is gone in the middle."""
         self.gone = True
-        self._give_up("broken", f"the connection broke in the middle: {why}")
-
-    def check_time(self, now: float) -> None:
-        """End the message after silence; cut what has taken too long."""
-        limits = self._owner.limits
-        if now - self._last >= limits.timeout and not self._held:
-            self._end()
-        elif why := limits.too_long(now - self._started, len(self._data)):
-            self._give_up("cut", why)
+        self.gathering.broke(why)
+        self.step()
 
     def refuse(self) -> None:
         """Take nothing."""
-        self._ended = True
-        self._waste()
+        self._settled = True
+        self.waste()
 
-    def _end(self) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        if not self._data:
-            self._owner.counts["empty"] += 1
-            self._waste()
-            return
-        message = Received("tcp", self._peer, self._owner.port, bytes(self._data), self._meter.closed())
-        self._data = bytearray()
-        self._owner.hand_over(message, self._durable)
+    def spent(self, *, clean: bool = False) -> Traffic:
+        """Return what it costs with its close, of which a modem knows one kind."""
+        del clean
+        return self._meter.closed()
 
-    def _durable(self) -> None:
-        self._inbound.ended(self)
-
-    def _give_up(self, what: str, why: str) -> None:
-        if not self._ended:
-            self._ended = True
-            self._owner.drop(what, self._peer, why)
-            self._waste()
-
-    def _waste(self) -> None:
-        self._owner.sink.wasted(self._meter.closed())
+    def close(self, *, durable: bool = False) -> None:
+        """Close it."""
+        del durable
         self._inbound.ended(self)
 
 
-class _Datagrams:
+class Datagrams(Handler):
     """Datagrams, as they come."""
 
     def __init__(self, owner: Owner) -> None:
@@ -153,33 +115,13 @@ class _Datagrams:
 
     def received(self, data: bytes, host: str, port: int) -> None:
         """Take one."""
-        owner = self._owner
-        spent = Traffic(0, traffic.datagram(len(data)))
-        peer = address_text(host, port)
-        if not self._admitted(host):
-            pass
-        elif not data:
-            owner.counts["empty"] += 1
-        elif len(data) > owner.limits.max_bytes:
-            owner.drop("too_large", peer, f"its datagram is over inbound.max_bytes, {owner.limits.max_bytes}")
-        elif not owner.has_room:
-            owner.drop("dropped", peer, "the disk is full or does not keep up; UDP cannot wait")
-        else:
-            owner.hand_over(Received("udp", peer, owner.port, data, spent))
-            return
-        owner.sink.wasted(spent)
+        owner, spent = self._owner, Traffic(0, traffic.datagram(len(data)))
+        message = Received("udp", address_text(host, port), owner.port, data, spent)
+        take_datagram(owner, message, admitted=_admits(owner, host, "udp"))
 
-    def _admitted(self, host: str) -> bool:
-        try:
-            return self._owner.admits(host, "udp")
-        except ValueError:
-            return False
 
-    def stirs(self, *, waiting: bool) -> None:
-        """It is fetched at once."""
-
-    def closed(self) -> None:
-        """A port of datagrams has no peer."""
-
-    def lost(self, why: str) -> None:
-        """The port is gone; it is opened again with the PDP context."""
+def _admits(owner: Owner, host: str, protocol: str) -> bool:
+    try:
+        return owner.admits(host, protocol)
+    except ValueError:  # no address
+        return False

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from bridge.adapters.inbound.port import Owner
 from bridge.adapters.modem_sockets.dialects import Commands, Dialect, Quectel, Ublox
 from bridge.adapters.modem_sockets.exchange import Connection, Datagram, Handler
-from bridge.adapters.modem_sockets.inbound import Inbound
+from bridge.adapters.modem_sockets.inbound import Datagrams, Inbound
 from bridge.adapters.system.odd_lines import OddLines
 from bridge.core.exchange import Job, Outcome
 from bridge.errors import ModemError
@@ -226,10 +226,9 @@ class Sockets:
         if self._inbound is None or self._inbound.owner is not owner:
             await self.stop_listening()
             self._inbound = Inbound(self, owner)
-        inbound = self._inbound
         for protocol in (each for each in protocols if each not in self._listening):
             udp = protocol == "udp"
-            handler: Handler = inbound.datagrams() if udp else _Nobody()
+            handler = Datagrams(owner) if udp else Handler()
             socket = await self.take(handler, udp=udp, own_port=owner.port)
             try:
                 await self.dialect.listen(socket, owner.port, udp=udp)
@@ -264,7 +263,7 @@ class Sockets:
     def _accept(self, news: Incoming) -> None:
         if self._inbound is None:
             return
-        entry = _Entry(_Nobody(), udp=False)
+        entry = _Entry(Handler(), udp=False)
         self._own(news.socket, entry)
         entry.handler = self._inbound.incoming(news.socket, news.host, news.port)
 
@@ -366,19 +365,3 @@ class DatagramTransport:
     def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
         """Begin ``job``; ``done`` is called exactly once, and never before this returns."""
         Datagram(self._sockets, job, done)
-
-
-class _Nobody:
-    """Has a listening socket, which says nothing but who comes in."""
-
-    def stirs(self, *, waiting: bool) -> None:
-        """Ignore."""
-
-    def received(self, data: bytes, host: str, port: int) -> None:
-        """Ignore."""
-
-    def closed(self) -> None:
-        """Ignore."""
-
-    def lost(self, why: str) -> None:
-        """Ignore."""
