@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bridge.core.messages import Traffic
 
@@ -247,8 +247,23 @@ class Exchange:
         )
 
 
-class Transport(Protocol):
-    """What takes a request to a peer: the machine's own network, or a modem's sockets."""
+class AnyJob(Protocol):
+    """What must be known of a job whatever takes it."""
 
-    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
-        """Begin ``job``; ``done`` is called exactly once, and never before this returns."""
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take in all."""
+
+    @property
+    def large(self) -> bool:
+        """Whether no other large one should go beside it."""
+
+
+class Transport(Protocol):
+    """What takes a job to a peer: the machine's own network, a modem's sockets, or a modem's SMS."""
+
+    def start(self, job: Any, done: Callable[[Outcome], None]) -> None:
+        """Begin ``job``, of the kind that is made for this transport.
+
+        ``done`` is called exactly once, and never before this returns.
+        """

@@ -7,9 +7,10 @@ from typing import Any
 
 from bridge.adapters.modem.modem import Modem
 from bridge.adapters.modem.sms import ModemInbox, SmsTransport
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Outcome
 from bridge.core.modem import Registration
 from bridge.core.phone import E164, E164_ALLOWED
+from bridge.core.sms import SmsJob
 from bridge.errors import AtRefused, BadPdu, InvalidCommand, ModemError, OperationError
 from bridge.protocol.api.reports import timestamp
 from bridge.protocol.sms.received import Deliver, StatusReport, decode
@@ -123,7 +124,7 @@ async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
         raise InvalidCommand("to", to, f"a number is {E164_ALLOWED}")
     parts = check_text(text, MAX_SEGMENTS).parts
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    job = Job(to, 0, text.encode(), lambda _: True, PART_TIMEOUT, parts * PART_TIMEOUT)
+    job = SmsJob(to, text, parts, PART_TIMEOUT)
     transport = SmsTransport(asyncio.get_running_loop(), lambda: modem.port)
     transport.start(job, done.set_result)
     outcome = await done

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from bridge.adapters.system.odd_lines import OddLines
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Outcome
 from bridge.core.messages import Traffic
+from bridge.core.sms import SmsJob
 from bridge.errors import AtOutOfStep, AtRefused, ModemError, ModemGone
 from bridge.protocol.sms.errors import MODEM_CODES, Blame, judge
 from bridge.protocol.sms.listing import Entry, read_list, read_one, read_reference, read_store, unread
@@ -67,10 +68,9 @@ class Port(Protocol):
 
 
 class SmsTransport:
-    """Sends texts; a `bridge.core.exchange.Transport`. One text at a time; owned by the event loop's thread.
+    """The transport of `SmsJob`. One SMS at a time; owned by the event loop's thread.
 
-    A job's ``host`` is the recipient (E.164), its ``request`` the text in UTF-8, its ``silence`` the seconds
-    that each part may take. The `Outcome` is ``connected`` where the modem was ready, ``written`` once a part
+    The `Outcome` is ``connected`` where the modem was ready, ``written`` once a part
     may have gone out, ``complete`` when the network has taken every part. ``answer`` holds the references of
     the parts that were taken, or where nothing went out the modem's error line.
     """
@@ -81,7 +81,7 @@ class SmsTransport:
         port: Callable[[], Port | None],
         *,
         status_reports: Callable[[], bool] = lambda: False,
-        on_reference: Callable[[Job, int], None] = lambda _job, _reference: None,
+        on_reference: Callable[[SmsJob, int], None] = lambda _job, _reference: None,
         try_pause: float = TRY_PAUSE,
     ) -> None:
         """``port`` returns the modem's AT port while the modem is ready, else None.
@@ -99,7 +99,7 @@ class SmsTransport:
         # From a random start, so that a restart does not use the last run's references at once.
         self._numbers = itertools.count(secrets.randbelow(256))
 
-    def start(self, job: Job, done: Callable[[Outcome], None]) -> None:
+    def start(self, job: SmsJob, done: Callable[[Outcome], None]) -> None:
         """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
         task = self._loop.create_task(self._run(job, done))
         self._tasks.add(task)
@@ -111,7 +111,7 @@ class SmsTransport:
         if not task.cancelled():
             task.result()
 
-    async def _run(self, job: Job, done: Callable[[Outcome], None]) -> None:
+    async def _run(self, job: SmsJob, done: Callable[[Outcome], None]) -> None:
         async with self._turn:
             port = self._port()
             if port is None or not port.is_open:
@@ -121,10 +121,10 @@ class SmsTransport:
             with contextlib.suppress(ModemError):
                 await port.command(ERRORS_IN_WORDS)
 
-    async def _send(self, port: Port, job: Job) -> Outcome:
+    async def _send(self, port: Port, job: SmsJob) -> Outcome:
         pdus = submit(
-            job.host,
-            job.request.decode(),
+            job.recipient,
+            job.body,
             reference=next(self._numbers) & 0xFF,
             status_report=self._status_reports(),
         )
@@ -134,7 +134,7 @@ class SmsTransport:
             return _outcome(error=str(exc))
         return await self._send_parts(port, job, pdus)
 
-    async def _send_parts(self, port: Port, job: Job, pdus: list[Pdu]) -> Outcome:
+    async def _send_parts(self, port: Port, job: SmsJob, pdus: list[Pdu]) -> Outcome:
         taken: list[int] = []
         for pdu in pdus:
             result = await self._send_part(port, job, pdu, tries=PART_TRIES if taken else 1)
@@ -143,7 +143,7 @@ class SmsTransport:
             taken.append(result)
         return _outcome(written=True, complete=True, answer=" ".join(map(str, taken)))
 
-    async def _send_part(self, port: Port, job: Job, pdu: Pdu, *, tries: int) -> "int | _Refusal":
+    async def _send_part(self, port: Port, job: SmsJob, pdu: Pdu, *, tries: int) -> "int | _Refusal":
         """Send a part and return its reference.
 
         One that was refused for the moment is tried again if others have gone out before.
@@ -152,7 +152,7 @@ class SmsTransport:
         while port.is_open:
             tries -= 1
             try:
-                answer = await port.command(command, timeout=job.silence, prompt=prompt, proof="+CMGS")
+                answer = await port.command(command, timeout=job.part_timeout, prompt=prompt, proof="+CMGS")
                 reference = read_reference(answer.lines)
             except ModemError as exc:
                 refusal = _refusal(exc)

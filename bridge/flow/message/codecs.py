@@ -7,7 +7,7 @@ what waits; and it reads what came back into one of the kinds that `bridge.core.
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from bridge.core.exchange import Job, Outcome, whole_limit
+from bridge.core.exchange import AnyJob, Job, Outcome, whole_limit
 from bridge.core.messages import Now, Queued
 from bridge.core.retry import Kind, Reading
 from bridge.errors import InvalidCommand
@@ -31,8 +31,8 @@ class Codec(Protocol):
     at_most_once: bool
     """A message must not be sent twice: it is marked durably before its first byte."""
 
-    def encode(self, queued: Queued) -> Job:
-        """Return the exchange that sends ``queued``; raises `InvalidCommand` where it never can be sent."""
+    def encode(self, queued: Queued) -> AnyJob:
+        """Return the job that sends ``queued``; raises `InvalidCommand` where it never can be sent."""
 
     def decode(self, outcome: Outcome) -> Reading:
         """Return what the outcome of an exchange means."""

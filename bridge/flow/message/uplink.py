@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from bridge.core.destination import Condition, Destination
-from bridge.core.exchange import Job, Outcome, Transport
+from bridge.core.exchange import AnyJob, Job, Outcome, Transport
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Now, Queued, Result, State
 from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
@@ -224,7 +224,7 @@ class Uplink:
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
-        if _connects(endpoint):
+        if isinstance(job, Job) and _connects(endpoint):
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
         if codec.at_most_once:
@@ -232,7 +232,7 @@ class Uplink:
         else:
             go()
 
-    def _go(self, queued: Queued, codec: Codec, transport: Transport, job: Job) -> None:
+    def _go(self, queued: Queued, codec: Codec, transport: Transport, job: AnyJob) -> None:
         traffic = self._traffic[queued.lane.endpoint]
         traffic.limit = max(traffic.limit, job.limit) if traffic.out else job.limit
         traffic.out += 1
@@ -248,7 +248,7 @@ class Uplink:
 
     # -- ending ------------------------------------------------------------------------------------------
 
-    def _ended(self, queued: Queued, codec: Codec, job: Job, outcome: Outcome) -> None:
+    def _ended(self, queued: Queued, codec: Codec, job: AnyJob, outcome: Outcome) -> None:
         endpoint = queued.lane.endpoint
         traffic = self._traffic[endpoint]
         traffic.out -= 1

@@ -1,12 +1,12 @@
 """Texts over the air: between a queued text and the parts that the modem sends."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Outcome
 from bridge.core.messages import Queued
 from bridge.core.retry import Kind, Reading
+from bridge.core.sms import SmsJob
 from bridge.protocol.sms.errors import Blame, judge
 from bridge.protocol.sms.segments import check_text
 from bridge.store.texts import Texts
@@ -14,17 +14,6 @@ from bridge.store.writer import Writer
 
 SILENCE = 150.0
 """Seconds that the network may take for a part [u-blox SARA-U2 AT commands manual UBX-13001820, +CMGS]."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Whole:
-    """Of which message a job is, and when its answer, the references of its parts, is whole."""
-
-    id: str
-    parts: int
-
-    def __call__(self, answer: bytes) -> bool:
-        return len(answer.split()) >= self.parts
 
 
 class AirSmsCodec:
@@ -41,17 +30,11 @@ class AirSmsCodec:
         self._writer = writer
         self._silence = silence
 
-    def encode(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> SmsJob:
         """Return the sending of all parts; raises `InvalidCommand` where there would be too many."""
-        parts = check_text(queued.payload.decode(), self._max_segments()).parts
-        return Job(
-            queued.lane.names[0],
-            0,
-            queued.payload,
-            _Whole(queued.id, parts),
-            self._silence,
-            self._silence * parts,
-        )
+        body = queued.payload.decode()
+        parts = check_text(body, self._max_segments()).parts
+        return SmsJob(queued.lane.names[0], body, parts, self._silence, id=queued.id)
 
     def decode(self, outcome: Outcome) -> Reading:
         """Sort what the modem said by whose fault it was."""
@@ -65,11 +48,9 @@ class AirSmsCodec:
             return Reading(Kind.UNREACHED, error)
         return Reading(_KINDS[judgement.blame], error, judgement.code)
 
-    def referenced(self, job: Job, reference: int) -> None:
+    def referenced(self, job: SmsJob, reference: int) -> None:
         """The network took a part of ``job``: a status report will name this ``reference``."""
-        whole = job.complete
-        assert isinstance(whole, _Whole)
-        self._writer.write(partial(self._texts.await_report, reference, job.host, whole.id))
+        self._writer.write(partial(self._texts.await_report, reference, job.recipient, job.id))
 
 
 _KINDS = {

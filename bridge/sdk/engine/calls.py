@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from bridge.core.exchange import Job, Outcome, Transport, whole_limit
+from bridge.core.exchange import AnyJob, Outcome, Transport, whole_limit
 from bridge.core.messages import Channel, Lane, Now, Queued, Result
 from bridge.core.retry import Reading
 from bridge.flow.message.codecs import CloudAccess, Codec
@@ -116,7 +116,7 @@ class Turn:
         self._judge = judge
         self._queued: Queued | None = None
 
-    def encode(self, queued: Queued) -> Job:
+    def encode(self, queued: Queued) -> AnyJob:
         """Return the codec's exchange for ``queued``."""
         self._queued = queued
         self._began = time.monotonic()

@@ -11,7 +11,8 @@ import pytest
 from bridge.adapters.modem import sms as texts
 from bridge.adapters.modem.at_port import AtPort, Urc
 from bridge.adapters.modem.sms import ModemInbox, SmsTransport
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Outcome
+from bridge.core.sms import SmsJob
 from bridge.errors import ModemGone, ModemSilent
 from bridge.protocol.sms.errors import Blame, judge
 from bridge.sim.modem.pdu import tpdu
@@ -160,11 +161,11 @@ def on_air(scenario: Callable[[Modem, AtPort], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def job(text: str, silence: float = 5.0) -> Job:
-    return Job(TO, 0, text.encode(), lambda _: True, silence, silence)
+def job(text: str, part_timeout: float = 5.0) -> SmsJob:
+    return SmsJob(TO, text, 1, part_timeout)
 
 
-async def send(transport: SmsTransport, what: Job) -> Outcome:
+async def send(transport: SmsTransport, what: SmsJob) -> Outcome:
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     transport.start(what, done.set_result)
     assert not done.done()
@@ -183,7 +184,7 @@ def test_a_text_goes_out_in_pdu_mode_and_its_reference_comes_back() -> None:
     """In PDU mode, with errors in numbers; the PDU follows the prompt, and the reference is the answer."""
 
     async def scenario(modem: Modem, port: AtPort) -> None:
-        told: list[tuple[Job, int]] = []
+        told: list[tuple[SmsJob, int]] = []
         what = job("hello €")
         ended = await send(transport(port, on_reference=lambda *about: told.append(about)), what)
         assert ended == Outcome(True, True, True, b"41", False, None, texts.NO_TRAFFIC)
@@ -261,7 +262,7 @@ def test_silence_after_the_pdu_leaves_the_text_in_doubt() -> None:
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.append(SILENT)
         sender = transport(port)
-        ended = await send(sender, job("hello", silence=0.2))
+        ended = await send(sender, job("hello", part_timeout=0.2))
         assert (ended.connected, ended.written, ended.complete) == (True, True, False)
         assert "did not answer" in (ended.error or "")
         assert (await send(sender, job("next"))).complete
@@ -276,7 +277,7 @@ def test_before_the_prompt_nothing_can_have_gone_out(answer: str | None) -> None
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.script["AT+CMGS"].append(answer)
         sender = transport(port)
-        ended = await send(sender, job("hello", silence=0.2))
+        ended = await send(sender, job("hello", part_timeout=0.2))
         assert (ended.connected, ended.written, ended.complete) == (True, False, False)
         assert (await send(sender, job("next"))).complete
 
@@ -339,7 +340,7 @@ def test_a_text_that_breaks_off_is_in_doubt(refusals: list[str | None]) -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         modem.pdus.extend(["+CMGS: 7\r\n\r\nOK", *refusals])
-        ended = await send(transport(port), job("a" * 300, silence=0.5))
+        ended = await send(transport(port), job("a" * 300, part_timeout=0.5))
         assert (ended.connected, ended.written, ended.complete) == (True, True, False)
         assert (ended.error or "").startswith("the network took 1 of 2 parts, and then: ")
         assert sum(line[:2] == "00" for line in modem.said) == 1 + len(refusals)

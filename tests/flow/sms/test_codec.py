@@ -2,9 +2,10 @@
 
 import pytest
 
-from bridge.core.exchange import Job, Outcome
+from bridge.core.exchange import Outcome
 from bridge.core.messages import MODEM_SMS, Lane, Priority, Queued, Traffic
 from bridge.core.retry import Kind
+from bridge.core.sms import SmsJob
 from bridge.errors import InvalidCommand
 from bridge.flow.sms.codec import AirSmsCodec
 from bridge.store.reserve import Reserve
@@ -23,7 +24,7 @@ def texts(box: Box) -> Texts:
 
 @pytest.fixture
 def codec(box: Box, texts: Texts) -> AirSmsCodec:
-    """A speaker that allows four parts, and a writer that commits at once."""
+    """A codec that allows four parts, and a writer that commits at once."""
     writer = Writer(
         box.database,
         box.outbox,
@@ -52,10 +53,10 @@ def outcome(
 
 
 def test_a_job_is_the_recipient_the_text_and_the_patience(codec: AirSmsCodec) -> None:
-    """Each part may take its time; the answer is whole with as many references as there are parts."""
+    """Each part may take its time."""
     job = codec.encode(queued("a" * 400))
-    assert (job.host, job.request, job.silence, job.limit) == (TO, b"a" * 400, 30.0, 90.0)
-    assert [job.complete(answer) for answer in (b"", b"1 2", b"1 2 3")] == [False, False, True]
+    assert job == SmsJob(TO, "a" * 400, 3, 30.0, id="m1")
+    assert (job.limit, job.large) == (90.0, False)
     assert codec.at_most_once
 
 
@@ -91,9 +92,9 @@ def test_an_outcome_is_read_by_whose_fault_it_was(
 
 def test_references_are_remembered_for_the_status_report(box: Box, texts: Texts, codec: AirSmsCodec) -> None:
     """A report that comes after a restart finds the message by the reference of any of its parts."""
-    job: Job = codec.encode(queued("a" * 200))
+    job = codec.encode(queued("a" * 200))
     codec.referenced(job, 41)
-    codec.referenced(job._replace(on_connected=lambda: None), 42)
+    codec.referenced(job, 42)
     box.reopen()
     with box:
         again = Texts(box.database, box.clock)
