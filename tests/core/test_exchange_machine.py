@@ -201,6 +201,14 @@ def test_our_own_side_is_no_silence_of_the_peers() -> None:
     assert story.wait(LIMIT).error == "the exchange took longer than 60 s"
 
 
+def test_a_sign_of_life_ends_the_wait_for_our_own_side() -> None:
+    """From then on a silence is the peer's again."""
+    story = sent(shallow=True)
+    story.exchange.held = True
+    story.wait(SILENCE * 2).receive(b"[").wait(SILENCE)
+    assert story.error == "silence for 10 s"
+
+
 def test_our_own_side_may_be_why_nobody_was_reached() -> None:
     """The modem had no time for us until the limit."""
     story = Story(shallow=True)
