@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bridge.adapters.system.loop_time import read_clock
 from bridge.core.messages import Result
+from bridge.core.time import Timer
 from bridge.daemon.configure import limits
 from bridge.errors import OperationError, StoreFull, StoreInUse
 from bridge.flow.health.figures import Health
@@ -17,57 +19,51 @@ from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink
 from bridge.settings import Settings
-from bridge.store.clock import read_clock
-from bridge.store.database import Database, Lock, boot_id, translate
-from bridge.store.files import open_outbox
-from bridge.store.outbox import Outbox
-from bridge.store.reserve import Reserve
-from bridge.store.writer import PACE, Writer
+from bridge.store.database import translate
+from bridge.store.journal import Journal
+from bridge.store.writer import PACE
 
 
-class _NoLoop:
+class _NoTime:
     """Runs what is to run soon at once; nothing waits here."""
 
-    def call_soon(self, callback: Callable[..., object], *args: object) -> None:
+    def __init__(self) -> None:
+        self.now = read_clock
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         callback(*args)
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> None:
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
         """A pause between transactions is over at once; what is later never comes: the command ends first."""
         if delay <= PACE:
             callback(*args)
+        return self
+
+    def cancel(self) -> None:
+        """It was called, or never is."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return at once."""
 
 
 def act(settings: Settings, store: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Carry ``request`` out on the file; raises `StoreError`."""
     try:
-        lock = Lock(store)
+        with Journal.open(store, limits(settings), _NoTime()) as journal:
+            return _Offline(settings, journal).answer(request)
     except StoreInUse:
         raise StoreInUse(
             f"a daemon runs on {store} but does not listen where it is looked for; is control.path the same, "
             "and RUNTIME_DIRECTORY (under systemd it is /run/hologram-bridge)?"
         ) from None
-    reserve = Reserve(store)
-    try:
-        database, outbox = open_outbox(store, reserve, boot_id(), read_clock, limits(settings))
-        try:
-            return _Offline(settings, database, outbox, reserve).answer(request)
-        finally:
-            database.close()
-            reserve.take()
     except sqlite3.Error as exc:
         raise translate(exc, store) from exc
-    finally:
-        lock.release()
 
 
 class _Offline:
-    def __init__(self, settings: Settings, database: Database, outbox: Outbox, reserve: Reserve) -> None:
-        loop, names = _NoLoop(), Names(settings.mqtt.prefix)
-        self.outbox = outbox
-        self.writer = Writer(
-            database, self.outbox, reserve,
-            call_soon=loop.call_soon, call_later=loop.call_later, on_full=lambda _: None,
-        )  # fmt: skip
+    def __init__(self, settings: Settings, journal: Journal) -> None:
+        loop, names = journal.time, Names(settings.mqtt.prefix)
+        self.outbox, self.writer = journal.outbox, journal.writer
         publisher = Publisher(
             self.outbox, self.writer, names, read_clock, call_soon=loop.call_soon, call_later=loop.call_later
         )

@@ -144,7 +144,7 @@ class Bridge:
         for task in tasks:
             task.cancel()  # it may be waiting for a broker that does not answer
         await asyncio.gather(*tasks, return_exceptions=True)
-        parts.close(reserve=not self._failure)
+        parts.journal.close(reserve=not self._failure)
 
     async def _drop(self, keeping: list[asyncio.Task[None]]) -> None:
         """Give the link up, and the modem back."""
@@ -186,9 +186,7 @@ class Bridge:
 
     def _fail(self, error: BaseException) -> None:
         self._stop.set()  # first: whatever else fails below, it ends
-        if isinstance(error, sqlite3.Error):
-            error = translate(error, self._parts.path)
-        note_failure(self._parts.path, error)
+        error = self._parts.journal.failure(error)
         if self._failure is None:
             self._failure = error
             # What the disk does is no fault of ours: one line says it.

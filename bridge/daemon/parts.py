@@ -23,6 +23,7 @@ from bridge.adapters.ip.tcp import TcpTransport
 from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.session import Session
 from bridge.adapters.system.control_socket import ControlServer, socket_path
+from bridge.adapters.system.loop_time import LoopTime, read_clock
 from bridge.adapters.system.metrics import MetricsServer
 from bridge.adapters.system.threads import Worker
 from bridge.core.delivery import Delivery
@@ -62,12 +63,7 @@ from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api import discovery, metrics
 from bridge.protocol.api.reports import dumps
 from bridge.settings import Settings
-from bridge.store.clock import read_clock
-from bridge.store.database import Lock, boot_id
-from bridge.store.disk import disk_of
-from bridge.store.files import open_outbox
-from bridge.store.reserve import Reserve
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
 
 if TYPE_CHECKING:
     from bridge.daemon.managed import ManagedModem
@@ -95,20 +91,11 @@ class Parts:
         self.identity = NOBODY
         self.path = settings.store.path
         self.names = Names(settings.mqtt.prefix)
-        self.lock = Lock(self.path)
-        self.reserve = Reserve(self.path)
-        self.database, self.outbox = open_outbox(
-            self.path, self.reserve, boot_id(), read_clock, limits(settings)
+        self.journal = Journal.open(
+            self.path, limits(settings), LoopTime(loop), aside=Worker(loop, "commit").run
         )
-        self.writer = Writer(
-            self.database,
-            self.outbox,
-            self.reserve,
-            call_soon=loop.call_soon,
-            call_later=loop.call_later,
-            on_full=self._store_full,
-            aside=Worker(loop, "commit").run,
-        )
+        self.outbox, self.writer = self.journal.outbox, self.journal.writer
+        self.writer.on_full = self._store_full
         self.publisher = Publisher(
             self.outbox,
             self.writer,
@@ -304,7 +291,7 @@ class Parts:
             Around(
                 self.settings,
                 self.loop,
-                self.database,
+                self.journal.database,
                 self.outbox,
                 self.writer,
                 self.names,
@@ -419,13 +406,8 @@ class Parts:
         self.monitor.publish_health()
 
     def _store_full(self, full: bool) -> None:
-        self.monitor.store_full(full, str(self.path), self._room)
+        self.monitor.store_full(full, str(self.path), self.journal.room)
         self.uplink.wake()
-
-    def _room(self) -> str:
-        """Say how much room messages need, and what there is."""
-        free, where = self.reserve.free(), disk_of(self.path)
-        return f"{self.writer.needed} bytes have to be free on {where}, and {free} are"
 
     def reload(self, new: Settings) -> Changes:
         """Take from ``new`` what needs no restart; raises `BridgeError` before anything is changed."""
@@ -440,11 +422,3 @@ class Parts:
         if self.managed:
             self.managed.reloaded(new)
         return changes
-
-    def close(self, *, reserve: bool = True) -> None:
-        """Close the store, and let others have it; ``reserve``: the next start is to have that."""
-        self.writer.close()
-        self.database.close()
-        if reserve:
-            self.reserve.take()
-        self.lock.release()

@@ -1,6 +1,5 @@
 """Time for a box without a clock: wall times that follow the monotonic clock when the wall clock jumps."""
 
-import time
 from collections.abc import Callable
 
 from bridge.core.messages import Now
@@ -11,11 +10,6 @@ PLAUSIBLE = 1_672_531_200.0
 
 STEP = 2.0
 """Seconds of difference between the clocks that count as a step; less is drift or a slewing NTP client."""
-
-
-def read_clock() -> Now:
-    """Return both clocks; the monotonic one counts suspended time too."""
-    return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class Times:

@@ -16,12 +16,11 @@ has a transaction of its own, and those that free pages go first.
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.progress import Progress
+from bridge.core.time import Time
 from bridge.errors import StoreError, StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
@@ -95,24 +94,21 @@ class Writer:
         database: Database,
         volatile: Volatile,
         reserve: Reserve,
+        time: Time,
         *,
-        call_soon: Callable[[Callable[[], None]], object],
-        call_later: Callable[[float, Callable[[], None]], object],
-        on_full: Callable[[bool], None],
         aside: Aside | None = None,
     ) -> None:
-        """``on_full`` is told when room has run out (True) and when it is back (False).
+        """``aside`` runs the commit beside the event loop, which waits for the disk otherwise.
 
-        ``aside`` runs the commit beside the event loop, which waits for the disk otherwise: 10 to 50 ms for
-        each sync of an SD card.
+        That is 10 to 50 ms for each sync of an SD card.
         """
+        self.on_full: Callable[[bool], None] = lambda _: None
+        """Is told when room has run out (True) and when it is back (False)."""
         self._aside = aside or _at_once
         self._database = database
         self._volatile = volatile
         self._disk = Disk(database, reserve)
-        self._call_soon = call_soon
-        self._call_later = call_later
-        self._on_full = on_full
+        self._time = time
         self._writes: list[_Pending] = []
         self._appends: dict[object, _Pending] = {}
         self._scheduled = False
@@ -220,11 +216,11 @@ class Writer:
         if self._scheduled or self._committing:
             return
         self._scheduled = True
-        since = time.monotonic() - self._committed
+        since = self._time.now().mono - self._committed
         if since >= PACE:
-            self._call_soon(self._commit)
+            self._time.call_soon(self._commit)
         else:
-            self._call_later(PACE - since, self._commit)
+            self._time.call_later(PACE - since, self._commit)
 
     def _commit(self) -> None:
         """Run everything that waits in one transaction; then tell who asked."""
@@ -276,11 +272,11 @@ class Writer:
     def _ended(self, batch: "_Batch", error: BaseException | None) -> None:
         """The transaction is durable, or it failed."""
         self._committing = False
-        self._committed = time.monotonic()
+        self._committed = self._time.now().mono
         self._commits += 1
         again, self._again = self._again, {}
         for callback in again:
-            self._call_soon(callback)
+            self._time.call_soon(callback)
         if error is not None:
             self._failed(batch, error)
             return
@@ -318,15 +314,15 @@ class Writer:
         """Take nothing more; from then on look for room."""
         self.space = Space.LOW
         self._wait = min(2 * self._wait, LONGEST_WAIT) if self.full else CHECK_EVERY
-        self._call_later(self._wait, self._look_for_room)
+        self._time.call_later(self._wait, self._look_for_room)
         if not self.full:
             self.full = True
-            self._call_soon(partial(self._on_full, True))
+            self._time.call_soon(lambda: self.on_full(True))  # whoever is told may not have said so yet
 
     def _recovered(self) -> None:
         if self.full and self.space is Space.OK:
             self.full = False
-            self._on_full(False)
+            self.on_full(False)
 
     def _found_no_room(self) -> None:
         """SQLite found the disk full: release the reserve, write the log from its start, or wait for room."""
@@ -342,7 +338,7 @@ class Writer:
 
     def _measure(self) -> None:
         """See whether what is sent next finds room for its result; now and then while there is enough."""
-        now = time.monotonic()
+        now = self._time.now().mono
         if self.space is Space.OK and now - self._measured < CHECK_EVERY:
             return
         self._measured = now
@@ -358,7 +354,7 @@ class Writer:
         if self._closed or self.space is Space.OK:
             return
         if self._committing:
-            self._call_later(PACE, self._look_for_room)
+            self._time.call_later(PACE, self._look_for_room)
             return
         self._disk.give_back()
         if self._writes:
@@ -371,4 +367,4 @@ class Writer:
                 self._recovered()
             self._schedule()
         else:
-            self._call_later(self._wait, self._look_for_room)
+            self._time.call_later(self._wait, self._look_for_room)

@@ -5,8 +5,8 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from bridge.adapters.system.loop_time import read_clock
 from bridge.core.messages import CLOUD, Lane, Message, Priority
-from bridge.store.clock import read_clock
 from bridge.store.database import Database, boot_id
 from bridge.store.outbox import Limits, Outbox
 from tests.bench.rig import PAYLOAD

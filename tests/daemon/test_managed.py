@@ -73,7 +73,7 @@ class Box:
             yield parts
             await until(lambda: parts.writer.idle)
         finally:
-            parts.close()
+            parts.journal.close()
 
     @contextlib.asynccontextmanager
     async def bridge(self, **network: Any) -> AsyncIterator[ManagedModem]:

@@ -21,6 +21,7 @@ from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload
 from bridge.adapters.ppp.dialler import PppDialler, dial_of
 from bridge.adapters.ppp.pppd import Pppd
 from bridge.adapters.ppp.routes import Routes
+from bridge.adapters.system.loop_time import read_clock
 from bridge.adapters.usb.finder import Finder
 from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place
@@ -32,7 +33,6 @@ from bridge.flow.link.manager import Network
 from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
 from bridge.protocol.modems import by_interface
-from bridge.store.clock import read_clock
 from tests.adapters.ppp.test_pppd import UP, write_ip, write_program
 from tests.harness import Keeper
 from tests.harness.modem import SimModem

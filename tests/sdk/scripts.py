@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.harness import Keeper, Process, free_port
@@ -25,6 +26,8 @@ class Scripts:
         self.folder = folder
         self.inbound = free_port()
         """Where a `HologramCloud` of a script takes messages."""
+        self.wrap: Sequence[str] = ()
+        """A command before each script's own, as for a disk of its own."""
         self._keeper = keeper
         self.env = {
             "PYTHONPATH": str(ROOT),
@@ -63,7 +66,7 @@ class Scripts:
         namespace = "-n" if os.geteuid() == 0 else "-rn"
         first = ["unshare", namespace, sys.executable, "-c", ALONE] if alone else []
         done = subprocess.run(
-            [*first, sys.executable, str(path), *words],
+            [*self.wrap, *first, sys.executable, str(path), *words],
             capture_output=True,
             text=True,
             cwd=self.folder,
@@ -81,5 +84,5 @@ class Scripts:
         path = script if isinstance(script, Path) else self.write(script, name)
         process = Process(name, self.folder / f"{name}.log")
         self._keeper.keep(process)
-        process.launch([sys.executable, "-u", str(path), *words], self.env)
+        process.launch([*self.wrap, sys.executable, "-u", str(path), *words], self.env)
         return process

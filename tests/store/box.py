@@ -4,34 +4,18 @@ import itertools
 from pathlib import Path
 from typing import Self
 
-from bridge.core.messages import CLOUD, Endpoint, Lane, Message, Now, Priority, Queued, Traffic
+from bridge.core.messages import CLOUD, Endpoint, Lane, Message, Priority, Queued, Traffic
 from bridge.store.database import Database
 from bridge.store.files import open_outbox
 from bridge.store.outbox import Acceptance, Limits
 from bridge.store.receipts import Receipt
 from bridge.store.reserve import Reserve
+from tests.doubles.time import NOON, Clock
 
-NOON = 1_700_000_000.0
+__all__ = ["DAY", "NOON", "Box", "Clock", "message"]
+
 DAY = 86400.0
 _numbers = itertools.count(1)
-
-
-class Clock:
-    """Both clocks of a box; `pass_` lets time go by, `step` moves the wall clock alone."""
-
-    def __init__(self, wall: float = NOON, mono: float = 100.0) -> None:
-        self.wall = wall
-        self.mono = mono
-
-    def __call__(self) -> Now:
-        return Now(self.wall, self.mono)
-
-    def pass_(self, seconds: float) -> None:
-        self.wall += seconds
-        self.mono += seconds
-
-    def step(self, seconds: float) -> None:
-        self.wall += seconds
 
 
 class Box:

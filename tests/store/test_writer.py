@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from bridge.store.outbox import Verdict
 from bridge.store.reserve import SIZE, Reserve
 from bridge.store.space import Space
 from bridge.store.writer import CHECK_EVERY, Writer
+from tests.doubles.time import Call
 from tests.harness.small_disk import small_disk
 from tests.store.box import Box, Clock, message
 
@@ -22,28 +24,34 @@ from tests.store.box import Box, Clock, message
 class Turns:
     """An event loop's turns, taken by hand, and its timers, which fire when told."""
 
-    def __init__(self) -> None:
-        self.soon: list[Callable[[], object]] = []
-        self.later: list[Callable[[], object]] = []
+    def __init__(self, clock: Clock) -> None:
+        self.now = clock
+        self.soon: list[Call] = []
+        self.later: list[Call] = []
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        self.soon.append(callback)
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self.soon.append(Call(callback, args))
 
-    def call_later(self, delay: float, callback: Callable[[], object]) -> None:
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Call:
         """A pause between transactions is over at once; a look for room waits for `tick`."""
-        (self.soon if delay < CHECK_EVERY else self.later).append(callback)
+        call = Call(callback, args)
+        (self.soon if delay < CHECK_EVERY else self.later).append(call)
+        return call
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"nobody pauses here, and not for {seconds} s")
 
     def turn(self) -> None:
         """Run what was asked for until nothing is left for now."""
         while self.soon:
             soon, self.soon = self.soon, []
-            for callback in soon:
-                callback()
+            for call in soon:
+                call.run()
 
     def tick(self) -> None:
         later, self.later = self.later, []
-        for callback in later:
-            callback()
+        for call in later:
+            call.run()
         self.turn()
 
 
@@ -52,17 +60,16 @@ class Rig:
 
     def __init__(self, path: Path, *, reserve: int = 4096, clock: Clock | None = None) -> None:
         self.box = Box(path, clock=clock)
-        self.turns = Turns()
+        self.turns = Turns(self.box.clock)
         self.told: list[bool] = []
         self.reserve = Reserve(path, reserve)
         self.writer = Writer(
             self.box.database,
             self.box.outbox,
             self.reserve,
-            call_soon=self.turns.call_soon,
-            call_later=self.turns.call_later,
-            on_full=self.told.append,
+            self.turns,
         )
+        self.writer.on_full = self.told.append
 
     def put(self, name: str, done: list[str], payload: bytes = b"x") -> None:
         item = message(name, payload=payload)

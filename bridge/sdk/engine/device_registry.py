@@ -14,6 +14,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 
+from bridge.adapters.system.loop_time import read_clock
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Endpoint, Queued
 from bridge.core.retry import Reading
@@ -21,7 +22,6 @@ from bridge.flow.message.codecs import CloudCodec, Codec, SmsCodec
 from bridge.flow.message.uplink import Path
 from bridge.sdk.engine.calls import Sender, Turn
 from bridge.sdk.engine.raw import RawCodec
-from bridge.store.clock import read_clock
 
 DEVICE_BITS = 24
 """Bits of an account that stand for the device: they tell a script's few apart, and tell little of a key."""

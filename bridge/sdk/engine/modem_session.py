@@ -15,6 +15,7 @@ from bridge.adapters.modem.queries import answer
 from bridge.adapters.modem.sms import ModemInbox
 from bridge.adapters.modem_sockets.listening import ListeningSockets
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.system.loop_time import read_clock
 from bridge.core.link import Code, Phase
 from bridge.core.modem import Facts, Identity, Link, Place
 from bridge.errors import BridgeError, LinkError
@@ -33,7 +34,6 @@ from bridge.sdk.engine.errors import ModemError, NetworkError
 from bridge.sdk.engine.inbox import LIMITS, Inbox
 from bridge.sdk.engine.sms import Texts
 from bridge.sdk.engine.values import SMS
-from bridge.store.clock import read_clock
 
 log = logging.getLogger("Modem")
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ip.tcp import TcpTransport
+from bridge.adapters.system.loop_time import LoopTime, read_clock
 from bridge.adapters.system.threads import Worker
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Endpoint, Lane, Message, Priority
-from bridge.errors import BridgeError, StoreDamaged, StoreInUse
+from bridge.errors import BridgeError, StoreInUse
 from bridge.flow.message.uplink import Uplink
 from bridge.sdk.engine import holders
 from bridge.sdk.engine.calls import END_WAIT, Call, Outcomes, Sender, Wanted
@@ -31,20 +32,14 @@ from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import ERR_UNKNOWN, Response, kept, of_code
 from bridge.sdk.engine.runtime import at_end, runtime
 from bridge.sdk.engine.waiting import Calls
-from bridge.store.clock import read_clock
-from bridge.store.database import Lock, boot_id, translate
-from bridge.store.files import mark_suspect, open_store
-from bridge.store.outbox import Acceptance, Limits, Outbox, Verdict
-from bridge.store.reserve import Reserve
-from bridge.store.writer import Writer
+from bridge.store.database import translate
+from bridge.store.journal import Journal
+from bridge.store.outbox import Acceptance, Limits, Verdict
 
 log = logging.getLogger("Hologram")
 
 SLOTS = 4
 """Messages in flight to one destination at once."""
-
-RESERVE = 512 * 1024
-"""Bytes of disk held back so that a full one can still be emptied."""
 
 GRACE = 0.5
 """Seconds before what an earlier run left is tried: the script may still say where and who it is."""
@@ -60,7 +55,6 @@ class OutboxService:
         """Open the store at ``path``; raises `HologramError` where somebody else uses it."""
         self.path = path
         self._runtime = runtime()
-        self._lock = _lock_store(path)
         self._senders = registry_at(path)
         self._users: set[Sender] = set()
         self._calls = Calls(
@@ -69,13 +63,15 @@ class OutboxService:
         self._started = False
         try:
             self._runtime.call(self._open)
+        except StoreInUse:
+            who = holders.locking(path.with_name(path.name + ".lock")) or "another program"
+            raise HologramError(
+                f"the outbox {path} is used by {who}: run one script on it at a time, or give this one its "
+                "own by outbox=… or HOLOGRAM_SDK_OUTBOX"
+            ) from None
         except (BridgeError, sqlite3.Error) as exc:
-            self._lock.release()
             ours = translate(exc, path) if isinstance(exc, sqlite3.Error) else exc
             raise HologramError(f"{ours}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
-        except BaseException:
-            self._lock.release()
-            raise
         self._runtime.on_failure.append(self._broken)
 
     @property
@@ -85,17 +81,9 @@ class OutboxService:
 
     def _open(self) -> None:
         loop = self._runtime.loop
-        self._database = open_store(self.path)
-        self._outbox = Outbox(self._database, boot_id(), read_clock, LIMITS)
-        self._writer = Writer(
-            self._database,
-            self._outbox,
-            Reserve(self.path, RESERVE),
-            call_soon=loop.call_soon,
-            call_later=loop.call_later,
-            on_full=self._full,
-            aside=Worker(loop, "commit").run,
-        )
+        self._journal = Journal.open(self.path, LIMITS, LoopTime(loop), aside=Worker(loop, "commit").run)
+        self._outbox, self._writer = self._journal.outbox, self._journal.writer
+        self._writer.on_full = self._full
         self._paths = DevicePaths(
             self._senders,
             TcpTransport(loop, Resolver(loop)),
@@ -253,14 +241,9 @@ class OutboxService:
     def _broken(self, error: BaseException) -> None:
         """The loop's work failed: whoever sends next opens the store anew."""
         self._calls.broken(error)
-        if isinstance(error, StoreDamaged) or (
-            isinstance(error, sqlite3.Error) and isinstance(translate(error, self.path), StoreDamaged)
-        ):
-            mark_suspect(self.path)
-        self._writer.close()
+        self._journal.failure(error)
         with contextlib.suppress(sqlite3.Error):  # it may be what broke; what is durable stays in the file
-            self._database.close()
-        self._lock.release()
+            self._journal.close(reserve=False)
 
     # -- the end -----------------------------------------------------------------------------------------
 
@@ -276,33 +259,16 @@ class OutboxService:
                 break
             pause.wait(0.01)
         self._runtime.call(self._shut)
-        self._lock.release()
 
     def _shut(self) -> None:
         self._starting.cancel()  # where nothing was sent, it is still to come
-        self._writer.close()
-        Reserve(self.path, RESERVE).release()
-        self._database.close()
+        self._journal.close()
 
 
 def _tell_of(endpoint: Endpoint, destination: Destination) -> None:
     where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
     if destination.condition is not Condition.UP:
         log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
-
-
-def _lock_store(path: Path) -> Lock:
-    try:
-        return Lock(path)
-    except StoreInUse:
-        lock = path.with_name(path.name + ".lock")
-        who = holders.locking(lock) or "another program"
-        raise HologramError(
-            f"the outbox {path} is used by {who}: run one script on it at a time, or give this one its own "
-            "by outbox=… or HOLOGRAM_SDK_OUTBOX"
-        ) from None
-    except BridgeError as exc:
-        raise HologramError(f"{exc}; another place is set by outbox=… or HOLOGRAM_SDK_OUTBOX") from exc
 
 
 _services: dict[Path, OutboxService] = {}

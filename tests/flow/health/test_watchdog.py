@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from bridge.flow.message.uplink import Uplink
 from bridge.protocol.cloud import DeviceKey
 from bridge.store.reserve import Reserve
 from bridge.store.writer import Aside, Writer
+from tests.doubles.time import MovableTime
 from tests.flow.link.test_manager import Rig as NetworkRig
 from tests.flow.link.test_manager import Wire
 from tests.flow.sms.test_inbox import PATIENT
@@ -50,34 +50,10 @@ HOURS = 3 * 3600.0
 NOTHING = Traffic(0, 0)
 
 
-class Time:
-    """An event loop's callbacks and timers, in time that passes only when a test says so."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._number = itertools.count()
-        self._due: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
-
-    def call_soon(self, callback: Callable[..., object], *args: object) -> None:
-        self.call_later(0.0, callback, *args)
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> None:
-        heapq.heappush(self._due, (self.clock.mono + delay, next(self._number), callback, args))
-
-    def pass_(self, seconds: float) -> None:
-        """Let time go by, and what is due in it happen."""
-        end = self.clock.mono + seconds
-        while self._due and self._due[0][0] <= end:
-            at, _, callback, args = heapq.heappop(self._due)
-            self.clock.pass_(max(0.0, at - self.clock.mono))
-            callback(*args)
-        self.clock.pass_(end - self.clock.mono)
-
-
 class Peer:
     """What carries to the cloud: it answers, is not there, or never ends, as a test says."""
 
-    def __init__(self, time: Time) -> None:
+    def __init__(self, time: MovableTime) -> None:
         self.time = time
         self.manner = "answers"
         self.started = 0
@@ -98,7 +74,7 @@ class Rig:
 
     def __init__(self, path: Path, aside: Aside | None = None, reserve: int = 4096) -> None:
         self.box = box = Box(path)
-        self.time = time = Time(box.clock)
+        self.time = time = MovableTime(box.clock)
         self.full: list[bool] = []
         self.fed: list[float] = []
         self.stuck: list[str] = []
@@ -108,11 +84,10 @@ class Rig:
             box.database,
             box.outbox,
             Reserve(path, reserve),
-            call_soon=time.call_soon,
-            call_later=time.call_later,
-            on_full=self.full.append,
+            time,
             aside=aside,
         )
+        self.writer.on_full = self.full.append
         names = Names("hologram")
         publisher = Publisher(
             box.outbox, self.writer, names, box.clock, call_soon=time.call_soon, call_later=time.call_later

@@ -11,6 +11,7 @@ from bridge.flow.sms.codec import AirSmsCodec
 from bridge.store.reserve import Reserve
 from bridge.store.texts import Texts
 from bridge.store.writer import Writer
+from tests.doubles.time import AtOnce
 from tests.store.box import Box
 
 TO = "+15551234567"
@@ -29,9 +30,7 @@ def codec(box: Box, texts: Texts) -> AirSmsCodec:
         box.database,
         box.outbox,
         Reserve(box.path, 4096),
-        call_soon=lambda call: call(),
-        call_later=lambda _, call: call(),
-        on_full=lambda _: None,
+        AtOnce(box.clock),
     )
     return AirSmsCodec(lambda: 4, texts, writer, silence=30.0)
 

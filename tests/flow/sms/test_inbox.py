@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bridge.adapters.system.loop_time import LoopTime
 from bridge.errors import ModemGone, ModemSilent
 from bridge.flow.message.topics import Names
 from bridge.flow.sms.inbox import Patience, SmsInbox
@@ -101,9 +102,7 @@ class Rig:
             self.box.database,
             self.box.outbox,
             Reserve(self.box.path, 4096),
-            call_soon=loop.call_soon,
-            call_later=loop.call_later,
-            on_full=lambda _: None,
+            LoopTime(loop),
         )
         self.texts = Texts(self.box.database, self.box.clock)
         self.receiver = SmsInbox(
