@@ -62,15 +62,14 @@ def act(settings: Settings, store: Path, request: dict[str, Any]) -> dict[str, A
 
 class _Offline:
     def __init__(self, settings: Settings, journal: Journal) -> None:
-        loop, names = journal.time, Names(settings.mqtt.prefix)
+        names = Names(settings.mqtt.prefix)
+        self._journal = journal
         self.outbox, self.writer = journal.outbox, journal.writer
-        publisher = Publisher(
-            self.outbox, self.writer, names, read_clock, call_soon=loop.call_soon, call_later=loop.call_later
-        )
-        self.results = Results(self.outbox, publisher, names, read_clock)
+        publisher = Publisher(journal, names)
+        self.results = Results(journal, publisher, names)
         self.uplink = Uplink(
-            self.outbox, self.writer, self.results, NetworkPaths({}, {}, identified=lambda: False),
-            slots=0, clock=read_clock, timer=loop, on_condition=lambda *_: None,
+            journal, self.results, NetworkPaths({}, {}, identified=lambda: False),
+            slots=0, on_condition=lambda *_: None,
             on_event=lambda *_, **__: None,
         )  # fmt: skip
         self.uplink.paused = bool(self.outbox.meta(PAUSED))
@@ -78,7 +77,7 @@ class _Offline:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         command = request["command"]
         if command == "stats":
-            figures = Health(self.outbox, self.writer, self.uplink, read_clock).figures()
+            figures = Health(self._journal, self.uplink).figures()
             return {**figures, "state": "stopped", "uptime": None, "memory": None}
         if command == "list":
             return {"messages": self.outbox.listing(0, request["limit"])}

@@ -7,8 +7,7 @@ from bridge.flow.health.figures import Health
 from bridge.flow.message import set_aside
 from bridge.flow.message.commands import Controls
 from bridge.flow.message.publisher import Publisher
-from bridge.store.outbox import Outbox
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
 
 if TYPE_CHECKING:
     from bridge.daemon.managed import ManagedModem
@@ -22,16 +21,14 @@ class Answers:
         self,
         loop: asyncio.AbstractEventLoop,
         health: Health,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         controls: Controls,
         publisher: Publisher,
         managed: "ManagedModem | ManagedWifi | None",
     ) -> None:
         self._loop = loop
         self._health = health
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer = journal.outbox, journal.writer
         self._controls = controls
         self._publisher = publisher
         self._managed = managed

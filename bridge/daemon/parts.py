@@ -96,27 +96,17 @@ class Parts:
         )
         self.outbox, self.writer = self.journal.outbox, self.journal.writer
         self.writer.on_full = self._store_full
-        self.publisher = Publisher(
-            self.outbox,
-            self.writer,
-            self.names,
-            read_clock,
-            call_soon=loop.call_soon,
-            call_later=loop.call_later,
-        )
-        self.results = Results(self.outbox, self.publisher, self.names, read_clock)
+        self.publisher = Publisher(self.journal, self.names)
+        self.results = Results(self.journal, self.publisher, self.names)
         self.access = access(settings)
         self.paths = self._build_paths()
         self.uplink = self._build_uplink()
-        self.health = Health(self.outbox, self.writer, self.uplink, read_clock)
+        self.health = Health(self.journal, self.uplink)
         self.monitor = Monitor(
-            self.outbox,
-            self.writer,
+            self.journal,
             self.publisher,
             self.health,
             self.names,
-            read_clock,
-            call_later=loop.call_later,
             on_step=self.uplink.release,
         )
         for told in (self.publisher.states, self.publisher.asides):
@@ -135,9 +125,7 @@ class Parts:
         self.managed = self._build_managed()
         self._link_left = called_with(settings) is None and self.outbox.meta(CALLED_WITH) is not None
         """An earlier run managed a modem, as this one does not, and may have left its link."""
-        answers = Answers(
-            loop, self.health, self.outbox, self.writer, self.controls, self.publisher, self.managed
-        )
+        answers = Answers(loop, self.health, self.journal, self.controls, self.publisher, self.managed)
         self.control = ControlServer(socket_path(settings.control.path, self.path), answers)
         self.metrics = self._build_metrics()
 
@@ -160,13 +148,10 @@ class Parts:
 
     def _build_uplink(self) -> Uplink:
         return Uplink(
-            self.outbox,
-            self.writer,
+            self.journal,
             self.results,
             self.paths,
             slots=self.settings.cloud.parallel,
-            clock=read_clock,
-            timer=self.loop,
             on_condition=self._condition_changed,
             on_event=self.publisher.event,
             on_released=self._released,
@@ -177,12 +162,10 @@ class Parts:
         publisher = self.publisher
         self.intake = self._build_intake(lambda: self.monitor.session_number)
         self.controls = Controls(
-            self.outbox,
-            self.writer,
+            self.journal,
             self.results,
             self.uplink,
             self.names,
-            read_clock,
             on_results=publisher.wake,
             on_change=self.monitor.publish_health,
         )
@@ -191,12 +174,10 @@ class Parts:
 
     def _build_intake(self, session_number: Callable[[], int]) -> Intake:
         return Intake(
-            self.outbox,
-            self.writer,
+            self.journal,
             self.results,
             self.names,
             policy(self.settings),
-            read_clock,
             session_number=session_number,
             on_event=self.publisher.event,
             on_queued=self.uplink.wake,
@@ -206,11 +187,8 @@ class Parts:
     def _build_listener(self) -> Listener:
         publisher, inbound = self.publisher, self.settings.inbound
         downlink = Downlink(
-            self.outbox,
-            self.writer,
+            self.journal,
             self.names,
-            read_clock,
-            call_later=self.loop.call_later,
             on_event=publisher.event,
             on_reports=publisher.wake,
             on_problem=partial(self.monitor.problem, "inbound"),
@@ -230,8 +208,7 @@ class Parts:
     def _build_home_assistant(self) -> HomeAssistant:
         wanted, names = self.settings.home_assistant, self.names
         return HomeAssistant(
-            self.outbox,
-            self.writer,
+            self.journal,
             discovery.Topics(
                 names.prefix, names.state, names.health, names.network, names.event, names.last_sms
             ),
@@ -239,7 +216,6 @@ class Parts:
             enabled=wanted.enabled,
             host=socket.gethostname(),
             device=lambda name: device(self.settings, name),
-            call_later=self.loop.call_later,
             publish=partial(self.publisher.state, again=True),
             clear_retained=self.publisher.clear_retained,
             repeat=self.publisher.repeat,

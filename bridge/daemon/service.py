@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
+from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.systemd import Notifier
 from bridge.core.progress import Part
 from bridge.core.visible import visible
@@ -24,7 +25,7 @@ class Service:
         """``line`` returns how the bridge stands, ``parts`` are watched, ``on_stuck`` hears what is stuck."""
         self._notifier = notifier
         # a line end in what others told would begin a notice of its own [sd_notify(3)]
-        self._status_line = StatusLine(lambda: visible(line()), notifier.status, loop.call_later)
+        self._status_line = StatusLine(lambda: visible(line()), notifier.status, LoopTime(loop))
         self._on_stuck = on_stuck
         self._watchdog: Watchdog | None = None
         if notifier.watchdog is not None:

@@ -68,6 +68,18 @@ class MovableTime:
         self.call_later(seconds, woken.set)
         await woken.wait()
 
+    @property
+    def pending(self) -> int:
+        """How many calls are still to come."""
+        return len(self._due)
+
+    def tick(self) -> float:
+        """Let time go by until the next call has come; return the seconds."""
+        seconds = max(0.0, min(self._due)[0] - self.clock.mono)
+        self.clock.pass_(seconds)
+        heapq.heappop(self._due)[2].run()
+        return seconds
+
     def pass_(self, seconds: float = 0.0) -> None:
         """Let time go by, and what is due in it happen."""
         end = self.clock.mono + seconds

@@ -96,16 +96,9 @@ class Life:
         self.greedy = greedy
         since = number * DAY
         self.rig = Rig(place / "outbox.db", reserve=SIZE, clock=Clock(NOON + since, 100.0 + since))
-        outbox, names, turns = self.rig.box.outbox, Names("hologram"), self.rig.turns
-        self.publisher = Publisher(
-            outbox,
-            self.rig.writer,
-            names,
-            self.rig.box.clock,
-            call_soon=turns.call_soon,
-            call_later=turns.call_later,
-        )
-        self.results = Results(outbox, self.publisher, names, self.rig.box.clock)
+        names = Names("hologram")
+        self.publisher = Publisher(self.rig.journal, names)
+        self.results = Results(self.rig.journal, self.publisher, names)
         self.last = number == RUNS - 1
         there = self.last or chance.random() < 0.5
         self.broker = Broker(self.publisher, there=there)

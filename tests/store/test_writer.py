@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from bridge.core.time import Time
 from bridge.errors import StoreFull
+from bridge.store.database import Lock
+from bridge.store.journal import Journal
 from bridge.store.outbox import Verdict
 from bridge.store.reserve import SIZE, Reserve
 from bridge.store.space import Space
@@ -62,6 +65,7 @@ class Rig:
         self.box = Box(path, clock=clock)
         self.turns = Turns(self.box.clock)
         self.told: list[bool] = []
+        self.lock = Lock(path)
         self.reserve = Reserve(path, reserve)
         self.writer = Writer(
             self.box.database,
@@ -70,6 +74,11 @@ class Rig:
             self.turns,
         )
         self.writer.on_full = self.told.append
+        self.journal = self.with_time(self.turns)
+
+    def with_time(self, time: Time) -> Journal:
+        """Return the store as the parts around the writer see it, which go by ``time``."""
+        return Journal(self.lock, self.reserve, self.box.database, self.box.outbox, self.writer, time)
 
     def put(self, name: str, done: list[str], payload: bytes = b"x") -> None:
         item = message(name, payload=payload)

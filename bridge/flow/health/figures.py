@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.core.messages import Channel, Now, Priority, State, Traffic
+from bridge.core.messages import Channel, Priority, State, Traffic
 from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api.reports import dumps, timestamp
-from bridge.store.outbox import Outbox
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
 
 _PAGE = resource.getpagesize()
 
@@ -17,12 +16,10 @@ _PAGE = resource.getpagesize()
 class Health:
     """Gathers figures; ``last_error`` is set by whoever meets one."""
 
-    def __init__(self, outbox: Outbox, writer: Writer, uplink: Uplink, clock: Callable[[], Now]) -> None:
-        self._outbox = outbox
-        self._writer = writer
+    def __init__(self, journal: Journal, uplink: Uplink) -> None:
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._uplink = uplink
-        self._clock = clock
-        self._started = clock().mono
+        self._started = self._time.now().mono
         self._last_error: dict[str, str] | None = None
         self.sessions_lost = 0
         self.broker: Callable[[], dict[str, Any]] = dict
@@ -34,12 +31,12 @@ class Health:
 
     def error(self, component: str, text: str) -> None:
         """Note something that a person may have to look at."""
-        at = timestamp(self._clock().wall)
+        at = timestamp(self._time.now().wall)
         self._last_error = {"at": at, "component": component, "description": text}
 
     def figures(self) -> dict[str, Any]:
         """Return everything, as published."""
-        now = self._clock()
+        now = self._time.now()
         today, month = self._outbox.ledger.spent(now.wall)
         return {
             "state": self._state(),

@@ -16,8 +16,7 @@ from typing import Any
 from bridge.core.delivery import Delivery
 from bridge.protocol.api import discovery
 from bridge.protocol.api.reports import dumps
-from bridge.store.outbox import Outbox
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
 
 log = logging.getLogger("home_assistant")
 
@@ -40,15 +39,13 @@ class HomeAssistant:
 
     def __init__(
         self,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         topics: discovery.Topics,
         *,
         prefix: str,
         enabled: bool,
         host: str,
         device: Callable[[str], discovery.Device],
-        call_later: Callable[..., object],
         publish: Callable[[str, bytes], None],
         clear_retained: Callable[[str, Callable[[], None]], None],
         repeat: Callable[[], None],
@@ -61,16 +58,14 @@ class HomeAssistant:
         """
         self.birth = f"{prefix}/status"
         """The topic of Home Assistant's birth and last will."""
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._topics = topics
         self._enabled = enabled
         self._device = device
-        self._call_later = call_later
         self._publish = publish
         self._take_back = clear_retained
         self._repeat = repeat
-        self._known: dict[str, Any] = json.loads(outbox.meta(REMEMBERED) or "{}")
+        self._known: dict[str, Any] = json.loads(journal.outbox.meta(REMEMBERED) or "{}")
         self._id = self._known.get("id") or "hologram_bridge_" + re.sub(r"[^a-z0-9]+", "_", host.lower())
         self._topic = f"{prefix}/device/{self._id}/config"
         self._born = 0
@@ -129,7 +124,7 @@ class HomeAssistant:
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         """Call ``act`` after ``seconds``, unless Home Assistant is born again meanwhile."""
         birth = self._born
-        self._call_later(seconds, lambda: act() if birth == self._born else None)
+        self._time.call_later(seconds, lambda: act() if birth == self._born else None)
 
     def _again(self) -> None:
         removed = self._known.get("removed")

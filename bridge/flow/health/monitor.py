@@ -11,13 +11,12 @@ from functools import partial
 from typing import Any
 
 from bridge.core.destination import Condition, Destination
-from bridge.core.messages import Endpoint, Now
+from bridge.core.messages import Endpoint
 from bridge.flow.health.connections import Connections
 from bridge.flow.health.figures import Health
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.topics import Names
-from bridge.store.outbox import Outbox
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
 
 log = logging.getLogger("bridge")
 
@@ -45,31 +44,25 @@ class Monitor:
 
     def __init__(
         self,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         publisher: Publisher,
         health: Health,
         names: Names,
-        clock: Callable[[], Now],
         *,
-        call_later: Callable[[float, Callable[[], None]], object],
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """``on_step`` is told when the clock was set: time-based codes that were refused may be right now."""
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._publisher = publisher
         self._health = health
         self._names = names
-        self._clock = clock
-        self._call_later = call_later
         self._on_step = on_step
-        self.session_number: int = outbox.meta("session") or 0
+        self.session_number: int = journal.outbox.meta("session") or 0
         """Ours for the broker session; 0 before the first."""
-        self.session_of: str | None = outbox.meta(SESSION_OF)
+        self.session_of: str | None = journal.outbox.meta(SESSION_OF)
         """Client id and broker of that session; None: a version wrote the number that did not note them."""
-        self._data = Connections(lambda: clock().mono)
-        self._control = Connections(lambda: clock().mono)
+        self._data = Connections(lambda: self._time.now().mono)
+        self._control = Connections(lambda: self._time.now().mono)
         health.broker = self.broker
 
     def start(self) -> None:
@@ -133,7 +126,7 @@ class Monitor:
         """That session is gone; worth a line where it is gone alone, which shows a moment later."""
         line = self._control.ended(reason)
         if line:
-            self._call_later(SETTLED, partial(self._control_alone, line))
+            self._time.call_later(SETTLED, partial(self._control_alone, line))
 
     def _control_alone(self, line: str) -> None:
         again = self._control.figures()["ended"] > 1
@@ -154,7 +147,7 @@ class Monitor:
             text = f"the disk is full: {room()}"
             log.error("%s; no message is taken until then, sending goes on", text)
             self._health.error("store", text)
-            self._call_later(FULL_SAID_EVERY, partial(self._still_full, room))
+            self._time.call_later(FULL_SAID_EVERY, partial(self._still_full, room))
         else:
             log.warning("there is room on the disk again: messages are taken")
         self._publisher.event("store.full" if full else "store.recovered", path=path)
@@ -163,7 +156,7 @@ class Monitor:
     def _still_full(self, room: Callable[[], str]) -> None:
         if self._writer.full:
             log.error("the disk is still full: %s", room())
-            self._call_later(FULL_SAID_EVERY, partial(self._still_full, room))
+            self._time.call_later(FULL_SAID_EVERY, partial(self._still_full, room))
 
     def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
         """A destination answers again, is down, or refuses our credentials."""
@@ -177,7 +170,7 @@ class Monitor:
             self._publisher.event("cloud.auth_failed", description=destination.reason)
         self.publish_health()
         # What it was learned from is recorded a moment later; then the figures are right too.
-        self._call_later(SETTLED, self.publish_health)
+        self._time.call_later(SETTLED, self.publish_health)
 
     def problem(self, component: str, text: str) -> None:
         """Something that a person may have to look at."""
@@ -202,13 +195,13 @@ class Monitor:
 
     def _beat(self) -> None:
         self.publish_health()
-        self._call_later(HEALTH_EVERY, self._beat)
+        self._time.call_later(HEALTH_EVERY, self._beat)
 
     def _sweep(self) -> None:
         def swept(step: float) -> None:
             if step:
                 log.warning("the clock stepped by %.0f s; queued messages keep their age", step)
                 self._on_step()
-            self._call_later(SWEEP_EVERY, self._sweep)
+            self._time.call_later(SWEEP_EVERY, self._sweep)
 
         self._writer.write(self._outbox.sweep, swept, frees=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import CLOUD, Endpoint
+from bridge.core.time import Time
 
 EVERY = 1.0
 """Seconds between looks: no more often is a change told."""
@@ -20,18 +21,18 @@ class StatusLine:
         self,
         line: Callable[[], str],
         tell: Callable[[str], None],
-        call_later: Callable[[float, Callable[[], None]], object],
+        time: Time,
     ) -> None:
         self.fault = ""
         """What goes before all else, if anything does."""
         self._line = line
         self._tell = tell
-        self._call_later = call_later
+        self._time = time
         self._told: str | None = None
 
     def start(self) -> None:
         """Tell it now, and whenever it has changed."""
-        self._call_later(EVERY, self.start)
+        self._time.call_later(EVERY, self.start)
         text = "; ".join(filter(None, (self.fault, self._line())))
         if text != self._told:
             self._told = text

@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.core.admission import LogThrottle
 from bridge.core.delivery import Delivery
-from bridge.core.messages import Channel, Now, Queued, Reply, Result, State
+from bridge.core.messages import Channel, Queued, Reply, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
 from bridge.flow.message.intake import Acknowledger, SkippedRetained, id_source, receipt_of
@@ -22,6 +22,7 @@ from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api import commands
 from bridge.store.claims import Claim
+from bridge.store.journal import Journal
 from bridge.store.outbox import Outbox
 from bridge.store.receipts import Receipt
 from bridge.store.writer import Writer
@@ -62,35 +63,31 @@ class Controls:
 
     def __init__(
         self,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         results: Results,
         uplink: Uplink,
         names: Names,
-        clock: Callable[[], Now],
         *,
         on_results: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._uplink = uplink
         self._names = names
-        self._clock = clock
         self._on_results = on_results
         self._on_change = on_change
         self._new_id = id_source()
         self.network: Carry | None = None
         """None: none is managed."""
         self._orders: set[asyncio.Future[str]] = set()
-        self._session_number: int = outbox.meta(SESSION) or 0
+        self._session_number: int = journal.outbox.meta(SESSION) or 0
         """Ours for the broker's session of commands; 0 before the first."""
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
         self._purges = 0
         """Commands to purge that are in flight."""
-        uplink.paused = bool(outbox.meta(PAUSED))
+        uplink.paused = bool(journal.outbox.meta(PAUSED))
 
     def start(self) -> None:
         """End what an earlier run of the bridge had begun: whether it was done nobody knows."""
@@ -134,7 +131,7 @@ class Controls:
 
     def _claim_of(self, command: commands.Control) -> tuple[Claim, float | None]:
         """Return what the result of ``command`` needs, and its deadline in monotonic seconds."""
-        options, now = command.options, self._clock()
+        options, now = command.options, self._time.now()
         chosen = options.id is not None
         claim = Claim(options.id or self._new_id(), chosen, command.channel, now.wall, options.reply)
         return claim, None if options.lifetime is None else now.mono + options.lifetime
@@ -174,7 +171,7 @@ class Controls:
             )
         claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
         reply = commands.claimed_reply(delivery.properties, self._names.prefix)
-        now = self._clock().wall
+        now = self._time.now().wall
         channel = commands.channel_of(topic)
         result = Result(claimed or self._new_id(), channel, State.REJECTED, str(error), now, now)
 
@@ -195,7 +192,7 @@ class Controls:
     def _run(self, command: commands.Control, deadline: float | None, end: End) -> None:
         """Carry out ``command``, unless its ``deadline`` (monotonic seconds) has passed."""
         log.info("%s command: %s", command.channel, command.command)
-        lifetime = None if deadline is None else deadline - self._clock().mono
+        lifetime = None if deadline is None else deadline - self._time.now().mono
         if lifetime is not None and lifetime <= 0:
             end(State.EXPIRED, "its deadline passed before it could be begun")
         elif command.channel is Channel.NETWORK:
@@ -303,7 +300,7 @@ class Controls:
         return drop(self._outbox, self._results, queued)
 
     def _finish(self, claim: Claim, state: State, description: str) -> None:
-        wall = self._clock().wall
+        wall = self._time.now().wall
         result = Result(claim.id, claim.channel, state, description, claim.queued_at, wall)
 
         def record() -> None:

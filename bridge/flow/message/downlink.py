@@ -12,13 +12,12 @@ from functools import partial
 
 from bridge.core.delivery import Properties
 from bridge.core.inbound import Received
-from bridge.core.messages import Now, Traffic
+from bridge.core.messages import Traffic
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.publisher import write_properties
 from bridge.flow.message.topics import Names
 from bridge.protocol.api.reports import timestamp
-from bridge.store.outbox import Outbox
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
 
 log = logging.getLogger("downlink")
 
@@ -31,22 +30,16 @@ class Downlink:
 
     def __init__(
         self,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         names: Names,
-        clock: Callable[[], Now],
         *,
-        call_later: Callable[[float, Callable[[], None]], object],
         on_event: Callable[..., None],
         on_reports: Callable[[], None],
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``on_reports`` is told of what is new to publish, ``on_problem`` that too much waits for it."""
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._names = names
-        self._clock = clock
-        self._call_later = call_later
         self._on_event = on_event
         self._on_reports = on_reports
         self._on_problem = on_problem
@@ -72,7 +65,7 @@ class Downlink:
             ("peer", message.peer),
             ("protocol", message.protocol),
             ("port", str(message.port)),
-            ("received_at", timestamp(self._clock().wall)),
+            ("received_at", timestamp(self._time.now().wall)),
         )
         properties = write_properties(Properties(user=user))
         self._writer.append(
@@ -112,7 +105,7 @@ class Downlink:
     def wasted(self, traffic: Traffic) -> None:
         """Count what a connection cost that brought no message."""
         if self._wasted == (0, 0) and traffic != (0, 0):
-            self._call_later(SPEND_EVERY, self._spend)
+            self._time.call_later(SPEND_EVERY, self._spend)
         self._wasted = self._wasted.plus(traffic)
 
     def _spend(self) -> None:

@@ -21,7 +21,6 @@ from bridge.core.messages import (
     Endpoint,
     Lane,
     Message,
-    Now,
     Priority,
     Reply,
     Result,
@@ -37,9 +36,9 @@ from bridge.flow.message.topics import Names
 from bridge.protocol.api import commands
 from bridge.protocol.cloud import check_sms_body
 from bridge.protocol.sms.segments import check_text
-from bridge.store.outbox import Acceptance, Outbox, Verdict
+from bridge.store.journal import Journal
+from bridge.store.outbox import Acceptance, Verdict
 from bridge.store.receipts import Receipt, digest
-from bridge.store.writer import Writer
 
 log = logging.getLogger("intake")
 
@@ -74,12 +73,10 @@ class Intake:
 
     def __init__(
         self,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         results: Results,
         names: Names,
         policy: Policy,
-        clock: Callable[[], Now],
         *,
         session_number: Callable[[], int],
         on_event: Callable[..., None],
@@ -88,11 +85,9 @@ class Intake:
     ) -> None:
         self.policy = policy
         self._dropped, self._rejected, self._retained = LogThrottle(), LogThrottle(), SkippedRetained()
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._names = names
-        self._clock = clock
         self._session_number = session_number
         self._on_event = on_event
         self._on_queued = on_queued
@@ -223,7 +218,8 @@ class Intake:
             raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
         chosen = options.id is not None
         name = options.id if options.id is not None else self._new_id()
-        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply, self._clock().mono)
+        now = self._time.now().mono
+        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply, now)
 
     # -- storing -----------------------------------------------------------------------------------------
 
@@ -285,7 +281,7 @@ class Intake:
 
     def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
         claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
-        now = self._clock().wall
+        now = self._time.now().wall
         result = Result(
             claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
         )

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from bridge.core.delivery import Properties
-from bridge.core.messages import Now
 from bridge.core.suspects import Key
 from bridge.errors import Unpublishable
 from bridge.flow.message.refused import Refused
@@ -24,8 +23,8 @@ from bridge.flow.message.states import States
 from bridge.flow.message.topics import Names
 from bridge.flow.message.trials import Answering, Flight, Trials
 from bridge.protocol.api.reports import event_json
-from bridge.store.outbox import Outbox, Report
-from bridge.store.writer import Writer
+from bridge.store.journal import Journal
+from bridge.store.outbox import Report
 
 log = logging.getLogger("publisher")
 
@@ -74,25 +73,12 @@ class Link(Answering, Protocol):
 class Publisher:
     """Owns what goes to the broker."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        writer: Writer,
-        names: Names,
-        clock: Callable[[], Now],
-        *,
-        call_soon: Callable[[Callable[[], None]], object],
-        call_later: Callable[[float, Callable[[], None]], object],
-    ) -> None:
-        self._outbox = outbox
-        self._writer = writer
+    def __init__(self, journal: Journal, names: Names) -> None:
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._names = names
-        self._clock = clock
-        self._call_soon = call_soon
-        self._call_later = call_later
         self.states = States()
-        self.asides = Asides(outbox, writer)
-        self._refused = Refused(self._publish_again, call_later)
+        self.asides = Asides(journal.outbox, journal.writer)
+        self._refused = Refused(self._publish_again, self._time)
         self._link: Link | None = None
         self._cursor = 0
         self._again: dict[int, None] = {}
@@ -108,7 +94,7 @@ class Publisher:
         self._pumping = False
         self._looking = False
         self._trials = Trials(
-            call_later, control=names.state, wake=self.wake, skip_retained=self._cut_for, skip=self._skip
+            self._time, control=names.state, wake=self.wake, skip_retained=self._cut_for, skip=self._skip
         )
         self._suspects = self._trials.suspects
         self.on_room: Callable[[], None] = lambda: None
@@ -125,7 +111,7 @@ class Publisher:
         """There is something new to publish, or there is room for more."""
         if not self._pumping:
             self._pumping = True
-            self._call_soon(self._pump)
+            self._time.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pumping = False
@@ -183,7 +169,7 @@ class Publisher:
             return True
         if mid is None:
             return False
-        self._flights[mid] = flight._replace(since=self._clock().mono)
+        self._flights[mid] = flight._replace(since=self._time.now().mono)
         if isinstance(flight.key, int):
             self._passed(flight.key)
         self._look_later()
@@ -220,7 +206,7 @@ class Publisher:
 
     def _sent(self, seq: int) -> None:
         if not self._acknowledged:
-            self._call_soon(self._forget)
+            self._time.call_soon(self._forget)
         self._acknowledged.append(seq)
 
     def _forget(self) -> None:
@@ -246,7 +232,7 @@ class Publisher:
         else:
             if report.topic not in self._refused:
                 log.error("the broker refuses %s: %s; check its access list", report.topic, problem)
-            for late in self._refused.add(seq, report.topic, self._clock().mono):
+            for late in self._refused.add(seq, report.topic, self._time.now().mono):
                 self._set_aside(late, f"the broker has refused it for a day: {problem}")
 
     def _publish_again(self, seqs: list[int]) -> None:
@@ -317,7 +303,7 @@ class Publisher:
     def _look_later(self) -> None:
         if not self._looking:
             self._looking = True
-            self._call_later(LOOK_EVERY, self._look)
+            self._time.call_later(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
         """See whether the oldest flight is left out by a broker that acknowledges others."""
@@ -327,7 +313,7 @@ class Publisher:
         if flight is None or link is None or not link.connected:
             return
         self._look_later()
-        late = self._clock().mono - flight.since
+        late = self._time.now().mono - flight.since
         if late < LATE:
             return
         if mid in self._overtaken:
@@ -351,7 +337,7 @@ class Publisher:
 
     def event(self, event_type: str, **fields: Any) -> None:
         """Tell that something happened."""
-        self._events.append(event_json(event_type, self._clock().wall, fields))
+        self._events.append(event_json(event_type, self._time.now().wall, fields))
         if not self._suspects and not self._trials.checking:
             self._tell_events()
 

@@ -7,6 +7,8 @@ the others of its topic follow at once.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bridge.core.time import Time
+
 PAUSE, LONGEST_PAUSE = 5.0, 600.0
 """Seconds until one is tried again; twice as long each time, since somebody has to mend something first."""
 
@@ -23,14 +25,10 @@ class _Refusal(NamedTuple):
 class Refused:
     """Remembers them; lives in the event loop's thread."""
 
-    def __init__(
-        self,
-        publish: Callable[[list[int]], None],
-        call_later: Callable[[float, Callable[[], None]], object],
-    ) -> None:
+    def __init__(self, publish: Callable[[list[int]], None], time: Time) -> None:
         """``publish`` gets the numbers of reports to publish again."""
         self._publish = publish
-        self._call_later = call_later
+        self._time = time
         self._reports: dict[int, _Refusal] = {}
         self._pause = PAUSE
         self._waiting = False
@@ -44,7 +42,7 @@ class Refused:
         self._reports.setdefault(seq, _Refusal(topic, mono))
         if not self._waiting:
             self._waiting = True
-            self._call_later(self._pause, self._try)
+            self._time.call_later(self._pause, self._try)
         if mono - self._reports[seq].since < REFUSED_FOR:
             return []
         late = [
@@ -74,7 +72,7 @@ class Refused:
             return
         self._waiting = True
         self._pause = min(LONGEST_PAUSE, 2 * self._pause)
-        self._call_later(self._pause, self._try)
+        self._time.call_later(self._pause, self._try)
         oldest: dict[str, int] = {}
         for seq, refusal in self._reports.items():
             oldest.setdefault(refusal.topic, seq)

@@ -1,15 +1,15 @@
 """Results: recorded in the transaction that ends their command, told by event after it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bridge.core.delivery import Properties
-from bridge.core.messages import Channel, Message, Now, Queued, Reply, Result, State, Traffic
+from bridge.core.messages import Channel, Message, Queued, Reply, Result, State, Traffic
 from bridge.core.retry import Reading
 from bridge.flow.message.publisher import Publisher, write_properties
 from bridge.flow.message.topics import Names
 from bridge.protocol.api.reports import result_json
-from bridge.store.outbox import Outbox
+from bridge.store.journal import Journal
 
 NOTHING = Traffic()
 
@@ -26,11 +26,10 @@ _SMS_EVENTS = {**_EVENTS, State.DELIVERED: "sms.sent", State.UNCONFIRMED: "sms.u
 class Results:
     """Records results and tells of them."""
 
-    def __init__(self, outbox: Outbox, publisher: Publisher, names: Names, clock: Callable[[], Now]) -> None:
-        self._outbox = outbox
+    def __init__(self, journal: Journal, publisher: Publisher, names: Names) -> None:
+        self._outbox, self._time = journal.outbox, journal.time
         self._publisher = publisher
         self._names = names
-        self._clock = clock
 
     def of_queued(
         self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
@@ -42,7 +41,7 @@ class Results:
             state,
             reading.description,
             queued.queued_at,
-            self._clock().wall,
+            self._time.now().wall,
             queued.lane.topics,
             queued.lane.to,
             reading.code,
@@ -53,7 +52,7 @@ class Results:
 
     def of_message(self, message: Message, state: State, description: str) -> Result:
         """Return the result of a message that never came in."""
-        now = self._clock().wall
+        now = self._time.now().wall
         lane = message.lane
         return Result(
             message.id, lane.endpoint.channel, state, description, now, now, topics=lane.topics, to=lane.to

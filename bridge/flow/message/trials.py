@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from bridge.core.suspects import Key, Suspects, Verdict
+from bridge.core.time import Time
 
 log = logging.getLogger("publisher")
 
@@ -56,7 +57,7 @@ class Trials:
 
     def __init__(
         self,
-        call_later: Callable[[float, Callable[[], None]], object],
+        time: Time,
         *,
         control: Key,
         wake: Callable[[], None],
@@ -70,7 +71,7 @@ class Trials:
         ``leave_out`` gets what is not to be published any more, and why; ``skip`` what is not to be for now.
         """
         self.suspects = Suspects()
-        self._call_later = call_later
+        self._time = time
         self._control = control
         self._wake = wake
         self._leave_out = skip_retained
@@ -120,7 +121,7 @@ class Trials:
                 witness.echo(lambda connection: end(connection == charge.witness))
 
         link.echo(ask_witness)
-        self._call_later(WITNESS_WAIT, lambda: end(False))
+        self._time.call_later(WITNESS_WAIT, lambda: end(False))
 
     def _judge(self, *, witnessed: bool) -> None:
         charge, self._charge = self._charge, None
@@ -144,7 +145,7 @@ class Trials:
             text = "the connection ends whenever %s is published: it waits for %d s"
             log.warning(text, _name(key), pause)
             self._skip(key)
-            self._call_later(pause, lambda: self._again(key))
+            self._time.call_later(pause, lambda: self._again(key))
 
     def _again(self, key: Key) -> None:
         self.suspects.suspect([key])

@@ -12,15 +12,14 @@ from typing import NamedTuple, Protocol
 
 from bridge.core.destination import Condition, Destination
 from bridge.core.exchange import AnyJob, Job, Outcome, Transport
-from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Now, Queued, Result, State
+from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, State
 from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec
 from bridge.flow.message.results import Results
-from bridge.store.outbox import Outbox
+from bridge.store.journal import Journal
 from bridge.store.space import Space
-from bridge.store.writer import Writer
 
 log = logging.getLogger("uplink")
 
@@ -29,16 +28,6 @@ TICK = 1.0
 
 EXPIRE_BATCH = 200
 """Messages that expire in one transaction."""
-
-
-class Timer(Protocol):
-    """The event loop's, as far as it is needed."""
-
-    def call_soon(self, callback: Callable[..., object], *args: object) -> object:
-        """Call back in the next turn."""
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> object:
-        """Call back after ``delay`` seconds."""
 
 
 class Path(NamedTuple):
@@ -79,14 +68,11 @@ class Uplink:
 
     def __init__(
         self,
-        outbox: Outbox,
-        writer: Writer,
+        journal: Journal,
         results: Results,
         ways: Paths,
         *,
         slots: int,
-        clock: Callable[[], Now],
-        timer: Timer,
         on_condition: Callable[[Endpoint, Destination], None],
         on_event: Callable[..., None],
         on_released: Callable[[], None] = lambda: None,
@@ -98,12 +84,9 @@ class Uplink:
         """
         self.slots = slots
         self.paused = False
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._paths = ways
-        self._clock = clock
-        self._timer = timer
         self._on_condition = on_condition
         self._on_event = on_event
         self._on_released = on_released
@@ -123,7 +106,7 @@ class Uplink:
         for endpoint in self._outbox.endpoints():
             self.wake(endpoint)
         self._next_retry = self._outbox.next_wake()
-        self._timer.call_later(TICK, self._tick)
+        self._time.call_later(TICK, self._tick)
 
     def wake(self, endpoint: Endpoint | None = None) -> None:
         """There is something to send, or one may try again."""
@@ -131,7 +114,7 @@ class Uplink:
             self._traffic[endpoint] = _Traffic(self._slots_of(endpoint))
         if not self._scheduled:
             self._scheduled = True
-            self._timer.call_soon(self._fill)
+            self._time.call_soon(self._fill)
 
     @property
     def conditions(self) -> dict[Endpoint, Destination]:
@@ -198,7 +181,7 @@ class Uplink:
             return
         if self._writer.busy(self.wake):
             return
-        mono = self._clock().mono
+        mono = self._time.now().mono
         overdue = False
         for endpoint, traffic in self._traffic.items():
             free = traffic.destination.may_start(mono, len(traffic.busy))
@@ -287,7 +270,7 @@ class Uplink:
         destination = self._traffic[endpoint].destination
         before = destination.condition
         kind = Kind.UNANSWERED if reading.kind is Kind.DOUBTFUL else reading.kind
-        if destination.learn(kind, queued.lane_id, self._clock().mono, reading.description):
+        if destination.learn(kind, queued.lane_id, self._time.now().mono, reading.description):
             if before is not Condition.UP and destination.condition is Condition.UP:
                 # Their delays were for a peer that was down.
                 self._writer.write(
@@ -316,9 +299,9 @@ class Uplink:
 
         def done(_: object) -> None:
             if delay:
-                due = self._clock().mono + delay
+                due = self._time.now().mono + delay
                 self._next_retry = due if self._next_retry is None else min(self._next_retry, due)
-                self._timer.call_later(delay, self._retry)
+                self._time.call_later(delay, self._retry)
             self._free(queued)
 
         self._writer.write(operation, done)
@@ -378,7 +361,7 @@ class Uplink:
     def _could_start(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
         if self._stopping or self.paused or not self._recordable or not self._paths.ready(endpoint):
             return False
-        if self._writer.committing or traffic.destination.may_start(self._clock().mono, 0) <= 0:
+        if self._writer.committing or traffic.destination.may_start(self._time.now().mono, 0) <= 0:
             return False
         heads = self._outbox.heads(endpoint, 1, ())
         return any(queued.seq not in self._outbox.in_flight for queued in heads)
@@ -393,9 +376,9 @@ class Uplink:
     def _tick(self) -> None:
         if self._stopping:
             return
-        self._timer.call_later(TICK, self._tick)
+        self._time.call_later(TICK, self._tick)
         self._looks += 1
-        mono = self._clock().mono
+        mono = self._time.now().mono
         if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
             self._next_retry = self._outbox.next_wake()
             self._retry()

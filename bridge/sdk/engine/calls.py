@@ -6,13 +6,13 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from bridge.core.exchange import AnyJob, Outcome, Transport, whole_limit
-from bridge.core.messages import Channel, Lane, Now, Queued, Result
+from bridge.core.messages import Channel, Lane, Queued, Result
 from bridge.core.retry import Reading
 from bridge.flow.message.codecs import CloudAccess, Codec
 from bridge.flow.message.results import Results
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import Response
-from bridge.store.outbox import Outbox
+from bridge.store.journal import Journal
 
 TIMEOUT = 5.0
 """Seconds of silence after which an exchange is given up, unless the call says otherwise."""
@@ -91,9 +91,8 @@ class Call:
 class Outcomes(Results):
     """Results that go to who waits for them; there is no broker to publish them to."""
 
-    def __init__(self, outbox: Outbox, clock: Callable[[], Now], on_result: Callable[[Result], None]) -> None:
-        self._outbox = outbox
-        self._clock = clock
+    def __init__(self, journal: Journal, on_result: Callable[[Result], None]) -> None:
+        self._outbox, self._time = journal.outbox, journal.time
         self._on_result = on_result
 
     def record(self, result: Result, *, chosen: bool, reply: object) -> None:  # noqa: ARG002  # nobody repeats an id here

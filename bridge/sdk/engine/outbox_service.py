@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ip.tcp import TcpTransport
-from bridge.adapters.system.loop_time import LoopTime, read_clock
+from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.threads import Worker
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Endpoint, Lane, Message, Priority
@@ -91,13 +91,10 @@ class OutboxService:
             judge=self._calls.judge,
         )
         self._uplink = Uplink(
-            self._outbox,
-            self._writer,
-            Outcomes(self._outbox, read_clock, self._calls.ended),
+            self._journal,
+            Outcomes(self._journal, self._calls.ended),
             self._paths,
             slots=SLOTS,
-            clock=read_clock,
-            timer=loop,
             on_condition=_tell_of,
             on_event=self._calls.happened,
         )

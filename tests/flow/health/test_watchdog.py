@@ -32,6 +32,8 @@ from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink
 from bridge.protocol.cloud import DeviceKey
+from bridge.store.database import Lock
+from bridge.store.journal import Journal
 from bridge.store.reserve import Reserve
 from bridge.store.writer import Aside, Writer
 from tests.doubles.time import MovableTime
@@ -80,41 +82,36 @@ class Rig:
         self.stuck: list[str] = []
         self.acknowledged: list[int] = []
         self.mids = itertools.count(1)
+        held = Reserve(path, reserve)
         self.writer = Writer(
             box.database,
             box.outbox,
-            Reserve(path, reserve),
+            held,
             time,
             aside=aside,
         )
         self.writer.on_full = self.full.append
+        journal = Journal(Lock(path), held, box.database, box.outbox, self.writer, time)
         names = Names("hologram")
-        publisher = Publisher(
-            box.outbox, self.writer, names, box.clock, call_soon=time.call_soon, call_later=time.call_later
-        )
-        results = Results(box.outbox, publisher, names, box.clock)
+        publisher = Publisher(journal, names)
+        results = Results(journal, publisher, names)
         self.peer = Peer(time)
         access = CloudAccess("cloud", 9999, TIMEOUT, DeviceKey("abcd1234"))
         codec = CloudCodec(lambda: access, box.clock)
         paths = NetworkPaths({Channel.CLOUD: codec}, {Channel.CLOUD: self.peer}, identified=lambda: True)
         self.uplink = Uplink(
-            box.outbox,
-            self.writer,
+            journal,
             results,
             paths,
             slots=4,
-            clock=box.clock,
-            timer=time,
             on_condition=lambda *_: None,
             on_event=lambda *_, **__: None,
         )
         self.intake = Intake(
-            box.outbox,
-            self.writer,
+            journal,
             results,
             names,
             Policy(Router([])),
-            box.clock,
             session_number=lambda: 1,
             on_event=lambda *_, **__: None,
             on_queued=self.uplink.wake,

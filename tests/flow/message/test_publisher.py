@@ -9,6 +9,7 @@ import pytest
 from bridge.core.delivery import Properties
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.topics import Names
+from tests.doubles.time import MovableTime
 from tests.store.box import Box
 from tests.store.test_writer import Rig
 
@@ -78,15 +79,8 @@ class Desk:
         self.rig = Rig(path)
         self.box: Box = self.rig.box
         self.broker = broker
-        self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.publisher = broker.publisher = Publisher(
-            self.box.outbox,
-            self.rig.writer,
-            Names("hologram"),
-            self.box.clock,
-            call_soon=self.rig.turns.call_soon,
-            call_later=lambda delay, call: self.timers.append((self.box.clock.mono + delay, call)),
-        )
+        self.time = MovableTime(self.box.clock)
+        self.publisher = broker.publisher = Publisher(self.rig.with_time(self.time), Names("hologram"))
         self.publisher.attach(broker)
         self.publisher.state("hologram/bridge/state", b"online")
         self.publisher.up()
@@ -100,15 +94,15 @@ class Desk:
     def run(self, seconds: int) -> None:
         """Let so many seconds pass."""
         for _ in range(seconds):
-            self.box.clock.pass_(1.0)
-            due = [timer for timer in self.timers if timer[0] <= self.box.clock.mono]
-            self.timers = [timer for timer in self.timers if timer not in due]
-            for _at, call in due:
-                call()
+            self.time.pass_(1.0)
             for _ in range(3):
-                self.rig.turns.turn()
+                self.turn()
                 self.broker.turn()
+        self.turn()
+
+    def turn(self) -> None:
         self.rig.turns.turn()
+        self.time.pass_()
 
     @property
     def aside(self) -> list[int]:

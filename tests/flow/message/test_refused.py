@@ -1,32 +1,23 @@
 """Reports that the broker refuses: tried again, one of each topic, and not for ever."""
 
-from collections.abc import Callable
-
 from bridge.flow.message.refused import LONGEST_PAUSE, PAUSE, REFUSED_FOR, Refused
+from tests.doubles.time import Clock, MovableTime
 
 
 class Rig:
     """A time that tests move, and what was published again."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.time = MovableTime(Clock(mono=0.0))
         self.published: list[list[int]] = []
-        self.refused = Refused(self.published.append, self.call_later)
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
-        self.timers.append((self.now + delay, callback))
+        self.refused = Refused(self.published.append, self.time)
 
     def refuse(self, seq: int, topic: str) -> list[int]:
-        return self.refused.add(seq, topic, self.now)
+        return self.refused.add(seq, topic, self.time.now().mono)
 
     def tick(self) -> float:
         """Run the next timer; return how long it took."""
-        self.timers.sort(key=lambda timer: timer[0])
-        at, callback = self.timers.pop(0)
-        waited, self.now = at - self.now, at
-        callback()
-        return waited
+        return self.time.tick()
 
 
 def test_one_of_each_topic_is_tried() -> None:
@@ -36,7 +27,7 @@ def test_one_of_each_topic_is_tried() -> None:
         rig.refuse(seq, f"topic {seq % 2}")
     rig.tick()
     assert rig.published == [[0, 1]]
-    assert len(rig.timers) == 1
+    assert rig.time.pending == 1
 
 
 def test_the_others_of_its_topic_follow() -> None:
@@ -61,7 +52,7 @@ def test_pauses_double() -> None:
     assert waits[-1] == LONGEST_PAUSE
     rig.refused.taken(1)
     rig.tick()
-    assert not rig.timers
+    assert not rig.time.pending
     rig.refuse(2, "topic")
     assert rig.tick() == PAUSE
 
@@ -71,10 +62,10 @@ def test_after_a_day_it_ends() -> None:
     rig = Rig()
     for seq in (1, 2):
         rig.refuse(seq, "topic")
-    rig.now = REFUSED_FOR / 2
+    rig.time.clock.mono = REFUSED_FOR / 2
     rig.refuse(3, "topic")
-    rig.now = REFUSED_FOR - 1
+    rig.time.clock.mono = REFUSED_FOR - 1
     assert rig.refuse(1, "topic") == []
-    rig.now = REFUSED_FOR
+    rig.time.clock.mono = REFUSED_FOR
     assert rig.refuse(1, "topic") == [1, 2]
     assert "topic" in rig.refused
