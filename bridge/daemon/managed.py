@@ -27,6 +27,7 @@ from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.adapters.modem_sockets.listening import ListeningSockets
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
 from bridge.adapters.ppp.dialler import PppDialler, dial_of, ppp
+from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.usb import power as usb_unit
 from bridge.adapters.usb.finder import Finder
 from bridge.core.exchange import Transport
@@ -145,7 +146,7 @@ class ManagedModem:
             kind="cellular",
             interface=network.interface,
             autoconnect=network.autoconnect,
-            clock=around.clock,
+            time=LoopTime(around.loop),
             on_change=self._changed,
             on_event=around.on_event,
             on_up=around.on_link,

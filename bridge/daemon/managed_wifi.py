@@ -3,6 +3,7 @@
 from collections.abc import Coroutine
 from typing import Any
 
+from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.wifi.interface import Wifi
 from bridge.daemon.managed import Around
 from bridge.errors import OperationError
@@ -31,7 +32,7 @@ class ManagedWifi:
             kind="wifi",
             interface=wanted.interface,
             autoconnect=wanted.autoconnect,
-            clock=around.clock,
+            time=LoopTime(around.loop),
             on_change=self._changed,
             on_event=around.on_event,
             on_up=around.on_link,

@@ -23,6 +23,7 @@ from bridge.flow.link.manager import Network
 from bridge.flow.link.pacing import STALE
 from bridge.settings import Settings
 from tests.adapters.ppp.test_unit import Unit
+from tests.doubles.time import SetClock
 from tests.flow.link.test_manager import Wire
 from tests.harness import Keeper, free_port
 from tests.harness.modem import SimModem
@@ -238,7 +239,7 @@ def test_only_a_link_that_messages_take_is_judged_by_what_they_reach(
                 kind="cellular",
                 interface="cellular",
                 autoconnect=True,
-                clock=wire.clock,
+                time=SetClock(wire.clock),
                 on_change=lambda: None,
                 on_event=lambda *_, **__: None,
                 on_up=lambda: None,

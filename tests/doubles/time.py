@@ -39,6 +39,10 @@ class Call:
     def cancel(self) -> None:
         self._callback = None
 
+    @property
+    def cancelled(self) -> bool:
+        return self._callback is None
+
     def run(self) -> None:
         if self._callback:
             self._callback(*self._args)
@@ -71,11 +75,13 @@ class MovableTime:
     @property
     def pending(self) -> int:
         """How many calls are still to come."""
-        return len(self._due)
+        return sum(not call.cancelled for _, _, call in self._due)
 
     def tick(self) -> float:
         """Let time go by until the next call has come; return the seconds."""
-        seconds = max(0.0, min(self._due)[0] - self.clock.mono)
+        while self._due[0][2].cancelled:
+            heapq.heappop(self._due)
+        seconds = max(0.0, self._due[0][0] - self.clock.mono)
         self.clock.pass_(seconds)
         heapq.heappop(self._due)[2].run()
         return seconds
@@ -96,3 +102,19 @@ class AtOnce(MovableTime):
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Call:
         callback(*args)
         return Call(callback, args)
+
+
+class SetClock:
+    """The running loop's timers beside a clock that a test sets, for what is woken by hand."""
+
+    def __init__(self, now: Callable[[], Now]) -> None:
+        self.now = now
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
+        return asyncio.get_running_loop().call_soon(callback, *args)
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(delay, callback, *args)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -34,6 +34,7 @@ from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
 from bridge.protocol.modems import by_interface
 from tests.adapters.ppp.test_pppd import UP, write_ip, write_program
+from tests.doubles.time import SetClock
 from tests.harness import Keeper
 from tests.harness.modem import SimModem
 
@@ -90,7 +91,7 @@ class Rig:
             kind="cellular",
             interface=self.interface,
             autoconnect="on_demand",  # which looks at the link each second
-            clock=_hasty,
+            time=SetClock(_hasty),
             on_change=lambda: None,
             on_event=self._event,
             on_up=lambda: None,

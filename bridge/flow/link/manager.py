@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Iterator
 
 from bridge.core.link import LIFE, Code, Fault, Phase, Step, Verdict, judge
-from bridge.core.messages import Now
 from bridge.core.modem import Link
 from bridge.core.progress import Progress
+from bridge.core.time import Time
 from bridge.errors import BridgeError, LinkError, OperationError
 from bridge.flow.link.connector import Connector
 from bridge.flow.link.pacing import Attempts, Staleness
@@ -44,7 +44,7 @@ class Network:
         kind: str,
         interface: str,
         autoconnect: bool | str,
-        clock: Callable[[], Now],
+        time: Time,
         on_change: Callable[[], None],
         on_event: Callable[..., None],
         on_up: Callable[[], None],
@@ -73,13 +73,13 @@ class Network:
         self._may_be_better = may_be_better
         self._carries = False
         """Whether the link that is to be hung up still carries IP."""
-        self._clock = clock
+        self._time = time
         self._on_change = on_change
         self._on_event = on_event
         self._on_up = on_up
-        self._attempts = Attempts(kind, clock)
-        self._staleness = Staleness(clock, traffic.unreached_since)
-        self._idleness = Idleness(traffic, clock)
+        self._attempts = Attempts(kind, time.now)
+        self._staleness = Staleness(time.now, traffic.unreached_since)
+        self._idleness = Idleness(traffic, time.now)
         self._wake = asyncio.Event()
         self._waiters = Waiters()
         self._attempt: asyncio.Task[Link] | None = None
@@ -225,9 +225,18 @@ class Network:
             await self._turn()
             self._turning = False
             self._turns += 1
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
-                    await self._wake.wait()
+            await self._rest(self._pause())
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Wait until something wakes the driver, or for ``seconds``."""
+        if seconds is None:
+            await self._wake.wait()
+            return
+        timer = self._time.call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     async def _turn(self) -> None:
         if self.phase is Phase.DISCONNECTING:
@@ -259,10 +268,13 @@ class Network:
 
     async def _let_end(self) -> None:
         """Let messages in flight finish. None begins meanwhile, because the link no longer counts as up."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ENDING):
-                while self._traffic.in_flight() and self._connector.link is not None:
-                    await asyncio.sleep(0.05)
+        over = asyncio.Event()
+        timer = self._time.call_later(ENDING, over.set)
+        try:
+            while self._traffic.in_flight() and self._connector.link is not None and not over.is_set():
+                await self._time.sleep(0.05)
+        finally:
+            timer.cancel()
 
     def _should_dial(self) -> bool:
         wanted = self._wanted or (self._on_demand and self._traffic.pending())
@@ -322,7 +334,7 @@ class Network:
         self.failure = None
         if self._on_demand:  # `connect` is fulfilled
             self._wanted = False
-        self.since = self._clock().wall
+        self.since = self._time.now().wall
         self._move(Step.UP)
         where = {"interface": link.interface, "local_ip": link.local_ip}
         log.info("the link is up: %s, address %s", link.interface, link.local_ip)

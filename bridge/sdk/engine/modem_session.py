@@ -15,7 +15,7 @@ from bridge.adapters.modem.queries import answer
 from bridge.adapters.modem.sms import ModemInbox
 from bridge.adapters.modem_sockets.listening import ListeningSockets
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
-from bridge.adapters.system.loop_time import read_clock
+from bridge.adapters.system.loop_time import LoopTime, read_clock
 from bridge.core.link import Code, Phase
 from bridge.core.modem import Facts, Identity, Link, Place
 from bridge.errors import BridgeError, LinkError
@@ -119,7 +119,7 @@ class Session:
             kind="cellular",
             interface=self._wish.interface,
             autoconnect=False,
-            clock=read_clock,
+            time=LoopTime(self._loop),
             on_change=self._changed,
             on_event=self._on_event,
             on_up=self._on_change,

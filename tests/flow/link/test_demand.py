@@ -10,6 +10,7 @@ from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
 from bridge.flow.link.demand import Demand
 from bridge.flow.link.manager import Network
 from bridge.flow.link.traffic import Traffic
+from tests.doubles.time import SetClock
 from tests.flow.link.test_manager import Wire
 from tests.store.box import Box, message
 
@@ -85,7 +86,7 @@ def test_a_paused_outbox_is_no_reason_to_dial(box: Box) -> None:
         kind="cellular",
         interface="cellular",
         autoconnect="on_demand",
-        clock=wire.clock,
+        time=SetClock(wire.clock),
         on_change=lambda: None,
         on_event=lambda *_, **__: None,
         on_up=lambda: None,

@@ -12,12 +12,14 @@ import pytest
 from bridge.core.link import Code, Fault, Phase
 from bridge.core.messages import Now
 from bridge.core.modem import Link
+from bridge.core.time import Time
 from bridge.errors import DeadlinePassed, LinkError, OperationError
 from bridge.flow.link.commands import NetworkCommands
 from bridge.flow.link.manager import DIAL_TIMEOUT, Network
 from bridge.flow.link.pacing import STALE, STEADY
 from bridge.flow.link.traffic import IDLE, Traffic
 from bridge.flow.link.waiting import Waiters
+from tests.doubles.time import MovableTime, SetClock
 
 LINK = Link("ppp0", "10.0.0.2", "10.0.0.1")
 
@@ -90,7 +92,7 @@ class Wire:
 class Rig:
     """A manager that runs."""
 
-    def __init__(self, wire: Wire, autoconnect: bool | str) -> None:
+    def __init__(self, wire: Wire, autoconnect: bool | str, time: Time | None = None) -> None:
         self.wire = wire
         self.events: list[str] = []
         self.phases: list[str] = []
@@ -108,7 +110,7 @@ class Rig:
             kind="cellular",
             interface="cellular",
             autoconnect=autoconnect,
-            clock=wire.clock,
+            time=time or SetClock(wire.clock),
             on_change=lambda: None,
             on_event=lambda event, **_: self.events.append(event),
             on_up=lambda: self.events.append("up"),
@@ -250,6 +252,25 @@ def test_a_connect_that_fails_says_why_and_is_tried_on() -> None:
         await rig.until(lambda: rig.network.up)
 
     story(tell, wire=wire, autoconnect=False)
+
+
+def test_pauses_go_by_the_clock_that_decides() -> None:
+    """Whoever moves the time needs to wake nobody: the next attempt comes when its pause is over."""
+
+    async def run() -> None:
+        time, wire = MovableTime(), Wire()
+        wire.fails = ["BUSY"] * 5
+        rig = Rig(wire, autoconnect=True, time=time)
+        driver = asyncio.create_task(rig.network.run())
+        for failures in range(1, 6):
+            await rig.until(lambda: time.pending)
+            assert _failed(wire, failures)
+            assert wire.attempts == failures
+            assert time.tick() > 3
+        await rig.until(lambda: rig.network.up)
+        driver.cancel()
+
+    asyncio.run(run())
 
 
 def test_without_a_wish_nothing_is_dialled() -> None:
