@@ -68,7 +68,7 @@ class Trials:
 
         ``wake`` is told that something can be published.
 
-        ``leave_out`` gets what is not to be published any more, and why; ``skip`` what is not to be for now.
+        ``skip_retained`` gets what is not to be published any more, and why; ``skip`` what is not to be for now.
         """
         self.suspects = Suspects()
         self._time = time
