@@ -52,8 +52,8 @@ class HomeAssistant:
     ) -> None:
         """``publish`` keeps and publishes a retained state; ``repeat`` publishes all states again.
 
-        ``clear_retained`` has the broker forget a retained state, and tells when it has. ``device`` returns what
-        is announced, given its id; ``host`` names this machine in it the first time, and the id stays
+        ``clear_retained`` has the broker forget a retained state, and tells when it has. ``device`` returns
+        what is announced, given its id; ``host`` names this machine in it the first time, and the id stays
         when the name changes.
         """
         self.birth = f"{prefix}/status"

@@ -94,7 +94,7 @@ class Publisher:
         self._pumping = False
         self._looking = False
         self._trials = Trials(
-            self._time, control=names.state, wake=self.wake, skip_retained=self._cut_for, skip=self._skip
+            self._time, control=names.state, wake=self.wake, leave_out=self._cut_for, skip=self._skip
         )
         self._suspects = self._trials.suspects
         self.on_room: Callable[[], None] = lambda: None

@@ -61,20 +61,20 @@ class Trials:
         *,
         control: Key,
         wake: Callable[[], None],
-        skip_retained: Callable[[Key, str], None],
+        leave_out: Callable[[Key, str], None],
         skip: Callable[[Key], None],
     ) -> None:
         """``control`` is the smallest of what is published: one that every broker takes.
 
         ``wake`` is told that something can be published.
 
-        ``skip_retained`` gets what is not to be published any more, and why; ``skip`` what is not to be for now.
+        ``leave_out`` gets what is not to be published any more, and why; ``skip`` what is not to be for now.
         """
         self.suspects = Suspects()
         self._time = time
         self._control = control
         self._wake = wake
-        self._leave_out = skip_retained
+        self._leave_out = leave_out
         self._skip = skip
         self._link: Answering | None = None
         self._witness: Answering | None = None
