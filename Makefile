@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 WORKERS ?= 3
 
-.PHONY: setup demo node-red test testAll lint audit bench clean install uninstall deb
+.PHONY: setup demo node-red test testAll testFresh lint audit bench clean install uninstall deb
 
 setup: $(VENV)/.ready
 
@@ -38,6 +38,13 @@ testAll: setup
 	sh .ci/box-packages
 	sh .ci/audit
 	$(PY) -m pytest
+
+# The test command in a fresh Debian root, which has nothing by chance; needs root and mmdebstrap.
+# SUITE=bookworm or trixie, AS=root or pi.
+SUITE ?= trixie
+AS ?= pi
+testFresh:
+	.ci/fresh-root $(SUITE) $(AS) 'make test'
 
 lint: setup
 	$(PY) -m ruff check .
