@@ -10,14 +10,12 @@ from bridge.core.messages import Result
 from bridge.core.time import Timer
 from bridge.daemon.configure import limits
 from bridge.errors import OperationError, StoreFull, StoreInUse
-from bridge.flow.health.figures import Health
+from bridge.flow.health.figures import Health, NotSending
 from bridge.flow.message import set_aside
 from bridge.flow.message.commands import PAUSED, WHILE_PAUSED, drop, purge_batch
-from bridge.flow.message.paths import NetworkPaths
-from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
-from bridge.flow.message.uplink import Uplink
+from bridge.flow.notices import SILENT
 from bridge.settings import Settings
 from bridge.store.database import translate
 from bridge.store.journal import Journal
@@ -65,24 +63,19 @@ class _Offline:
         names = Names(settings.mqtt.prefix)
         self._journal = journal
         self.outbox, self.writer = journal.outbox, journal.writer
-        publisher = Publisher(journal, names)
-        self.results = Results(journal, publisher, names)
-        self.uplink = Uplink(
-            journal, self.results, NetworkPaths({}, {}, identified=lambda: False),
-            slots=0, on_condition=lambda *_: None,
-            on_event=lambda *_, **__: None,
-        )  # fmt: skip
-        self.uplink.paused = bool(self.outbox.meta(PAUSED))
+        self.results = Results(journal, names, SILENT)
+        self.paused = bool(self.outbox.meta(PAUSED))
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         command = request["command"]
         if command == "stats":
-            figures = Health(self._journal, self.uplink).figures()
-            return {**figures, "state": "stopped", "uptime": None, "memory": None}
+            health = Health(self._journal)
+            health.sending = NotSending(self.paused)
+            return {**health.figures(), "state": "stopped", "uptime": None, "memory": None}
         if command == "list":
             return {"messages": self.outbox.listing(0, request["limit"])}
         if command == "retry":
-            if self.uplink.paused:
+            if self.paused:
                 raise OperationError(WHILE_PAUSED)
             if not self._recorded(self.outbox.wake_all):
                 raise StoreFull("the disk is full, too full to note that: make room, or start the daemon")

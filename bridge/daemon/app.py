@@ -222,7 +222,7 @@ class Bridge:
             log.warning("these wait for a restart: %s", ", ".join(changes.waiting))
         parts.uplink.flush()
         self._publish_info()
-        parts.monitor.publish_health()
+        parts.monitor.health_changed()
 
     def _publish_info(self) -> None:
         self._parts.publisher.state(self._parts.names.info, dumps(info(self._parts.settings)).encode())

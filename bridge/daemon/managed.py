@@ -27,11 +27,10 @@ from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.adapters.modem_sockets.listening import ListeningSockets
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
 from bridge.adapters.ppp.dialler import PppDialler, dial_of, ppp
-from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.usb import power as usb_unit
 from bridge.adapters.usb.finder import Finder
 from bridge.core.exchange import Transport
-from bridge.core.messages import Channel, Now
+from bridge.core.messages import Channel
 from bridge.core.modem import Facts, Identity, Place
 from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError, OperationError
@@ -44,16 +43,15 @@ from bridge.flow.link.traffic import Traffic
 from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Path
+from bridge.flow.notices import Notices
 from bridge.flow.sms.codec import AirSmsCodec
 from bridge.flow.sms.inbox import SmsInbox
 from bridge.protocol.api.status import status
 from bridge.protocol.at.answers import RESTARTED
 from bridge.protocol.modems import by_interface
 from bridge.settings import Settings
-from bridge.store.database import Database
-from bridge.store.outbox import Outbox
+from bridge.store.journal import Journal
 from bridge.store.texts import Texts
-from bridge.store.writer import Writer
 
 log = logging.getLogger("network")
 
@@ -66,21 +64,14 @@ class Around(NamedTuple):
 
     settings: Settings
     loop: asyncio.AbstractEventLoop
-    database: Database
-    outbox: Outbox
-    writer: Writer
+    journal: Journal
     names: Names
     paths: NetworkPaths
     listener: Listener | None
-    clock: Callable[[], Now]
-    on_event: Callable[..., None]
-    on_reports: Callable[[], None]
-    on_problem: Callable[[str, str], None]
+    notices: Notices
     on_status: Callable[[dict[str, Any]], None]
     on_identity: Callable[[Identity], None]
     on_ready: Callable[[], None]
-    on_link: Callable[[], None]
-    """The link came up: nothing that waited for it needs to wait any longer."""
     unreached_since: Callable[[], float | None]
     """Since when, in monotonic seconds, nothing was reached."""
     in_flight: Callable[[], int]
@@ -92,7 +83,7 @@ class Around(NamedTuple):
         """Return what the manager of the link asks about the messages."""
         takes_them = self.settings.network.scope == "system"
         return Traffic(
-            pending=Demand(self.outbox, self.paused, lambda: self.writer.committing),
+            pending=Demand(self.journal.outbox, self.paused, lambda: self.journal.writer.committing),
             sent=self._sent,
             in_flight=self.in_flight if takes_them else lambda: 0,
             unreached_since=self.unreached_since if takes_them else lambda: None,
@@ -100,7 +91,7 @@ class Around(NamedTuple):
 
     def _sent(self) -> int:
         """Return how many messages have had their result; a rollback exchanges the ledger."""
-        return self.outbox.ledger.counts.total()
+        return self.journal.outbox.ledger.counts.total()
 
 
 class ManagedModem:
@@ -110,10 +101,12 @@ class ManagedModem:
         self._around = around
         settings = self._settings = around.settings
         self._loop = around.loop
-        self._pins = PinGuard(json.loads(around.outbox.meta(PINS) or "{}"), self._remember_pins)
+        self._pins = PinGuard(json.loads(around.journal.outbox.meta(PINS) or "{}"), self._remember_pins)
         self._modem: Modem | None = None
         self._sockets: Sockets | None = None
         self._identity = Identity()
+        self._started: Any = None
+        """The modem whose store the inbox has been told to read."""
         self._publishing = False
         network = settings.network
         find = Finder(network.interface, network.devices)
@@ -124,12 +117,11 @@ class ManagedModem:
                 make=self._make,
                 power=partial(usb_unit.power_cycle_here, self._loop),
                 can_power=usb_unit.can_power_cycle_here,
+                poll=network.poll,
             ),
-            poll=network.poll,
-            clock=around.clock,
+            around.journal.time,
+            around.notices,
             on_change=self._changed,
-            on_started=self._started,
-            on_event=around.on_event,
             link_up=lambda: self.network.up,
         )
         self.cellular = Cellular(
@@ -137,20 +129,16 @@ class ManagedModem:
             self._dialler(),
             self._usable_sockets,
             network.apn,
-            adopts=around.outbox.meta(CALLED_WITH) in (None, called_with(settings)),
+            adopts=around.journal.outbox.meta(CALLED_WITH) in (None, called_with(settings)),
             on_cleared=partial(self._remember, CALLED_WITH, called_with(settings)),
         )
         self.network = Network(
             self.cellular,
             around.traffic(),
-            kind="cellular",
-            interface=network.interface,
+            around.journal.time,
+            around.notices,
             autoconnect=network.autoconnect,
-            time=LoopTime(around.loop),
             on_change=self._changed,
-            on_event=around.on_event,
-            on_up=around.on_link,
-            may_be_better=self.cellular.may_be_better,
         )
         self._build_texts()
         self.watched = (self.supervisor, self.network, self._sms_inbox)
@@ -158,22 +146,18 @@ class ManagedModem:
 
     def _build_texts(self) -> None:
         around = self._around
-        texts = Texts(around.database, around.clock)
-        codec = AirSmsCodec(lambda: self._settings.sms.max_segments, texts, around.writer)
+        journal = around.journal
+        texts = Texts(journal.database, journal.time.now)
+        codec = AirSmsCodec(lambda: self._settings.sms.max_segments, texts, journal.writer)
         transport = SmsTransport(
             self._loop, self._port, status_reports=self._wants_reports, on_reference=codec.referenced
         )
         self._sms_inbox = SmsInbox(
-            around.outbox,
+            journal,
             texts,
-            around.writer,
             around.names,
-            around.clock,
             ModemInbox(self._port, status_reports=self._wants_reports),
-            loop=self._loop,
-            on_event=around.on_event,
-            on_reports=around.on_reports,
-            on_problem=partial(around.on_problem, "sms"),
+            around.notices,
         )
         around.paths.texts = Path(codec, transport)
         around.paths.texts_ready = lambda: self.supervisor.ready
@@ -186,6 +170,7 @@ class ManagedModem:
         # With the other scope messages take the machine's own network, whatever the modem does.
         if self._settings.network.scope == "system":
             paths.link_up = self._carries
+            paths.on_wanted = self.network.wanted_now
             paths.sockets = self._socket_transport
 
     def _carries(self) -> bool:
@@ -254,15 +239,12 @@ class ManagedModem:
         elif not self._sms_inbox.urc(urc.line, urc.data) and self._sockets:
             self._sockets.urc(urc)
 
-    def _started(self) -> None:
-        self._sms_inbox.wake()
-        self._around.on_ready()
-
     def _remember_pins(self, notes: Any) -> None:
         self._remember(PINS, json.dumps(dict(notes)))
 
     def _remember(self, key: str, value: str | None) -> None:
-        self._around.writer.write(lambda: self._around.outbox.set_meta(key, value))
+        journal = self._around.journal
+        journal.writer.write(partial(journal.outbox.set_meta, key, value))
 
     # -- the link ----------------------------------------------------------------------------------------
 
@@ -314,6 +296,9 @@ class ManagedModem:
         if self.cellular.over_sockets and not self.supervisor.usable:
             self._sockets_gone("the modem is gone, or does not answer")
         self.network.changed_facts()
+        if self.supervisor.modem is not self._started:
+            self._started = self.supervisor.modem
+            self._sms_inbox.wake()
         identity = self.supervisor.facts.identity
         if identity != self._identity:
             self._identity = identity

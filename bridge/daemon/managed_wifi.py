@@ -3,7 +3,6 @@
 from collections.abc import Coroutine
 from typing import Any
 
-from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.wifi.interface import Wifi
 from bridge.daemon.managed import Around
 from bridge.errors import OperationError
@@ -29,18 +28,16 @@ class ManagedWifi:
         self.network = Network(
             self._wifi,
             around.traffic(),
-            kind="wifi",
-            interface=wanted.interface,
+            around.journal.time,
+            around.notices,
             autoconnect=wanted.autoconnect,
-            time=LoopTime(around.loop),
             on_change=self._changed,
-            on_event=around.on_event,
-            on_up=around.on_link,
         )
         self._sampler = Sampler("wifi", self._sample, wanted.poll)
         self.watched = (self.network, self._sampler)
         if wanted.scope == "system":
             around.paths.link_up = lambda: self.network.up
+            around.paths.on_wanted = self.network.wanted_now
         self._publishing = False
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:

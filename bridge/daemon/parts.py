@@ -12,7 +12,6 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,9 +26,8 @@ from bridge.adapters.system.loop_time import LoopTime, read_clock
 from bridge.adapters.system.metrics import MetricsServer
 from bridge.adapters.system.threads import Worker
 from bridge.core.delivery import Delivery
-from bridge.core.destination import Destination
 from bridge.core.exchange import Transport
-from bridge.core.messages import Channel, Endpoint
+from bridge.core.messages import Channel
 from bridge.core.modem import Identity
 from bridge.daemon.configure import (
     CALLED_WITH,
@@ -47,7 +45,6 @@ from bridge.daemon.handlers import ControlHandler, DataHandler
 from bridge.daemon.reload import Changes, compare
 from bridge.errors import LinkError
 from bridge.flow.health.client_id import ClientId, machine
-from bridge.flow.health.figures import Health
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS, Monitor
 from bridge.flow.health.status_line import describe
@@ -58,6 +55,7 @@ from bridge.flow.message.intake import Acknowledger, Intake
 from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
+from bridge.flow.message.sessions import Numbered
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api import discovery, metrics
@@ -97,24 +95,18 @@ class Parts:
         self.outbox, self.writer = self.journal.outbox, self.journal.writer
         self.writer.on_full = self._store_full
         self.publisher = Publisher(self.journal, self.names)
-        self.results = Results(self.journal, self.publisher, self.names)
+        self.monitor = Monitor(self.journal, self.publisher, self.names)
+        self.health = self.monitor.health
+        self.results = Results(self.journal, self.names, self.monitor)
         self.access = access(settings)
         self.paths = self._build_paths()
         self.uplink = self._build_uplink()
-        self.health = Health(self.journal, self.uplink)
-        self.monitor = Monitor(
-            self.journal,
-            self.publisher,
-            self.health,
-            self.names,
-            on_step=self.uplink.release,
-        )
+        self.monitor.attach(self.uplink)
         for told in (self.publisher.states, self.publisher.asides):
             told.on_problem = partial(self.monitor.problem, "mqtt")
         self._build_flow()
         self.client_id = ClientId(
-            self.outbox,
-            self.writer,
+            self.journal,
             configured=settings.mqtt.client_id,
             hostname=socket.gethostname(),
             machine=machine(),
@@ -151,48 +143,29 @@ class Parts:
             self.journal,
             self.results,
             self.paths,
+            self.monitor,
             slots=self.settings.cloud.parallel,
-            on_condition=self._condition_changed,
-            on_event=self.publisher.event,
-            on_released=self._released,
-            on_problem=lambda text: self.monitor.problem("uplink", text),
         )
 
     def _build_flow(self) -> None:
-        publisher = self.publisher
-        self.intake = self._build_intake(lambda: self.monitor.session_number)
-        self.controls = Controls(
-            self.journal,
-            self.results,
-            self.uplink,
-            self.names,
-            on_results=publisher.wake,
-            on_change=self.monitor.publish_health,
-        )
+        self.intake = self._build_intake(self.monitor.session)
+        self.controls = Controls(self.journal, self.results, self.uplink, self.monitor)
         self.publisher.on_room = self.intake.resume
         self.listener = self._build_listener() if self.settings.inbound.enabled else None
 
-    def _build_intake(self, session_number: Callable[[], int]) -> Intake:
+    def _build_intake(self, session: Numbered) -> Intake:
         return Intake(
             self.journal,
             self.results,
-            self.names,
             policy(self.settings),
-            session_number=session_number,
-            on_event=self.publisher.event,
-            on_queued=self.uplink.wake,
-            on_results=self.publisher.wake,
+            session,
+            self.uplink.wake,
+            self.monitor,
         )
 
     def _build_listener(self) -> Listener:
-        publisher, inbound = self.publisher, self.settings.inbound
-        downlink = Downlink(
-            self.journal,
-            self.names,
-            on_event=publisher.event,
-            on_reports=publisher.wake,
-            on_problem=partial(self.monitor.problem, "inbound"),
-        )
+        inbound = self.settings.inbound
+        downlink = Downlink(self.journal, self.names, self.monitor)
         listener = Listener(
             self.loop,
             inbound.host,
@@ -242,7 +215,8 @@ class Parts:
         control = (*self.names.control_filters, self.home_assistant.birth)
 
         def online(session_present: bool) -> None:  # the handler's callback
-            self.controls.online(session_present)
+            if not session_present:
+                self.controls.session.renewed()
             self.monitor.remember_filters(CONTROL_FILTERS, control)
 
         self.control_session = Session(
@@ -267,20 +241,14 @@ class Parts:
             Around(
                 self.settings,
                 self.loop,
-                self.journal.database,
-                self.outbox,
-                self.writer,
+                self.journal,
                 self.names,
                 self.paths,
                 self.listener,
-                read_clock,
-                on_event=self.publisher.event,
-                on_reports=self.publisher.wake,
-                on_problem=self.monitor.problem,
+                notices=self.monitor,
                 on_status=self._network_changed,
                 on_identity=self._sim_identified,
                 on_ready=self.uplink.wake,
-                on_link=self.uplink.link_back,
                 unreached_since=self.uplink.unreached_since,
                 in_flight=lambda: self.uplink.in_flight,
                 paused=lambda: self.uplink.paused,
@@ -336,7 +304,7 @@ class Parts:
         )
         ways = []
         for earlier in self.client_id.earlier:
-            intake = self._build_intake(partial(int, earlier.number))
+            intake = self._build_intake(earlier)
             ways.append((earlier, (Way(self.session, "", intake.received, self.writer.crowded), controls)))
         await EarlierSessions(self.loop, self._broker, self.client_id).end(ways, self._met.set)
 
@@ -374,12 +342,6 @@ class Parts:
             source.ack(delivery)
             return
         self.controls.received(delivery, source)
-
-    def _condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
-        self.monitor.condition_changed(endpoint, destination)
-
-    def _released(self) -> None:
-        self.monitor.publish_health()
 
     def _store_full(self, full: bool) -> None:
         self.monitor.store_full(full, str(self.path), self.journal.room)

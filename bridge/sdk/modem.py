@@ -15,6 +15,7 @@ from bridge.adapters.usb import sysfs as usb
 from bridge.core.link import Code
 from bridge.errors import BridgeError
 from bridge.errors import ModemError as CoreModemError
+from bridge.flow.notices import Notices
 from bridge.protocol.modems import PROFILES, by_interface
 from bridge.protocol.ppp.dial import Scope
 from bridge.sdk.engine.at import ModemResult as ModemResult  # noqa: PLC0414  # the SDK's name and place
@@ -50,6 +51,21 @@ class _Settings(NamedTuple):
     baud: str
     chat: str
     apn: str
+
+
+class _News(Notices):
+    """Passes a modem's events to the script, and its changes to the network that it belongs to."""
+
+    def __init__(self, modem: "Modem") -> None:
+        self._modem = modem
+
+    def event(self, event_type: str, **_: object) -> None:
+        """Tell the script."""
+        self._modem.tell(event_type)
+
+    def link_up(self) -> None:
+        """Messages may go."""
+        self._modem.on_change()
 
 
 class Modem(ModemFacts):
@@ -207,7 +223,7 @@ class Modem(ModemFacts):
             self._wish(),
             scope=lambda: self.scope(),  # noqa: PLW0108  # set later
             own_sockets=lambda: self._own_sockets,
-            on_event=lambda event, **_: self.tell(event),
+            notices=_News(self),
             on_change=lambda: self.on_change(),  # noqa: PLW0108  # set later
         )
         await session.open(seconds)

@@ -21,6 +21,7 @@ from bridge.daemon.managed import Around, ManagedModem
 from bridge.daemon.parts import Parts
 from bridge.flow.link.manager import Network
 from bridge.flow.link.pacing import STALE
+from bridge.flow.notices import SILENT
 from bridge.settings import Settings
 from tests.adapters.ppp.test_unit import Unit
 from tests.doubles.time import SetClock
@@ -236,13 +237,10 @@ def test_only_a_link_that_messages_take_is_judged_by_what_they_reach(
             network = Network(
                 wire,
                 around.traffic(),
-                kind="cellular",
-                interface="cellular",
+                SetClock(wire.clock),
+                SILENT,
                 autoconnect=True,
-                time=SetClock(wire.clock),
                 on_change=lambda: None,
-                on_event=lambda *_, **__: None,
-                on_up=lambda: None,
             )
             running = asyncio.create_task(network.run())
             await until(lambda: network.up)

@@ -21,7 +21,7 @@ from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload
 from bridge.adapters.ppp.dialler import PppDialler, dial_of
 from bridge.adapters.ppp.pppd import Pppd
 from bridge.adapters.ppp.routes import Routes
-from bridge.adapters.system.loop_time import read_clock
+from bridge.adapters.system.loop_time import LoopTime, read_clock
 from bridge.adapters.usb.finder import Finder
 from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place
@@ -34,6 +34,7 @@ from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
 from bridge.protocol.modems import by_interface
 from tests.adapters.ppp.test_pppd import UP, write_ip, write_program
+from tests.doubles.notices import Told
 from tests.doubles.time import SetClock
 from tests.harness import Keeper
 from tests.harness.modem import SimModem
@@ -64,7 +65,7 @@ class Rig:
         self.folder = folder
         self.sim = sim
         self.interface = f"cellular-{sim.profile}"
-        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.notices = Told()
         self.pending = True
         self.in_flight = 0
         self.sockets: Sockets | None = None
@@ -76,11 +77,9 @@ class Rig:
                 power=self._power,
                 can_power=lambda _: False,
             ),
-            poll=60.0,
-            clock=read_clock,
+            LoopTime(self.loop),
+            self.notices,
             on_change=lambda: self.network.changed_facts(),  # noqa: PLW0108  # made below
-            on_started=lambda: None,
-            on_event=self._event,
             link_up=lambda: self.network.up,
         )
         dialler = PppDialler(self._pppd(), partial(dial_of, apn="hologram"))
@@ -88,14 +87,10 @@ class Rig:
         self.network = Network(
             self.cellular,
             Traffic(pending=lambda: self.pending, in_flight=lambda: self.in_flight),
-            kind="cellular",
-            interface=self.interface,
+            SetClock(_hasty),
+            self.notices,
             autoconnect="on_demand",  # which looks at the link each second
-            time=SetClock(_hasty),
             on_change=lambda: None,
-            on_event=self._event,
-            on_up=lambda: None,
-            may_be_better=self.cellular.may_be_better,
         )
         self.commands = NetworkCommands(self.network)
 
@@ -141,11 +136,8 @@ class Rig:
     async def _power(self, _: Place) -> None:
         raise AssertionError
 
-    def _event(self, event: str, **fields: Any) -> None:
-        self.events.append((event, fields))
-
     def told(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.events if name == event]
+        return [fields for name, fields in self.notices.events if name == event]
 
     @property
     def links(self) -> list[str]:

@@ -22,6 +22,7 @@ from bridge.flow.message.commands import drop
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
+from bridge.flow.notices import Notices
 from bridge.store.reserve import SIZE
 from bridge.store.space import Space
 from tests.harness.small_disk import free
@@ -87,6 +88,13 @@ class Broker:
         return bool(taken)
 
 
+class Wakes(Notices):
+    """Has new reports published."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.event, self.reports_ready = publisher.event, publisher.wake  # type: ignore[method-assign]
+
+
 class Life:
     """One run of an outbox on a disk that others use as well."""
 
@@ -98,7 +106,7 @@ class Life:
         self.rig = Rig(place / "outbox.db", reserve=SIZE, clock=Clock(NOON + since, 100.0 + since))
         names = Names("hologram")
         self.publisher = Publisher(self.rig.journal, names)
-        self.results = Results(self.rig.journal, self.publisher, names)
+        self.results = Results(self.rig.journal, names, Wakes(self.publisher))
         self.last = number == RUNS - 1
         there = self.last or chance.random() < 0.5
         self.broker = Broker(self.publisher, there=there)

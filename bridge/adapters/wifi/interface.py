@@ -38,6 +38,8 @@ def wireless(sys: Path = Path("/sys")) -> list[str]:
 class Wifi:
     """Owns the Wi-Fi connection; lives in the event loop's thread."""
 
+    kind = "wifi"
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -55,6 +57,8 @@ class Wifi:
         called when `wifi` changed without a call of ours. ``path`` has the programs. ``again`` is the seconds
         until an event listener that ended is restarted.
         """
+        self.radio = True
+        """Whether the radio is on, as far as it was commanded."""
         self._loop = loop
         self._device = device
         self._on_down = on_down
@@ -129,7 +133,12 @@ class Wifi:
                 await manager.radio(on=False)
             if command != "radio_off":
                 await manager.radio(on=True)
+            self.radio = command != "radio_off"
         return {"reset": "the radio was switched off and on"}.get(command, command.replace("_", " is "))
+
+    def may_be_better(self, quiet: bool) -> bool:  # noqa: ARG002  a modem would look at it
+        """There is one way only."""
+        return False
 
     async def sample(self) -> modem.Wifi:
         """Look at the connection again and return its facts.

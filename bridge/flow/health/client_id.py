@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS
+from bridge.flow.message.sessions import DATA
+from bridge.store.journal import Journal
 from bridge.store.outbox import Outbox
-from bridge.store.writer import Writer
 
 log = logging.getLogger("mqtt")
 
@@ -59,15 +60,13 @@ def machine() -> str:
 class ClientId:
     """Owns the id's keys in the store; belongs to the loop's thread."""
 
-    def __init__(
-        self, outbox: Outbox, writer: Writer, *, configured: str | None, hostname: str, machine: str
-    ) -> None:
+    def __init__(self, journal: Journal, *, configured: str | None, hostname: str, machine: str) -> None:
         """``configured`` counts where it is given; ``hostname`` names the bridge the first time.
 
         ``machine`` is what `machine` returns.
         """
-        self._outbox = outbox
-        self._writer = writer
+        self._outbox, self._writer = journal.outbox, journal.writer
+        outbox = journal.outbox
         self._made = outbox.meta(MADE)
         if configured is None and self._made is None:
             self._made = f"hologram-bridge-{hostname}"
@@ -92,7 +91,7 @@ class ClientId:
             log.warning('the broker\'s session of the client id "%s" is left to the other client', old)
             return
         filters = [*_filters(self._outbox, DATA_FILTERS), *_filters(self._outbox, CONTROL_FILTERS)]
-        self.earlier.append(Earlier(old, self._outbox.meta("session") or 0, filters))
+        self.earlier.append(Earlier(old, self._outbox.meta(DATA) or 0, filters))
 
     def _keep(self, machine: str | None) -> None:
         values = {IN_USE: self.id, MADE: self._made, MACHINE: machine, EARLIER: json.dumps(self.earlier)}

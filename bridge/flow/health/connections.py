@@ -6,10 +6,10 @@ holds what was before it.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from bridge.core.reconnects import ALONE
+from bridge.core.time import Time
 
 REASONS = 16
 """Different reasons that are counted; the broker words them, so there could be any number."""
@@ -18,9 +18,8 @@ REASONS = 16
 class Connections:
     """Counts how the connections of one session end; belongs to the loop's thread."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        """``now`` returns monotonic seconds."""
-        self._now = now
+    def __init__(self, time: Time) -> None:
+        self._time = time
         self._since: float | None = None
         """When the connection came up; None: it is down."""
         self._ends: Counter[str] = Counter()
@@ -35,7 +34,7 @@ class Connections:
 
     def began(self) -> bool:
         """Note a connection; return whether that is worth a line."""
-        self._since = self._now()
+        self._since = self._time.now().mono
         return _log_interval(max(self._ends.values(), default=0))
 
     def ended(self, reason: str) -> str | None:
@@ -54,7 +53,7 @@ class Connections:
         return reason if times == 1 else f"{reason} ({times} times)"
 
     def _forget(self) -> None:
-        if self._since is not None and self._now() - self._since >= ALONE:
+        if self._since is not None and self._time.now().mono - self._since >= ALONE:
             self._ends.clear()
 
     def ended_as(self, line: str) -> bool:

@@ -1,24 +1,48 @@
 """Health: what the bridge knows of itself, for ``hologram/bridge/health`` and ``queue stats``."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from bridge.core.messages import Channel, Priority, State, Traffic
-from bridge.flow.message.uplink import Uplink
+from bridge.core.destination import Destination
+from bridge.core.messages import Channel, Endpoint, Priority, State, Traffic
 from bridge.protocol.api.reports import dumps, timestamp
 from bridge.store.journal import Journal
 
 _PAGE = resource.getpagesize()
 
 
+class Sending(Protocol):
+    """The uplink as far as the health shows it."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether sending is paused."""
+
+    @property
+    def in_flight(self) -> int:
+        """The number of messages in flight."""
+
+    @property
+    def conditions(self) -> Mapping[Endpoint, Destination]:
+        """The condition of each destination."""
+
+
+class NotSending(NamedTuple):
+    """An outbox from which nothing is sent now."""
+
+    paused: bool = False
+    in_flight: int = 0
+    conditions: Mapping[Endpoint, Destination] = {}
+
+
 class Health:
     """Gathers figures; ``last_error`` is set by whoever meets one."""
 
-    def __init__(self, journal: Journal, uplink: Uplink) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self._uplink = uplink
+        self.sending: Sending = NotSending()
         self._started = self._time.now().mono
         self._last_error: dict[str, str] | None = None
         self.sessions_lost = 0
@@ -67,12 +91,12 @@ class Health:
             return "store_full"
         if self._outbox.reports_full:
             return "reports_full"
-        if self._uplink.paused:
+        if self.sending.paused:
             return "paused"
-        held = any(d.condition.value == "held" for d in self._uplink.conditions.values())
+        held = any(d.condition.value == "held" for d in self.sending.conditions.values())
         if held:
             return "auth_failed"
-        down = any(d.condition.value == "down" for d in self._uplink.conditions.values())
+        down = any(d.condition.value == "down" for d in self.sending.conditions.values())
         return "degraded" if down else "ok"
 
     def queue(self) -> dict[str, Any]:
@@ -88,8 +112,8 @@ class Health:
             "bytes": ledger.bytes,
             "by_channel": by_channel,
             "oldest_age": None if age is None else round(age, 1),
-            "under_way": self._uplink.in_flight,
-            "paused": self._uplink.paused,
+            "under_way": self.sending.in_flight,
+            "paused": self.sending.paused,
         }
 
     def _destinations(self) -> list[dict[str, Any]]:
@@ -100,7 +124,7 @@ class Health:
                 "condition": destination.condition.value,
                 "reason": destination.reason or None,
             }
-            for endpoint, destination in self._uplink.conditions.items()
+            for endpoint, destination in self.sending.conditions.items()
         ]
 
 

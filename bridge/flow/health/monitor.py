@@ -15,7 +15,10 @@ from bridge.core.messages import Endpoint
 from bridge.flow.health.connections import Connections
 from bridge.flow.health.figures import Health
 from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.sessions import DATA, SessionNumber
 from bridge.flow.message.topics import Names
+from bridge.flow.message.uplink import Uplink
+from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
 
 log = logging.getLogger("bridge")
@@ -39,31 +42,24 @@ DATA_FILTERS, CONTROL_FILTERS = "filters", "control_filters"
 """Keys in the store: what either session is subscribed to."""
 
 
-class Monitor:
+class Monitor(Notices):
     """Watches over the parts; lives in the event loop's thread."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        publisher: Publisher,
-        health: Health,
-        names: Names,
-        *,
-        on_step: Callable[[], None] = lambda: None,
-    ) -> None:
-        """``on_step`` is told when the clock was set: time-based codes that were refused may be right now."""
+    def __init__(self, journal: Journal, publisher: Publisher, names: Names) -> None:
+        self.health = Health(journal)
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._publisher = publisher
-        self._health = health
         self._names = names
-        self._on_step = on_step
-        self.session_number: int = journal.outbox.meta("session") or 0
-        """Ours for the broker session; 0 before the first."""
+        self.session = SessionNumber(journal, DATA)
         self.session_of: str | None = journal.outbox.meta(SESSION_OF)
         """Client id and broker of that session; None: a version wrote the number that did not note them."""
-        self._data = Connections(lambda: self._time.now().mono)
-        self._control = Connections(lambda: self._time.now().mono)
-        health.broker = self.broker
+        self._data, self._control = Connections(self._time), Connections(self._time)
+        self.health.broker = self.broker
+        self._uplink: Uplink | None = None
+
+    def attach(self, uplink: Uplink) -> None:
+        """Show ``uplink`` in the health, and have it try again where that may go better."""
+        self._uplink = self.health.sending = uplink
 
     def start(self) -> None:
         """Begin the regular looks."""
@@ -88,12 +84,12 @@ class Monitor:
         """The broker has us; ``whose`` names client id and broker."""
         log_interval = self._data.began()
         if not session_present:
-            if self.session_number and self.session_of in (None, whose):
+            if self.session.number and self.session_of in (None, whose):
                 text = "the broker lost our session and all it had for us: see its persistence settings"
                 log.log(logging.WARNING if log_interval else logging.DEBUG, "%s", text)
-                self._health.sessions_lost += 1
-                self._health.error("mqtt", text)
-            self.session_number += 1
+                self.health.sessions_lost += 1
+                self.health.error("mqtt", text)
+            self.session.renewed()
         kept = "resumed" if session_present else "new"
         log.log(
             logging.INFO if log_interval else logging.DEBUG,
@@ -102,20 +98,16 @@ class Monitor:
             whose,
         )
         self.session_of = whose
-        self._writer.write(self._remember_session)
+        self._writer.write(partial(self._outbox.set_meta, SESSION_OF, whose))
         self.remember_filters(DATA_FILTERS, self._names.data_filters)
         self._publisher.state(self._names.state, b"online")
         self._publisher.up()
-        self.publish_health()
-
-    def _remember_session(self) -> None:
-        self._outbox.set_meta("session", self.session_number)
-        self._outbox.set_meta(SESSION_OF, self.session_of)
+        self.health_changed()
 
     def offline(self, reason: str) -> None:
         """The broker is gone, refuses us, or ends each connection; said seldom, however often it is tried."""
         line = self._data.ended(reason)
-        self._health.error("mqtt", reason)
+        self.health.error("mqtt", reason)
         log.log(logging.WARNING if line else logging.DEBUG, "%s", line or reason)
 
     def control_online(self) -> None:
@@ -133,7 +125,7 @@ class Monitor:
         if self._data.up and not self._data.ended_as(line) and (again or not self._control.up):
             text = f"no command about the bridge arrives, its session is down: {line}"
             log.warning("%s", text)
-            self._health.error("mqtt", text)
+            self.health.error("mqtt", text)
 
     def broker(self) -> dict[str, Any]:
         """Return how the connections to the broker stand: `Connections.figures` of both sessions."""
@@ -146,12 +138,12 @@ class Monitor:
         if full:
             text = f"the disk is full: {room()}"
             log.error("%s; no message is taken until then, sending goes on", text)
-            self._health.error("store", text)
+            self.health.error("store", text)
             self._time.call_later(FULL_SAID_EVERY, partial(self._still_full, room))
         else:
             log.warning("there is room on the disk again: messages are taken")
         self._publisher.event("store.full" if full else "store.recovered", path=path)
-        self.publish_health()
+        self.health_changed()
 
     def _still_full(self, room: Callable[[], str]) -> None:
         if self._writer.full:
@@ -165,43 +157,53 @@ class Monitor:
             log.info("%s answers", where)
         else:
             log.warning("%s: %s", where, destination.reason)
-            self._health.error("uplink", f"{where}: {destination.reason}")
+            self.health.error("uplink", f"{where}: {destination.reason}")
         if destination.condition is Condition.HELD:
             self._publisher.event("cloud.auth_failed", description=destination.reason)
-        self.publish_health()
+        self.health_changed()
         # What it was learned from is recorded a moment later; then the figures are right too.
-        self._time.call_later(SETTLED, self.publish_health)
+        self._time.call_later(SETTLED, self.health_changed)
 
     def problem(self, component: str, text: str) -> None:
         """Something that a person may have to look at."""
-        self._health.error(component, text)
-        self.publish_health()
+        self.health.error(component, text)
+        self.health_changed()
 
     def failed(self, component: str, text: str) -> None:
         """The bridge ends because of this: the last health says so before the connection ends."""
-        self._health.failed = True
-        self._health.error(component, text)
-        self._publisher.farewell(self._names.health, self._health.payload())
+        self.health.failed = True
+        self.health.error(component, text)
+        self._publisher.farewell(self._names.health, self.health.payload())
 
     # -- health and time ---------------------------------------------------------------------------------
 
-    def figures(self) -> dict[str, Any]:
-        """Return the health's figures as they are now."""
-        return self._health.figures()
+    def event(self, event_type: str, **fields: Any) -> None:
+        """Publish an event."""
+        self._publisher.event(event_type, **fields)
 
-    def publish_health(self) -> None:
+    def link_up(self) -> None:
+        """Have the uplink try what waited for the link."""
+        if self._uplink:
+            self._uplink.link_back()
+
+    def reports_ready(self) -> None:
+        """Have the new reports published."""
+        self._publisher.wake()
+
+    def health_changed(self) -> None:
         """Publish the health as it is now."""
-        self._publisher.state(self._names.health, self._health.payload())
+        self._publisher.state(self._names.health, self.health.payload())
 
     def _beat(self) -> None:
-        self.publish_health()
+        self.health_changed()
         self._time.call_later(HEALTH_EVERY, self._beat)
 
     def _sweep(self) -> None:
         def swept(step: float) -> None:
             if step:
                 log.warning("the clock stepped by %.0f s; queued messages keep their age", step)
-                self._on_step()
+                if self._uplink:  # time-based codes that were refused may be right now
+                    self._uplink.release()
             self._time.call_later(SWEEP_EVERY, self._sweep)
 
         self._writer.write(self._outbox.sweep, swept, frees=True)

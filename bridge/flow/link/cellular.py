@@ -84,6 +84,8 @@ class Sockets(Protocol):
 class Cellular:
     """Connects through a modem; lives in the event loop's thread."""
 
+    kind = "cellular"
+
     def __init__(
         self,
         supervisor: ModemSupervisor,
@@ -123,6 +125,11 @@ class Cellular:
     def link(self) -> Link | None:
         """The link while it is up."""
         return self._socket_link or self._dialler.link
+
+    @property
+    def radio(self) -> bool:
+        """Whether the radio is on, as far as it was commanded."""
+        return self._supervisor.radio
 
     @property
     def over_sockets(self) -> bool:

@@ -9,6 +9,13 @@ from bridge.core.modem import Link
 class Connector(Protocol):
     """Makes the link: pppd, a modem's own sockets, or Wi-Fi."""
 
+    kind: str
+    """``cellular`` or ``wifi``."""
+
+    @property
+    def radio(self) -> bool:
+        """Whether the radio is on, as far as it was commanded."""
+
     @property
     def link(self) -> Link | None:
         """The link while it is up."""
@@ -27,6 +34,9 @@ class Connector(Protocol):
 
     def fault(self) -> Fault | None:
         """Return the fault that rules a link out for now."""
+
+    def may_be_better(self, quiet: bool) -> bool:
+        """Whether to try for a better link than the present one; ``quiet``: no message is in flight."""
 
     def failed(self, failures: int) -> None:
         """Record ``failures`` failed attempts in a row; 0: the link is not wanted any more."""

@@ -6,9 +6,10 @@
 import logging
 from collections.abc import Callable
 
-from bridge.core.messages import Now
 from bridge.core.modem import Place
 from bridge.core.recovery import ALL_RUNGS, Diagnosis, Evidence, Ladder, Limits, Outcome, Rung, Step
+from bridge.core.time import Time
+from bridge.flow.notices import Notices
 
 log = logging.getLogger("modem")
 
@@ -24,8 +25,8 @@ class Escalation:
         *,
         can_power: Callable[[Place], bool],
         link_up: Callable[[], bool],
-        clock: Callable[[], Now],
-        on_event: Callable[..., None],
+        time: Time,
+        notices: Notices,
         limits: Limits | None = None,
     ) -> None:
         """``can_power`` returns whether the modem at a place can be switched off and on.
@@ -34,8 +35,8 @@ class Escalation:
         """
         self._can_power = can_power
         self._link_up = link_up
-        self._clock = clock
-        self._on_event = on_event
+        self._time = time
+        self._notices = notices
         self._ladder = Ladder(limits or Limits())
         self._climbed_for = Diagnosis.NONE
         """The diagnosis that the last rung was climbed for."""
@@ -43,7 +44,7 @@ class Escalation:
     def look(self, evidence: Evidence, place: Place | None) -> Step:
         """Return the next step for the modem at ``place``; must not be called while a rung is carried out."""
         self._ladder = self._ladder._replace(available=self._rungs(place))
-        self._ladder, step = self._ladder.next(evidence, self._clock().mono)
+        self._ladder, step = self._ladder.next(evidence, self._time.now().mono)
         if step.ended:
             self._ended(step.ended)
         return step
@@ -63,7 +64,7 @@ class Escalation:
 
     def gave_up(self) -> None:
         """Record that the rung could not be climbed."""
-        self._ladder = self._ladder.gave_up(self._clock().mono)
+        self._ladder = self._ladder.gave_up(self._time.now().mono)
 
     def _ended(self, outcome: Outcome) -> None:
         rung, worked = outcome
@@ -71,4 +72,5 @@ class Escalation:
         self._report(rung, worked)
 
     def _report(self, rung: Rung, worked: bool | None) -> None:
-        self._on_event("modem.recovery", rung=rung.value, trouble=self._climbed_for.value, worked=worked)
+        trouble = self._climbed_for.value
+        self._notices.event("modem.recovery", rung=rung.value, trouble=trouble, worked=worked)

@@ -55,3 +55,5 @@ class Hardware(NamedTuple):
     """Switches the modem at a place off and on."""
     can_power: Callable[[Place], bool]
     """Returns whether ``power`` works at a place."""
+    poll: float = 60.0
+    """Seconds between queries of the modem's state."""

@@ -19,6 +19,7 @@ from bridge.flow.link.connector import Connector
 from bridge.flow.link.pacing import Attempts, Staleness
 from bridge.flow.link.traffic import IDLE, Idleness, Traffic
 from bridge.flow.link.waiting import Waiters
+from bridge.flow.notices import Notices
 
 log = logging.getLogger("network")
 
@@ -30,7 +31,10 @@ ENDING = 5.0
 message is sent twice, and an SMS to the cloud is in doubt."""
 
 LOOK = 30.0
-"""Seconds between checks of a link that is up."""
+"""Seconds between checks of a link that is up, and of messages that were put off for long."""
+
+IDLE_LOOK = 1.0
+"""Seconds between checks whether an on-demand link is idle."""
 
 
 class Network:
@@ -40,29 +44,18 @@ class Network:
         self,
         connector: Connector,
         traffic: Traffic,
-        *,
-        kind: str,
-        interface: str,
-        autoconnect: bool | str,
         time: Time,
+        notices: Notices,
+        *,
+        autoconnect: bool | str,
         on_change: Callable[[], None],
-        on_event: Callable[..., None],
-        on_up: Callable[[], None],
-        may_be_better: Callable[[bool], bool] = lambda _: False,
     ) -> None:
-        """``kind`` is ``cellular`` or ``wifi``.
-
-        ``may_be_better`` returns whether to try for a better link than the present one; its argument says
-        whether nothing is in flight.
-        """
-        self.kind = kind
-        self.interface = interface
+        """``autoconnect`` is True, False or ``on_demand``; ``on_change`` is called when the phase changes."""
         self.phase = Phase.DISCONNECTED
         self.since: float | None = None
         """Unix seconds at which the link came up."""
         self.failure: Fault | None = None
         """How the last attempt ended, while a link is wanted."""
-        self.radio = True
         self._connector = connector
         self._traffic = traffic
         self._autoconnect = autoconnect
@@ -70,14 +63,12 @@ class Network:
         """Whether the link is wanted even if there is nothing to send."""
         self._on_demand = autoconnect == "on_demand"
         """Whether waiting messages bring the link up; False from `disconnect` until `connect`."""
-        self._may_be_better = may_be_better
         self._carries = False
         """Whether the link that is to be hung up still carries IP."""
         self._time = time
         self._on_change = on_change
-        self._on_event = on_event
-        self._on_up = on_up
-        self._attempts = Attempts(kind, time.now)
+        self._notices = notices
+        self._attempts = Attempts(connector.kind, time.now)
         self._staleness = Staleness(time.now, traffic.unreached_since)
         self._idleness = Idleness(traffic, time.now)
         self._wake = asyncio.Event()
@@ -100,6 +91,11 @@ class Network:
     def up(self) -> bool:
         """Whether the link carries IP."""
         return self.phase is Phase.CONNECTED
+
+    @property
+    def radio(self) -> bool:
+        """Whether the radio is on, as far as it was commanded."""
+        return self._connector.radio
 
     @property
     def link(self) -> Link | None:
@@ -135,7 +131,7 @@ class Network:
             self._carries = False  # a link without its SIM carries nothing
 
     def wanted_now(self) -> None:
-        """Note that a message waits, which brings an on-demand link up."""
+        """Note that a message waits for the link, which brings an on-demand link up."""
         if self._on_demand:
             self._wake.set()
 
@@ -203,9 +199,7 @@ class Network:
 
     async def order(self, name: str) -> str:
         """Give the modem a command, while the link is down and `held`; return what was done."""
-        done = await self._connector.order(name)
-        self.radio = name != "radio_off"
-        return done
+        return await self._connector.order(name)
 
     async def settled(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until ``condition`` holds; return whether it did within ``seconds``."""
@@ -249,7 +243,7 @@ class Network:
             self.hang_up()
         elif self.up and self._staleness.look():
             self.lost("nothing was reached over it for a long time; it is dialled again")
-        elif self.up and self._may_be_better(not self._traffic.in_flight()):
+        elif self.up and self._connector.may_be_better(not self._traffic.in_flight()):
             log.info("hanging up: a better link is tried")
             self.hang_up("a better link is tried")
 
@@ -277,9 +271,9 @@ class Network:
             timer.cancel()
 
     def _should_dial(self) -> bool:
-        wanted = self._wanted or (self._on_demand and self._traffic.pending())
-        may = self.radio and not self._holding and not self._stopping
-        return wanted and may and not self._attempts.wait
+        if not self.radio or self._holding or self._stopping or self._attempts.wait:
+            return False
+        return self._wanted or (self._on_demand and self._traffic.pending())
 
     def _pause(self) -> float | None:
         """Return the seconds until the driver's next check; None: until it is woken."""
@@ -287,11 +281,13 @@ class Network:
             return 0.0
         if self._stopping:
             return None
-        if self._on_demand:
-            return 1.0
-        if self.phase is Phase.DISCONNECTED and self._wanted and self.radio and not self._holding:
+        if self.up:
+            return IDLE_LOOK if self._on_demand else LOOK
+        if not self.radio or self._holding:
+            return None
+        if self._wanted:
             return self._attempts.wait
-        return LOOK if self.up else None
+        return (self._attempts.wait or LOOK) if self._on_demand else None
 
     async def _dial(self) -> None:
         self._move(Step.DIAL)
@@ -338,9 +334,9 @@ class Network:
         self._move(Step.UP)
         where = {"interface": link.interface, "local_ip": link.local_ip}
         log.info("the link is up: %s, address %s", link.interface, link.local_ip)
-        self._on_event("network.connected", **where)
-        self._on_event(f"{self.kind}.connected", **where)
-        self._on_up()
+        self._notices.event("network.connected", **where)
+        self._notices.event(f"{self._connector.kind}.connected", **where)
+        self._notices.link_up()
 
     def _broke_at_once(self) -> None:
         """The link dropped before `connect` returned. Release what the attempt acquired (the serial port)."""
@@ -365,8 +361,8 @@ class Network:
 
     def _notify_down(self, reason: str) -> None:
         self.since = None
-        self._on_event("network.disconnected", reason=reason)
-        self._on_event(f"{self.kind}.disconnected", reason=reason)
+        self._notices.event("network.disconnected", reason=reason)
+        self._notices.event(f"{self._connector.kind}.disconnected", reason=reason)
 
     def _move(self, step: Step) -> None:
         before = self.phase

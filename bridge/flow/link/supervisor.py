@@ -11,14 +11,15 @@ import math
 from collections.abc import Callable
 
 from bridge.core import link, recovery
-from bridge.core.messages import Now
 from bridge.core.modem import Facts, Place, Registration, Signal
 from bridge.core.progress import Progress
 from bridge.core.recovery import Rung
+from bridge.core.time import Time
 from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
 from bridge.flow.link.escalation import Escalation
 from bridge.flow.link.hardware import Hardware, Modem
 from bridge.flow.link.waiting import Waiters
+from bridge.flow.notices import Notices
 
 log = logging.getLogger("modem")
 
@@ -40,28 +41,25 @@ class ModemSupervisor:
     def __init__(
         self,
         hardware: Hardware,
+        time: Time,
+        notices: Notices,
         *,
-        poll: float,
-        clock: Callable[[], Now],
         on_change: Callable[[], None],
-        on_started: Callable[[], None],
-        on_event: Callable[..., None],
         link_up: Callable[[], bool],
         limits: recovery.Limits | None = None,
     ) -> None:
-        """``poll`` is in seconds."""
+        """``on_change`` is called when facts or state changed; ``link_up`` returns whether a link is up."""
         self.place: Place | None = None
         self.modem: Modem | None = None
         """The modem while it is started and the supervisor has its port."""
         self.facts = Facts()
         self.radio = True
         self._hardware = hardware
-        self._poll = poll
-        self._clock = clock
+        self._poll = hardware.poll
+        self._time = time
         self._on_change = on_change
-        self._on_started = on_started
         self._escalation = Escalation(
-            can_power=hardware.can_power, link_up=link_up, clock=clock, on_event=on_event, limits=limits
+            can_power=hardware.can_power, link_up=link_up, time=time, notices=notices, limits=limits
         )
         self._absent: str | None = LOOKING
         """Why there is no modem; None while there is one."""
@@ -195,9 +193,9 @@ class ModemSupervisor:
     async def _look(self) -> None:
         """Start a modem that is there, or query the one that runs; sets the evidence."""
         if self.modem is None:
-            if self._clock().mono >= self._not_before:
+            if self._time.now().mono >= self._not_before:
                 await self._start()
-        elif self._clock().mono >= self._polled + self._poll or self._answers is False:
+        elif self._time.now().mono >= self._polled + self._poll or self._answers is False:
             await self._ask(self.modem)
 
     async def _start(self) -> None:
@@ -226,9 +224,9 @@ class ModemSupervisor:
             self._silent(str(problem))
         else:
             self.modem, self._absent, self._answers = modem, None, True
-            self._polled = self._clock().mono
+            self._polled = self._time.now().mono
             self._took_facts(modem.facts)
-            self._on_started()
+            self._changed()
 
     def _made(self, place: Place) -> Modem:
         """Return the modem at ``place``; late callbacks of an earlier modem are ignored."""
@@ -247,7 +245,7 @@ class ModemSupervisor:
         return modem
 
     async def _ask(self, modem: Modem) -> None:
-        self._polled = self._clock().mono
+        self._polled = self._time.now().mono
         try:
             await modem.poll()
         except ModemError as exc:
@@ -273,7 +271,7 @@ class ModemSupervisor:
         due = step.until
         if self.modem is not None and step.diagnosis is recovery.Diagnosis.NONE:
             due = self._polled + self._poll
-        await self._rest(lambda: self._woken or self._released, max(due - self._clock().mono, 0.05))
+        await self._rest(lambda: self._woken or self._released, max(due - self._time.now().mono, 0.05))
 
     def _evidence(self) -> recovery.Evidence:
         registration = self.facts.registration if self.radio else Registration.HOME
@@ -326,7 +324,7 @@ class ModemSupervisor:
         self._wake()
 
     def _restarts(self, reason: str) -> None:
-        self._not_before = self._clock().mono + RESTARTING
+        self._not_before = self._time.now().mono + RESTARTING
         self._drop(reason)
 
     def _drop(self, reason: str) -> None:

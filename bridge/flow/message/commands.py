@@ -18,8 +18,9 @@ from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
 from bridge.flow.message.intake import Acknowledger, SkippedRetained, id_source, receipt_of
 from bridge.flow.message.results import Results
-from bridge.flow.message.topics import Names
+from bridge.flow.message.sessions import CONTROL, SessionNumber
 from bridge.flow.message.uplink import Uplink
+from bridge.flow.notices import Notices
 from bridge.protocol.api import commands
 from bridge.store.claims import Claim
 from bridge.store.journal import Journal
@@ -41,9 +42,6 @@ PAUSED = "paused"
 WHILE_PAUSED = "sending is paused, so nothing is tried: resume first"
 """Why nothing is flushed then."""
 
-SESSION = "control_session"
-"""Key under which our number for the broker's session of commands is kept."""
-
 ORDERS = 100
 """Commands about the network that may be in flight: each may wait for an hour, and the broker, which has
 their acknowledgements, holds none back."""
@@ -61,28 +59,17 @@ End = Callable[[State, str], None]
 class Controls:
     """Carries out control commands; each ends in a result."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        results: Results,
-        uplink: Uplink,
-        names: Names,
-        *,
-        on_results: Callable[[], None],
-        on_change: Callable[[], None],
-    ) -> None:
+    def __init__(self, journal: Journal, results: Results, uplink: Uplink, notices: Notices) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._uplink = uplink
-        self._names = names
-        self._on_results = on_results
-        self._on_change = on_change
+        self._names = results.names
+        self._notices = notices
         self._new_id = id_source()
         self.network: Carry | None = None
         """None: none is managed."""
         self._orders: set[asyncio.Future[str]] = set()
-        self._session_number: int = journal.outbox.meta(SESSION) or 0
-        """Ours for the broker's session of commands; 0 before the first."""
+        self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
         self._purges = 0
@@ -94,12 +81,6 @@ class Controls:
         for claim in self._outbox.claims.left():
             self._finish(claim, State.FAILED, STOPPED)
 
-    def online(self, session_present: bool) -> None:  # the handler's callback
-        """The broker has us; a session that it made anew begins to count its packets again."""
-        if not session_present:
-            self._session_number += 1
-            self._writer.write(lambda: self._outbox.set_meta(SESSION, self._session_number))
-
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one control command from MQTT."""
         if self._stopping:
@@ -108,7 +89,7 @@ class Controls:
             self._retained.skip(delivery, session)
             return
         topic = self._names.below(delivery.topic)
-        receipt = receipt_of(delivery, self._session_number)
+        receipt = receipt_of(delivery, self.session.number)
         try:
             if delivery.problem:
                 raise delivery.problem
@@ -125,7 +106,7 @@ class Controls:
             if new:
                 self._run(command, deadline, partial(self._finish, claim))
             else:
-                self._on_results()
+                self._notices.reports_ready()
 
         self._writer.write(partial(self._claim, claim, receipt), begin)
 
@@ -260,14 +241,14 @@ class Controls:
         self._uplink.paused = paused
         self._writer.write(lambda: self._outbox.set_meta(PAUSED, int(paused)))
         self._uplink.wake()
-        self._on_change()
+        self._notices.health_changed()
 
     def flush(self) -> str:
         """Try everything now; return what was done. Raises `OperationError` while sending is paused."""
         if self._uplink.paused:
             raise OperationError(WHILE_PAUSED)
         self._uplink.flush()
-        self._on_change()
+        self._notices.health_changed()
         return "everything is tried now"
 
     def purge(self, done: Callable[[int], None]) -> None:
@@ -279,7 +260,7 @@ class Controls:
             return
         page = self._outbox.page(after, upto, purge_batch(self._writer))
         if not page:
-            self._on_change()
+            self._notices.health_changed()
             done(number)
             return
         victims = [queued for queued in page if queued.seq not in self._outbox.in_flight]

@@ -16,6 +16,7 @@ from bridge.core.messages import Traffic
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.publisher import write_properties
 from bridge.flow.message.topics import Names
+from bridge.flow.notices import Notices
 from bridge.protocol.api.reports import timestamp
 from bridge.store.journal import Journal
 
@@ -28,21 +29,10 @@ SPEND_EVERY = 1.0
 class Downlink:
     """Takes whole messages; lives in the event loop's thread."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        names: Names,
-        *,
-        on_event: Callable[..., None],
-        on_reports: Callable[[], None],
-        on_problem: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """``on_reports`` is told of what is new to publish, ``on_problem`` that too much waits for it."""
+    def __init__(self, journal: Journal, names: Names, notices: Notices) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._names = names
-        self._on_event = on_event
-        self._on_reports = on_reports
-        self._on_problem = on_problem
+        self._notices = notices
         self._crowded = False
         self._new_id = id_source()
         self._wasted = Traffic()
@@ -85,8 +75,8 @@ class Downlink:
         self._look_at_room()
         size = len(message.data)
         log.debug("message %s: %d bytes from %s by %s", message_id, size, message.peer, message.protocol)
-        self._on_reports()
-        self._on_event(
+        self._notices.reports_ready()
+        self._notices.event(
             "message.received", id=message_id, peer=message.peer, protocol=message.protocol, bytes=size
         )
 
@@ -100,7 +90,7 @@ class Downlink:
                 "does its access list let us publish?"
             )
             log.error("%s", text)
-            self._on_problem(text)
+            self._notices.problem("inbound", text)
 
     def wasted(self, traffic: Traffic) -> None:
         """Count what a connection cost that brought no message."""

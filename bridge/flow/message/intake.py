@@ -32,7 +32,8 @@ from bridge.core.routing import Router
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
 from bridge.flow.message.results import Results
-from bridge.flow.message.topics import Names
+from bridge.flow.message.sessions import Numbered
+from bridge.flow.notices import Notices
 from bridge.protocol.api import commands
 from bridge.protocol.cloud import check_sms_body
 from bridge.protocol.sms.segments import check_text
@@ -75,23 +76,23 @@ class Intake:
         self,
         journal: Journal,
         results: Results,
-        names: Names,
         policy: Policy,
-        *,
-        session_number: Callable[[], int],
-        on_event: Callable[..., None],
+        session: Numbered,
         on_queued: Callable[[Endpoint], None],
-        on_results: Callable[[], None],
+        notices: Notices,
     ) -> None:
+        """``session`` is the broker's session by which the deliveries come.
+
+        ``on_queued`` is called when a message for the endpoint is durable.
+        """
         self.policy = policy
         self._dropped, self._rejected, self._retained = LogThrottle(), LogThrottle(), SkippedRetained()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
-        self._names = names
-        self._session_number = session_number
-        self._on_event = on_event
+        self._names = results.names
+        self._session = session
         self._on_queued = on_queued
-        self._on_results = on_results
+        self._notices = notices
         self._new_id = id_source()
         self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
         """Deliveries that wait for results to go out."""
@@ -129,7 +130,7 @@ class Intake:
         except InvalidCommand as exc:
             self._reject(topic, delivery, exc, session)
             return
-        receipt = receipt_of(delivery, self._session_number())
+        receipt = receipt_of(delivery, self._session.number)
         self._writer.append(
             partial(self._accept, message, receipt),
             partial(self._accepted, message, delivery, session),
@@ -149,7 +150,7 @@ class Intake:
                 self._outbox.ledger.report_bytes,
             )
         # What comes again after a reconnection takes its own place.
-        self._held[self._session_number(), delivery.mid] = (delivery, session)
+        self._held[self._session.number, delivery.mid] = (delivery, session)
 
     def resume(self) -> None:
         """Take what was held, where there is room for results again."""
@@ -259,11 +260,11 @@ class Intake:
         for result in ended:
             self._results.tell(result)
         if acceptance.verdict is Verdict.KNOWN:
-            self._on_results()
+            self._notices.reports_ready()
         elif acceptance.verdict is Verdict.STORED:
             lane = message.lane
             about = {"to": lane.to} if lane.to else {}
-            self._on_event(
+            self._notices.event(
                 "message.queued",
                 id=message.id,
                 channel=lane.endpoint.channel.value,
@@ -290,7 +291,7 @@ class Intake:
                 "rejected a message on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
             )
         reply = commands.claimed_reply(delivery.properties, self._names.prefix)
-        receipt = receipt_of(delivery, self._session_number())
+        receipt = receipt_of(delivery, self._session.number)
         self._writer.append(
             partial(self._refuse, result, bool(claimed), reply, receipt),
             partial(self._refused, result, delivery, session),
@@ -322,7 +323,7 @@ class Intake:
         if new:
             self._results.tell(result)
         else:
-            self._on_results()
+            self._notices.reports_ready()
 
 
 class SkippedRetained:

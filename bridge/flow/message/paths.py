@@ -33,11 +33,17 @@ class NetworkPaths:
         self._identified = identified
         self.link_up: Callable[[], bool] | None = None
         """Says whether the link that messages need stands; None: they need none of ours."""
+        self.on_wanted: Callable[[], None] = lambda: None
+        """Is called when a message waits for the link."""
         self.sockets: Callable[[Channel], Transport | None] | None = None
         """Returns the modem's own sockets for a channel while they are the link."""
         self.texts: Path | None = None
         """Sends texts over the air."""
         self.texts_ready: Callable[[], bool] = lambda: False
+
+    def wanted(self) -> None:
+        """Have an on-demand link dialled."""
+        self.on_wanted()
 
     def ready(self, endpoint: Endpoint) -> bool:
         """Whether the way to ``endpoint`` is not known to be closed."""

@@ -6,8 +6,9 @@ from typing import Any
 from bridge.core.delivery import Properties
 from bridge.core.messages import Channel, Message, Queued, Reply, Result, State, Traffic
 from bridge.core.retry import Reading
-from bridge.flow.message.publisher import Publisher, write_properties
+from bridge.flow.message.publisher import write_properties
 from bridge.flow.message.topics import Names
+from bridge.flow.notices import Notices
 from bridge.protocol.api.reports import result_json
 from bridge.store.journal import Journal
 
@@ -26,10 +27,10 @@ _SMS_EVENTS = {**_EVENTS, State.DELIVERED: "sms.sent", State.UNCONFIRMED: "sms.u
 class Results:
     """Records results and tells of them."""
 
-    def __init__(self, journal: Journal, publisher: Publisher, names: Names) -> None:
+    def __init__(self, journal: Journal, names: Names, notices: Notices) -> None:
         self._outbox, self._time = journal.outbox, journal.time
-        self._publisher = publisher
-        self._names = names
+        self.names = names
+        self._notices = notices
 
     def of_queued(
         self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
@@ -68,7 +69,7 @@ class Results:
 
     def repeat(self, payload: bytes, reply: Reply | None) -> None:
         """Write a result that is already known for publication; runs inside the transaction."""
-        self._outbox.report(self._names.result, payload)
+        self._outbox.report(self.names.result, payload)
         if reply:
             self._outbox.report(
                 reply.topic, payload, write_properties(Properties(correlation=reply.correlation))
@@ -76,10 +77,10 @@ class Results:
 
     def tell(self, result: Result) -> None:
         """Publish ``result``, now durable, and its event."""
-        self._publisher.wake()
+        self._notices.reports_ready()
         event_type = _events_of(result.channel).get(result.state)
         if event_type:
-            self._publisher.event(event_type, **_about(result))
+            self._notices.event(event_type, **_about(result))
 
 
 def _events_of(channel: Channel) -> Mapping[State, str]:

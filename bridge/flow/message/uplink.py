@@ -6,7 +6,6 @@ holds even then.
 """
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -18,6 +17,7 @@ from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backo
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec
 from bridge.flow.message.results import Results
+from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
 from bridge.store.space import Space
 
@@ -46,6 +46,9 @@ class Paths(Protocol):
     def path(self, endpoint: Endpoint) -> Path:
         """Return the way there."""
 
+    def wanted(self) -> None:
+        """Note that a message waits for a path that is closed."""
+
 
 class _Traffic:
     """One destination and its lanes that are in flight."""
@@ -70,27 +73,18 @@ class Uplink:
         self,
         journal: Journal,
         results: Results,
-        ways: Paths,
+        paths: Paths,
+        notices: Notices,
         *,
         slots: int,
-        on_condition: Callable[[Endpoint, Destination], None],
-        on_event: Callable[..., None],
-        on_released: Callable[[], None] = lambda: None,
-        on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``on_condition`` is told what an answer or its absence changed; ``on_released`` that all may go.
-
-        ``on_problem`` is told of a large message that did not pass.
-        """
+        """``slots`` is the number of messages that may be in flight to one destination."""
         self.slots = slots
         self.paused = False
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
-        self._paths = ways
-        self._on_condition = on_condition
-        self._on_event = on_event
-        self._on_released = on_released
-        self._on_problem = on_problem
+        self._paths = paths
+        self._notices = notices
         self._traffic: dict[Endpoint, _Traffic] = {}
         self._scheduled = False
         self._stopping = False
@@ -165,7 +159,7 @@ class Uplink:
         """Let every destination be tried now."""
         changed = [traffic.destination.release() for traffic in self._traffic.values()]
         if any(changed):
-            self._on_released()
+            self._notices.health_changed()
         self.wake()
 
     @property
@@ -181,21 +175,27 @@ class Uplink:
             return
         if self._writer.busy(self.wake):
             return
-        mono = self._time.now().mono
         overdue = False
         for endpoint, traffic in self._traffic.items():
-            free = traffic.destination.may_start(mono, len(traffic.busy))
-            if free <= 0 or not self._paths.ready(endpoint):
-                continue
-            for queued in self._outbox.heads(endpoint, free, traffic.busy):
-                if queued.seq in self._outbox.in_flight:
-                    continue  # it is being purged, or expires
-                if self._outbox.overdue(queued):
-                    overdue = True
-                elif not traffic.large or len(queued.payload) < traffic.large / 2:
-                    self._start(queued, traffic)
+            if self._paths.ready(endpoint):
+                overdue |= self._start_heads(endpoint, traffic)
+            else:
+                self._paths.wanted()
         if overdue:
             self.expire()
+
+    def _start_heads(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
+        """Start what may go to ``endpoint``; return whether the deadline of a message has passed."""
+        overdue = False
+        free = traffic.destination.may_start(self._time.now().mono, len(traffic.busy))
+        for queued in self._outbox.heads(endpoint, free, traffic.busy) if free > 0 else ():
+            if queued.seq in self._outbox.in_flight:
+                continue  # it is being purged, or expires
+            if self._outbox.overdue(queued):
+                overdue = True
+            elif not traffic.large or len(queued.payload) < traffic.large / 2:
+                self._start(queued, traffic)
+        return overdue
 
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
         endpoint = queued.lane.endpoint
@@ -227,7 +227,7 @@ class Uplink:
     def _on_socket(self, event_type: str, queued: Queued) -> None:
         endpoint = queued.lane.endpoint
         about = {"to": endpoint.where} if endpoint.where else {}
-        self._on_event(event_type, channel=endpoint.channel.value, **about, id=queued.id)
+        self._notices.event(event_type, channel=endpoint.channel.value, **about, id=queued.id)
 
     # -- ending ------------------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Uplink:
                 self._writer.write(
                     partial(self._outbox.wake_endpoint, endpoint, MAX_DELAY), lambda _: self.wake()
                 )
-            self._on_condition(endpoint, destination)
+            self._notices.condition_changed(endpoint, destination)
 
     def _defer(
         self,
@@ -315,7 +315,7 @@ class Uplink:
         )
         log.warning("%s", text)
         self._outbox.troubles[queued.seq] = reading.description
-        self._on_problem(text)
+        self._notices.problem("uplink", text)
 
     def _end(
         self, queued: Queued, state: State, reading: Reading, attempts: int, outcome: Outcome | None = None

@@ -16,18 +16,17 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
-from bridge.core.messages import Now
 from bridge.core.progress import Progress
 from bridge.errors import BadPdu, ModemError
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.topics import Names
+from bridge.flow.notices import Notices
 from bridge.flow.sms.reports import text_fields, to_json, unreadable_fields
 from bridge.protocol.sms.listing import read_notice, read_pushed
 from bridge.protocol.sms.received import Deliver, StatusReport, decode
 from bridge.protocol.sms.status import describe
-from bridge.store.outbox import Outbox
+from bridge.store.journal import Journal
 from bridge.store.texts import Part, Texts, Waiting
-from bridge.store.writer import Writer
 
 log = logging.getLogger("texts")
 
@@ -76,16 +75,6 @@ class Inbox(Protocol):
         """Delete what is in ``slot``; False where the modem refuses. Raises `ModemError`."""
 
 
-class Timer(Protocol):
-    """The event loop's, as far as it is needed."""
-
-    def time(self) -> float:
-        """Return monotonic seconds."""
-
-    def create_future(self) -> "asyncio.Future[Any]":
-        """Return a future of the loop."""
-
-
 class _Told(NamedTuple):
     """An event to tell after the commit."""
 
@@ -98,36 +87,25 @@ class SmsInbox:
 
     def __init__(
         self,
-        outbox: Outbox,
+        journal: Journal,
         texts: Texts,
-        writer: Writer,
         names: Names,
-        clock: Callable[[], Now],
         inbox: Inbox,
+        notices: Notices,
         *,
-        loop: Timer,
-        on_event: Callable[..., None],
-        on_reports: Callable[[], None],
-        on_problem: Callable[[str], None],
         patience: Patience = PATIENCE,
     ) -> None:
-        """``on_reports`` is told when there is something new to publish, ``on_problem`` what health shows."""
-        self._outbox = outbox
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._texts = texts
-        self._writer = writer
         self._topic = names.inbound_sms
         self._last_topic = names.last_sms
-        self._clock = clock
         self._inbox = inbox
-        self._loop = loop
-        self._on_event = on_event
-        self._on_reports = on_reports
-        self._on_problem = on_problem
+        self._notices = notices
         self._patience = patience
         self._new_id = id_source()
         self._woken = asyncio.Event()
         self._problem = ""
-        self._kept_at = loop.time()
+        self._kept_at = self._time.now().mono
         self._steps = 0
         self._resting = True
         """It waits for a reason to look."""
@@ -186,12 +164,12 @@ class SmsInbox:
 
     async def _store(self, pdus: list[str]) -> bool:
         """Make ``pdus`` durable; False where that took so long that the listing is stale."""
-        began = self._loop.time()
-        stored = self._loop.create_future()
-        self._keep(pdus, lambda _: None if stored.done() else stored.set_result(None))
-        await stored
+        began = self._time.now().mono
+        stored = asyncio.Event()
+        self._keep(pdus, lambda _: stored.set())
+        await stored.wait()
         self._steps += 1
-        return self._loop.time() - began < self._patience.stale
+        return self._time.now().mono - began < self._patience.stale
 
     async def _delete(self, found: Listing) -> bool:
         """Delete what is durable; False where the modem deletes nothing."""
@@ -215,7 +193,7 @@ class SmsInbox:
         if text != self._problem:
             self._problem = text
             log.warning("%s", text)
-            self._on_problem(text)
+            self._notices.problem("sms", text)
 
     def _cleared(self) -> None:
         self._problem = ""
@@ -235,9 +213,9 @@ class SmsInbox:
     def _tell(self, told: list[_Told]) -> None:
         """Runs after the commit."""
         if told:
-            self._on_reports()
+            self._notices.reports_ready()
         for each in told:
-            self._on_event(each.event, **each.fields)
+            self._notices.event(each.event, **each.fields)
 
     def _take_all(self, pdus: Sequence[str]) -> list[_Told]:
         """Runs inside the transaction, as all below does that writes."""
@@ -285,7 +263,7 @@ class SmsInbox:
     # -- publishing --------------------------------------------------------------------------------------
 
     def _publish(self, text: str, parts: dict[int, Deliver], total: int) -> _Told:
-        fields = text_fields(text, parts, total, self._clock().wall)
+        fields = text_fields(text, parts, total, self._time.now().wall)
         payload = to_json(fields)
         self._outbox.report(self._topic, payload)
         self._outbox.report(self._last_topic, payload, retain=True)
@@ -295,7 +273,7 @@ class SmsInbox:
         """Somebody may still make sense of it; the newest text it is not."""
         log.warning("a text cannot be read and is published as it is: %s", error)
         text = self._new_id()
-        self._outbox.report(self._topic, to_json(unreadable_fields(text, pdu, error, self._clock().wall)))
+        self._outbox.report(self._topic, to_json(unreadable_fields(text, pdu, error, self._time.now().wall)))
         return _Told("sms.received", {"id": text, "from": None, "parts": 1, "error": error})
 
     def _give_up(self, waiting: Waiting) -> _Told:
@@ -318,8 +296,8 @@ class SmsInbox:
             return
         if self._texts.overdue(self._patience.missing):
             self._writer.append(self._give_up_overdue, self._tell)
-        elif self._loop.time() - self._kept_at >= KEEP_TIME_EVERY:
-            self._kept_at = self._loop.time()
+        elif self._time.now().mono - self._kept_at >= KEEP_TIME_EVERY:
+            self._kept_at = self._time.now().mono
             self._writer.write(self._texts.keep_time)
 
     def _give_up_overdue(self) -> list[_Told]:

@@ -160,6 +160,9 @@ class DevicePaths:
         sender = self._senders.behind(endpoint) or self._ready[endpoint]
         return Path(Turn(self._codec(endpoint, sender), self._judge), sender.sockets() or self._transport)
 
+    def wanted(self) -> None:
+        """A script connects when it wants to."""
+
     def _codec(self, endpoint: Endpoint, sender: Sender) -> Codec:
         timeout = self._timeout(endpoint)
         if endpoint.channel is Channel.TCP:

@@ -15,7 +15,7 @@ from bridge.adapters.modem.queries import answer
 from bridge.adapters.modem.sms import ModemInbox
 from bridge.adapters.modem_sockets.listening import ListeningSockets
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
-from bridge.adapters.system.loop_time import LoopTime, read_clock
+from bridge.adapters.system.loop_time import LoopTime
 from bridge.core.link import Code, Phase
 from bridge.core.modem import Facts, Identity, Link, Place
 from bridge.errors import BridgeError, LinkError
@@ -26,6 +26,7 @@ from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import Network
 from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
+from bridge.flow.notices import Notices
 from bridge.protocol.modems import by_interface
 from bridge.protocol.ppp.dial import Scope
 from bridge.protocol.sms.listing import read_notice
@@ -59,7 +60,7 @@ class Session:
         *,
         scope: Callable[[], Scope],
         own_sockets: Callable[[], bool],
-        on_event: Callable[..., None],
+        notices: Notices,
         on_change: Callable[[], None],
     ) -> None:
         """``scope`` says what goes over PPP, ``own_sockets`` whether the modem's sockets may be used.
@@ -69,7 +70,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._wish = wish
         self._may_use_sockets = own_sockets
-        self._on_event = on_event
+        self._notices = notices
         self._on_change = on_change
         self._find = finder(wish)
         self._modem: Modem | None = None
@@ -102,12 +103,11 @@ class Session:
                 make=self._make,
                 power=_no_power,
                 can_power=lambda _: False,
+                poll=POLL,
             ),
-            poll=POLL,
-            clock=read_clock,
+            LoopTime(self._loop),
+            self._notices,
             on_change=self._changed,
-            on_started=lambda: None,
-            on_event=self._on_event,
             link_up=lambda: self.network.up,
         )
 
@@ -116,13 +116,10 @@ class Session:
         return Network(
             self.cellular,
             Traffic(pending=lambda: False),
-            kind="cellular",
-            interface=self._wish.interface,
+            LoopTime(self._loop),
+            self._notices,
             autoconnect=False,
-            time=LoopTime(self._loop),
             on_change=self._changed,
-            on_event=self._on_event,
-            on_up=self._on_change,
         )
 
     # -- life --------------------------------------------------------------------------------------------
@@ -197,7 +194,7 @@ class Session:
         store = read_notice(urc.line)
         if store is not None:
             self._inbox.noticed(store)
-            self._on_event("sms.received")
+            self._notices.event("sms.received")
         elif self._sockets:
             self._sockets.urc(urc)
 

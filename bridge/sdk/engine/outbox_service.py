@@ -21,8 +21,8 @@ from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ip.tcp import TcpTransport
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.threads import Worker
-from bridge.core.destination import Condition, Destination
-from bridge.core.messages import Endpoint, Lane, Message, Priority
+from bridge.core.destination import Condition
+from bridge.core.messages import Lane, Message, Priority
 from bridge.errors import BridgeError, StoreInUse
 from bridge.flow.message.uplink import Uplink
 from bridge.sdk.engine import holders
@@ -94,9 +94,8 @@ class OutboxService:
             self._journal,
             Outcomes(self._journal, self._calls.ended),
             self._paths,
+            self._calls,
             slots=SLOTS,
-            on_condition=_tell_of,
-            on_event=self._calls.happened,
         )
         if self._outbox.ledger.messages:
             log.info("%d messages of an earlier run are still to be sent", self._outbox.ledger.messages)
@@ -260,12 +259,6 @@ class OutboxService:
     def _shut(self) -> None:
         self._starting.cancel()  # where nothing was sent, it is still to come
         self._journal.close()
-
-
-def _tell_of(endpoint: Endpoint, destination: Destination) -> None:
-    where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
-    if destination.condition is not Condition.UP:
-        log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
 
 
 _services: dict[Path, OutboxService] = {}

@@ -9,8 +9,10 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Endpoint, Queued, Result, State
 from bridge.core.retry import Kind, Reading
+from bridge.flow.notices import Notices
 from bridge.sdk.engine.calls import TIMEOUT, Call, Sender
 from bridge.sdk.engine.device_registry import DeviceRegistry
 from bridge.sdk.engine.errors import HologramError
@@ -20,7 +22,7 @@ from bridge.sdk.engine.runtime import dispatcher
 log = logging.getLogger("Hologram")
 
 
-class Calls:
+class Calls(Notices):
     """Those of one outbox, by message id; lives in the loop's thread."""
 
     def __init__(self, senders: DeviceRegistry, try_again: Callable[[], object]) -> None:
@@ -97,15 +99,21 @@ class Calls:
         else:
             log.error("a kept message is given up: %s (%s)", result.description, result.state.value)
 
-    def happened(self, event: str, **about: object) -> None:
-        """Tell who waits for the message that an event is ``about``, or who sent it."""
-        message_id = str(about.get("id"))
+    def event(self, event_type: str, **fields: object) -> None:
+        """Tell who waits for the message that an event is about, or who sent it."""
+        message_id = str(fields.get("id"))
         call = self._waiting.get(message_id)
         owner = self._owners.get(message_id, self._senders.last)
         if call is not None:
-            call.notes.put(event)
+            call.notes.put(event_type)
         elif owner is not None:
-            dispatcher().tell(partial(owner.happened, event))
+            dispatcher().tell(partial(owner.happened, event_type))
+
+    def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
+        """Say in the log that a destination takes nothing for now."""
+        where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
+        if destination.condition is not Condition.UP:
+            log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
 
     # -- what goes wrong here ----------------------------------------------------------------------------
 

@@ -3,27 +3,19 @@
 import pytest
 
 from bridge.flow.health.connections import Connections
-
-
-class Watch:
-    """A clock that is set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.doubles.time import MovableTime
 
 
 def test_a_broker_that_is_away_is_said_once() -> None:
     """However often it is tried; another reason is another line."""
-    found = Connections(Watch())
+    found = Connections(MovableTime())
     assert [found.ended("away") for _ in range(5)] == ["away", None, None, None, None]
     assert found.ended("refused") == "refused"
 
 
 def test_what_repeats_is_said_seldom_and_counted() -> None:
     """At 1, 2, 4, 8 … times; so is the line that it is connected."""
-    found = Connections(Watch())
+    found = Connections(MovableTime())
     said, came = [], 0
     for _ in range(100):
         came += found.began()
@@ -37,19 +29,19 @@ def test_what_repeats_is_said_seldom_and_counted() -> None:
 @pytest.mark.parametrize(("lasted", "times"), [(30.0, 3), (601.0, 0)])
 def test_a_connection_that_lasts_begins_the_count_again(lasted: float, times: int) -> None:
     """Ten minutes show that the cause is gone."""
-    watch = Watch()
+    watch = MovableTime()
     found = Connections(watch)
     for _ in range(3):
         found.began()
         found.ended("cut")
     found.began()
-    watch.now += lasted
+    watch.pass_(lasted)
     assert found.figures() == {"connected": True, "ended": times, "reason": "cut" if times else None}
 
 
 def test_reasons_without_number_take_no_memory() -> None:
     """The broker words them."""
-    found = Connections(Watch())
+    found = Connections(MovableTime())
     for number in range(10_000):
         found.began()
         found.ended(f"reason {number}")

@@ -19,6 +19,7 @@ from bridge.core.modem import Place
 from bridge.core.progress import Part, Progress
 from bridge.core.routing import Router
 from bridge.errors import LinkError
+from bridge.flow.health.client_id import Earlier
 from bridge.flow.health.watchdog import PATIENCE, Watchdog
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import DIAL_TIMEOUT
@@ -27,10 +28,10 @@ from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.message.codecs import CloudAccess, CloudCodec
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
-from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink
+from bridge.flow.notices import SILENT
 from bridge.protocol.cloud import DeviceKey
 from bridge.store.database import Lock
 from bridge.store.journal import Journal
@@ -93,8 +94,7 @@ class Rig:
         self.writer.on_full = self.full.append
         journal = Journal(Lock(path), held, box.database, box.outbox, self.writer, time)
         names = Names("hologram")
-        publisher = Publisher(journal, names)
-        results = Results(journal, publisher, names)
+        results = Results(journal, names, SILENT)
         self.peer = Peer(time)
         access = CloudAccess("cloud", 9999, TIMEOUT, DeviceKey("abcd1234"))
         codec = CloudCodec(lambda: access, box.clock)
@@ -103,19 +103,16 @@ class Rig:
             journal,
             results,
             paths,
+            SILENT,
             slots=4,
-            on_condition=lambda *_: None,
-            on_event=lambda *_, **__: None,
         )
         self.intake = Intake(
             journal,
             results,
-            names,
             Policy(Router([])),
-            session_number=lambda: 1,
-            on_event=lambda *_, **__: None,
-            on_queued=self.uplink.wake,
-            on_results=lambda: None,
+            Earlier("", 1, ()),
+            self.uplink.wake,
+            SILENT,
         )
         self.watchdog = self.watch(self.intake, self.writer, self.uplink)
         self.uplink.start()
@@ -360,11 +357,9 @@ def supervisor(place: Place | None, clock: Clock) -> ModemSupervisor:
             power=power,
             can_power=lambda _: False,
         ),
-        poll=60.0,
-        clock=clock,
+        MovableTime(clock),
+        SILENT,
         on_change=lambda: None,
-        on_started=lambda: None,
-        on_event=lambda *_, **__: None,
         link_up=lambda: False,
     )
 

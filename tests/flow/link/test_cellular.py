@@ -13,6 +13,8 @@ from bridge.errors import BridgeError, LinkError, ModemError, ModemGone, ModemSi
 from bridge.flow.link.cellular import FAILURES_TO_SOCKETS, Cellular
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.supervisor import ModemSupervisor
+from bridge.flow.notices import SILENT
+from tests.doubles.time import SetClock
 
 HOME = Facts(Sim.READY, Registration.HOME)
 SEARCHING = Facts(Sim.READY, Registration.SEARCHING)
@@ -114,11 +116,9 @@ class Rig:
                 power=self._no_power,
                 can_power=lambda _: False,
             ),
-            poll=60,
-            clock=lambda: Now(1.7e9, asyncio.get_running_loop().time()),
+            SetClock(lambda: Now(1.7e9, asyncio.get_running_loop().time())),
+            SILENT,
             on_change=lambda: None,
-            on_started=lambda: None,
-            on_event=lambda *_, **__: None,
             link_up=lambda: False,
         )
         self.cellular = Cellular(

@@ -10,6 +10,7 @@ from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
 from bridge.flow.link.demand import Demand
 from bridge.flow.link.manager import Network
 from bridge.flow.link.traffic import Traffic
+from bridge.flow.notices import SILENT
 from tests.doubles.time import SetClock
 from tests.flow.link.test_manager import Wire
 from tests.store.box import Box, message
@@ -83,13 +84,10 @@ def test_a_paused_outbox_is_no_reason_to_dial(box: Box) -> None:
     network = Network(
         wire,
         Traffic(pending=Demand(box.outbox, lambda: paused[0], lambda: False)),
-        kind="cellular",
-        interface="cellular",
+        SetClock(wire.clock),
+        SILENT,
         autoconnect="on_demand",
-        time=SetClock(wire.clock),
         on_change=lambda: None,
-        on_event=lambda *_, **__: None,
-        on_up=lambda: None,
     )
 
     async def story() -> None:

@@ -19,6 +19,7 @@ from bridge.flow.link.manager import DIAL_TIMEOUT, Network
 from bridge.flow.link.pacing import STALE, STEADY
 from bridge.flow.link.traffic import IDLE, Traffic
 from bridge.flow.link.waiting import Waiters
+from bridge.flow.notices import Notices
 from tests.doubles.time import MovableTime, SetClock
 
 LINK = Link("ppp0", "10.0.0.2", "10.0.0.1")
@@ -26,6 +27,8 @@ LINK = Link("ppp0", "10.0.0.2", "10.0.0.1")
 
 class Wire:
     """The far end: a link that comes up, fails, hangs or breaks as a test says; its clock too."""
+
+    kind = "cellular"
 
     def __init__(self) -> None:
         self.link: Link | None = None
@@ -49,6 +52,7 @@ class Wire:
         self.failures: list[int] = []
         self.mono = 1000.0
         self.unreached: float | None = None
+        self.radio = True
 
     def clock(self) -> Now:
         return Now(1.7e9 + self.mono, self.mono)
@@ -80,13 +84,30 @@ class Wire:
         self.orders.append(command)
         await asyncio.sleep(1e9 if self.deaf else self.slow)
         assert self.link is None, "it was dialled while the modem was given an order"
+        self.radio = command != "radio_off"
         return f"{command} done"
 
     def fault(self) -> Fault | None:
         return self.evidence
 
+    def may_be_better(self, quiet: bool) -> bool:
+        return False
+
     def failed(self, failures: int) -> None:
         self.failures.append(failures)
+
+
+class _Events(Notices):
+    """Keeps the names of events in a list."""
+
+    def __init__(self, events: list[str]) -> None:
+        self._events = events
+
+    def event(self, event_type: str, **_: object) -> None:
+        self._events.append(event_type)
+
+    def link_up(self) -> None:
+        self._events.append("up")
 
 
 class Rig:
@@ -107,13 +128,10 @@ class Rig:
                 in_flight=lambda: self.in_flight,
                 unreached_since=lambda: wire.unreached,
             ),
-            kind="cellular",
-            interface="cellular",
+            time or SetClock(wire.clock),
+            _Events(self.events),
             autoconnect=autoconnect,
-            time=time or SetClock(wire.clock),
             on_change=lambda: None,
-            on_event=lambda event, **_: self.events.append(event),
-            on_up=lambda: self.events.append("up"),
         )
         self.command = NetworkCommands(self.network).carry_out
 

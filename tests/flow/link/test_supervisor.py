@@ -14,6 +14,8 @@ from bridge.core.recovery import Limits
 from bridge.errors import AtRefused, BridgeError, ModemGone, ModemSilent, OperationError
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.supervisor import ModemSupervisor
+from tests.doubles.notices import Told
+from tests.doubles.time import SetClock
 
 HOME = Facts(Sim.READY, Registration.HOME, operator="Vodafone", signal=Signal(-77, 58))
 PLACE = Place("cellular-nova-u201", "/dev/at", "/dev/dial", "1-1")
@@ -96,7 +98,7 @@ class Rig:
         self.admission = asyncio.Event()
         self.admission.set()
         self.modems: list[Modem] = []
-        self.recovery: list[tuple[str, str, bool | None]] = []
+        self.told_notices = Told()
         self.powered = 0
         self.can_power = True
         self.mono = 1000.0
@@ -110,11 +112,9 @@ class Rig:
                 power=self._power,
                 can_power=lambda _: self.can_power,
             ),
-            poll=60,
-            clock=lambda: Now(1.7e9 + self.mono, self.mono),
+            SetClock(lambda: Now(1.7e9 + self.mono, self.mono)),
+            self.told_notices,
             on_change=lambda: None,
-            on_started=lambda: None,
-            on_event=self._event,
             link_up=lambda: self.link_up,
             limits=limits,
         )
@@ -129,9 +129,10 @@ class Rig:
         if "power" in self.cures:
             self.silent = False
 
-    def _event(self, name: str, *, rung: str, trouble: str, worked: bool | None) -> None:
-        assert name == "modem.recovery"
-        self.recovery.append((rung, trouble, worked))
+    @property
+    def recovery(self) -> list[tuple[str, str, bool | None]]:
+        assert {name for name, _ in self.told_notices.events} <= {"modem.recovery"}
+        return [(each["rung"], each["trouble"], each["worked"]) for _, each in self.told_notices.events]
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Give the keeper turns until ``condition`` holds."""

@@ -13,9 +13,13 @@ from bridge.flow.message.topics import Names
 from bridge.flow.sms.inbox import Patience, SmsInbox
 from bridge.sim.modem import air
 from bridge.sim.modem.pdu import tpdu
+from bridge.store.database import Lock
+from bridge.store.journal import Journal
 from bridge.store.reserve import Reserve
 from bridge.store.texts import Texts
 from bridge.store.writer import Writer
+from tests.doubles.notices import Told
+from tests.doubles.time import SetClock
 from tests.store.box import Box
 
 FROM = "+15551234567"
@@ -90,9 +94,8 @@ class Rig:
         self.box = box
         self.patience = patience
         self.store = Store()
-        self.events: list[dict[str, Any]] = []
-        self.problems: list[str] = []
-        self.wakes = 0
+        self.told = Told()
+        self.lock = Lock(box.path)
         self.build()
 
     def build(self) -> None:
@@ -104,23 +107,35 @@ class Rig:
             Reserve(self.box.path, 4096),
             LoopTime(loop),
         )
+        journal = Journal(
+            self.lock,
+            Reserve(self.box.path, 4096),
+            self.box.database,
+            self.box.outbox,
+            self.writer,
+            SetClock(self.box.clock),
+        )
         self.texts = Texts(self.box.database, self.box.clock)
         self.receiver = SmsInbox(
-            self.box.outbox,
+            journal,
             self.texts,
-            self.writer,
             Names("hologram"),
-            self.box.clock,
             self.store,
-            loop=loop,
-            on_event=lambda kind, **fields: self.events.append({"event_type": kind, **fields}),
-            on_reports=self._woken,
-            on_problem=self.problems.append,
+            self.told,
             patience=self.patience,
         )
 
-    def _woken(self) -> None:
-        self.wakes += 1
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [{"event_type": kind, **fields} for kind, fields in self.told.events]
+
+    @property
+    def problems(self) -> list[str]:
+        return [text for _, text in self.told.problems]
+
+    @property
+    def wakes(self) -> int:
+        return self.told.reports
 
     def restart(self) -> None:
         self.writer.close()
