@@ -179,7 +179,7 @@ async def _keep(dial: "Dial") -> None:
     down: asyncio.Future[str] = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _settle, stop)
-    pppd = Pppd(loop, on_up=lambda _: None, on_down=down.set_result)
+    pppd = Pppd(loop, on_down=down.set_result)
     notify(f"STATUS=dialling on {dial.port}")
     calling = loop.create_task(pppd.connect(dial))
     try:

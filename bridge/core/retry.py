@@ -9,13 +9,13 @@ The rules::
     ---------------------------------------------------------------------------------------
     the peer accepted                       delivered
     a permanent code (2, 4, 5, 7, 8)        rejected: the same bytes can never succeed
-    code 3                                  hold the whole destination, lose nothing
+    code 3                                  retry; the whole destination is held
     no connection                           retry; the destination is down
     no answer, a garbled one, code 1 or 6   retry; it may have been this message alone
     the same, and it must not go twice      unconfirmed
     the attempts of its route ran out       failed
 
-A verdict is a value; the uplink carries it out.
+The decision is a value; the uplink carries it out.
 """
 
 import random
@@ -57,22 +57,6 @@ class Reading(NamedTuple):
     answer: bytes | None = None
 
 
-class Verdict(Enum):
-    """What happens to the message."""
-
-    FINAL = auto()
-    RETRY = auto()
-    HOLD = auto()
-
-
-class Decision(NamedTuple):
-    """What the uplink does with a message after an exchange."""
-
-    verdict: Verdict
-    state: State | None = None
-    """The state that a final verdict gives."""
-
-
 _FINAL = {
     Kind.ACCEPTED: State.DELIVERED,
     Kind.REFUSED: State.REJECTED,
@@ -80,15 +64,15 @@ _FINAL = {
 }
 
 
-def decide(reading: Reading, attempts: int, max_attempts: int | None) -> Decision:
-    """Return what happens to a message after its ``attempts``-th exchange, counted from 1."""
-    if state := _FINAL.get(reading.kind):
-        return Decision(Verdict.FINAL, state)
-    if reading.kind is Kind.HELD:
-        return Decision(Verdict.HOLD)
-    if max_attempts is not None and attempts >= max_attempts:
-        return Decision(Verdict.FINAL, State.FAILED)
-    return Decision(Verdict.RETRY)
+def decide(reading: Reading, attempts: int, max_attempts: int | None) -> State | None:
+    """Return the final state of a message after its ``attempts``-th exchange, counted from 1.
+
+    None: it is tried again.
+    """
+    counts = reading.kind is not Kind.HELD
+    if counts and max_attempts is not None and attempts >= max_attempts:
+        return _FINAL.get(reading.kind, State.FAILED)
+    return _FINAL.get(reading.kind)
 
 
 def backoff(failures: int, uniform: "random.Random | None" = None) -> float:

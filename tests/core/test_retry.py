@@ -7,21 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.messages import State
-from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
+from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
 
-RETRY = Decision(Verdict.RETRY)
-HOLD = Decision(Verdict.HOLD)
-FAILED = Decision(Verdict.FINAL, State.FAILED)
-DELIVERED = Decision(Verdict.FINAL, State.DELIVERED)
-REJECTED = Decision(Verdict.FINAL, State.REJECTED)
-UNCONFIRMED = Decision(Verdict.FINAL, State.UNCONFIRMED)
+RETRY = None
+FAILED = State.FAILED
+DELIVERED = State.DELIVERED
+REJECTED = State.REJECTED
+UNCONFIRMED = State.UNCONFIRMED
 
 TABLE = [
     # kind, without a limit, below the limit, at the limit, above the limit
     (Kind.ACCEPTED, DELIVERED, DELIVERED, DELIVERED, DELIVERED),
     (Kind.REFUSED, REJECTED, REJECTED, REJECTED, REJECTED),
     (Kind.DOUBTFUL, UNCONFIRMED, UNCONFIRMED, UNCONFIRMED, UNCONFIRMED),
-    (Kind.HELD, HOLD, HOLD, HOLD, HOLD),
+    (Kind.HELD, RETRY, RETRY, RETRY, RETRY),
     (Kind.UNREACHED, RETRY, RETRY, FAILED, FAILED),
     (Kind.UNANSWERED, RETRY, RETRY, FAILED, FAILED),
 ]
@@ -29,7 +28,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("kind", "unlimited", "below", "at", "above"), TABLE)
 def test_every_outcome_has_its_verdict(
-    kind: Kind, unlimited: Decision, below: Decision, at: Decision, above: Decision
+    kind: Kind, unlimited: State | None, below: State | None, at: State | None, above: State | None
 ) -> None:
     """Each kind of outcome ends, holds or retries as the table says, with and without `max_attempts`."""
     reading = Reading(kind, "words")

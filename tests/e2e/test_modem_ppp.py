@@ -99,7 +99,6 @@ class Rig:
         (self.folder / "script").write_text(f"chat\n{UP}hold\n")
         return _Pppd(
             self.loop,
-            on_up=lambda _: None,
             on_down=lambda reason: self.network.lost(reason),  # noqa: PLW0108  # made later
             program=str(write_program(self.folder)),
             options=self.folder / "options",

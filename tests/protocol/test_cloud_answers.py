@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.core.exchange import Outcome
 from bridge.core.messages import State, Traffic
-from bridge.core.retry import Decision, Kind, Verdict, decide
+from bridge.core.retry import Kind, decide
 from bridge.flow.message.codecs import CloudAccess, SmsCodec, read_cloud
 from bridge.protocol.cloud import DeviceKey, read_answer
 from bridge.protocol.cloud_codes import describe
@@ -76,23 +76,23 @@ def test_garbage_is_unclear_at_once(received: bytes) -> None:
     assert read_answer(received) == (None, True)
 
 
-RETRY = Decision(Verdict.RETRY)
+RETRY = None
 SEEN_BY_USERS = [
-    (0, Decision(Verdict.FINAL, State.DELIVERED), "ERR_OK"),
+    (0, State.DELIVERED, "ERR_OK"),
     (1, RETRY, "ERR_CONNCLOSED"),
-    (2, Decision(Verdict.FINAL, State.REJECTED), "ERR_MSGINVALID"),
-    (3, Decision(Verdict.HOLD), "ERR_AUTHINVALID"),
-    (4, Decision(Verdict.FINAL, State.REJECTED), "ERR_PAYLOADINVALID"),
-    (5, Decision(Verdict.FINAL, State.REJECTED), "ERR_PROTINVALID"),
+    (2, State.REJECTED, "ERR_MSGINVALID"),
+    (3, RETRY, "ERR_AUTHINVALID"),
+    (4, State.REJECTED, "ERR_PAYLOADINVALID"),
+    (5, State.REJECTED, "ERR_PROTINVALID"),
     (6, RETRY, "ERR_INTERNAL"),
-    (7, Decision(Verdict.FINAL, State.REJECTED), "ERR_METADATA"),
-    (8, Decision(Verdict.FINAL, State.REJECTED), "ERR_TOPICINVALID"),
+    (7, State.REJECTED, "ERR_METADATA"),
+    (8, State.REJECTED, "ERR_TOPICINVALID"),
     (42, RETRY, "unknown code 42"),
 ]
 
 
 @pytest.mark.parametrize(("code", "decision", "words"), SEEN_BY_USERS)
-def test_every_code_ends_as_documented(code: int, decision: Decision, words: str) -> None:
+def test_every_code_ends_as_documented(code: int, decision: State | None, words: str) -> None:
     """Each documented code, and one that is not, leads to its state, its code and its name in the result."""
     reading = read_cloud(outcome(b"[%d,0]" % code))
     assert decide(reading, 1, None) == decision

@@ -45,7 +45,7 @@ def ppp(loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None] = lambda
     ``on_down`` gets the reason of a link that ended by itself.
     """
     kind = Pppd if os.geteuid() == 0 else PppdUnit
-    return kind(loop, on_up=lambda _: None, on_down=on_down)
+    return kind(loop, on_down=on_down)
 
 
 class PppDialler:

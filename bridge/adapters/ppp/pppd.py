@@ -59,10 +59,6 @@ def chat_script(interface: str) -> Path:
     return own if own.exists() else file_of(DIAL_SCRIPTS.get(interface, DEFAULT_SCRIPT))
 
 
-def _trace(line: str) -> None:
-    log.debug("%s", line)
-
-
 class Pppd:
     """Owns the one pppd; lives in the event loop's thread."""
 
@@ -70,9 +66,7 @@ class Pppd:
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_up: Callable[[Link], None],
         on_down: Callable[[str], None],
-        on_line: Callable[[str], None] | None = None,
         program: str | None = None,
         chat: str | None = None,
         options: Path | None = None,
@@ -80,15 +74,13 @@ class Pppd:
         grace: float = GRACE,
         sys: Path = Path("/sys"),
     ) -> None:
-        """``on_down`` is called once for a link that ends by itself; ``on_line`` gets each log line.
+        """``on_down`` is called once for a link that ends by itself, with the reason.
 
-        Without ``on_line`` the lines are logged at debug level. ``program``, ``chat`` and ``options`` replace
+        ``program``, ``chat`` and ``options`` replace
         pppd, chat and the file with pppd's options. ``grace`` is the seconds from SIGTERM to SIGKILL.
         """
         self._loop = loop
-        self._on_up = on_up
         self._on_down = on_down
-        self._on_line = on_line or _trace
         self._program = program or shutil.which("pppd", path=SYSTEM_PATH) or "pppd"
         self._chat = chat or shutil.which("chat", path=SYSTEM_PATH) or "chat"
         self._options = options or file_of("options")
@@ -191,7 +183,6 @@ class Pppd:
             raise
         self._check(child)
         self._link = link
-        self._on_up(link)
         return link
 
     def _start(self, dial: Dial, call: Call) -> Child:
@@ -232,7 +223,7 @@ class Pppd:
     # -- pppd's log lines --------------------------------------------------------------------------------
 
     def _line(self, call: Call, line: str) -> None:
-        self._on_line(line)
+        log.debug("%s", line)
         event = call.take(line)
         if event is None or call is not self._call:
             return

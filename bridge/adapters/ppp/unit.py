@@ -55,19 +55,15 @@ class PppdUnit:
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_up: Callable[[Link], None],
         on_down: Callable[[str], None],
-        on_line: Callable[[str], None] | None = None,
         program: str = "systemctl",
         unit: str = UNIT,
         sys: Path = Path("/sys"),
         booted: Path = BOOTED,
     ) -> None:
-        """``on_down`` is called once for a link that ends by itself; ``on_line`` gets systemctl's words."""
+        """``on_down`` is called once for a link that ends by itself, with the reason."""
         self._loop = loop
-        self._on_up = on_up
         self._on_down = on_down
-        self._on_line = on_line
         self._program = program
         self._unit = unit
         self._sys = sys
@@ -113,7 +109,6 @@ class PppdUnit:
                 raise LinkError(f"{self._unit} ended at once: {await self._status()}")
             self._link = link
             self._watch = self._loop.create_task(self._watching(link, self._index(link.interface)))
-            self._on_up(link)
             return link
 
     async def disconnect(self) -> None:
@@ -232,7 +227,4 @@ class PppdUnit:
             done = await in_thread(self._loop, run)
         except OSError as exc:
             raise LinkError(f"{self._program} could not be run: {exc.strerror or exc}") from exc
-        if self._on_line and words[0] != "show":
-            for line in done.stderr.splitlines():
-                self._on_line(line)
         return done.returncode, (done.stdout if words[0] == "show" else done.stderr).strip()

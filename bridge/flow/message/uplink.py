@@ -13,7 +13,7 @@ from bridge.core.destination import Condition, Destination
 from bridge.core.exchange import AnyJob, Job, Outcome, Transport
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, State
 from bridge.core.progress import Progress
-from bridge.core.retry import MAX_DELAY, Decision, Kind, Reading, Verdict, backoff, decide, sparing
+from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec
 from bridge.flow.message.results import Results
@@ -246,12 +246,11 @@ class Uplink:
             return
         attempts = queued.attempts + (reading.kind is not Kind.HELD)
         self._learn(queued, reading)
-        decision = decide(reading, attempts, queued.max_attempts)
-        if decision.verdict is Verdict.FINAL:
-            assert decision.state is not None
-            self._end(queued, decision.state, reading, attempts, outcome)
+        state = decide(reading, attempts, queued.max_attempts)
+        if state:
+            self._end(queued, state, reading, attempts, outcome)
         else:
-            self._defer(queued, codec, reading, decision, attempts, outcome)
+            self._defer(queued, codec, reading, attempts, outcome)
             if job.large and outcome.written:
                 self._tell_of_large(queued, reading, attempts, outcome)
 
@@ -278,17 +277,9 @@ class Uplink:
                 )
             self._notices.condition_changed(endpoint, destination)
 
-    def _defer(
-        self,
-        queued: Queued,
-        codec: Codec,
-        reading: Reading,
-        decision: Decision,
-        attempts: int,
-        outcome: Outcome,
-    ) -> None:
+    def _defer(self, queued: Queued, codec: Codec, reading: Reading, attempts: int, outcome: Outcome) -> None:
         """Where the destination itself waits, its lanes need not, but for one that has cost much."""
-        waits = decision.verdict is Verdict.RETRY and reading.kind is Kind.UNANSWERED
+        waits = reading.kind is Kind.UNANSWERED
         delay = max(backoff(attempts) if waits else 0.0, _put_off(queued, outcome))
         log.info("message %s not delivered (attempt %d): %s", queued.id, attempts, reading.description)
 

@@ -38,7 +38,7 @@ def dialler(wish: WantedModem, scope: Callable[[], Scope], on_down: Callable[[st
     def dial(place: Place) -> Dial:
         return dial_of(place, apn=wish.apn, scope=scope(), chat=wish.chat, baud=wish.baud)
 
-    return PppDialler(Pppd(asyncio.get_running_loop(), on_up=lambda _: None, on_down=on_down), dial)
+    return PppDialler(Pppd(asyncio.get_running_loop(), on_down=on_down), dial)
 
 
 def finder(wish: WantedModem) -> Finder:

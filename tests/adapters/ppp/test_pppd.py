@@ -88,16 +88,12 @@ class Box:
         loop = asyncio.get_running_loop()
         self.folder = folder
         self.modem = Modem(loop)
-        self.ups: list[Link] = []
         self.downs: list[str] = []
-        self.lines: list[str] = []
         (folder / "options").write_text("")
         (folder / "etc").mkdir(exist_ok=True)
         self.pppd = Pppd(
             loop,
-            on_up=self.ups.append,
             on_down=self.downs.append,
-            on_line=self.lines.append,
             program=program or str(write_program(folder)),
             options=folder / "options",
             routes=Routes(loop, ip=ip or str(write_ip(folder)), root=folder),
@@ -178,15 +174,15 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_call_comes_up_with_its_routes(tmp_path: Path) -> None:
+def test_a_call_comes_up_with_its_routes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The chat script dials, the link is returned and told once, and all traffic is routed there."""
+    caplog.set_level("DEBUG", logger="pppd")
 
     async def story() -> None:
         async with box(tmp_path) as made:
             made.does("chat\n", UP, "hold\n")
             assert await made.pppd.connect(made.dial) == LINK
             assert made.pppd.link == LINK
-            assert made.ups == [LINK]
             assert made.modem.heard == ["AT", "ATH", "AT&D2", 'AT+CGDCONT=1,"IP","hologram"', "ATDT*99***1#"]
             asked = (tmp_path / "ip.log").read_text().splitlines()
             assert asked[0] == "-4 -batch -"
@@ -194,7 +190,7 @@ def test_a_call_comes_up_with_its_routes(tmp_path: Path) -> None:
                 *("10.176.0.0/16", "10.254.0.0/16", "0.0.0.0/1", "128.0.0.0/1", "default")
             ]
             assert all("dev ppp0" in line for line in asked[1:])
-            assert "Using interface ppp0" in made.lines
+            assert "Using interface ppp0" in caplog.messages
         assert made.downs == []
         assert made.pppd.link is None
 
@@ -242,7 +238,6 @@ def test_connect_when_connected_returns_the_link(tmp_path: Path) -> None:
             assert list(links) == [LINK, LINK]
             assert await made.pppd.connect(made.dial) == LINK
             assert len(made.pids()) == 1
-            assert made.ups == [LINK]
 
     run(story)
 
@@ -491,14 +486,16 @@ def test_routes_that_cannot_be_set_are_the_reason(tmp_path: Path) -> None:
             with pytest.raises(LinkError, match="Cannot find device"):
                 await made.pppd.connect(made.dial)
             assert made.running() == []
-            assert not made.ups
             assert not made.downs
 
     run(story)
 
 
-def test_secrets_are_neither_arguments_nor_environment(tmp_path: Path) -> None:
+def test_secrets_are_neither_arguments_nor_environment(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """User and password reach pppd by a file that only it can read; its environment is clean."""
+    caplog.set_level("DEBUG", logger="pppd")
 
     async def story() -> None:
         async with box(tmp_path) as made:
@@ -508,7 +505,7 @@ def test_secrets_are_neither_arguments_nor_environment(tmp_path: Path) -> None:
             for name in ("argv", "env"):
                 assert "xyzzy" not in (tmp_path / name).read_text()
                 assert "somebody" not in (tmp_path / name).read_text()
-            assert "xyzzy" not in "".join(made.lines)
+            assert "xyzzy" not in caplog.text
             assert not list(tmp_path.rglob("ppp-*"))
             names = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
             assert names <= {"PATH", "LC_ALL", "LC_CTYPE", "PWD", "SHLVL", "_"}

@@ -73,7 +73,6 @@ class Unit:
         (folder / "status").write_text("\n")
         (folder / "errno").write_text("0\n")
         self.starts(UP)
-        self.ups: list[Link] = []
         self.downs: list[str] = []
         self.pppd = self.again()
 
@@ -81,7 +80,6 @@ class Unit:
         """Return an adapter as a bridge that starts anew has it."""
         return PppdUnit(
             asyncio.get_running_loop(),
-            on_up=self.ups.append,
             on_down=self.downs.append,
             program=str(self.folder / "systemctl"),
             sys=self.folder / "sys",
@@ -123,7 +121,6 @@ def test_the_unit_is_started_and_its_link_is_read(tmp_path: Path) -> None:
         assert await unit.pppd.connect(DIAL) == LINK
         assert await unit.pppd.connect(DIAL) == LINK
         assert unit.pppd.link == LINK
-        assert unit.ups == [LINK]
         assert unit.asked("start") == 1
         await unit.pppd.disconnect()
         assert unit.pppd.link is None
