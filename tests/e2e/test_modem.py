@@ -278,7 +278,7 @@ def test_commands_that_wait_keep_no_others_from_coming(rig: Rig) -> None:
     rig.client.publish("hologram/queue/set", '{"command": "pause", "id": "pause"}', qos=1)
     assert rig.client.wait_result("pause", 30)["state"] == "done"
     refused = rig.order("connect")
-    assert (refused["state"], "under way already" in refused["description"]) == ("failed", True)
+    assert (refused["state"], "in flight already" in refused["description"]) == ("failed", True)
     assert rig.bridge.stop() == 0
     rig.client.wait_results(ORDERS + 2, 30)
     ended = {each["id"]: each["description"] for each in rig.client.results()}

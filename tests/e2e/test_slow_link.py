@@ -139,7 +139,7 @@ def test_silence_in_the_middle_ends_it_and_is_told(
 
     error = client.wait_for(last_error, 20)
     assert error is not None
-    assert "of 300000 bytes did not pass" in error["description"], error
+    assert "of 300000 bytes was not delivered" in error["description"], error
     assert "silence for 0.5 s" in error["description"]
     [listed] = bridge.queue("list")["messages"]
     assert "silence for 0.5 s" in listed["error"]

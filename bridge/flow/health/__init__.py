@@ -1,1 +1,1 @@
-"""What the bridge knows and tells of itself."""
+"""Health, events, status line, watchdog and Home Assistant's discovery."""

@@ -1,11 +1,11 @@
-"""The client id: made once, kept in the store, so that nothing that changes later changes it.
+"""The client id: made once and kept in the store, so that a new hostname does not change it.
 
-The broker keeps messages for a client id. Whoever comes back under another one leaves them there, and the
-broker goes on collecting. So an id that the configuration has replaced is remembered until its session has
-been fetched and ended (`bridge.flow.message.earlier`).
+The broker keeps messages for a client id. A client that returns under another id leaves them there, and the
+broker collects more. So an id that the configuration has replaced is remembered until its session has been
+fetched and ended (`bridge.flow.message.earlier`).
 
-An earlier session is left alone where it may be another box's: the store was copied to this machine, or
-another client was seen to use the id, which may be the very reason for the new one.
+An earlier session that may be another box's is left alone: the store was copied to this machine, or another
+client uses the id, which may be the very reason for the new one.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from bridge.store.outbox import Outbox
 log = logging.getLogger("mqtt")
 
 IN_USE, MADE, EARLIER, MACHINE, SHARED = "client_id", "client_id_made", "earlier_ids", "machine", "shared_id"
-"""Keys in the store: the id in use, the one that was made, those whose sessions are still to be ended, whose
-store it is, and the id that another client was seen to use."""
+"""Keys in the store: the id in use, the id that was made, the earlier ids whose sessions are not ended, the
+machine that the store belongs to, and the id that another client uses too."""
 
 COPIED = (
     "the outbox was made on another machine: if that one still runs and has the same broker, the two take "
@@ -32,23 +32,23 @@ COPIED = (
 )
 
 SERIAL = Path("/proc/device-tree/serial-number")
-"""A Raspberry Pi's own number; a copied image brings its machine id along."""
+"""A Raspberry Pi's own serial number. The machine id is not enough, because it is copied with an image."""
 
 MACHINE_ID = Path("/etc/machine-id")
 
 
 class Earlier(NamedTuple):
-    """A client id that was replaced, and what is to be known of its sessions."""
+    """A replaced client id, and its sessions."""
 
     id: str
     number: int
-    """Ours for its session of messages, under which its receipts are kept."""
+    """The bridge's own number for its session of messages, under which its receipts are kept."""
     filters: Sequence[str]
-    """What its sessions may be subscribed to."""
+    """Filters that its sessions may be subscribed to."""
 
 
 def machine() -> str:
-    """Return what tells this machine from others, hashed as machine-id(5) asks; empty where nothing does."""
+    """Return a hash that identifies this machine, as machine-id(5) asks; empty without an identity."""
     for path in (SERIAL, MACHINE_ID):
         try:
             return hashlib.sha256(b"hologram-bridge" + path.read_bytes()).hexdigest()[:16]
@@ -58,10 +58,10 @@ def machine() -> str:
 
 
 class ClientId:
-    """Owns the id's keys in the store; belongs to the loop's thread."""
+    """Owns the id's keys in the store; lives in the event loop's thread."""
 
     def __init__(self, journal: Journal, *, configured: str | None, hostname: str, machine: str) -> None:
-        """``configured`` counts where it is given; ``hostname`` names the bridge the first time.
+        """``configured`` is the id of the configuration. Without it ``hostname`` makes the id the first time.
 
         ``machine`` is what `machine` returns.
         """
@@ -83,7 +83,7 @@ class ClientId:
         self._keep(machine or known)
 
     def _replace(self, old: str | None) -> None:
-        """Remember the id before this one, unless its session may be another box's."""
+        """Remember the previous id, unless its session may be another box's."""
         self.earlier = [] if self.copied else [each for each in self.earlier if each.id != self.id]
         if old is None or old == self.id:
             return
@@ -103,13 +103,13 @@ class ClientId:
         self._writer.write(keep)
 
     def ended(self, earlier: Earlier) -> None:
-        """Forget an id whose sessions are ended, or given up."""
+        """Forget an earlier id whose sessions are ended or given up."""
         self.earlier.remove(earlier)
         left = json.dumps(self.earlier)
         self._writer.write(lambda: self._outbox.set_meta(EARLIER, left))
 
-    def shared(self, another: bool) -> None:  # the state itself
-        """Note whether another client uses this id as well."""
+    def shared(self, another: bool) -> None:  # positional, as a callback
+        """Note whether another client uses this id too."""
         name = self.id if another else None
         if name != self._shared:
             self._shared = name

@@ -1,8 +1,8 @@
-"""What a session's connections tell a person: each reason when it is new, and then seldom.
+"""The connections of one session with the broker: which of their ends are worth a log line.
 
-A broker that cannot be reached is said once until it is back. One that takes us and ends the connection again
-and again is said at the first, 2nd, 4th, 8th … time, so that the log of a box that stands like this for weeks
-holds what was before it.
+An unreachable broker is logged once until it is back. A broker that accepts connections and ends them is
+logged the first, 2nd, 4th, 8th … time. So the log of a box that stays like this for weeks still holds what
+was before.
 """
 
 from collections import Counter
@@ -12,33 +12,33 @@ from bridge.core.reconnects import ALONE
 from bridge.core.time import Time
 
 REASONS = 16
-"""Different reasons that are counted; the broker words them, so there could be any number."""
+"""Different reasons that are counted at most. The broker words them, so their number has no bound."""
 
 
 class Connections:
-    """Counts how the connections of one session end; belongs to the loop's thread."""
+    """Counts the ends of one session's connections; lives in the event loop's thread."""
 
     def __init__(self, time: Time) -> None:
         self._time = time
         self._since: float | None = None
-        """When the connection came up; None: it is down."""
+        """Time at which the connection came up, in monotonic seconds; None: it is down."""
         self._ends: Counter[str] = Counter()
-        """Ends of connections that were up, by reason, since one lasted."""
+        """Ends of established connections by reason, since the last connection that lasted."""
         self.reason = ""
-        """Why the last connection ended, or could not be made."""
+        """Reason why the last connection ended, or could not be made."""
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands."""
+        """Whether there is a connection."""
         return self._since is not None
 
     def began(self) -> bool:
-        """Note a connection; return whether that is worth a line."""
+        """Note a connection; return whether it is worth a log line."""
         self._since = self._time.now().mono
         return _log_interval(max(self._ends.values(), default=0))
 
     def ended(self, reason: str) -> str | None:
-        """Note the end of a connection, or a try in vain; return the line to say, if it is worth one."""
+        """Note the end of a connection, or a failed attempt; return its log line, None for none."""
         was_up, known = self.up, reason == self.reason
         self._forget()
         self._since, self.reason = None, reason
@@ -57,12 +57,12 @@ class Connections:
             self._ends.clear()
 
     def ended_as(self, line: str) -> bool:
-        """Return whether it ended of late for what ``line`` says, whatever is to be done about it."""
+        """Return whether a recent connection ended for the reason in ``line``, whatever advice follows it."""
         self._forget()
         return bool(self._ends) and self.reason.partition("; ")[0] in line
 
     def figures(self) -> dict[str, Any]:
-        """Return whether it stands, how many connections ended of late, and why the last one did."""
+        """Return whether there is a connection, how many ended recently, and why the last one did."""
         self._forget()
         times = self._ends.total()
         return {"connected": self.up, "ended": times, "reason": self.reason if times or not self.up else None}

@@ -1,4 +1,4 @@
-"""Health: what the bridge knows of itself, for ``hologram/bridge/health`` and ``queue stats``."""
+"""Health: the figures of ``hologram/bridge/health`` and ``queue stats``."""
 
 import resource
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class NotSending(NamedTuple):
 
 
 class Health:
-    """Gathers figures; ``last_error`` is set by whoever meets one."""
+    """Gathers the figures; the parts report their errors to it."""
 
     def __init__(self, journal: Journal) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
@@ -47,19 +47,19 @@ class Health:
         self._last_error: dict[str, str] | None = None
         self.sessions_lost = 0
         self.broker: Callable[[], dict[str, Any]] = dict
-        """Gives how the connections to the broker stand."""
+        """Returns the state of the connections to the broker."""
         self.failed = False
-        """The bridge is ending because of a failure, which the last error names."""
+        """Whether the bridge is ending because of the failure that the last error names."""
         self.inbound: Callable[[], dict[str, Any]] = dict
-        """Gives the listener's figures; nothing where nothing listens."""
+        """Returns the listener's figures; empty without a listener."""
 
     def error(self, component: str, text: str) -> None:
-        """Note something that a person may have to look at."""
+        """Set the last error: something that may need a person."""
         at = timestamp(self._time.now().wall)
         self._last_error = {"at": at, "component": component, "description": text}
 
     def figures(self) -> dict[str, Any]:
-        """Return everything, as published."""
+        """Return all figures, as published."""
         now = self._time.now()
         today, month = self._outbox.ledger.spent(now.wall)
         return {
@@ -100,7 +100,7 @@ class Health:
         return "degraded" if down else "ok"
 
     def queue(self) -> dict[str, Any]:
-        """Return how full the outbox is, by channel and priority."""
+        """Return the number of messages by channel and priority, and the state of the queue."""
         ledger = self._outbox.ledger
         by_channel: dict[str, dict[str, int]] = {}
         for (channel, priority), (messages, _) in sorted(ledger.depth.items()):
@@ -137,5 +137,5 @@ def _traffic(traffic: Traffic) -> dict[str, int]:
 
 
 def memory() -> int:
-    """Return the bytes of memory that this process holds [proc(5), statm]."""
+    """Return the resident memory of this process in bytes [proc(5), statm]."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE

@@ -1,8 +1,9 @@
-"""Home Assistant: announces the bridge as a device, again after its birth message, and cleans up.
+"""Home Assistant: announces the bridge as a device, repeats that after its birth message, and cleans up.
 
-What was announced is remembered on disk, so that a component that a new configuration leaves out, or a
-discovery that was switched off or moved to another prefix, is removed there too: at once, and after the next
-birth message once more, since a Home Assistant that was away has kept its entities, and would for ever.
+The announcement is remembered on disk. So a component that a new configuration leaves out is removed from
+Home Assistant, as is everything when discovery was switched off or moved to another prefix. It is removed at
+once and once more after the next birth message, because a Home Assistant that was away would keep its
+entities for ever.
 """
 
 import json
@@ -21,17 +22,18 @@ from bridge.store.journal import Journal
 log = logging.getLogger("home_assistant")
 
 REMEMBERED = "home_assistant"
-"""Key under which the last announcement is kept: the device's id, its topic, the platforms of its components
-and of those that were removed, and topics of earlier ones that the broker has yet to forget."""
+"""Key in the store of the last announcement: the device's id, its topic, the platforms of its present and
+removed components, and earlier topics that the broker has not cleared yet."""
 
 BIRTH_PAUSE = (1.0, 4.0)
-"""Seconds after the birth message, at random: Home Assistant asks devices not to answer all at once."""
+"""Seconds after the birth message, at random, because Home Assistant asks devices not to answer all at
+once."""
 
 STATES_PAUSE = 2.0
-"""Seconds that Home Assistant is given to set the entities up before their states come again."""
+"""Seconds for Home Assistant to set the entities up before their states are published again."""
 
 REMOVAL_PAUSE = 3.0
-"""Seconds that it is given to set up what is to be removed."""
+"""Seconds for Home Assistant to set up the components that are then removed."""
 
 
 class HomeAssistant:
@@ -63,7 +65,7 @@ class HomeAssistant:
         self._enabled = enabled
         self._device = device
         self._publish = publish
-        self._take_back = clear_retained
+        self._clear_retained = clear_retained
         self._repeat = repeat
         self._known: dict[str, Any] = json.loads(journal.outbox.meta(REMEMBERED) or "{}")
         self._id = self._known.get("id") or "hologram_bridge_" + re.sub(r"[^a-z0-9]+", "_", host.lower())
@@ -71,21 +73,21 @@ class HomeAssistant:
         self._born = 0
 
     def start(self) -> None:
-        """Announce, and take back what was announced elsewhere, or before it was switched off."""
+        """Announce the device; clear announcements on earlier topics, and all of them if discovery is off."""
         old = {*self._known.get("old", ()), self._known.get("topic")} - {None}
         if self._enabled:
             old.discard(self._topic)
         self._remember(topic=None, old=sorted(old))
         for topic in sorted(old):
-            self._take_back(topic, partial(self._gone, topic))
+            self._clear_retained(topic, partial(self._gone, topic))
         if self._enabled:
             self.announce()
         else:
             self._remember(components={}, removed=self._announced())
 
     def _gone(self, topic: str) -> None:
-        """The broker has forgotten an earlier announcement; an unreachable one would have kept it."""
-        log.info("taken back from Home Assistant: %s", topic)
+        """Note that the broker has cleared an earlier announcement; until then it is tried at each start."""
+        log.info("cleared an earlier announcement to Home Assistant: %s", topic)
         self._remember(old=[each for each in self._known["old"] if each != topic])
 
     def announce(self) -> None:
@@ -94,14 +96,14 @@ class HomeAssistant:
         platforms = discovery.platforms(discovery.payload(device, self._topics))
         removed = {key: platform for key, platform in self._announced().items() if key not in platforms}
         self._remember(components=platforms, removed=removed)
-        self._tell(discovery.payload(device, self._topics, removed=removed))
+        self._publish_device(discovery.payload(device, self._topics, removed=removed))
 
     def _announced(self) -> dict[str, str]:
-        """Return the platforms of all components that Home Assistant may know."""
+        """Return the platforms of all components that Home Assistant may have."""
         announced: dict[str, str] = self._known.get("removed", {}) | self._known.get("components", {})
         return announced
 
-    def _tell(self, payload: dict[str, Any]) -> None:
+    def _publish_device(self, payload: dict[str, Any]) -> None:
         self._remember(topic=self._topic)
         self._publish(self._topic, dumps(payload).encode())
 
@@ -114,7 +116,7 @@ class HomeAssistant:
     # -- its birth ---------------------------------------------------------------------------------------
 
     def received(self, delivery: Delivery) -> None:
-        """Take Home Assistant's birth or last will."""
+        """Take Home Assistant's birth message or last will."""
         if delivery.payload != b"online" or not (self._enabled or self._known.get("removed")):
             return
         log.info("Home Assistant has started: the device is announced again")
@@ -122,14 +124,14 @@ class HomeAssistant:
         self._after(random.uniform(*BIRTH_PAUSE), self._again)  # noqa: S311 no secret
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
-        """Call ``act`` after ``seconds``, unless Home Assistant is born again meanwhile."""
+        """Call ``act`` after ``seconds``, unless another birth message comes before."""
         birth = self._born
         self._time.call_later(seconds, lambda: act() if birth == self._born else None)
 
     def _again(self) -> None:
         removed = self._known.get("removed")
         if removed:
-            self._tell(discovery.recalled(self._device(self._id), self._topics, removed))
+            self._publish_device(discovery.recalled(self._device(self._id), self._topics, removed))
             self._after(REMOVAL_PAUSE, self._bury)
         else:
             self._announce_with_states()
@@ -139,10 +141,10 @@ class HomeAssistant:
         self._after(STATES_PAUSE, self._repeat)
 
     def _bury(self) -> None:
-        """Remove what was recalled; Home Assistant has then forgotten it."""
+        """Remove the recalled components: after this Home Assistant has forgotten them."""
         if self._enabled:
             self._announce_with_states()
             self._remember(removed={})
         else:
             self._remember(topic=None, removed={}, old=[self._topic])
-            self._take_back(self._topic, partial(self._gone, self._topic))
+            self._clear_retained(self._topic, partial(self._gone, self._topic))

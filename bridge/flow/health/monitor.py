@@ -1,7 +1,6 @@
-"""Monitor: what the parts tell becomes log lines, events, and the retained health.
+"""Monitor: turns what the parts report into log lines, events and the retained health.
 
-Also keeps our number for the broker session, since a lost session is the one thing that the broker tells
-nobody.
+It also numbers the broker's sessions, because the broker tells nobody that it has lost one.
 """
 
 import json
@@ -27,23 +26,23 @@ HEALTH_EVERY = 60.0
 """Seconds between publications of the health without a change."""
 
 FULL_SAID_EVERY = 3600.0
-"""Seconds between reminders that the disk is full."""
+"""Seconds between log lines while the disk is full."""
 
 SETTLED = 1.0
-"""Seconds after a change of condition when what brought it about is surely recorded."""
+"""Seconds after a change of condition by which its cause has been recorded in the figures."""
 
 SWEEP_EVERY = 30.0
-"""Seconds between looks at the clock and at old ids."""
+"""Seconds between checks of the clock and of old ids."""
 
 SESSION_OF = "session_of"
-"""Key in the store: whose the session with our number is."""
+"""Key in the store: client id and broker of the session with our number."""
 
 DATA_FILTERS, CONTROL_FILTERS = "filters", "control_filters"
-"""Keys in the store: what either session is subscribed to."""
+"""Keys in the store: the subscriptions of the two sessions."""
 
 
 class Monitor(Notices):
-    """Watches over the parts; lives in the event loop's thread."""
+    """Observes the parts; lives in the event loop's thread."""
 
     def __init__(self, journal: Journal, publisher: Publisher, names: Names) -> None:
         self.health = Health(journal)
@@ -52,7 +51,7 @@ class Monitor(Notices):
         self._names = names
         self.session = SessionNumber(journal, DATA)
         self.session_of: str | None = journal.outbox.meta(SESSION_OF)
-        """Client id and broker of that session; None: a version wrote the number that did not note them."""
+        """Client id and broker of that session; None: an older version wrote only the number."""
         self._data, self._control = Connections(self._time), Connections(self._time)
         self.health.broker = self.broker
         self._uplink: Uplink | None = None
@@ -62,14 +61,14 @@ class Monitor(Notices):
         self._uplink = self.health.sending = uplink
 
     def start(self) -> None:
-        """Begin the regular looks."""
+        """Start the regular checks."""
         self._sweep()
         self._beat()
 
     # -- the broker --------------------------------------------------------------------------------------
 
     def stale_filters(self, session: str, filters: Sequence[str]) -> list[str]:
-        """Return subscriptions of an earlier configuration that ``session`` may still hold.
+        """Return subscriptions of an earlier configuration that ``session`` may still have.
 
         ``session`` is the key in the store under which its ``filters`` are remembered.
         """
@@ -77,15 +76,15 @@ class Monitor(Notices):
         return [topic for topic in remembered if topic not in filters]
 
     def remember_filters(self, session: str, filters: Sequence[str]) -> None:
-        """Note what ``session`` is subscribed to, for a run that has another configuration."""
+        """Write down the subscriptions of ``session``, for a run with another configuration."""
         self._writer.write(lambda: self._outbox.set_meta(session, json.dumps(filters)))
 
     def online(self, *, session_present: bool, whose: str) -> None:
-        """The broker has us; ``whose`` names client id and broker."""
+        """Note a connection of the session for messages; ``whose`` names client id and broker."""
         log_interval = self._data.began()
         if not session_present:
             if self.session.number and self.session_of in (None, whose):
-                text = "the broker lost our session and all it had for us: see its persistence settings"
+                text = "the broker lost our session and the messages in it: check its persistence settings"
                 log.log(logging.WARNING if log_interval else logging.DEBUG, "%s", text)
                 self.health.sessions_lost += 1
                 self.health.error("mqtt", text)
@@ -105,17 +104,17 @@ class Monitor(Notices):
         self.health_changed()
 
     def offline(self, reason: str) -> None:
-        """The broker is gone, refuses us, or ends each connection; said seldom, however often it is tried."""
+        """Note that this connection has ended or failed; the log line comes seldom."""
         line = self._data.ended(reason)
         self.health.error("mqtt", reason)
         log.log(logging.WARNING if line else logging.DEBUG, "%s", line or reason)
 
     def control_online(self) -> None:
-        """The broker has the session of commands."""
+        """Note a connection of the session for commands."""
         self._control.began()
 
     def control_offline(self, reason: str) -> None:
-        """That session is gone; worth a line where it is gone alone, which shows a moment later."""
+        """Note that it has ended. It is logged later, and only if the session for messages stays up."""
         line = self._control.ended(reason)
         if line:
             self._time.call_later(SETTLED, partial(self._control_alone, line))
@@ -123,21 +122,21 @@ class Monitor(Notices):
     def _control_alone(self, line: str) -> None:
         again = self._control.figures()["ended"] > 1
         if self._data.up and not self._data.ended_as(line) and (again or not self._control.up):
-            text = f"no command about the bridge arrives, its session is down: {line}"
+            text = f"no command about the bridge arrives, because their session is down: {line}"
             log.warning("%s", text)
             self.health.error("mqtt", text)
 
     def broker(self) -> dict[str, Any]:
-        """Return how the connections to the broker stand: `Connections.figures` of both sessions."""
+        """Return the figures of both sessions' connections."""
         return {**self._data.figures(), "commands": self._control.figures()}
 
     # -- the disk and the destinations -------------------------------------------------------------------
 
     def store_full(self, full: bool, path: str, room: Callable[[], str]) -> None:
-        """Room on the disk has run out, or is back; ``room`` says how much is needed and there is."""
+        """Note that the disk is full, or has room again; ``room`` returns how much is needed and free."""
         if full:
             text = f"the disk is full: {room()}"
-            log.error("%s; no message is taken until then, sending goes on", text)
+            log.error("%s; no message is taken until there is room, sending goes on", text)
             self.health.error("store", text)
             self._time.call_later(FULL_SAID_EVERY, partial(self._still_full, room))
         else:
@@ -151,7 +150,7 @@ class Monitor(Notices):
             self._time.call_later(FULL_SAID_EVERY, partial(self._still_full, room))
 
     def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
-        """A destination answers again, is down, or refuses our credentials."""
+        """Note that a destination answers again, is down, or refuses the credentials."""
         where = endpoint.where or "the cloud"
         if destination.condition is Condition.UP:
             log.info("%s answers", where)
@@ -161,16 +160,16 @@ class Monitor(Notices):
         if destination.condition is Condition.HELD:
             self._publisher.event("cloud.auth_failed", description=destination.reason)
         self.health_changed()
-        # What it was learned from is recorded a moment later; then the figures are right too.
+        # The result that it was learned from is recorded a moment later; then the figures are right too.
         self._time.call_later(SETTLED, self.health_changed)
 
     def problem(self, component: str, text: str) -> None:
-        """Something that a person may have to look at."""
+        """Note something that may need a person."""
         self.health.error(component, text)
         self.health_changed()
 
     def failed(self, component: str, text: str) -> None:
-        """The bridge ends because of this: the last health says so before the connection ends."""
+        """Publish a last health before the bridge ends because of a failure."""
         self.health.failed = True
         self.health.error(component, text)
         self._publisher.farewell(self._names.health, self.health.payload())

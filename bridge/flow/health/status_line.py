@@ -1,6 +1,6 @@
-"""Standing: in one line, how the bridge stands, for ``systemctl status``.
+"""Status line: the state of the bridge in one line, for ``systemctl status``.
 
-Such as ``online; cloud up; link connected (LTE, -79 dBm); 12 queued``.
+For example ``online; cloud up; link connected (LTE, -79 dBm); 12 queued``.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from bridge.core.messages import CLOUD, Endpoint
 from bridge.core.time import Time
 
 EVERY = 1.0
-"""Seconds between looks: no more often is a change told."""
+"""Seconds between checks for a change."""
 
 
 class StatusLine:
@@ -24,19 +24,19 @@ class StatusLine:
         time: Time,
     ) -> None:
         self.fault = ""
-        """What goes before all else, if anything does."""
+        """Text before all else; empty for none."""
         self._line = line
-        self._tell = tell
+        self._send = tell
         self._time = time
-        self._told: str | None = None
+        self._sent: str | None = None
 
     def start(self) -> None:
-        """Tell it now, and whenever it has changed."""
+        """Send the line now, and from now on after each change."""
         self._time.call_later(EVERY, self.start)
         text = "; ".join(filter(None, (self.fault, self._line())))
-        if text != self._told:
-            self._told = text
-            self._tell(text)
+        if text != self._sent:
+            self._sent = text
+            self._send(text)
 
 
 def describe(
@@ -49,8 +49,8 @@ def describe(
 ) -> str:
     """Return the line.
 
-    ``broker`` is None while its session stands, else where it is looked for; ``network`` is the network
-    status where a network is managed; ``notes`` are further words, None for those that do not apply.
+    ``broker`` is the broker's address while there is no connection to it, else None. ``network`` is the
+    network status, None without a managed network. ``notes`` are further phrases; None is left out.
     """
     parts = ["online" if broker is None else f"no broker at {broker}"]
     parts += [_condition(endpoint, destination) for endpoint, destination in _shown(conditions)]
@@ -62,7 +62,7 @@ def describe(
 
 
 def _shown(conditions: Mapping[Endpoint, Destination]) -> Iterable[tuple[Endpoint, Destination]]:
-    """The cloud, once something was sent there, and whatever else is not well."""
+    """Yield the cloud, if anything was sent there, and every destination that is not up."""
     for endpoint, destination in conditions.items():
         if endpoint == CLOUD or destination.condition is not Condition.UP:
             yield endpoint, destination

@@ -1,26 +1,27 @@
-"""Watchdog: systemd is told that we live only while every part has got on, or rightly rests.
+"""Watchdog: systemd is fed only while every part makes progress or has nothing to do.
 
 ::
 
-    part        its progress is counted in              it owes progress while
+    part        its progress counts                     it is busy
     ------------------------------------------------------------------------------------------------------
-    broker      turns of a session with the broker; or  always: a broker that is away is tried again
+    broker      turns of a session with the broker; or  always: an absent broker is tried again
                 bursts read, while reading is paused
-    intake      deliveries that ended                   one waits, and the disk has room
-    writer      commits that ended, well or not         anything waits to be durable
-    looks       the uplink's looks for what is due      it is not being stopped
-    uplink      exchanges begun and ended, for each     one is out; or one is over, recorded, and holds its
-                destination                             lane still; or one could begin and does not
-    modem       steps of its keeper                     it is not waiting for something to happen
-    network     turns of the link's driver              it dials or hangs up
-    texts       lists read, texts stored and deleted    it is not waiting for a reason to look, and the disk
-                                                        has room
-    wifi        looks at the signal                     it looks
+    intake      deliveries with a durable outcome       while a delivery waits and the disk has room
+    writer      commits that ended, well or not         while an operation waits to be durable
+    looks       the uplink's regular checks             until the uplink is stopped
+    uplink      exchanges begun and ended, for each     while an exchange is in progress; or it is over and
+                destination                             recorded and still holds its lane; or one could
+                                                        begin and does not
+    modem       steps of its supervisor                 unless it waits for something to happen
+    network     turns of the link's driver              while it dials or hangs up
+    texts       listings, SMS stored and deleted        unless it waits for a reason to check, or the disk
+                                                        is full
+    wifi        samples of the signal                   while it takes one
 
-A part shows a `Pulse` for each of its works. One that owes and has not moved for as long as `PATIENCE` gives
-it is stuck, whatever the others do; then nothing is fed, and systemd restarts us. An absent broker, a dead
-cloud, a full disk and a modem that is gone are no reason: each is tried again, which is progress, or waited
-for, which is rest. A loop that hangs feeds nothing either, since feeding is one of its callbacks.
+A part shows a `Progress` for each of its works. A work that is busy and makes no step for its `PATIENCE` is
+stuck, whatever the others do. Then systemd is not fed, and restarts the bridge. An absent broker, a dead
+cloud, a full disk and a missing modem are not stuck: the part tries again, which is progress, or waits for a
+change, which is rest. A loop that hangs feeds nothing either, because feeding is one of its callbacks.
 """
 
 import logging
@@ -32,7 +33,7 @@ from bridge.core.progress import Part, Progress
 log = logging.getLogger("watchdog")
 
 PATIENCE = {
-    # seconds; a name that does not resolve and a TLS handshake that hangs are part of a session's turn
+    # seconds; resolving a name and a TLS handshake are part of a session's turn
     "broker": 300.0,
     "intake": 120.0,
     # a worn SD card is known to stop for tens of seconds
@@ -44,22 +45,22 @@ PATIENCE = {
     "modem": 900.0,
     # beyond the limit of the attempt itself
     "network": 120.0,
-    # its commands wait for those of others on the same port
+    # its AT commands wait for those of other parts on the same port
     "texts": 900.0,
-    # a question to another program on this machine
+    # one request to another program on this machine
     "wifi": 120.0,
 }
-"""How long a part may owe without moving, by the first word of its pulse's name."""
+"""Seconds that a busy part may take without a step, by the first word of its progress's name."""
 
 
 class _Seen(NamedTuple):
     steps: int
     since: float
-    """When the part last moved, or last owed nothing."""
+    """Time of the last step, or of the last check at which it was not busy."""
 
 
 class Watchdog:
-    """Looks at the parts and feeds; lives in the event loop's thread."""
+    """Checks the parts and feeds systemd; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -71,10 +72,12 @@ class Watchdog:
         time: Callable[[], float],
         on_stuck: Callable[[str], None],
     ) -> None:
-        """``within`` is the seconds in which systemd wants to be fed; half of it passes between feedings.
+        """``within`` is the seconds within which systemd expects to be fed.
 
-        ``time`` gives seconds that do not count while the machine is suspended, as systemd's do not;
-        ``on_stuck`` gets a line for a person when parts are stuck.
+        Half of it passes between feedings.
+
+        ``time`` returns seconds that do not count while the machine is suspended, as systemd's do not.
+        ``on_stuck`` takes a line of text about stuck parts.
         """
         self._parts = tuple(parts)
         self._feed = feed
@@ -83,22 +86,24 @@ class Watchdog:
         self._time = time
         self._on_stuck = on_stuck
         self._seen: dict[str, _Seen] = {}
-        self._told: tuple[str, ...] = ()
+        self._stuck: tuple[str, ...] = ()
 
     def start(self) -> None:
-        """Look and feed, from now on until the loop ends."""
+        """Check and feed, from now on until the loop ends."""
         self._call_later(self._every, self.start)
         stuck = self.look()
         if not stuck:
             self._feed()
-        elif stuck != self._told:
-            text = f"no progress of: {', '.join(stuck)}; the watchdog is not fed, so that systemd restarts us"
+        elif stuck != self._stuck:
+            text = (
+                f"no progress of: {', '.join(stuck)}; the watchdog is not fed, so systemd restarts the bridge"
+            )
             log.critical("%s", text)
             self._on_stuck(text)
-        self._told = stuck
+        self._stuck = stuck
 
     def look(self) -> tuple[str, ...]:
-        """Return the names of what is stuck now."""
+        """Return the names of the stuck works."""
         now = self._time()
         progress = [progress for part in self._parts for progress in part.progress()]
         self._seen = {progress.name: self._compare(progress, now) for progress in progress}

@@ -1,7 +1,7 @@
-"""Codecs: one for each channel, between a queued message and the bytes of its exchange.
+"""Codecs: one per channel, between a queued message and the bytes of its exchange.
 
-A codec writes the request when it is sent, not when it was queued, so that corrected credentials deliver
-what waits; and it reads what came back into one of the kinds that `bridge.core.retry` decides about.
+A codec encodes the request at the time of sending, so that corrected credentials deliver the messages that
+wait. It decodes the outcome into one of the kinds that `bridge.core.retry` decides about.
 """
 
 from collections.abc import Callable
@@ -16,30 +16,33 @@ from bridge.protocol import cloud_codes as codes
 
 
 class CloudAccess(NamedTuple):
-    """Where the cloud is and who we are to it; replaced whole when the configuration is read again."""
+    """The cloud's address and the credentials for it. A reload replaces it whole."""
 
     host: str
     port: int
     timeout: float
     credentials: cloud.Credentials | None
-    """None until the SIM has told who it is; nothing is sent to the cloud before."""
+    """None until the modem has read them from the SIM; nothing is sent to the cloud before."""
 
 
 class Codec(Protocol):
-    """Encodes one channel's messages, and decodes what became of them."""
+    """Encodes the messages of one channel, and decodes the outcomes of their exchanges."""
 
     at_most_once: bool
-    """A message must not be sent twice: it is marked durably before its first byte."""
+    """A message must not be sent twice, so a durable mark precedes its first byte."""
 
     def encode(self, queued: Queued) -> AnyJob:
-        """Return the job that sends ``queued``; raises `InvalidCommand` where it never can be sent."""
+        """Return the job that sends ``queued``.
+
+        Raises `InvalidCommand` for a message that can never be sent.
+        """
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Return what the outcome of an exchange means."""
+        """Return the meaning of an exchange's outcome."""
 
 
 class CloudCodec:
-    """Messages to the cloud's socket."""
+    """Encodes messages for the cloud's socket, in the JSON or the TOTP form."""
 
     at_most_once = False
 
@@ -48,21 +51,21 @@ class CloudCodec:
         self._clock = clock
 
     def encode(self, queued: Queued) -> Job:
-        """Return the exchange of the JSON or TOTP form."""
+        """Return the exchange that sends ``queued``."""
         access = self._access()
-        assert access.credentials is not None  # the switch waits for them
+        assert access.credentials is not None  # `Paths.ready` is False without them
         request = cloud.encode(access.credentials, queued.lane.topics, queued.payload, self._clock().wall)
         return cloud_job(access, request)
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Sort the cloud's answer by the table of codes."""
+        """Return the meaning of the cloud's answer, by its code."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
         return read_cloud(outcome)
 
 
 class SmsCodec:
-    """SMS by the cloud: a second one costs and annoys, so a doubt is final."""
+    """Encodes SMS for the cloud. A doubt is final, because a second SMS costs and annoys."""
 
     at_most_once = True
 
@@ -70,17 +73,17 @@ class SmsCodec:
         self._access = access
 
     def encode(self, queued: Queued) -> Job:
-        """Return the exchange of the SMS form."""
+        """Return the exchange that sends ``queued`` in the SMS form."""
         access = self._access()
         credentials = access.credentials
         if isinstance(credentials, cloud.Totp):
             raise InvalidCommand("via", "cloud", TOTP_CANNOT)
-        assert credentials is not None  # the switch waits for them
+        assert credentials is not None  # `Paths.ready` is False without them
         request = cloud.encode_sms(credentials, queued.lane.names[0], queued.payload.decode())
         return cloud_job(access, request)
 
     def decode(self, outcome: Outcome) -> Reading:
-        """As for messages, but once a byte was written only a clear answer counts as one."""
+        """Return the meaning of the cloud's answer; after a written byte an unclear answer is final."""
         if not outcome.written:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
         reading = read_cloud(outcome)
@@ -88,16 +91,19 @@ class SmsCodec:
 
 
 class DirectCodec:
-    """Direct IP over TCP: the payload as it is; an expected answer, or the peer's close, is the receipt."""
+    """Encodes Direct IP over TCP: the payload as it is.
+
+    The receipt is the expected answer, or the peer's close.
+    """
 
     at_most_once = False
 
     def __init__(self, timeout: Callable[[], float]) -> None:
-        """``timeout`` returns the silence allowed, in seconds."""
+        """``timeout`` returns the silence allowed in seconds."""
         self._timeout = timeout
 
     def encode(self, queued: Queued) -> Job:
-        """Return the exchange with the peer of the route."""
+        """Return the exchange with the host and port of the route."""
         endpoint, silence = queued.lane.endpoint, self._timeout()
         limit = whole_limit(silence, len(queued.payload))
         if endpoint.expect is None:
@@ -114,7 +120,7 @@ class DirectCodec:
         return Job(endpoint.host, endpoint.port, queued.payload, lambda got: expected in got, silence, limit)
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Sort what the peer did; what it said goes into the result either way."""
+        """Return the meaning of the peer's answer, which the result always contains."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
         if outcome.complete:
@@ -124,26 +130,26 @@ class DirectCodec:
         )
         if outcome.error:
             text = (
-                f"neither the expected answer nor, where none is expected, the peer's close: {outcome.error}"
+                f"neither the expected answer came nor, without `expect`, the peer's close: {outcome.error}"
             )
         return Reading(Kind.UNANSWERED, text, answer=outcome.answer)
 
 
 MAX_DATAGRAM = 65507
-"""Bytes of payload that a UDP datagram holds over IPv4 [RFC 768, RFC 791: 65535 less 28 of headers]."""
+"""Payload bytes of a UDP datagram over IPv4 at most [RFC 768, RFC 791: 65535 less 28 of headers]."""
 
 
 class DatagramCodec:
-    """Direct IP over UDP: the payload is the datagram."""
+    """Encodes Direct IP over UDP: the payload is the datagram."""
 
     at_most_once = False
 
     def __init__(self, timeout: Callable[[], float]) -> None:
-        """``timeout`` returns the seconds allowed for resolving the peer's name."""
+        """``timeout`` returns the seconds allowed for resolving the host's name."""
         self._timeout = timeout
 
     def encode(self, queued: Queued) -> Job:
-        """Return the sending of one datagram."""
+        """Return the exchange that sends ``queued`` as one datagram."""
         size = len(queued.payload)
         if size > MAX_DATAGRAM:
             raise InvalidCommand(
@@ -153,10 +159,13 @@ class DatagramCodec:
         return Job(endpoint.host, endpoint.port, queued.payload, lambda _: True, silence, silence)
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Sent is all that can be known."""
+        """Return the meaning of the outcome.
+
+        A datagram that was sent counts as delivered, as UDP tells no more.
+        """
         if outcome.written:
             return Reading(Kind.ACCEPTED, "sent")
-        if outcome.connected:  # the datagram itself is at fault
+        if outcome.connected:  # connected: the datagram itself was refused, such as for its size
             return Reading(Kind.REFUSED, outcome.error or "it cannot be sent")
         return Reading(Kind.UNREACHED, outcome.error or "it could not be sent")
 
@@ -165,7 +174,7 @@ TOTP_CANNOT = "TOTP credentials cannot send SMS by the cloud; use a device key, 
 
 
 def cloud_job(access: CloudAccess, request: bytes) -> Job:
-    """Return a job for the cloud's socket."""
+    """Return the job that sends ``request`` to the cloud's socket."""
     limit = whole_limit(access.timeout, len(request))
     return Job(access.host, access.port, request, _answered, access.timeout, limit)
 
@@ -176,7 +185,7 @@ def _answered(received: bytes) -> bool:
 
 
 def read_cloud(outcome: Outcome) -> Reading:
-    """Sort an answer of the cloud's, or its absence."""
+    """Return the meaning of the cloud's answer, or of its absence."""
     answer = cloud.read_answer(outcome.answer)
     if answer.code is None:
         return Reading(Kind.UNANSWERED, _no_answer(outcome, garbled=answer.garbled))
@@ -192,6 +201,6 @@ def read_cloud(outcome: Outcome) -> Reading:
 
 def _no_answer(outcome: Outcome, *, garbled: bool) -> str:
     if garbled:
-        # Not shown: a peer that echoes would have our key in every log.
+        # The answer itself is not shown: a peer that echoes the request would put the key into every log.
         return f"the cloud's answer makes no sense ({len(outcome.answer)} bytes)"
     return outcome.error or "the cloud closed the connection without a clear answer"

@@ -1,8 +1,9 @@
-"""Controls: the commands that are about the bridge itself, from MQTT and from the control socket.
+"""Controls: the commands about the bridge itself, from MQTT and from the control socket.
 
-One from MQTT is acknowledged when it is durable that it was taken (its receipt and its claim), before it is
-carried out: it may restart the very link to the broker, and must not come again for that. Its result takes
-the claim away; what a stop or a crash interrupts gets its result at the next start, and is not begun again.
+A command from MQTT is acknowledged when its receipt and its entry as an accepted command are durable, and
+before it is carried out: it may restart the very link to the broker, and must not be repeated for that. Its
+result removes the entry. A command that a stop or a crash interrupts gets its result at the next start, and
+is not carried out again.
 """
 
 import asyncio
@@ -31,29 +32,29 @@ from bridge.store.writer import Writer
 log = logging.getLogger("control")
 
 PURGE_BATCH = 500
-"""Messages that one transaction purges, so that a million of them do not stop everything else."""
+"""Messages that one transaction purges at most, so that other operations get their turn."""
 
 PURGE_BATCH_FULL = 20
-"""As many on a full disk, so that their results fit into what is kept for them."""
+"""The same on a full disk, where the results have to fit into the reserve."""
 
 PAUSED = "paused"
-"""Key under which the pause switch is kept: it holds across restarts."""
+"""Key in the store of the pause switch, which survives a restart."""
 
 WHILE_PAUSED = "sending is paused, so nothing is tried: resume first"
-"""Why nothing is flushed then."""
+"""Reason why a flush fails."""
 
 ORDERS = 100
-"""Commands about the network that may be in flight: each may wait for an hour, and the broker, which has
-their acknowledgements, holds none back."""
+"""Commands about the network in flight at most. Each may wait for an hour, and the broker does not limit
+them, because they are acknowledged already."""
 
 STOPPED = "the bridge stopped meanwhile"
 
 Carry = Callable[[str, float | None, float | None], Coroutine[Any, Any, str]]
-"""Carries out a command about the network, with the seconds that it may take and those that are left to its
-deadline; returns what was done."""
+"""Carries out a command about the network and returns what was done. It takes the command, its timeout and
+the time to its deadline, both in seconds."""
 
 End = Callable[[State, str], None]
-"""Ends a command, with a description."""
+"""Ends a command with a state and a description."""
 
 
 class Controls:
@@ -67,24 +68,27 @@ class Controls:
         self._notices = notices
         self._new_id = id_source()
         self.network: Carry | None = None
-        """None: none is managed."""
+        """Carries out commands about the network; None: none is managed."""
         self._orders: set[asyncio.Future[str]] = set()
         self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
         self._purges = 0
-        """Commands to purge that are in flight."""
+        """Purge commands in flight."""
         uplink.paused = bool(journal.outbox.meta(PAUSED))
 
     def start(self) -> None:
-        """End what an earlier run of the bridge had begun: whether it was done nobody knows."""
+        """End the commands that an earlier run accepted and did not finish, as failed.
+
+        They may be done or not.
+        """
         for claim in self._outbox.claims.left():
             self._finish(claim, State.FAILED, STOPPED)
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
-        """Take one control command from MQTT."""
+        """Take one control command from MQTT; ``session`` is the session that acknowledges it."""
         if self._stopping:
-            return  # not acknowledged, so that the next run gets it
+            return  # unacknowledged, so that the broker delivers it to the next run
         if delivery.retain:
             self._retained.skip(delivery, session)
             return
@@ -101,7 +105,7 @@ class Controls:
             return
         claim, deadline = self._claim_of(command)
 
-        def begin(new: bool) -> None:  # the writer's callback
+        def begin(new: bool) -> None:  # positional, as the writer calls it
             session.ack(delivery)
             if new:
                 self._run(command, deadline, partial(self._finish, claim))
@@ -111,14 +115,14 @@ class Controls:
         self._writer.write(partial(self._claim, claim, receipt), begin)
 
     def _claim_of(self, command: commands.Control) -> tuple[Claim, float | None]:
-        """Return what the result of ``command`` needs, and its deadline in monotonic seconds."""
+        """Return ``command`` as the store keeps it, and its deadline in monotonic seconds."""
         options, now = command.options, self._time.now()
         chosen = options.id is not None
         claim = Claim(options.id or self._new_id(), chosen, command.channel, now.wall, options.reply)
         return claim, None if options.lifetime is None else now.mono + options.lifetime
 
     def _claim(self, claim: Claim, receipt: Receipt | None) -> bool:
-        """Whether this command is new; of one whose id was seen before the result is told again."""
+        """Return whether this command is new; a repetition of a known id gets the known result again."""
         if self._is_repeated(receipt):
             return False
         if not claim.chosen or self._outbox.choose(claim.id):
@@ -130,7 +134,7 @@ class Controls:
         return False
 
     def _is_repeated(self, receipt: Receipt | None) -> bool:
-        """Whether the broker sent again what is already here; what is not is noted."""
+        """Return whether the broker repeats a delivery that is stored already; note its receipt otherwise."""
         if receipt is None:
             return False
         if self._outbox.receipts.known(receipt):
@@ -156,15 +160,15 @@ class Controls:
         channel = commands.channel_of(topic)
         result = Result(claimed or self._new_id(), channel, State.REJECTED, str(error), now, now)
 
-        def told(new: bool) -> None:  # the writer's callback
+        def rejected(new: bool) -> None:  # positional, as the writer calls it
             session.ack(delivery)
             if new:
                 self._results.tell(result)
 
-        self._writer.write(partial(self._refuse, result, reply, receipt), told)
+        self._writer.write(partial(self._refuse, result, reply, receipt), rejected)
 
     def _refuse(self, result: Result, reply: Reply | None, receipt: Receipt | None) -> bool:
-        """Runs inside the transaction; whether the command is new."""
+        """Store the result of a rejected command; return whether it is new. Runs inside the transaction."""
         if self._is_repeated(receipt):
             return False
         self._results.record(result, chosen=False, reply=reply)
@@ -175,7 +179,7 @@ class Controls:
         log.info("%s command: %s", command.channel, command.command)
         lifetime = None if deadline is None else deadline - self._time.now().mono
         if lifetime is not None and lifetime <= 0:
-            end(State.EXPIRED, "its deadline passed before it could be begun")
+            end(State.EXPIRED, "its deadline passed before it began")
         elif command.channel is Channel.NETWORK:
             self._run_network(command, lifetime, end)
         else:
@@ -195,7 +199,7 @@ class Controls:
 
     def _run_purge(self, end: End) -> None:
         if self._purges >= ORDERS:
-            end(State.FAILED, f"{ORDERS} purges are under way already")
+            end(State.FAILED, f"{ORDERS} purges are in flight already")
             return
 
         def done(number: int) -> None:
@@ -210,7 +214,7 @@ class Controls:
             end(State.FAILED, 'no network interface is managed here (network.interface is "")')
             return
         if len(self._orders) >= ORDERS:
-            end(State.FAILED, f"{ORDERS} commands about the network are under way already")
+            end(State.FAILED, f"{ORDERS} commands about the network are in flight already")
             return
         order = asyncio.ensure_future(self.network(command.command, command.timeout, lifetime))
         self._orders.add(order)
@@ -231,20 +235,20 @@ class Controls:
         order.add_done_callback(ended)
 
     def stop(self) -> None:
-        """Take no more commands, and give up those about the network, each with its result."""
+        """Take no more commands, and cancel those about the network; each gets its result."""
         self._stopping = True
         for order in self._orders:
             order.cancel()
 
-    def pause(self, paused: bool) -> None:  # the switch itself
-        """Stop or go on sending; messages are taken in all the while."""
+    def pause(self, paused: bool) -> None:
+        """Stop sending, or resume it; messages are accepted either way."""
         self._uplink.paused = paused
         self._writer.write(lambda: self._outbox.set_meta(PAUSED, int(paused)))
         self._uplink.wake()
         self._notices.health_changed()
 
     def flush(self) -> str:
-        """Try everything now; return what was done. Raises `OperationError` while sending is paused."""
+        """Try everything now; return the description for the result. Raises `OperationError` while paused."""
         if self._uplink.paused:
             raise OperationError(WHILE_PAUSED)
         self._uplink.flush()
@@ -273,6 +277,8 @@ class Controls:
             self._outbox.in_flight.difference_update(queued.seq for queued in victims)
             for result in results:
                 self._results.tell(result)
+            # One page after the other, so that a purge of a million messages neither blocks the loop nor one
+            # commit.
             self._purge_from(page[-1].seq, upto, number + len(results), done)
 
         self._writer.write(operation, dropped)
@@ -292,7 +298,7 @@ class Controls:
 
 
 def purge_batch(writer: Writer) -> int:
-    """Return how many messages one transaction purges."""
+    """Return the number of messages that one transaction purges."""
     return PURGE_BATCH_FULL if writer.full else PURGE_BATCH
 
 

@@ -1,9 +1,9 @@
-"""Downlink: what comes in goes to the broker, durably.
+"""Downlink: durable delivery of inbound TCP and UDP messages to the broker.
 
-Way of one message: whole in memory; written as a report in the writer's transaction; after the commit its
-sender's connection is closed, the publisher sends it at QoS 1, and it is told as an event. It leaves the disk
-when the broker has acknowledged it. What waits for that may take as much of the disk as the outbox may:
-beyond it nothing more is taken, so that a broker that is away for long does not cost the outbox its room.
+A message is received whole and written as a report in the writer's transaction. After the commit its sender's
+connection is closed, the publisher sends it at QoS 1, and an event is published. The broker's acknowledgement
+removes it from the disk. Waiting reports may hold as many bytes as the outbox; then nothing more is received,
+so that a broker that is away for long does not fill the disk.
 """
 
 import logging
@@ -23,11 +23,12 @@ from bridge.store.journal import Journal
 log = logging.getLogger("downlink")
 
 SPEND_EVERY = 1.0
-"""Seconds for which the cost of connections without a message is added up: a port scan costs few commits."""
+"""Seconds over which the overhead of connections without a message is added up, so that a port scan causes
+few commits."""
 
 
 class Downlink:
-    """Takes whole messages; lives in the event loop's thread."""
+    """Stores inbound messages; lives in the event loop's thread."""
 
     def __init__(self, journal: Journal, names: Names, notices: Notices) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
@@ -39,16 +40,16 @@ class Downlink:
 
     @property
     def taking(self) -> bool:
-        """Whether there is room on the disk."""
+        """Whether inbound messages are accepted: there is room on the disk and among the reports."""
         return not self._writer.full and not self.crowded
 
     @property
     def crowded(self) -> bool:
-        """Whether as much waits for the broker as may."""
+        """Whether the reports that wait for the broker have reached their limit."""
         return self._outbox.reports_full
 
     def received(self, message: Received, durable: Callable[[], None]) -> None:
-        """Make ``message`` durable, say so by ``durable``, and have it published."""
+        """Store ``message`` and publish it; ``durable`` is called after the commit."""
         message_id = self._new_id()
         user = (
             ("id", message_id),
@@ -65,12 +66,12 @@ class Downlink:
         )
 
     def _store(self, message: Received, properties: str | None) -> None:
-        """Runs inside the transaction."""
+        """Write the report and the traffic of ``message``; runs inside the transaction."""
         self._outbox.report(self._names.inbound, message.data, properties)
         self._outbox.ledger.spend(message.traffic)
 
     def _stored(self, message_id: str, message: Received, durable: Callable[[], None], _: object) -> None:
-        """Runs after the commit."""
+        """Close the sender's connection and publish; runs after the commit."""
         durable()
         self._look_at_room()
         size = len(message.data)
@@ -81,24 +82,24 @@ class Downlink:
         )
 
     def _look_at_room(self) -> None:
-        """Say once that too much waits."""
+        """Log and report the limit when the reports reach it."""
         before, self._crowded = self._crowded, self.crowded
         if self._crowded and not before:
             held = self._outbox.ledger.report_bytes
             text = (
-                f"nothing comes in: {held} bytes wait for the broker (store.max_bytes); is it there, and "
-                "does its access list let us publish?"
+                f"nothing comes in: {held} bytes wait for the broker (store.max_bytes); check that it runs "
+                "and that its access list lets the bridge publish"
             )
             log.error("%s", text)
             self._notices.problem("inbound", text)
 
     def wasted(self, traffic: Traffic) -> None:
-        """Count what a connection cost that brought no message."""
+        """Count the traffic of a connection that brought no message."""
         if self._wasted == (0, 0) and traffic != (0, 0):
             self._time.call_later(SPEND_EVERY, self._spend)
         self._wasted = self._wasted.plus(traffic)
 
     def _spend(self) -> None:
         traffic, self._wasted = self._wasted, Traffic()
-        # The ledger is looked up late: a rolled-back transaction replaces it.
+        # The ledger is looked up at the time of writing, because a rollback replaces it.
         self._writer.write(lambda: self._outbox.ledger.spend(traffic))

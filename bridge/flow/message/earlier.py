@@ -1,9 +1,11 @@
-"""The sessions of an earlier client id: what the broker holds for them is taken, and then they are ended.
+"""The session of an earlier client id.
 
-Each is taken up as it is, before the session in use is connected. Once that one has its subscriptions the
-earlier one gives its own up at once: nothing is missed between the two, and hardly anything comes by both.
-What then still comes is finite, and goes the way of every other message. When nothing comes any more the
-session is ended, as one that stays would collect for ever.
+The messages that the broker keeps for it are fetched, then it is ended.
+
+The earlier session is resumed before the session in use connects. Once the session in use has its
+subscriptions, the earlier one gives up its own: no message falls between the two, and hardly any comes by
+both. The rest of the earlier session is finite, and takes the way of every other message. When no more comes
+the session is ended, because the broker would collect messages for it for ever.
 """
 
 import asyncio
@@ -18,35 +20,36 @@ from bridge.core.reconnects import LASTED
 log = logging.getLogger("mqtt")
 
 QUIET = 5.0
-"""Seconds without a message, with all of them acknowledged, after which the broker has no more."""
+"""Seconds without a message, and with all of them acknowledged, after which the session is empty."""
 
 TRIES = 5
-"""Connections under the earlier id that may fail, or end soon, while the one in use stands: the broker does
-not want the id, or another client has it and takes it back each time."""
+"""Connections under the earlier id that may fail or end soon while the session in use is connected. After
+that the broker refuses the id, or another client uses it."""
 
 LOOK_EVERY = 0.02
-"""Seconds between looks: until the subscriptions are given up each message comes by both sessions."""
+"""Seconds between checks. They are short because each message comes by both sessions until the subscriptions
+are given up."""
 
 
 class Source(Protocol):
-    """What is needed of the earlier id's session."""
+    """The part of the earlier id's session that `Drain` uses."""
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery."""
+        """Send the acknowledgement of ``delivery``."""
 
     def leave(self, filters: Sequence[str]) -> None:
-        """Give subscriptions up, now and in each later connection."""
+        """Give up subscriptions, now and in each later connection."""
 
 
 class End(Enum):
-    """How it went."""
+    """The reason why a drain ended."""
 
     EMPTY = "nothing is left there"
     REFUSED = "the broker does not let us"
 
 
 class Drain:
-    """The handler of one earlier session, and the acknowledger of what comes by it."""
+    """The handler of one earlier session, which also acknowledges its deliveries."""
 
     def __init__(
         self,
@@ -54,31 +57,34 @@ class Drain:
         now: Callable[[], float],
         in_use: Callable[[], bool],
     ) -> None:
-        """``in_use`` says whether the session in use is connected; ``now`` returns monotonic seconds."""
+        """``in_use`` returns whether the session in use is connected; ``now`` returns monotonic seconds."""
         self._receive = receive
         self._now = now
         self._in_use = in_use
         self._present: bool | None = None
-        """Whether the broker has the session; None while we are not connected."""
+        """Whether the broker has the session; None while it is not connected."""
         self._pending: set[tuple[int, int]] = set()
-        self._heard = self._since = now()
+        self._received_at = self._since = now()
         self._failed = 0
         self.met = asyncio.Event()
-        """The first try to connect has ended, well or not."""
+        """Set after the first attempt to connect, successful or not."""
         self.reason = ""
         self.taken = 0
-        """Messages that were taken."""
+        """Messages fetched and acknowledged."""
 
     # -- from the session --------------------------------------------------------------------------------
 
     def mqtt_up(self, *, session_present: bool) -> None:
-        """The broker takes us."""
+        """Note a connection, and whether the broker has the session."""
         self._present = session_present
-        self._heard = self._since = self._now()
+        self._received_at = self._since = self._now()
         self.met.set()
 
     def mqtt_down(self, reason: str) -> None:
-        """The connection is lost, or refused; only the latter while the other stands is about the id."""
+        """Note a lost or failed connection.
+
+        It counts against the id only while the session in use is connected.
+        """
         log.debug("earlier session: %s", reason)
         if self._present is not None and self._now() - self._since >= LASTED:
             self._failed = 0
@@ -88,24 +94,24 @@ class Drain:
         self.met.set()
 
     def mqtt_received(self, delivery: Delivery) -> None:
-        """A message that waited."""
-        self._heard = self._now()
+        """Pass on a message of the session."""
+        self._received_at = self._now()
         if delivery.qos:
             self._pending.add((delivery.epoch, delivery.mid))
         self._receive(delivery, self)
 
     def mqtt_published(self, _mid: int, _problem: str | None) -> None:
-        """Nothing is published here."""
+        """Ignore it: this session publishes nothing."""
 
     # -- for intake --------------------------------------------------------------------------------------
 
     source: Source
-    """Set by whoever makes the session, which takes this handler first."""
+    """The session; set by its creator, because the session takes this handler at construction."""
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery: what became of it is durable."""
+        """Acknowledge a delivery whose outcome is durable."""
         self._pending.discard((delivery.epoch, delivery.mid))
-        self._heard = self._now()
+        self._received_at = self._now()
         self.taken += 1
         self.source.ack(delivery)
 
@@ -114,10 +120,10 @@ class Drain:
     async def run(
         self, filters: Sequence[str], *, replaced: Callable[[], bool], taken_over: Callable[[], bool]
     ) -> End:
-        """Wait until nothing is left, or the broker does not let us.
+        """Wait until the session is empty or refused.
 
-        ``replaced`` says whether the session in use has its subscriptions, so that ``filters`` may be left.
-        ``taken_over`` says whether another client has the earlier id.
+        ``replaced`` returns whether the session in use has its subscriptions, so that ``filters`` may be
+        given up. ``taken_over`` returns whether another client uses the earlier id.
         """
         left = False
         while self._failed < TRIES and not taken_over():
@@ -125,9 +131,9 @@ class Drain:
                 return End.EMPTY
             if not left and self._present and replaced():
                 left = True
-                self._heard = self._now()
+                self._received_at = self._now()
                 self.source.leave(filters)
-            if left and self._present and not self._pending and self._now() - self._heard >= QUIET:
+            if left and self._present and not self._pending and self._now() - self._received_at >= QUIET:
                 return End.EMPTY
             await asyncio.sleep(LOOK_EVERY)
         return End.REFUSED

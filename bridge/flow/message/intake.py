@@ -1,8 +1,9 @@
-"""Intake: MQTT to outbox. A delivery is acknowledged only when what became of it is durable.
+"""Intake: from MQTT to the outbox. A delivery is acknowledged only after its outcome is durable.
 
-Way of one delivery: read into a command; route it; hand the message to the writer; after the commit
-acknowledge it, tell of it, and wake the uplink. What cannot be read becomes a ``rejected`` result the same
-way, so that an acknowledgement never leaves before the reason is on disk.
+A delivery is parsed into a command, routed, and handed to the writer as a message. After the commit the
+intake acknowledges it, publishes ``message.queued`` and wakes the uplink. An unreadable delivery takes the
+same way with a ``rejected`` result in place of the message, so that no acknowledgement leaves before the
+reason is on disk.
 """
 
 import logging
@@ -44,29 +45,29 @@ from bridge.store.receipts import Receipt, digest
 log = logging.getLogger("intake")
 
 MESSAGE_LIMIT = 8_000_000
-"""Payload bytes of one message: several copies of it are in memory while it is sent, and the box is small."""
+"""Payload bytes of one message at most. A small box holds several copies of it in memory during a send."""
 
 WAITING_LIMIT = 5000
-"""Deliveries at QoS 0 that may wait for the disk; those are best effort, and memory is not."""
+"""Deliveries at QoS 0 that may wait for the disk. They are best effort, and memory is scarce."""
 
 
 class Policy(NamedTuple):
-    """What intake knows of the configuration; replaced whole when that is read again."""
+    """The intake's part of the configuration. A reload replaces it whole."""
 
     router: Router
     default_via: str = "cloud"
     sms_refusal: str | None = None
-    """Why the cloud cannot send SMS with these credentials, if so."""
+    """Reason why these credentials cannot send SMS by the cloud; None: they can."""
     air_refusal: str | None = "no modem is managed here (network.interface); use cloud"
-    """Why no SMS goes over the air, if so."""
+    """Reason why no SMS goes over the air; None: it does."""
     max_segments: int = 4
 
 
 class Acknowledger(Protocol):
-    """What intake needs of the session."""
+    """The part of an MQTT session that the intake uses."""
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery."""
+        """Send the acknowledgement of ``delivery``."""
 
 
 class Intake:
@@ -95,24 +96,24 @@ class Intake:
         self._notices = notices
         self._new_id = id_source()
         self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
-        """Deliveries that wait for results to go out."""
+        """Deliveries that wait, unacknowledged, until results have been published."""
         self._holds = 0
-        """How many there have been."""
+        """Deliveries that were ever held."""
         self._taken = self._ended = 0
-        """Deliveries that went to the writer, and those of them that ended."""
+        """Deliveries handed to the writer, and deliveries whose outcome is durable."""
 
     @property
     def lost(self) -> int:
-        """Deliveries at QoS 0 that were let go."""
+        """The number of deliveries at QoS 0 that were dropped."""
         return self._dropped.count
 
     def progress(self) -> tuple[Progress, ...]:
-        """Return how far the deliveries have come, for the watchdog."""
+        """Return the progress of the deliveries, for the watchdog."""
         busy = self._taken > self._ended and not self._writer.full
         return (Progress("intake", self._ended, busy),)
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
-        """Take one delivery; `session` gets its acknowledgement."""
+        """Take one delivery; ``session`` is the session that acknowledges it."""
         if delivery.retain:
             self._retained.skip(delivery, session)
             return
@@ -141,26 +142,30 @@ class Intake:
         )
 
     def _hold(self, delivery: Delivery, session: Acknowledger) -> None:
-        """Leave ``delivery`` without acknowledgement until results have gone out; the broker stops at it."""
+        """Keep ``delivery`` unacknowledged until results have been published.
+
+        The broker then sends no more.
+        """
         self._holds += 1
-        if self._holds & (self._holds - 1) == 0:  # at 1, 2, 4, 8 …
+        if self._holds & (self._holds - 1) == 0:  # log at 1, 2, 4, 8 …
             log.error(
                 "no message is taken: %d bytes of results and inbound messages wait for the broker "
-                "(store.max_bytes); does its access list let us publish?",
+                "(store.max_bytes); check that its access list lets the bridge publish",
                 self._outbox.ledger.report_bytes,
             )
-        # What comes again after a reconnection takes its own place.
+        # The broker repeats unacknowledged deliveries after a reconnection. The repetition replaces the
+        # earlier copy, whose acknowledgement would go to a connection that is gone.
         self._held[self._session.number, delivery.mid] = (delivery, session)
 
     def resume(self) -> None:
-        """Take what was held, where there is room for results again."""
+        """Take the held deliveries, as far as there is room for results again."""
         while self._held and not self._outbox.results_full and not self._writer.full:
             self.received(*self._held.pop(next(iter(self._held))))
 
     def _drop(self, delivery: Delivery) -> None:
         if self._dropped.due():
             log.warning(
-                "the disk does not keep up: %d messages at QoS 0 were let go, last on %s; publish with QoS 1",
+                "the disk is too slow: %d messages at QoS 0 were dropped, last on %s; publish with QoS 1",
                 self.lost,
                 delivery.topic,
             )
@@ -190,6 +195,7 @@ class Intake:
         lane = Lane(
             route.endpoint, command.topics, route.priority if options.priority is None else options.priority
         )
+        # Of several deadlines the earliest counts.
         lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]
         return self._build(lane, command.payload, options, min(lifetimes, default=None), route.max_attempts)
 
@@ -214,6 +220,7 @@ class Intake:
         lifetime: float | None,
         max_attempts: int | None,
     ) -> Message:
+        # The outbox could never hold a message above its own limit, however long the producer waited.
         limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
         if len(payload) > limit:
             raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
@@ -225,7 +232,7 @@ class Intake:
     # -- storing -----------------------------------------------------------------------------------------
 
     def _accept(self, message: Message, receipt: Receipt | None) -> tuple[Acceptance, list[Result]]:
-        """Runs inside the transaction."""
+        """Store ``message`` and the results that its acceptance causes; runs inside the transaction."""
         acceptance = self._outbox.accept(message, receipt)
         ended: list[Result] = []
         for queued in acceptance.dropped:
@@ -235,12 +242,15 @@ class Intake:
             result = self._results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
             self._results.record(result, chosen=queued.chosen, reply=queued.reply)
             ended.append(result)
+        # A producer that repeats an id gets the result of the first message; a message still in the outbox
+        # sends its result to the topic that was asked for last.
         if acceptance.verdict is Verdict.KNOWN and acceptance.result is not None:
             self._results.repeat(acceptance.result, message.reply)
         elif acceptance.verdict is Verdict.KNOWN and message.reply:
             self._outbox.ask_again(message.id, message.reply)
         elif acceptance.verdict is Verdict.REFUSED:
             text = "the outbox is full (store.max_messages, store.max_bytes)"
+            # The id may be used again, so no result is kept under it.
             result = self._results.of_message(message, State.DROPPED, text)
             self._results.record(result, chosen=False, reply=message.reply)
             ended.append(result)
@@ -253,7 +263,7 @@ class Intake:
         session: Acknowledger,
         value: tuple[Acceptance, list[Result]],
     ) -> None:
-        """Runs after the commit."""
+        """Acknowledge ``delivery`` and publish its outcome; runs after the commit."""
         acceptance, ended = value
         self._ended += 1
         session.ack(delivery)
@@ -275,7 +285,7 @@ class Intake:
             self._on_queued(lane.endpoint)
 
     def _replaced(self) -> None:
-        """The broker sent again what still waits for room: it is kept once, acknowledged as it came last."""
+        """Count a delivery that ended because its repetition replaced it while it waited for room."""
         self._ended += 1
 
     # -- refusing ----------------------------------------------------------------------------------------
@@ -300,9 +310,7 @@ class Intake:
             replaced=self._replaced,
         )
 
-    def _refuse(
-        self, result: Result, chosen: bool, reply: Reply | None, receipt: Receipt | None
-    ) -> bool:  # partial
+    def _refuse(self, result: Result, chosen: bool, reply: Reply | None, receipt: Receipt | None) -> bool:
         if receipt:
             if self._outbox.receipts.known(receipt):
                 return False
@@ -315,9 +323,7 @@ class Intake:
         self._results.record(result, chosen=chosen, reply=reply)
         return True
 
-    def _refused(
-        self, result: Result, delivery: Delivery, session: Acknowledger, new: bool
-    ) -> None:  # partial
+    def _refused(self, result: Result, delivery: Delivery, session: Acknowledger, new: bool) -> None:
         self._ended += 1
         session.ack(delivery)
         if new:
@@ -327,7 +333,7 @@ class Intake:
 
 
 class SkippedRetained:
-    """Acknowledges what a retained command leaves behind, and does nothing else with it."""
+    """Acknowledges deliveries that a retained command causes, and does not act on them."""
 
     def __init__(self) -> None:
         self._log = LogThrottle()
@@ -341,7 +347,10 @@ class SkippedRetained:
 
 
 def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
-    """Return what recognises ``delivery`` when it comes again; at QoS 0 none does."""
+    """Return the receipt that identifies a repetition of ``delivery``.
+
+    None at QoS 0, which is not repeated.
+    """
     if delivery.qos == 0:
         return None
     properties = delivery.properties
@@ -351,6 +360,6 @@ def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
 
 
 def id_source() -> Callable[[], str]:
-    """Return a maker of ids that no other run of any bridge makes."""
+    """Return a function that makes ids which no other run of any bridge makes."""
     run, numbers = secrets.token_hex(6), count(1)
     return lambda: f"{run}-{next(numbers):x}"

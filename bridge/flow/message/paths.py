@@ -1,10 +1,10 @@
-"""Paths: which transport reaches each destination now.
+"""Paths: the transport that reaches each destination now.
 
-* Without an interface of ours, and with ``network.scope: "hologram"``, everything takes the machine's own
-  network, which nobody knows to be down.
-* Otherwise messages wait until the link is up; then they take the machine's network over it, or the modem's
-  own sockets where the link is those.
-* Texts over the air need the modem in a network, and no link.
+* Without a managed interface, and with ``network.scope: "hologram"``, messages take the machine's own
+  network. The bridge does not know when that is down.
+* Otherwise messages wait until the link is up. Then they take the machine's network over it, or the modem's
+  own sockets while these are the link.
+* SMS over the air need a modem that is registered, and no link.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _OF_THE_CLOUD = (Channel.CLOUD, Channel.SMS)
 
 
 class NetworkPaths:
-    """Knows the ways; the network's parts set it."""
+    """Maps endpoints to paths; the parts of the link set its attributes."""
 
     def __init__(
         self,
@@ -27,18 +27,19 @@ class NetworkPaths:
         *,
         identified: Callable[[], bool],
     ) -> None:
-        """``identified`` says whether we have credentials: those of the SIM come with the modem."""
+        """``identified`` returns whether there are credentials; those of the SIM come with the modem."""
         self._codecs = codecs
         self._transports = transports
         self._identified = identified
         self.link_up: Callable[[], bool] | None = None
-        """Says whether the link that messages need stands; None: they need none of ours."""
+        """Returns whether the link is up; None: no link is managed, or messages do not need it."""
         self.on_wanted: Callable[[], None] = lambda: None
         """Is called when a message waits for the link."""
         self.sockets: Callable[[Channel], Transport | None] | None = None
-        """Returns the modem's own sockets for a channel while they are the link."""
+        """Returns the transport over the modem's own sockets for a channel, None while they are not the
+        link."""
         self.texts: Path | None = None
-        """Sends texts over the air."""
+        """Codec and transport of SMS over the air."""
         self.texts_ready: Callable[[], bool] = lambda: False
 
     def wanted(self) -> None:
@@ -46,7 +47,7 @@ class NetworkPaths:
         self.on_wanted()
 
     def ready(self, endpoint: Endpoint) -> bool:
-        """Whether the way to ``endpoint`` is not known to be closed."""
+        """Whether ``endpoint`` may be reachable: False only while its path is known to be closed."""
         if endpoint == MODEM_SMS:
             return self.texts is not None and self.texts_ready()
         if endpoint.channel in _OF_THE_CLOUD and not self._identified():
@@ -54,9 +55,9 @@ class NetworkPaths:
         return self.link_up is None or self.link_up()
 
     def path(self, endpoint: Endpoint) -> Path:
-        """Return who speaks to ``endpoint``, and over what."""
+        """Return the codec and the transport for ``endpoint``."""
         if endpoint == MODEM_SMS:
-            assert self.texts is not None  # `ready` said so
+            assert self.texts is not None  # `ready` is False without it
             return self.texts
         sockets = self.sockets(endpoint.channel) if self.sockets else None
         return Path(self._codecs[endpoint.channel], sockets or self._transports[endpoint.channel])

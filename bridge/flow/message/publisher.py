@@ -1,10 +1,10 @@
-"""Reports on their way to the broker: durable ones, events, and retained states.
+"""Publisher: durable reports, events and retained states on their way to the broker.
 
-A durable report stays on disk until the broker has acknowledged it. The publisher reads them in order behind
-a cursor and keeps a window of them in flight; what was in flight when a connection ended it publishes again,
-before the others. Where the broker cut the connection, each of those is tried alone (`bridge.core.suspects`):
-what it cuts the connection for is set aside. Events are told as they happen: while the broker is away the
-newest wait in memory.
+A durable report stays on disk until the broker has acknowledged it. The publisher reads reports in order
+behind a cursor and keeps a window of them in flight. After a lost connection it repeats the unacknowledged
+ones before the others. After a connection that the broker cut it tries each of them alone
+(`bridge.core.suspects`), and sets aside the one that causes the cuts. Events are published at once; while the
+broker is away the newest wait in memory.
 """
 
 import json
@@ -29,24 +29,24 @@ from bridge.store.outbox import Report
 log = logging.getLogger("publisher")
 
 EVENTS_KEPT = 1000
-"""Events that wait in memory while the broker is away; older ones go."""
+"""Events that wait in memory while the broker is away at most; the oldest are dropped."""
 
 LOOK_EVERY = 2.0
-"""Seconds between looks at what is not acknowledged."""
+"""Seconds between checks of unacknowledged publications."""
 
 LATE = 5.0
-"""Seconds after which an acknowledgement is late, if what was published later has its own."""
+"""Seconds after which an acknowledgement is late, if a later publication has been acknowledged."""
 
 VERY_LATE = 30.0
-"""The same where nothing can be published later, as all that may be in flight is."""
+"""The same when the window is full, so that nothing later can be published for comparison."""
 
 UNANSWERED = "the broker never acknowledges it, and acknowledges what is published after it"
 NEVER = {"Topic name invalid", "Packet too large", "Payload format invalid"}
-"""Refusals that cannot become better [MQTT 5.0, section 2.4: 0x90, 0x95, 0x99]."""
+"""Refusals that a repetition cannot change [MQTT 5.0, section 2.4: 0x90, 0x95, 0x99]."""
 
 
 class Link(Answering, Protocol):
-    """What the publisher needs of the MQTT session."""
+    """The part of the MQTT session that the publisher uses."""
 
     connected: bool
     window: int
@@ -61,17 +61,20 @@ class Link(Answering, Protocol):
         retain: bool = False,
         properties: Properties | None = None,
     ) -> int | None:
-        """Publish; return the packet id. Raises `Unpublishable`."""
+        """Publish; return the packet identifier, None while the session takes nothing.
+
+        Raises `Unpublishable`.
+        """
 
     def publish_event(self, topic: str, payload: bytes) -> bool:
-        """Publish at QoS 0; False where it cannot go now."""
+        """Publish at QoS 0; return False while the session takes nothing."""
 
     def reconnect(self, reason: str) -> None:
         """End the connection, and connect again."""
 
 
 class Publisher:
-    """Owns what goes to the broker."""
+    """Owns all publications to the broker; lives in the event loop's thread."""
 
     def __init__(self, journal: Journal, names: Names) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
@@ -82,33 +85,36 @@ class Publisher:
         self._link: Link | None = None
         self._cursor = 0
         self._again: dict[int, None] = {}
-        """Numbers of reports that lie behind the cursor and are to be published."""
+        """Numbers of reports behind the cursor that have to be published again."""
         self._flights: dict[int, Flight] = {}
-        """By packet id, oldest first."""
-        self._heard = False
-        """Whether anything is acknowledged on this connection."""
+        """Unacknowledged publications by packet identifier, oldest first."""
+        self._acknowledged_any = False
+        """Whether the broker has acknowledged anything on this connection."""
         self._overtaken: set[int] = set()
-        """Packet ids of flights that were published before something that is acknowledged."""
+        """Packet identifiers of publications older than one that the broker has acknowledged."""
         self._acknowledged: list[int] = []
         self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._pumping = False
         self._looking = False
         self._trials = Trials(
-            self._time, control=names.state, wake=self.wake, leave_out=self._cut_for, skip=self._skip
+            self._time, control=names.state, wake=self.wake, drop=self._cut_for, skip=self._skip
         )
         self._suspects = self._trials.suspects
         self.on_room: Callable[[], None] = lambda: None
-        """Is told that fewer reports wait than before."""
+        """Called when the broker has taken reports, so that there is room for others."""
 
     def attach(self, link: Link, witness: Answering | None = None) -> None:
-        """Use ``link`` from now on; ``witness``, another connection, tells whether the broker is there."""
+        """Publish on ``link`` from now on.
+
+        ``witness``, a second connection, shows whether the broker answers.
+        """
         self._link = link
         self._trials.attach(link, witness)
 
     # -- durable reports ---------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """There is something new to publish, or there is room for more."""
+        """Schedule a round of publishing: there is a new publication, or room in the window."""
         if not self._pumping:
             self._pumping = True
             self._time.call_soon(self._pump)
@@ -121,9 +127,11 @@ class Publisher:
         if self._suspects:
             self._try_suspect()
             return
-        self._tell_events()
-        for topic in sorted(self.states.due, key=lambda each: each != self._names.state):  # that first
-            if len(self._flights) >= link.window or not self._tell_state(topic):
+        self._publish_events()
+        for topic in sorted(
+            self.states.due, key=lambda each: each != self._names.state
+        ):  # the bridge's own state first
+            if len(self._flights) >= link.window or not self._publish_state(topic):
                 return
         room = link.window - len(self._flights)
         if room <= 0 or self._writer.busy(self.wake):
@@ -133,7 +141,7 @@ class Publisher:
                 return
 
     def _next(self, room: int) -> Iterator[Report]:
-        """Return what to publish now: what was published before, then what comes behind the cursor."""
+        """Yield up to ``room`` reports to publish: repetitions first, then those behind the cursor."""
         again = sorted(self._again)[:room] if self._again else []
         for seq in again:
             if report := self._outbox.get_report(seq):
@@ -143,7 +151,8 @@ class Publisher:
         yield from self._outbox.reports_after(self._cursor, room - len(again))
 
     def _publish(self, report: Report) -> bool:
-        """Whether ``report`` is out of the way: published, set aside, or to be tried alone."""
+        """Publish ``report``; return False while others have to wait for its trial or for the session."""
+        # A size that the broker has cut a connection for is tried alone, so that no other report is blamed.
         size = _size(report)
         if self._suspects.sizes.doubtful(size) and report.seq not in self._suspects:
             self._suspects.suspect([report.seq])
@@ -158,14 +167,14 @@ class Publisher:
     def _give(
         self, flight: Flight, topic: str, payload: bytes, retain: bool, properties: Properties | None
     ) -> bool:
-        """Give a publication to the broker; whether it is in flight, or never will be."""
+        """Hand a publication to the session; return False while the session takes nothing."""
         link = self._link
         if link is None:
             return False
         try:
             mid = link.publish(topic, payload, retain=retain, properties=properties)
         except Unpublishable as exc:
-            self._leave_out(flight.key, str(exc))
+            self._drop(flight.key, str(exc))
             return True
         if mid is None:
             return False
@@ -176,12 +185,12 @@ class Publisher:
         return True
 
     def _passed(self, seq: int) -> None:
-        """Note that the report ``seq`` needs not be read again."""
+        """Note that the report ``seq`` need not be read again."""
         self._again.pop(seq, None)
         self._cursor = max(self._cursor, seq)
 
     def published(self, mid: int, problem: str | None) -> None:
-        """The broker has the publication ``mid``, or refuses it."""
+        """Take the broker's acknowledgement of ``mid``, or its refusal for the reason ``problem``."""
         flight = self._flights.get(mid)
         if flight is None:
             return
@@ -192,7 +201,7 @@ class Publisher:
         if problem:
             self._suspects.clear(flight.key)
         else:
-            self._heard = True
+            self._acknowledged_any = True
             self._suspects.acknowledged(flight.key)
         if isinstance(flight.key, str):
             if not any(other.key == flight.key for other in self._flights.values()):
@@ -214,10 +223,11 @@ class Publisher:
         self._writer.write(lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True)
 
     def _refuse(self, seq: int, problem: str) -> None:
-        """An access list that refuses our own report is a mistake to mend: keep it and come back.
+        """Handle the refusal of a report.
 
-        A Response Topic is the publisher's choice: if we may not publish there, its result has gone out on
-        our own topic anyway.
+        A refused topic of the bridge's own is a mistake in the access list, so the report is kept and tried
+        again. A Response Topic is the publisher's choice: its report is dropped, and the result itself goes
+        out on the bridge's own topic.
         """
         if self._writer.busy(partial(self._refuse, seq, problem)):
             return
@@ -240,8 +250,8 @@ class Publisher:
         self._again.update((seq, None) for seq in seqs if seq not in flying)
         self.wake()
 
-    def _leave_out(self, key: Key, reason: str, *, cut: bool = False) -> None:
-        """Go on without a publication that the broker does not take."""
+    def _drop(self, key: Key, reason: str, *, cut: bool = False) -> None:
+        """Give up a publication that the broker does not take."""
         self._suspects.clear(key)
         if isinstance(key, str):
             self.states.refused(key, reason, cut=cut)
@@ -257,30 +267,33 @@ class Publisher:
 
     @property
     def idle(self) -> bool:
-        """Whether the broker has acknowledged everything that was given to it."""
+        """Whether the broker has acknowledged every publication."""
         return not self._flights and not self._pumping
 
     # -- what the broker cuts the connection for ---------------------------------------------------------
 
     def down(self) -> None:
-        """The connection is lost: what was in flight is published again, alone where the broker cut it."""
+        """Note a lost connection.
+
+        Repeat what was in flight, and try it alone if the broker cut the connection.
+        """
         flights = list(self._flights.values())
         self._flights.clear()
         self._overtaken.clear()
-        self._heard = False
-        self._take_again(flights)
+        self._acknowledged_any = False
+        self._repeat_flights(flights)
         self._trials.down(flights, cut=self._link is not None and self._link.cut)
 
-    def _take_again(self, flights: list[Flight]) -> None:
-        """Have ``flights`` published again: whether the broker has them is not known."""
+    def _repeat_flights(self, flights: list[Flight]) -> None:
+        """Schedule the repetition of ``flights``, which the broker may have or not."""
         self._again.update((flight.key, None) for flight in flights if isinstance(flight.key, int))
         self.states.again(flight.key for flight in flights if isinstance(flight.key, str))
 
     def _cut_for(self, key: Key, reason: str) -> None:
-        self._leave_out(key, reason, cut=True)
+        self._drop(key, reason, cut=True)
 
     def _skip(self, key: Key) -> None:
-        """Leave ``key`` out for now: it is tried again as a suspect."""
+        """Leave ``key`` out until it is tried again as a suspect."""
         if isinstance(key, int):
             self._again.pop(key, None)
 
@@ -290,11 +303,11 @@ class Publisher:
         if self._flights or key is None or self._writer.busy(self.wake):
             return
         if isinstance(key, str):
-            given = self._tell_state(key)
+            given = self._publish_state(key)
         else:
             report = self._outbox.get_report(key)
             given = report is None or self._publish(report)
-        if given and not self._flights:  # it is not there any more, or cannot be published
+        if given and not self._flights:  # the report is gone, or cannot be published at all
             self._suspects.clear(key)
             self.wake()
 
@@ -306,7 +319,7 @@ class Publisher:
             self._time.call_later(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
-        """See whether the oldest flight is left out by a broker that acknowledges others."""
+        """Check whether the broker leaves out the oldest publication and acknowledges others."""
         self._looking = False
         mid, flight = next(iter(self._flights.items()), (0, None))
         link = self._link
@@ -320,55 +333,57 @@ class Publisher:
             self._unanswered(mid)
         elif len(self._flights) < link.window:
             if len(self._flights) == 1 and flight.key != self._names.state:
-                self._tell_state(self._names.state)  # something to compare with
-        elif late >= VERY_LATE and self._heard:
+                self._publish_state(
+                    self._names.state
+                )  # gives the broker something to acknowledge, for comparison
+        elif late >= VERY_LATE and self._acknowledged_any:
             link.echo(lambda _: self._unanswered(mid))
 
     def _unanswered(self, mid: int) -> None:
-        """Hold it against the publication ``mid``, and connect again to repeat it."""
+        """Count a missing acknowledgement against ``mid``, and reconnect to repeat it."""
         flight = self._flights.pop(mid, None)
         if flight is None or self._link is None:
             return
-        self._take_again([flight])
+        self._repeat_flights([flight])
         self._trials.count(flight, witnessed=True, reason=UNANSWERED)
         self._link.reconnect("a publication was never acknowledged")
 
     # -- events and states -------------------------------------------------------------------------------
 
     def event(self, event_type: str, **fields: Any) -> None:
-        """Tell that something happened."""
+        """Publish an event; ``fields`` are its JSON keys beside the type and the time."""
         self._events.append(event_json(event_type, self._time.now().wall, fields))
         if not self._suspects and not self._trials.checking:
-            self._tell_events()
+            self._publish_events()
 
     def state(self, topic: str, payload: bytes, *, again: bool = False) -> None:
-        """Keep ``payload`` as the retained state of ``topic``; publish an unchanged one only if ``again``."""
+        """Set the retained state of ``topic``; an unchanged one is published only if ``again``."""
         self.states.set(topic, payload, again=again)
         self.wake()
 
     def farewell(self, topic: str, payload: bytes) -> None:
-        """Publish a last state at once: the connection is about to be ended."""
+        """Publish a last state at once, because the connection is about to end."""
         self.states.set(topic, payload, again=True)
-        self._tell_state(topic)
+        self._publish_state(topic)
 
     def clear_retained(self, topic: str, then: Callable[[], None]) -> None:
-        """Have the broker forget the retained state of ``topic``; ``then`` is called when it has."""
+        """Clear the retained state of ``topic``; ``then`` is called when the broker has done so."""
         self.states.remove(topic, then)
         self.wake()
 
     def repeat(self) -> None:
-        """Publish every retained state again, for somebody who has just come."""
+        """Publish every retained state again, for a subscriber that has just connected."""
         self.states.repeat()
         self.wake()
 
     def up(self) -> None:
-        """The session stands: tell everything that waits."""
+        """Note a connection: publish every state and everything that waits."""
         self.states.repeat()
         self._trials.up()
         self.wake()
 
-    def _tell_state(self, topic: str) -> bool:
-        """Whether the state of ``topic`` is out of the way."""
+    def _publish_state(self, topic: str) -> bool:
+        """Publish the state of ``topic``; return False while the session takes nothing."""
         payload = self.states.take(topic)
         if payload is None:
             return True
@@ -378,14 +393,14 @@ class Publisher:
             self.states.again([topic])
         return given
 
-    def _tell_events(self) -> None:
+    def _publish_events(self) -> None:
         link = self._link
         while self._events and link and link.publish_event(self._names.event, self._events[0]):
             self._events.popleft()
 
 
 def _before(flights: dict[int, Flight], mid: int) -> list[int]:
-    """Return the packet ids that were published before ``mid``; usually there are none."""
+    """Return the packet identifiers that were published before ``mid``; usually there are none."""
     before = []
     for each in flights:
         if each == mid:
@@ -399,7 +414,7 @@ def _size(report: Report) -> int:
 
 
 def write_properties(properties: Properties) -> str | None:
-    """Return the properties as a report keeps them."""
+    """Return the properties in the form of a stored report."""
     if properties.correlation is None and not properties.user:
         return None
     correlation = None if properties.correlation is None else properties.correlation.hex()

@@ -1,7 +1,7 @@
-"""Reports of our own topics that the broker refuses in so many words, such as by its access list.
+"""Reports on the bridge's own topics that the broker refuses with a reason, such as by its access list.
 
-They stay on disk. One of each topic is tried again after a pause, which doubles; when the broker takes it,
-the others of its topic follow at once.
+They stay on disk. One report of each topic is tried again after a pause that doubles. When the broker takes
+it, the other reports of its topic follow at once.
 """
 
 from collections.abc import Callable
@@ -10,23 +10,24 @@ from typing import NamedTuple
 from bridge.core.time import Time
 
 PAUSE, LONGEST_PAUSE = 5.0, 600.0
-"""Seconds until one is tried again; twice as long each time, since somebody has to mend something first."""
+"""Seconds until the next attempt at first and at most. The pause doubles, because a person has to correct the
+access list first."""
 
 REFUSED_FOR = 86400.0
-"""Seconds after which nobody will mend it: it is set aside."""
+"""Seconds after which a refused report is set aside."""
 
 
 class _Refusal(NamedTuple):
     topic: str
     since: float
-    """Monotonic seconds."""
+    """Time of the first refusal, in monotonic seconds."""
 
 
 class Refused:
-    """Remembers them; lives in the event loop's thread."""
+    """The refused reports; lives in the event loop's thread."""
 
     def __init__(self, publish: Callable[[list[int]], None], time: Time) -> None:
-        """``publish`` gets the numbers of reports to publish again."""
+        """``publish`` takes the numbers of reports to publish again."""
         self._publish = publish
         self._time = time
         self._reports: dict[int, _Refusal] = {}
@@ -38,7 +39,10 @@ class Refused:
         return any(refusal.topic == topic for refusal in self._reports.values())
 
     def add(self, seq: int, topic: str, mono: float) -> list[int]:
-        """The broker refused the report ``seq``; return those that it has refused for too long."""
+        """Note a refusal of the report ``seq``.
+
+        Return the reports of its topic that were refused for too long.
+        """
         self._reports.setdefault(seq, _Refusal(topic, mono))
         if not self._waiting:
             self._waiting = True
@@ -55,7 +59,7 @@ class Refused:
         return late
 
     def taken(self, seq: int) -> None:
-        """The broker took the report ``seq``: it may take the others of its topic as well."""
+        """Note that the broker took the report ``seq``; publish the others of its topic."""
         if not self._reports or (refusal := self._reports.pop(seq, None)) is None:
             return
         self._pause = PAUSE
@@ -65,7 +69,7 @@ class Refused:
         self._publish(others)
 
     def _try(self) -> None:
-        """Try the oldest of each topic."""
+        """Publish the oldest refused report of each topic."""
         self._waiting = False
         if not self._reports:
             self._pause = PAUSE

@@ -1,4 +1,4 @@
-"""Results: recorded in the transaction that ends their command, told by event after it."""
+"""Results: written in the transaction that ends their command, published as events after its commit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ _SMS_EVENTS = {**_EVENTS, State.DELIVERED: "sms.sent", State.UNCONFIRMED: "sms.u
 
 
 class Results:
-    """Records results and tells of them."""
+    """Builds, stores and publishes results."""
 
     def __init__(self, journal: Journal, names: Names, notices: Notices) -> None:
         self._outbox, self._time = journal.outbox, journal.time
@@ -35,7 +35,7 @@ class Results:
     def of_queued(
         self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
     ) -> Result:
-        """Return the result of a message from the outbox; ``traffic`` is its last exchange's."""
+        """Return the result of a queued message; ``traffic`` is that of its last exchange alone."""
         return Result(
             queued.id,
             queued.lane.endpoint.channel,
@@ -52,7 +52,7 @@ class Results:
         )
 
     def of_message(self, message: Message, state: State, description: str) -> Result:
-        """Return the result of a message that never came in."""
+        """Return the result of a message that the outbox did not accept."""
         now = self._time.now().wall
         lane = message.lane
         return Result(
@@ -60,7 +60,7 @@ class Results:
         )
 
     def record(self, result: Result, *, chosen: bool, reply: Reply | None) -> None:
-        """Write ``result`` for publication; runs inside the transaction."""
+        """Store ``result`` as a report; runs inside the transaction."""
         payload = result_json(result)
         self._outbox.count(result.state)
         if chosen:
@@ -68,7 +68,7 @@ class Results:
         self.repeat(payload, reply)
 
     def repeat(self, payload: bytes, reply: Reply | None) -> None:
-        """Write a result that is already known for publication; runs inside the transaction."""
+        """Store a result that is known already as a report; runs inside the transaction."""
         self._outbox.report(self.names.result, payload)
         if reply:
             self._outbox.report(
@@ -76,7 +76,7 @@ class Results:
             )
 
     def tell(self, result: Result) -> None:
-        """Publish ``result``, now durable, and its event."""
+        """Publish ``result``, which is durable now, and its event."""
         self._notices.reports_ready()
         event_type = _events_of(result.channel).get(result.state)
         if event_type:
@@ -84,7 +84,7 @@ class Results:
 
 
 def _events_of(channel: Channel) -> Mapping[State, str]:
-    """Return the events that tell of results; a command about the bridge itself is no message."""
+    """Return the event type of each state; commands about the bridge itself have no events."""
     if channel in (Channel.NETWORK, Channel.QUEUE):
         return {}
     return _SMS_EVENTS if channel is Channel.SMS else _EVENTS

@@ -1,4 +1,4 @@
-"""Setting aside: what could not be passed on is kept for a person, and a line says where."""
+"""Setting aside: keeps for a person what could not be passed on, and logs how to see it."""
 
 import base64
 import logging
@@ -14,23 +14,23 @@ from bridge.store.writer import Writer
 log = logging.getLogger("store")
 
 SHOW = "hologram-bridge queue set-aside"
-"""The command with which a person looks at it."""
+"""The command that lists what is set aside."""
 
 
 class Asides:
-    """Sets aside, and tells; lives in the event loop's thread."""
+    """Sets reports and deliveries aside; lives in the event loop's thread."""
 
     def __init__(self, outbox: Outbox, writer: Writer) -> None:
         self._outbox = outbox
         self._writer = writer
         self.on_problem: Callable[[str], None] = lambda _: None
-        """Gets a line for health."""
+        """Called with one line of text, for the health."""
 
     def report(self, report: Report, reason: str) -> None:
-        """Keep ``report`` for a person instead of for the broker."""
+        """Set aside a report that the broker does not take."""
         self._writer.write(
             partial(self._outbox.set_report_aside, report.seq, reason),
-            partial(self._told, f"the report on {report.topic}", len(report.payload), reason),
+            partial(self._log, f"the report on {report.topic}", len(report.payload), reason),
         )
 
     def delivery(
@@ -41,28 +41,28 @@ class Asides:
         properties: str | None = None,
         durable: Callable[[], None] = lambda: None,
     ) -> None:
-        """Keep what the broker delivered and nothing here can use; ``durable`` is called after the commit."""
+        """Set aside a delivery that the bridge cannot use; ``durable`` is called after the commit."""
 
         def done(kept: tuple[int, int]) -> None:
             durable()
-            self._told(f"the delivery on {topic}", len(payload), reason, kept)
+            self._log(f"the delivery on {topic}", len(payload), reason, kept)
 
         operation = partial(self._outbox.set_delivery_aside, topic, payload, reason, properties)
         self._writer.append(operation, done, size=len(payload))
 
-    def _told(self, what: str, size: int, reason: str, kept: tuple[int, int]) -> None:
+    def _log(self, what: str, size: int, reason: str, kept: tuple[int, int]) -> None:
         number, gone = kept
         if not number:
             return
         text = f"{what} ({size} bytes) is set aside: {reason}; {SHOW} --show {number} prints it"
         log.error("%s", text)
         if gone:
-            log.warning("of what was set aside the oldest %d went to make room", gone)
+            log.warning("dropped the oldest %d entries of what is set aside to make room", gone)
         self.on_problem(text)
 
 
 def listing(outbox: Outbox, limit: int) -> dict[str, Any]:
-    """Return what ``queue set-aside`` lists, oldest first."""
+    """Return the answer of ``queue set-aside``: the entries, oldest first."""
     return {
         "set_aside": [
             {**entry._asdict(), "kind": entry.kind.value, "at": timestamp(entry.at)}
@@ -72,10 +72,10 @@ def listing(outbox: Outbox, limit: int) -> dict[str, Any]:
 
 
 def shown(outbox: Outbox, number: int) -> dict[str, Any]:
-    """Return all of what was set aside as ``number``; raises `OperationError` where there is nothing."""
+    """Return one entry with its payload; raises `OperationError` for a number that does not exist."""
     row = outbox.set_aside.get(number)
     if row is None:
-        raise OperationError(f"nothing is set aside as {number}; {SHOW} lists what is")
+        raise OperationError(f"no entry {number} is set aside; {SHOW} lists the entries")
     return {
         "id": row.id,
         "kind": row.kind.value,
@@ -90,17 +90,18 @@ def shown(outbox: Outbox, number: int) -> dict[str, Any]:
 
 
 def change(outbox: Outbox, action: str, number: int | None) -> Callable[[], int]:
-    """Return the operation that does ``action`` (``drop`` or ``retry``) to one, or all (None).
+    """Return the operation that drops or retries (``action``) one entry, or all entries (None).
 
-    It returns how many it was done to. Deliveries cannot be tried again: of all, they are left.
+    The operation returns how many entries it changed. A delivery cannot be retried, so a retry of all entries
+    leaves the deliveries.
     """
     act = outbox.set_aside.drop if action == "drop" else outbox.try_again
     return lambda: sum(map(act, outbox.set_aside.ids() if number is None else [number]))
 
 
 def changed(action: str, number: int | None, times: int) -> dict[str, Any]:
-    """Return the answer for what `change` has done; raises `OperationError` where that was nothing."""
+    """Return the answer after `change`; raises `OperationError` if the one entry was not changed."""
     if number is not None and not times:
         left = "; a delivery cannot be tried again" if action == "retry" else ""
-        raise OperationError(f"nothing that one can {action} is set aside as {number}{left}; see {SHOW}")
+        raise OperationError(f"no entry {number} to {action} is set aside{left}; see {SHOW}")
     return {"dropped" if action == "drop" else "tried_again": times}

@@ -1,4 +1,4 @@
-"""The retained states: what each topic is to hold, and which of them the broker is still to be told."""
+"""The retained states: the wanted payload of each topic, and the topics that are still to be published."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -7,41 +7,45 @@ log = logging.getLogger("publisher")
 
 
 class States:
-    """Retained states by topic; one that is to go is empty until the broker has forgotten it."""
+    """Retained states by topic. A state to be cleared is an empty payload until the broker has cleared it."""
 
     def __init__(self) -> None:
         self._payloads: dict[str, bytes] = {}
         self._due: dict[str, None] = {}
         self._going: dict[str, Callable[[], None]] = {}
-        """Topics whose state is to go, and whom to tell when it has."""
+        """Topics to be cleared, with the function to call when the broker has done so."""
         self._refused: dict[str, int | None] = {}
-        """Topics whose state the broker does not take; with the bytes of what it cut the connection for."""
+        """Topics whose state the broker does not take. The value is the size in bytes that the broker cut the
+        connection for; None: it refused the state with a reason."""
         self.on_problem: Callable[[str], None] = lambda _: None
-        """Gets a line for health."""
+        """Called with one line of text, for the health."""
 
     def set(self, topic: str, payload: bytes, *, again: bool) -> None:
-        """Have the broker keep ``payload``; one that it has already only if ``again``."""
+        """Set the state of ``topic``; an unchanged payload is published only if ``again``."""
         self._going.pop(topic, None)
         if again or self._payloads.get(topic) != payload:
             self._payloads[topic] = payload
             self._due[topic] = None
 
     def remove(self, topic: str, then: Callable[[], None]) -> None:
-        """Have the broker forget the state of ``topic``; ``then`` is called when it has."""
+        """Clear the state of ``topic``; ``then`` is called when the broker has done so."""
         self._payloads[topic] = b""
         self._going[topic] = then
         self._due[topic] = None
 
     def repeat(self) -> None:
-        """Have all of them told again."""
+        """Schedule all states for publication."""
         self._due.update(dict.fromkeys(self._payloads))
 
     def again(self, topics: Iterable[str]) -> None:
-        """Have these told again: whether the broker has them is not known."""
+        """Schedule ``topics`` for publication again: the broker may not have received their states."""
         self._due.update((topic, None) for topic in topics if topic in self._payloads)
 
     def take(self, topic: str) -> bytes | None:
-        """Return what ``topic`` is to hold, as told now; None where it is nothing, or cannot be told."""
+        """Return the payload to publish on ``topic`` now; None.
+
+        There is none, or the broker would not take it.
+        """
         self._due.pop(topic, None)
         payload = self._payloads.get(topic)
         most = self._refused.get(topic)
@@ -49,15 +53,15 @@ class States:
 
     @property
     def due(self) -> list[str]:
-        """The topics that the broker is to be told of."""
+        """The topics to be published."""
         return list(self._due)
 
     def published(self, topic: str, problem: str | None) -> None:
-        """The broker has what was told last of ``topic``, or refuses it."""
+        """Take the acknowledgement of ``topic``'s state, or its refusal for the reason ``problem``."""
         if problem:
             self.refused(topic, problem)
             return
-        if topic in self._due:  # something else since
+        if topic in self._due:  # its payload has changed since it was published
             return
         self._refused.pop(topic, None)
         if then := self._going.pop(topic, None):
@@ -65,9 +69,9 @@ class States:
             then()
 
     def refused(self, topic: str, problem: str, *, cut: bool = False) -> None:
-        """Say once that the broker does not take the state of ``topic``; it goes on without.
+        """Leave out the state of ``topic``, which the broker does not take; this is reported the first time.
 
-        What the connection was ``cut`` for is not told again in this run, nor anything as large on its topic.
+        After a ``cut`` no payload as large is published on the topic in this run.
         """
         first = topic not in self._refused
         self._refused[topic] = len(self._payloads.get(topic, b"")) if cut else None

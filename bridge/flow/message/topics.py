@@ -1,15 +1,16 @@
-"""The names of the topics below the prefix."""
+"""The full names of the bridge's topics."""
 
 
 class Names:
-    """Full topic names for one prefix."""
+    """The topic names and subscription filters under one prefix."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.data_filters = (f"{prefix}/out/#", f"{prefix}/send", f"{prefix}/sms/#")
-        """What carries messages to send. While the disk is full these wait."""
+        """Filters of the session for messages. On a full disk these deliveries wait unacknowledged."""
         self.control_filters = (f"{prefix}/network/set", f"{prefix}/queue/set")
-        """What must work even then: a session of its own, since a stalled one stalls all its topics."""
+        """Filters of the session for commands about the bridge. It is a session of its own, because a broker
+        that waits for acknowledgements stalls every topic of a session."""
         self.result = f"{prefix}/result"
         self.event = f"{prefix}/event"
         self.state = f"{prefix}/bridge/state"
@@ -23,8 +24,8 @@ class Names:
     def below(self, topic: str) -> str:
         """Return ``topic`` without the prefix.
 
-        What the broker has kept for us from before a change of `mqtt.prefix` comes back with a slash before
-        it, under which there is no command.
+        After a change of `mqtt.prefix` the broker may still deliver messages under the old one. These get a
+        leading slash, which no command has.
         """
         ours = topic.startswith(self.prefix + "/")
         return topic[len(self.prefix) + 1 :] if ours else f"/{topic}"

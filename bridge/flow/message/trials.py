@@ -1,8 +1,8 @@
-"""Trials: what was in flight when the broker cut the connection is tried alone, on evidence.
+"""Trials: publications that were in flight when the broker cut the connection are tried alone.
 
-A cut counts against the one publication that was in flight only where the broker, asked after it, still
-answers on another connection that stood before it (`bridge.core.suspects` decides). Before each trial the
-broker has answered on its own connection as well.
+A cut counts against the only publication in flight if the broker still answers on a second connection that
+was up at the time (`bridge.core.suspects` decides). Before each trial the broker has answered on the first
+connection too. So a broker that dies is not mistaken for one that refuses a publication.
 """
 
 import logging
@@ -15,45 +15,48 @@ from bridge.core.time import Time
 log = logging.getLogger("publisher")
 
 WITNESS_WAIT = 3.0
-"""Seconds for the broker to answer on both connections after a cut."""
+"""Seconds that the broker has to answer on both connections after a cut."""
 
 CUT = "the broker ends the connection whenever it is published"
 
 
 class Answering(Protocol):
-    """A session with the broker, as far as it is asked whether the broker is there."""
+    """The part of a session with the broker that a trial uses."""
 
     @property
     def connection(self) -> int | None:
-        """The number of the connection that stands."""
+        """The number of the present connection, None without one."""
 
     def echo(self, then: Callable[[int], None]) -> None:
-        """Have the broker answer; ``then`` gets the number of the connection on which it did."""
+        """Make the broker answer; ``then`` takes the number of the connection on which it did."""
 
     def explained(self) -> None:
-        """The last connections were cut for a publication: the delay before the next need not grow."""
+        """Note that a publication caused the last cuts.
+
+        The delay before the next connection need not grow.
+        """
 
 
 class Flight(NamedTuple):
-    """A publication that is not acknowledged."""
+    """An unacknowledged publication."""
 
     key: Key
     size: int
     """Bytes of topic, payload and properties."""
     since: float
-    """Monotonic seconds."""
+    """Time of publication in monotonic seconds."""
 
 
 class _Charge(NamedTuple):
-    """A cut while one publication alone was in flight."""
+    """A cut while one publication was in flight alone."""
 
     flight: Flight
     witness: int | None
-    """The other connection that stood then."""
+    """The number of the second connection at that time."""
 
 
 class Trials:
-    """Finds out what the broker cuts the connection for; the publisher publishes."""
+    """Finds the publication that the broker cuts the connection for; the publisher does the publishing."""
 
     def __init__(
         self,
@@ -61,20 +64,19 @@ class Trials:
         *,
         control: Key,
         wake: Callable[[], None],
-        leave_out: Callable[[Key, str], None],
+        drop: Callable[[Key, str], None],
         skip: Callable[[Key], None],
     ) -> None:
-        """``control`` is the smallest of what is published: one that every broker takes.
+        """``control`` is the key of the smallest publication, which every broker takes.
 
-        ``wake`` is told that something can be published.
-
-        ``leave_out`` gets what is not to be published any more, and why; ``skip`` what is not to be for now.
+        ``wake`` is called when publishing may go on. ``drop`` takes a publication to give up, and the reason;
+        ``skip`` one to leave out for now.
         """
         self.suspects = Suspects()
         self._time = time
         self._control = control
         self._wake = wake
-        self._leave_out = leave_out
+        self._drop = drop
         self._skip = skip
         self._link: Answering | None = None
         self._witness: Answering | None = None
@@ -83,17 +85,17 @@ class Trials:
         self._checks = 0
 
     def attach(self, link: Answering, witness: Answering | None) -> None:
-        """Ask the broker on these."""
+        """Use these two sessions."""
         self._link = link
         self._witness = witness
 
     @property
     def checking(self) -> bool:
-        """Whether the broker is being asked; nothing is published meanwhile."""
+        """Whether the broker is being asked; nothing is published until it has answered."""
         return self._check is not None
 
     def down(self, flights: list[Flight], *, cut: bool) -> None:
-        """The connection ended with ``flights`` in flight; ``cut`` by the broker."""
+        """Note the end of the connection with ``flights`` unacknowledged; ``cut``: the broker ended it."""
         self._check = None
         if not cut:
             return
@@ -102,7 +104,7 @@ class Trials:
         self.suspects.suspect(flight.key for flight in flights)
 
     def up(self) -> None:
-        """A connection stands: ask first, where something is suspected."""
+        """Note a connection; with suspects, ask the broker on both sessions before anything is published."""
         link, witness, charge = self._link, self._witness, self._charge
         if not self.suspects or link is None:
             return
@@ -132,17 +134,20 @@ class Trials:
         self._wake()
 
     def count(self, flight: Flight, *, witnessed: bool, reason: str) -> None:
-        """Hold it against ``flight`` that a connection ended for it; ``reason`` is for a person."""
+        """Count the end of a connection against ``flight``.
+
+        ``reason`` is a text for the person who looks at it.
+        """
         key = flight.key
         if witnessed and self._link:
             self._link.explained()
         verdict = self.suspects.cut(key, witnessed=witnessed, size=flight.size)
         log.debug("a connection ended with %s alone in flight: %s", _name(key), verdict.name)
         if verdict is Verdict.SET_ASIDE:
-            self._leave_out(key, reason)
+            self._drop(key, reason)
         elif verdict is Verdict.WAIT:
             pause = self.suspects.pause(key)
-            text = "the connection ends whenever %s is published: it waits for %d s"
+            text = "the connection ends whenever %s is published; its next attempt is in %d s"
             log.warning(text, _name(key), pause)
             self._skip(key)
             self._time.call_later(pause, lambda: self._again(key))

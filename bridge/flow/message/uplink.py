@@ -1,8 +1,8 @@
-"""Uplink: outbox to the world. Picks the best message of each free lane, sends it, records what became of it.
+"""Uplink: from the outbox to the destinations. It chooses, sends and records messages.
 
-A message is in flight from its first byte until its result is on disk; only then do its lane and its slot go
-free. So at most `slots` messages per destination can be in doubt when the power fails, and a lane's order
-holds even then.
+A message is in flight from its first byte until its result is on disk. Only then are its lane and its slot
+free. So at most `slots` messages per destination are in doubt when the power fails, and a lane keeps its
+order even then.
 """
 
 import logging
@@ -24,50 +24,50 @@ from bridge.store.space import Space
 log = logging.getLogger("uplink")
 
 TICK = 1.0
-"""Seconds between looks for what is due: deadlines, retries, probes."""
+"""Seconds between checks of what is due: deadlines, retries, probes."""
 
 EXPIRE_BATCH = 200
-"""Messages that expire in one transaction."""
+"""Messages that expire in one transaction at most."""
 
 
 class Path(NamedTuple):
-    """Who speaks to an endpoint, and what carries it there."""
+    """A codec and the transport that carries its exchanges."""
 
     codec: Codec
     transport: Transport
 
 
 class Paths(Protocol):
-    """Knows the way to each endpoint; the ways change as links come and go."""
+    """Maps each endpoint to its path. Paths change as links come and go."""
 
     def ready(self, endpoint: Endpoint) -> bool:
-        """Whether the way there is not known to be closed."""
+        """Whether ``endpoint`` may be reachable: False only while its path is known to be closed."""
 
     def path(self, endpoint: Endpoint) -> Path:
-        """Return the way there."""
+        """Return the path to ``endpoint``."""
 
     def wanted(self) -> None:
         """Note that a message waits for a path that is closed."""
 
 
 class _Traffic:
-    """One destination and its lanes that are in flight."""
+    """One destination and its messages in flight."""
 
     def __init__(self, slots: int) -> None:
         self.destination = Destination(slots)
         self.busy: dict[int, Queued] = {}
         self.out = 0
-        """Exchanges that the transport has, of those that are busy."""
+        """Exchanges that the transport is carrying."""
         self.limit = 0.0
-        """Seconds that the longest of them may take."""
+        """Seconds that the longest of these exchanges may take."""
         self.moves = 0
-        """Exchanges that began, and that ended."""
+        """Exchanges begun plus exchanges ended: the progress that the watchdog compares."""
         self.large = 0
-        """Bytes of the payload of the large exchange that the transport has, 0 where it has none."""
+        """Payload bytes of the large exchange in progress, 0 without one."""
 
 
 class Uplink:
-    """Owns what is in flight; lives in the event loop's thread."""
+    """Owns the messages in flight; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class Uplink:
         self._looks = 0
 
     def start(self) -> None:
-        """Take up what an earlier run left."""
+        """Resume after a restart: end messages that were marked as started, and wake every destination."""
         for queued in self._outbox.started():
             self._outbox.in_flight.add(queued.seq)
-            text = "the bridge stopped while it was being sent; it is not sent again"
+            text = "the bridge stopped during the send; the message is not sent again"
             self._end(queued, State.UNCONFIRMED, Reading(Kind.DOUBTFUL, text), queued.attempts + 1)
         for endpoint in self._outbox.endpoints():
             self.wake(endpoint)
@@ -103,7 +103,7 @@ class Uplink:
         self._time.call_later(TICK, self._tick)
 
     def wake(self, endpoint: Endpoint | None = None) -> None:
-        """There is something to send, or one may try again."""
+        """Schedule a round of sending: there is a new message, or a retry is due."""
         if endpoint is not None and endpoint not in self._traffic:
             self._traffic[endpoint] = _Traffic(self._slots_of(endpoint))
         if not self._scheduled:
@@ -116,10 +116,12 @@ class Uplink:
         return {endpoint: traffic.destination for endpoint, traffic in self._traffic.items()}
 
     def unreached_since(self) -> float | None:
-        """Return since when (monotonic seconds) nothing was reached although something is tried, else None.
+        """Return the monotonic time in seconds since which no destination was reached.
 
-        What needs no answer, or no link, says nothing about it. A large exchange that goes on does: a link
-        over which nothing passes ends it, long before its time is over.
+        None: one is reachable.
+
+        UDP and SMS over the air say nothing about it, because neither connects a socket. A large exchange in
+        progress returns None: on a dead link its silence limit ends it long before its whole limit.
         """
         if any(traffic.large for traffic in self._traffic.values()):
             return None
@@ -130,29 +132,29 @@ class Uplink:
 
     @property
     def in_flight(self) -> int:
-        """How many messages are in flight."""
+        """The number of messages in flight."""
         return sum(len(traffic.busy) for traffic in self._traffic.values())
 
     def set_slots(self, slots: int) -> None:
-        """Let ``slots`` messages per destination be in flight from now on."""
+        """Set the number of messages per destination that may be in flight."""
         self.slots = slots
         for endpoint, traffic in self._traffic.items():
             traffic.destination.slots = self._slots_of(endpoint)
 
     def _slots_of(self, endpoint: Endpoint) -> int:
-        """A modem sends one text at a time, and what is marked as begun should be in flight."""
+        """Return the slots of ``endpoint``: one for the modem, which sends one SMS at a time."""
         return 1 if endpoint == MODEM_SMS else self.slots
 
     def stop(self) -> None:
-        """Begin nothing new; what is in flight ends by itself."""
+        """Start no more messages; those in flight end by themselves."""
         self._stopping = True
 
     def flush(self) -> None:
-        """Try everything now: no lane and no destination waits any longer."""
+        """Try everything now, without the remaining delays of lanes and destinations."""
         self._writer.write(self._outbox.wake_all, lambda _: self.release())
 
     def link_back(self) -> None:
-        """Try what waits, as a link is there or somebody sends; not what has cost too much already."""
+        """Try waiting messages because a link came up; long delays of costly large messages stay."""
         self._writer.write(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
 
     def release(self) -> None:
@@ -164,7 +166,7 @@ class Uplink:
 
     @property
     def _recordable(self) -> bool:
-        """Whether the result of what is sent now will find room on the disk."""
+        """Whether the disk has room for the result of a message sent now."""
         return self._writer.space is not Space.EXHAUSTED
 
     # -- choosing ----------------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ class Uplink:
         free = traffic.destination.may_start(self._time.now().mono, len(traffic.busy))
         for queued in self._outbox.heads(endpoint, free, traffic.busy) if free > 0 else ():
             if queued.seq in self._outbox.in_flight:
-                continue  # it is being purged, or expires
+                continue  # a purge or its expiry is being committed
             if self._outbox.overdue(queued):
                 overdue = True
             elif not traffic.large or len(queued.payload) < traffic.large / 2:
@@ -199,6 +201,7 @@ class Uplink:
 
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
         endpoint = queued.lane.endpoint
+        # The lane and the slot are taken before `encode`, which may end the message at once.
         codec, transport = self._paths.path(endpoint)
         traffic.busy[queued.lane_id] = queued
         self._outbox.in_flight.add(queued.seq)
@@ -211,6 +214,7 @@ class Uplink:
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
         if codec.at_most_once:
+            # After a crash the mark tells that bytes may have left, and the message is not sent twice.
             self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
         else:
             go()
@@ -220,7 +224,7 @@ class Uplink:
         traffic.limit = max(traffic.limit, job.limit) if traffic.out else job.limit
         traffic.out += 1
         traffic.moves += 1
-        if job.large:  # side by side, several would be too slow on a link that carries each alone
+        if job.large:  # several side by side would each be too slow on a link that carries one
             traffic.large = len(queued.payload)
         transport.start(job, partial(self._ended, queued, codec, job))
 
@@ -252,10 +256,10 @@ class Uplink:
         else:
             self._defer(queued, codec, reading, attempts, outcome)
             if job.large and outcome.written:
-                self._tell_of_large(queued, reading, attempts, outcome)
+                self._report_large(queued, reading, attempts, outcome)
 
     def _wait_for_link(self, queued: Queued, reading: Reading, outcome: Outcome) -> None:
-        """The link went down before a byte had left: that is no attempt of the message's."""
+        """Requeue ``queued`` after the link went down before its first byte; this is not an attempt."""
         log.info("message %s waits for the link: %s", queued.id, reading.description)
 
         def operation() -> None:
@@ -268,17 +272,21 @@ class Uplink:
         endpoint = queued.lane.endpoint
         destination = self._traffic[endpoint].destination
         before = destination.condition
+        # A doubtful SMS is final for the message; for the destination it counts as no answer.
         kind = Kind.UNANSWERED if reading.kind is Kind.DOUBTFUL else reading.kind
         if destination.learn(kind, queued.lane_id, self._time.now().mono, reading.description):
             if before is not Condition.UP and destination.condition is Condition.UP:
-                # Their delays were for a peer that was down.
+                # The lanes' delays were for a destination that was down.
                 self._writer.write(
                     partial(self._outbox.wake_endpoint, endpoint, MAX_DELAY), lambda _: self.wake()
                 )
             self._notices.condition_changed(endpoint, destination)
 
     def _defer(self, queued: Queued, codec: Codec, reading: Reading, attempts: int, outcome: Outcome) -> None:
-        """Where the destination itself waits, its lanes need not, but for one that has cost much."""
+        """Requeue ``queued``, and delay its lane after an unanswered or costly attempt.
+
+        A destination that is down delays all its lanes itself, so a lane needs no delay of its own then.
+        """
         waits = reading.kind is Kind.UNANSWERED
         delay = max(backoff(attempts) if waits else 0.0, _put_off(queued, outcome))
         log.info("message %s not delivered (attempt %d): %s", queued.id, attempts, reading.description)
@@ -297,12 +305,12 @@ class Uplink:
 
         self._writer.write(operation, done)
 
-    def _tell_of_large(self, queued: Queued, reading: Reading, attempts: int, outcome: Outcome) -> None:
+    def _report_large(self, queued: Queued, reading: Reading, attempts: int, outcome: Outcome) -> None:
         spent, delay = queued.traffic.up + outcome.traffic.up, _put_off(queued, outcome)
         later = f"; it is tried again in {delay / 60:.0f} minutes, or on flush" * (delay > MAX_DELAY)
         text = (
-            f"message {queued.id} of {len(queued.payload)} bytes did not pass (attempt {attempts}, {spent} "
-            f"bytes up so far): {reading.description}{later}"
+            f"message {queued.id} of {len(queued.payload)} bytes was not delivered (attempt {attempts}, "
+            f"{spent} bytes up so far): {reading.description}{later}"
         )
         log.warning("%s", text)
         self._outbox.troubles[queued.seq] = reading.description
@@ -316,16 +324,16 @@ class Uplink:
         result = self._results.of_queued(queued, state, reading, attempts=attempts, **spent)
 
         def operation() -> None:
-            # Who repeats an id meanwhile may ask for the result elsewhere.
+            # A repetition of the same id may have changed the reply topic since the message was chosen.
             reply = self._outbox.reply_of(queued) if queued.chosen else queued.reply
             self._outbox.remove(queued)
             if traffic:
                 self._outbox.ledger.spend(traffic)
             self._results.record(result, chosen=queued.chosen, reply=reply)
 
-        self._writer.write(operation, lambda _: self._told(queued, result))
+        self._writer.write(operation, lambda _: self._recorded(queued, result))
 
-    def _told(self, queued: Queued, result: Result) -> None:
+    def _recorded(self, queued: Queued, result: Result) -> None:
         self._results.tell(result)
         self._free(queued)
 
@@ -339,11 +347,11 @@ class Uplink:
     # -- for the watchdog --------------------------------------------------------------------------------
 
     def progress(self) -> list[Progress]:
-        """Return how far the looks have come, and what goes to each destination."""
+        """Return the progress of the regular checks and of each destination, for the watchdog."""
         looks = Progress("looks", self._looks, busy=not self._stopping)
-        return [looks, *(self._pulse(*each) for each in self._traffic.items())]
+        return [looks, *(self._destination_progress(*each) for each in self._traffic.items())]
 
-    def _pulse(self, endpoint: Endpoint, traffic: _Traffic) -> Progress:
+    def _destination_progress(self, endpoint: Endpoint, traffic: _Traffic) -> Progress:
         ended = bool(traffic.busy) and traffic.out == 0 and self._writer.idle
         busy = traffic.out > 0 or ended or (not traffic.busy and self._could_start(endpoint, traffic))
         name = " ".join(filter(None, ("uplink", endpoint.channel.value, endpoint.where)))
@@ -360,7 +368,7 @@ class Uplink:
     # -- time --------------------------------------------------------------------------------------------
 
     def _retry(self) -> None:
-        """A lane's delay is over."""
+        """Wake the lanes whose delay is over."""
         if self._recordable:
             self._writer.write(self._outbox.wake_due, lambda _: self.wake())
 
@@ -373,7 +381,7 @@ class Uplink:
         if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
             self._next_retry = self._outbox.next_wake()
             self._retry()
-        # On a full disk there may be room for results again.
+        # On a full disk room for results may have come back.
         if self._writer.full or any(
             (due := traffic.destination.wakes_at()) is not None and due <= mono
             for traffic in self._traffic.values()
@@ -382,14 +390,15 @@ class Uplink:
         self.expire()
 
     def expire(self) -> None:
-        """End what is past its deadline."""
+        """End messages whose deadline has passed."""
         if not self._recordable or self._writer.busy(self.expire):
             return
         due = self._outbox.due(EXPIRE_BATCH)
         for queued in due:
             self._outbox.in_flight.add(queued.seq)
-            text = "its deadline passed before it could be delivered"
+            text = "its deadline passed before it was delivered"
             self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, text), queued.attempts)
+        # More may be due. The next batch waits for a commit, so that other operations get their turn.
         if len(due) == EXPIRE_BATCH:
             self._writer.write(lambda: None, lambda _: self.expire())
 
@@ -399,5 +408,5 @@ def _put_off(queued: Queued, outcome: Outcome) -> float:
 
 
 def _connects(endpoint: Endpoint) -> bool:
-    """Whether a socket is connected for it: not for a datagram, nor for a text over the air."""
+    """Whether messages to ``endpoint`` connect a socket: not those over UDP, nor SMS over the air."""
     return endpoint.channel is not Channel.UDP and endpoint != MODEM_SMS

@@ -1,4 +1,4 @@
-"""Texts over the air: between a queued text and the parts that the modem sends."""
+"""SMS over the air: between a queued SMS and the segments that the modem sends."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,31 +13,31 @@ from bridge.store.texts import Texts
 from bridge.store.writer import Writer
 
 SILENCE = 150.0
-"""Seconds that the network may take for a part [u-blox SARA-U2 AT commands manual UBX-13001820, +CMGS]."""
+"""Seconds that the network may take for a segment [u-blox SARA-U2 AT commands manual UBX-13001820, +CMGS]."""
 
 
 class AirSmsCodec:
-    """SMS by the modem: as by the cloud, a second one costs and annoys, so a doubt is final."""
+    """Encodes SMS for the modem. A doubt is final, because a second SMS costs and annoys."""
 
     at_most_once = True
 
     def __init__(
         self, max_segments: Callable[[], int], texts: Texts, writer: Writer, *, silence: float = SILENCE
     ) -> None:
-        """``max_segments`` returns how many parts a text may take; ``silence`` is seconds for each."""
+        """``max_segments`` returns how many segments an SMS may take; ``silence`` is seconds for each."""
         self._max_segments = max_segments
         self._texts = texts
         self._writer = writer
         self._silence = silence
 
     def encode(self, queued: Queued) -> SmsJob:
-        """Return the sending of all parts; raises `InvalidCommand` where there would be too many."""
+        """Return the job that sends all segments; raises `InvalidCommand` for too many."""
         body = queued.payload.decode()
         parts = check_text(body, self._max_segments()).parts
         return SmsJob(queued.lane.names[0], body, parts, self._silence, id=queued.id)
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Sort what the modem said by whose fault it was."""
+        """Return the meaning of the modem's error by its cause: the message, the moment or the modem."""
         if outcome.complete:
             return Reading(Kind.ACCEPTED, _accepted(len(outcome.answer.split())))
         error = outcome.error or "the modem did not say why"
@@ -49,7 +49,7 @@ class AirSmsCodec:
         return Reading(_KINDS[judgement.blame], error, judgement.code)
 
     def referenced(self, job: SmsJob, reference: int) -> None:
-        """The network took a part of ``job``: a status report will name this ``reference``."""
+        """Note the ``reference`` of a sent segment of ``job``; a status report will name it."""
         self._writer.write(partial(self._texts.await_report, reference, job.recipient, job.id))
 
 
@@ -59,7 +59,7 @@ _KINDS = {
     Blame.MODEM: Kind.UNREACHED,
     Blame.NOBODY_KNOWS: Kind.UNREACHED,
 }
-"""Of what has not gone out; without a word from the modem the modem is at fault."""
+"""Kinds for an SMS of which nothing was sent. An error without a cause is taken to be the modem's."""
 
 
 def _accepted(parts: int) -> str:

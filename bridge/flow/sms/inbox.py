@@ -1,12 +1,13 @@
-"""Received texts: from the modem's store to the broker, once and whole.
+"""SMS inbox: moves received SMS from the modem's store to the broker, each once and whole.
 
-Way of one text: the modem tells of it, or its turn to be looked at comes; the store is listed; each PDU is
-noted by its fingerprint and kept, in one transaction; the part that completes a text turns all of them into
-reports in the same transaction; after the commit, and never before, they are deleted from the modem.
+The modem announces an SMS, or the regular check comes. The inbox lists the modem's store, notes the
+fingerprint of each PDU and stores it, all in one transaction. The part that completes an SMS turns all its
+parts into reports in the same transaction. After the commit, and never before, the PDUs are deleted from the
+modem.
 
-What is read twice counts once: a text that could not be deleted, a crash between commit and deletion, a part
-that the network delivered twice. What cannot be read is published as it is. What lacks parts is published
-after a day, with its gaps marked. Nothing is dropped, and nothing is left to fill the modem's store.
+A PDU that is read twice counts once: after a failed deletion, after a crash between commit and deletion, or
+after a second delivery by the network. An unreadable PDU is published as it is. An incomplete SMS is
+published after a day with its gaps marked. Nothing is dropped, and nothing stays to fill the modem's store.
 """
 
 import asyncio
@@ -31,22 +32,24 @@ from bridge.store.texts import Part, Texts, Waiting
 log = logging.getLogger("texts")
 
 KEEP_TIME_EVERY = 600.0
-"""Seconds between notes of how long parts have waited."""
+"""Seconds between writes of the time that parts have waited."""
 
 
 class Patience(NamedTuple):
-    """How long and how much the receiver waits; seconds, but for ``max_waiting``."""
+    """Limits of the inbox, in seconds unless they say otherwise."""
 
     every: float = 60.0
-    """Between looks into the modem's store that nobody asked for: a code that tells of a text can be lost."""
+    """Time between regular checks of the modem's store. They are needed because a URC can be lost."""
     missing: float = 24 * 3600.0
-    """After which a text is published without the parts that have not come."""
+    """Time after which an incomplete SMS is published."""
     near: float = 3600.0
-    """Which the parts of one text are apart at most, by the service centre: references come again."""
+    """Time between the service centre's stamps of two parts of one SMS at most, because references are
+    reused."""
     max_waiting: int = 20_000
-    """Parts that wait for others; beyond, the text that has waited longest is published as it is."""
+    """Number of parts that wait for others at most. Beyond it the SMS that has waited longest is
+    published."""
     stale: float = 10.0
-    """After which a listing no longer says what is where; it is made anew before anything is deleted."""
+    """Age at which a listing may no longer match the modem's store. Nothing is deleted by it any more."""
 
 
 PATIENCE = Patience()
@@ -56,34 +59,34 @@ Listing = list[tuple[Slot, str]]
 
 
 class Inbox(Protocol):
-    """The modem's store of texts."""
+    """The modem's store of SMS."""
 
     usage: tuple[int, int] | None
-    """How many texts it held when last listed, and how many it takes."""
+    """Number of SMS in it at the last listing, and its capacity."""
 
     @property
     def ready(self) -> bool:
         """Whether there is a modem to ask."""
 
     def noticed(self, store: str) -> None:
-        """Look into the store of this name too."""
+        """Include the store of this name in the next listing."""
 
     async def list(self) -> Listing:
-        """Return what is there, as (slot, PDU); raises `ModemError`."""
+        """Return the content as (slot, PDU); raises `ModemError`."""
 
     async def delete(self, slot: Slot) -> bool:
-        """Delete what is in ``slot``; False where the modem refuses. Raises `ModemError`."""
+        """Delete the content of ``slot``; return False if the modem refuses. Raises `ModemError`."""
 
 
-class _Told(NamedTuple):
-    """An event to tell after the commit."""
+class _Event(NamedTuple):
+    """An event to publish after the commit."""
 
     event: str
     fields: dict[str, Any]
 
 
 class SmsInbox:
-    """Takes texts out of the modem; lives in the event loop's thread."""
+    """Moves SMS out of the modem; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -108,16 +111,16 @@ class SmsInbox:
         self._kept_at = self._time.now().mono
         self._steps = 0
         self._resting = True
-        """It waits for a reason to look."""
+        """Whether it waits for the next reason to check the store."""
 
     # -- when to look ------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Look into the modem's store now: the modem is ready, or there may be something."""
+        """Check the modem's store now."""
         self._woken.set()
 
     def urc(self, line: str, data: bytes = b"") -> bool:
-        """Take an unsolicited code; True where it was about texts."""
+        """Handle a URC; return whether it was about SMS."""
         pdu = read_pushed(line, data)
         if pdu is not None:
             self._keep([pdu], lambda _: None)
@@ -130,18 +133,18 @@ class SmsInbox:
         return True
 
     def progress(self) -> tuple[Progress, ...]:
-        """Return how far it has come, for the watchdog: while the disk is full it rightly waits."""
+        """Return the progress for the watchdog; waiting for a full disk counts as rest."""
         return (Progress("texts", self._steps, busy=not (self._resting or self._writer.full)),)
 
     async def run(self) -> None:
-        """Look whenever there is reason to; runs until it is cancelled."""
+        """Check the store whenever there is a reason; runs until it is cancelled."""
         while True:
             self._woken.clear()
             self._resting = False
             try:
                 await self._look()
             except ModemError as exc:
-                log.info("texts cannot be read now: %s", exc)
+                log.info("SMS cannot be read now: %s", exc)
             self._housekeep()
             self._resting = True
             try:
@@ -151,7 +154,7 @@ class SmsInbox:
                 continue
 
     async def _look(self) -> None:
-        """Empty the modem's store. While there is no room here everything stays where it is."""
+        """Empty the modem's store. While the disk is full, or the reports are, everything stays in it."""
         while self._inbox.ready and not self._writer.full and not self._outbox.results_full:
             found = await self._inbox.list()
             self._steps += 1
@@ -163,7 +166,7 @@ class SmsInbox:
                 return
 
     async def _store(self, pdus: list[str]) -> bool:
-        """Make ``pdus`` durable; False where that took so long that the listing is stale."""
+        """Make ``pdus`` durable; return False if that took so long that the listing is stale."""
         began = self._time.now().mono
         stored = asyncio.Event()
         self._keep(pdus, lambda _: stored.set())
@@ -172,24 +175,24 @@ class SmsInbox:
         return self._time.now().mono - began < self._patience.stale
 
     async def _delete(self, found: Listing) -> bool:
-        """Delete what is durable; False where the modem deletes nothing."""
+        """Delete the listed PDUs, which are durable; return False if the modem deletes none."""
         deleted = []
         for slot, _ in found:
             deleted.append(await self._inbox.delete(slot))
             self._steps += 1
         if not any(deleted):
-            self._tell_problem("the modem does not delete texts; its store will run full")
+            self._report_problem("the modem deletes no SMS; its store will become full")
         return any(deleted)
 
     def _notice_full(self) -> None:
         usage = self._inbox.usage
         if usage and 0 < usage[1] <= usage[0]:
-            self._tell_problem(
-                f"the modem's store of texts was full ({usage[0]} of {usage[1]}): they are taken out now; "
-                "the network sends again what did not fit"
+            self._report_problem(
+                f"the modem's store of SMS was full ({usage[0]} of {usage[1]}); it is being emptied, and the "
+                "network repeats the SMS that did not fit"
             )
 
-    def _tell_problem(self, text: str) -> None:
+    def _report_problem(self, text: str) -> None:
         if text != self._problem:
             self._problem = text
             log.warning("%s", text)
@@ -201,29 +204,29 @@ class SmsInbox:
     # -- storing -----------------------------------------------------------------------------------------
 
     def _keep(self, pdus: Sequence[str], then: Callable[[object], None]) -> None:
-        """Have ``pdus`` stored, in one transaction; ``then`` is called after its commit."""
+        """Store ``pdus`` in one transaction; ``then`` is called after its commit."""
 
-        def kept(told: list[_Told]) -> None:
-            self._tell(told)
+        def kept(events: list[_Event]) -> None:
+            self._publish_events(events)
             then(None)
 
         size = 2 * sum(len(pdu) for pdu in pdus)
         self._writer.append(partial(self._take_all, pdus), kept, size=size)
 
-    def _tell(self, told: list[_Told]) -> None:
-        """Runs after the commit."""
-        if told:
+    def _publish_events(self, events: list[_Event]) -> None:
+        """Publish the reports and events; runs after the commit."""
+        if events:
             self._notices.reports_ready()
-        for each in told:
+        for each in events:
             self._notices.event(each.event, **each.fields)
 
-    def _take_all(self, pdus: Sequence[str]) -> list[_Told]:
-        """Runs inside the transaction, as all below does that writes."""
+    def _take_all(self, pdus: Sequence[str]) -> list[_Event]:
+        """Store ``pdus``; runs inside the transaction, like every method below that writes."""
         self._texts.keep_time()
-        return [told for pdu in pdus for told in self._take(pdu)]
+        return [event for pdu in pdus for event in self._take(pdu)]
 
-    def _take(self, pdu: str) -> list[_Told]:
-        # The service centre's stamp is in it: another text of the same words is another PDU.
+    def _take(self, pdu: str) -> list[_Event]:
+        # The service centre's time stamp is part of the PDU, so a second SMS with the same words differs.
         if not self._texts.first_sight(blake2b(pdu.upper().encode(), digest_size=16).digest()):
             return []
         try:
@@ -236,8 +239,8 @@ class SmsInbox:
             return [self._publish(self._new_id(), {1: found}, 1)]
         return self._add(found, pdu)
 
-    def _add(self, found: Deliver, pdu: str) -> list[_Told]:
-        """Keep a part; publish the text that it completes, or the oldest where too many wait."""
+    def _add(self, found: Deliver, pdu: str) -> list[_Event]:
+        """Store a part. Publish the SMS that it completes, or the oldest one if too many parts wait."""
         assert found.place is not None
         part = Part(found.sender, *found.place, found.sent_at, pdu)
         text = self._texts.add(part, self._new_id, self._patience.near)
@@ -250,36 +253,36 @@ class SmsInbox:
         return []
 
     def _parts(self, text: str) -> dict[int, Deliver]:
-        """Return the parts of a text; they were readable when they were kept."""
+        """Return the parts of an SMS; each was readable when it was stored."""
         found = ((number, decode(pdu)) for number, pdu in self._texts.parts(text).items())
         return {number: part for number, part in found if isinstance(part, Deliver)}
 
-    def _report(self, report: StatusReport) -> _Told:
+    def _report(self, report: StatusReport) -> _Event:
         status = describe(report.status)
         message = self._texts.reported(report.reference, report.recipient, final=status.final)
         fields = {"id": message, "to": report.recipient, "state": status.fate.value, "status": status.text}
-        return _Told("sms.report", fields)
+        return _Event("sms.report", fields)
 
     # -- publishing --------------------------------------------------------------------------------------
 
-    def _publish(self, text: str, parts: dict[int, Deliver], total: int) -> _Told:
+    def _publish(self, text: str, parts: dict[int, Deliver], total: int) -> _Event:
         fields = text_fields(text, parts, total, self._time.now().wall)
         payload = to_json(fields)
         self._outbox.report(self._topic, payload)
         self._outbox.report(self._last_topic, payload, retain=True)
-        return _Told("sms.received", {"id": text, "from": fields["from"], "parts": total})
+        return _Event("sms.received", {"id": text, "from": fields["from"], "parts": total})
 
-    def _publish_unreadable(self, pdu: str, error: str) -> _Told:
-        """Somebody may still make sense of it; the newest text it is not."""
-        log.warning("a text cannot be read and is published as it is: %s", error)
+    def _publish_unreadable(self, pdu: str, error: str) -> _Event:
+        """Publish the PDU itself, in case a person can read it. It does not become the last SMS."""
+        log.warning("an SMS is unreadable and is published as it is: %s", error)
         text = self._new_id()
         self._outbox.report(self._topic, to_json(unreadable_fields(text, pdu, error, self._time.now().wall)))
-        return _Told("sms.received", {"id": text, "from": None, "parts": 1, "error": error})
+        return _Event("sms.received", {"id": text, "from": None, "parts": 1, "error": error})
 
-    def _give_up(self, waiting: Waiting) -> _Told:
+    def _give_up(self, waiting: Waiting) -> _Event:
         parts = self._parts(waiting.id)
         log.warning(
-            "text %s from %s: %d of its %d parts never came",
+            "SMS %s from %s: %d of its %d parts never came",
             waiting.id,
             waiting.sender,
             waiting.total - len(parts),
@@ -291,19 +294,22 @@ class SmsInbox:
     # -- time --------------------------------------------------------------------------------------------
 
     def _housekeep(self) -> None:
-        """Publish what has waited long enough, and note how long the rest has."""
+        """Publish SMS that have waited long enough for their parts.
+
+        Write down how long the others have waited.
+        """
         if self._writer.full or self._writer.busy(_next_time) or not self._texts.waiting():
             return
         if self._texts.overdue(self._patience.missing):
-            self._writer.append(self._give_up_overdue, self._tell)
+            self._writer.append(self._give_up_overdue, self._publish_events)
         elif self._time.now().mono - self._kept_at >= KEEP_TIME_EVERY:
             self._kept_at = self._time.now().mono
             self._writer.write(self._texts.keep_time)
 
-    def _give_up_overdue(self) -> list[_Told]:
+    def _give_up_overdue(self) -> list[_Event]:
         self._texts.keep_time()
         return [self._give_up(waiting) for waiting in self._texts.overdue(self._patience.missing)]
 
 
 def _next_time() -> None:
-    """Housekeeping waits for its next turn, not for a commit: each turn asks the modem too."""
+    """Do nothing: the next regular check does the housekeeping, rather than the end of a commit."""

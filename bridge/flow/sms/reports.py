@@ -1,4 +1,4 @@
-"""Received texts as they are published: the fields of ``hologram/in/sms``."""
+"""The JSON fields of ``hologram/in/sms``."""
 
 import base64
 from typing import Any
@@ -16,14 +16,17 @@ def to_json(fields: dict[str, Any]) -> bytes:
 
 
 def text_fields(text: str, parts: dict[int, Deliver], total: int, now: float) -> dict[str, Any]:
-    """Return the fields of a text with the id ``text``, whose ``parts`` by their numbers are there."""
+    """Return the fields of the SMS with the id ``text``.
+
+    ``parts`` are the parts that came, by their numbers.
+    """
     first = parts[min(parts)]
     fields = _fields(text, first.sender, first.sent_at, total, now)
     return fields | _body({number: part.data for number, part in parts.items()}, total)
 
 
 def unreadable_fields(text: str, pdu: str, error: str, now: float) -> dict[str, Any]:
-    """Return the fields of what is no text that can be read: the PDU itself, and why."""
+    """Return the fields of an unreadable PDU: the PDU itself, and the error."""
     return _fields(text, "", None, 1, now) | {"error": error, "pdu": pdu}
 
 
@@ -39,7 +42,7 @@ def _fields(text: str, sender: str, sent_at: float | None, total: int, now: floa
 
 
 def _body(parts: dict[int, UserData], total: int) -> dict[str, Any]:
-    """Return what was written; of data that is no text its bytes, and what may be wrong with the rest."""
+    """Return the body, or the bytes of an SMS that carries data; ``error`` says what may be wrong with it."""
     try:
         body = join_with_gaps(parts, total)
     except BadPdu as exc:

@@ -462,7 +462,7 @@ def test_a_modem_that_deletes_nothing_is_told_and_not_pestered(box: Box) -> None
         await rig.look()
         await rig.look()
         assert (rig.bodies(), rig.store.lists) == (["stays"], 2)
-        assert rig.problems == ["the modem does not delete texts; its store will run full"]
+        assert rig.problems == ["the modem deletes no SMS; its store will become full"]
 
     with_rig(box, scenario)
 
