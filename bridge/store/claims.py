@@ -1,6 +1,8 @@
-"""Claims: commands about the bridge itself that were acknowledged to the broker and have no result yet.
+"""Accepted commands.
 
-The broker does not send them again: whatever becomes of us meanwhile, each is still to get its result.
+Commands about the bridge itself that are acknowledged to the broker and have no result yet.
+
+The broker does not repeat them. So each of them still gets its result after a crash.
 """
 
 import json
@@ -10,7 +12,7 @@ from bridge.core.messages import Channel, Reply
 from bridge.store.database import Database
 
 _KEY = "command:"
-"""Keys of `meta` under which they are kept begin with it; `chosen_orphans` knows it too."""
+"""Prefix of their keys in `meta`; the query `chosen_orphans` knows it too."""
 
 
 class Claim(NamedTuple):
@@ -18,36 +20,36 @@ class Claim(NamedTuple):
 
     id: str
     chosen: bool
-    """The publisher chose ``id``."""
+    """Whether the publisher chose ``id``, which makes the command idempotent."""
     channel: Channel
     queued_at: float
-    """Unix seconds."""
+    """Time of acceptance in Unix seconds."""
     reply: Reply | None = None
 
 
 class Claims:
-    """The claims on disk; what writes runs inside the writer's transaction."""
+    """The accepted commands on disk; writes run inside the writer's transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, claim: Claim) -> None:
-        """Keep ``claim`` until it is dropped."""
+        """Keep a command until `drop`."""
         self._database.execute("meta_set", (_KEY + claim.id, _write(claim)))
 
     def drop(self, claim: Claim) -> None:
-        """Forget ``claim``: its result is recorded."""
+        """Forget a command whose result is recorded."""
         self._database.execute("meta_drop", (_KEY + claim.id,))
 
     def left(self) -> list[Claim]:
-        """Return all that are kept, oldest first."""
+        """Return all of them, oldest first."""
         rows = self._database.execute("meta_get_like", (f"{_KEY}*",)).fetchall()
         claims = [_read(key.removeprefix(_KEY), text) for key, text in rows]
         return sorted(claims, key=lambda claim: claim.queued_at)
 
 
 def is_claim(key: str, value: object) -> bool:
-    """Whether a claim can be read from this entry of `meta`, as it may not in a damaged file."""
+    """Whether this entry of `meta` is readable as an accepted command; in a damaged file it may not be."""
     try:
         claim = _read(key.removeprefix(_KEY), str(value))
     except (ValueError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Time for a box without a clock: wall times that follow the monotonic clock when the wall clock jumps."""
+"""Time on a box without a clock: wall times that follow the monotonic clock when the wall clock jumps."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,23 @@ from bridge.core.messages import Now
 from bridge.store.database import Database
 
 PLAUSIBLE = 1_672_531_200.0
-"""Unix seconds of 2023-01-01: a clock before this has not been set [older than the first release]."""
+"""Unix seconds of 2023-01-01, before the first release. An earlier wall clock has not been set."""
 
 STEP = 2.0
-"""Seconds of difference between the clocks that count as a step; less is drift or a slewing NTP client."""
+"""Seconds of difference between the two clocks that count as a step. Less is drift, or NTP slewing."""
 
 
 class Times:
-    """The boots that left rows, and how the times in the store are to be read.
+    """The boots that stored rows, and the wall time of their rows.
 
-    A message holds its boot's number and the monotonic time; each boot's row tells by how much the wall clock
-    led. So messages of this boot follow the monotonic clock: when the wall clock steps, the lead is all that
-    changes. Earlier boots are judged by a wall clock that was frozen onto the monotonic one when it was first
-    later than anything the store had seen; until then (no clock yet) their rows do not age. Only the ids that
-    producers chose hold wall times, which are moved along: their rows are few and small.
+    A message holds the number of its boot and its monotonic time. Each boot has one clock offset: wall time
+    minus monotonic time. So messages of this boot follow the monotonic clock, and a step of the wall clock
+    changes only the offset.
+
+    Rows of earlier boots are judged by a reference clock: the wall clock at the moment when it was first
+    later than anything in the store, continued by the monotonic clock. Before that moment the time is
+    unknown, and these rows do not age. Only idempotency keys hold wall times. A step moves them, because they
+    are few and small.
     """
 
     def __init__(self, database: Database, boot: str, clock: Callable[[], Now]) -> None:
@@ -40,7 +43,7 @@ class Times:
         self.check()
 
     def reset(self) -> None:
-        """Go back to what is on disk: the transaction that noticed a step may have been rolled back."""
+        """Go back to the values on disk: a rollback may have undone the transaction that noticed a step."""
         (self.boot,) = self._database.execute("boot_find", (self._name,)).fetchone()
         self._leads = dict(self._database.execute("boot_all").fetchall())
         self._lead = self._leads[self.boot]
@@ -49,19 +52,19 @@ class Times:
         self._frozen = None
 
     def now(self) -> Now:
-        """Return the time in which this boot's rows are written.
+        """Return the time for new rows of this boot.
 
-        Until `check` has noticed a step it does not show: all rows of this boot agree.
+        A step shows only after `check` has noticed it, so that all rows of this boot agree.
         """
         mono = self._clock().mono
         return Now(mono + self._lead, mono)
 
     def wall(self) -> float:
-        """Return the wall clock as it stands, in Unix seconds."""
+        """Return the wall clock in Unix seconds."""
         return self._clock().wall
 
     def check(self) -> float:
-        """Notice a step of the clock; return its seconds, 0 without one.
+        """Check for a step of the wall clock; return it in seconds, 0 without one.
 
         Runs inside a transaction.
         """
@@ -69,7 +72,9 @@ class Times:
         step = now.offset - self._lead
         if abs(step) > STEP:
             if step < 0:
-                self._seen = min(self._seen, now.wall)  # it had been ahead: what it saw then was not yet
+                self._seen = min(
+                    self._seen, now.wall
+                )  # the clock was ahead, and so was the time that it showed last
                 self._database.execute("meta_set", ("last_wall", self._seen))
             self._database.execute("chosen_shift", {"step": step, "boot": self.boot})
             self._set_lead(self.boot, now.offset)
@@ -89,14 +94,17 @@ class Times:
         self._leads[boot] = lead
 
     def _adopt(self, wall: float) -> None:
-        """Have the boots that never had the time end now: what they left begins to age."""
+        """Date boots that never had the time as if they ended now: their rows begin to age."""
         self._database.execute("chosen_adopt", {"now": wall, "boot": self.boot, "plausible": PLAUSIBLE})
         timeless = [boot for boot, lead in self._leads.items() if boot != self.boot and lead < PLAUSIBLE]
         for boot in timeless:
             self._set_lead(boot, wall - self._last_mono(boot))
 
     def _last_mono(self, boot: int) -> float:
-        """Return when the newest message of ``boot`` came; of later boots are later messages."""
+        """Return the monotonic time of the newest message of ``boot``.
+
+        Boots are in the order of the messages.
+        """
         last, low = 0.0, 0
         high: int = self._database.execute("message_last").fetchone()[0] or -1
         while low <= high:
@@ -115,21 +123,21 @@ class Times:
         return mono + self._leads.get(boot, self._lead)
 
     def present(self, boot: int) -> float:
-        """Return the time by which rows of ``boot`` are judged, as `date` has it; -inf while unknown."""
+        """Return the wall time now by the reckoning of ``boot``; -inf while it is unknown."""
         mono = self._clock().mono
         if boot == self.boot:
             return mono + self._lead
         return float("-inf") if self._frozen is None else mono + self._frozen
 
     def passed(self) -> list[tuple[int, float]]:
-        """Return each boot with the monotonic time that it would have by now."""
+        """Return each boot with its monotonic time now, as if it had gone on."""
         return [(boot, self.present(boot) - lead) for boot, lead in self._leads.items()]
 
     def judge(self) -> dict[str, float]:
-        """Return the query parameters that tell what is due: ``now``, ``earlier_now`` and ``boot``."""
+        """Return the parameters of queries for due rows: ``now``, ``earlier_now`` and ``boot``."""
         return {"now": self.present(self.boot), "earlier_now": self.present(0), "boot": self.boot}
 
     def age(self, boot: int, mono: float) -> float | None:
-        """Return the seconds since ``mono`` in ``boot``, or None while nobody can know."""
+        """Return the seconds since ``mono`` in ``boot``, None while the time is unknown."""
         present = self.present(boot)
         return max(0.0, present - self.date(boot, mono)) if present > float("-inf") else None

@@ -1,9 +1,9 @@
-"""The SQLite file: opened durably, locked, migrated; its errors translated into ours.
+"""The SQLite file: opened durably, locked and migrated; SQLite's errors become the bridge's own.
 
-WAL with ``synchronous=FULL``: the only setting of SQLite's that keeps a committed transaction through a
-power cut in WAL mode [SQLite documentation, PRAGMA synchronous]. ``locking_mode=EXCLUSIVE`` keeps the
-WAL's index in memory, so that a full disk cannot get between us and our own index, and
-``auto_vacuum=INCREMENTAL`` lets a full disk be given back what was deleted.
+WAL with ``synchronous=FULL`` is SQLite's only setting that keeps a committed transaction through a power cut
+in WAL mode [SQLite documentation, PRAGMA synchronous]. ``locking_mode=EXCLUSIVE`` keeps the index of the WAL
+in memory, so that a full disk cannot prevent access to it. ``auto_vacuum=INCREMENTAL`` allows deleted pages
+to be returned to a full disk.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ _WRITING = {
     "SQLITE_READONLY",
     "SQLITE_CANTOPEN",
 }
-"""What may have many reasons: a disk that fails, a quota, a file system that was made read-only."""
+"""Codes of SQLite with several possible reasons: a failing disk, a quota, a file system made read-only."""
 
 Row = tuple[Any, ...]
 
 LOG_PAGES = 512
-"""Pages in the log at which it is copied into the file."""
+"""Pages in the log at which SQLite copies it into the file."""
 
 GIVE_BACK_PAGES, GIVE_BACK_STEPS = 200, 10
-"""Pages given back to the file system at once, and how often in one go."""
+"""Pages returned to the file system in one step, and steps in one call."""
 
 
 CLOSE_WAIT = 5.0
@@ -59,7 +59,7 @@ def _sql(name: str) -> str:
 
 
 MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql")
-"""SQL files, the n-th of which brings a store of version n to version n + 1."""
+"""SQL files; the n-th upgrades a store of version n to version n + 1."""
 
 
 def known_tables(version: int) -> list[tuple[str, int, str]]:
@@ -73,14 +73,19 @@ def known_tables(version: int) -> list[tuple[str, int, str]]:
 
 
 def translate(error: sqlite3.Error, path: Path) -> StoreError:
-    """Return our name for what SQLite says of the store at ``path``; it may write there to know why."""
+    """Return SQLite's error at the store at ``path`` as one of ours.
+
+    Writes a probe file to find the reason.
+    """
     name = getattr(error, "sqlite_errorname", None) or "no code"
     if name == "SQLITE_FULL":
         return StoreFull(f"no room for the outbox {path}: {error}")
-    if str(error).startswith("Could not decode"):  # the sqlite3 module's own; what follows is the text
-        return StoreDamaged(f"the outbox {path} is damaged: a text in it is no UTF-8")
+    if str(error).startswith(
+        "Could not decode"
+    ):  # the sqlite3 module's own message; the text itself follows it and is left out
+        return StoreDamaged(f"the outbox {path} is damaged: a text in it is not UTF-8")
     if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
-        # Also what SQLite makes of a read that the disk refuses with EIO [sqlite3: unixRead].
+        # SQLite reports a read that fails with EIO in the same way [sqlite3: unixRead].
         return StoreDamaged(f"the outbox {path} is damaged, or {disk.disk_of(path)} cannot be read: {error}")
     if name in _WRITING and (found := disk.write_error(path)):
         return disk.failed(path, found)
@@ -88,7 +93,7 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 def _identity(part: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None where there is none."""
+    """Return device and inode of a file, None without one."""
     try:
         found = part.stat()
     except OSError:
@@ -97,7 +102,7 @@ def _identity(part: Path) -> tuple[int, int] | None:
 
 
 class Lock:
-    """One process at a time on one store: an advisory lock on a file beside it, gone with its process."""
+    """A lock for one process per store: an advisory lock on a file beside it, which ends with its process."""
 
     def __init__(self, store: Path) -> None:
         path = store.with_name(store.name + ".lock")
@@ -115,33 +120,33 @@ class Lock:
             raise StoreInUse(f"another hologram-bridge is running on {store}") from exc
 
     def release(self) -> None:
-        """Let others have the store."""
+        """Release the lock."""
         os.close(self._fd)
 
 
 class Database:
     """One connection, used by the event loop's thread; `execute` takes the names of queries.sql.
 
-    Only `commit` may run in another thread. A lock goes around each use: SQLite keeps the last error per
-    connection, and Python asks for it after the call, so a read beside a failing COMMIT could make it look
-    like a success.
+    Only `commit` may run in another thread. Each use holds a lock: SQLite keeps the last error per
+    connection, and Python asks for it after the call. Without the lock a read beside a failing COMMIT could
+    make the COMMIT look successful.
     """
 
     def __init__(self, path: Path, *, check: bool = False) -> None:
         """Open or create ``path``; ``check`` reads all of it first.
 
-        Raises `StoreDamaged` for a file that is not readable as a database, `StoreError` for one that
-        cannot be opened, `StoreNewer` for one that a newer version wrote.
+        Raises `StoreDamaged` for a file that is no readable database, `StoreError` for a file that cannot be
+        opened, and `StoreNewer` for a file of a newer version.
         """
         self.path = path
         self._queries = load_queries(_sql("queries.sql"))
         self._connection = self._connect(path)
         try:
-            # A message may be private: only the bridge's own user and group read it.
+            # Messages may be private, so only the bridge's user and group may read them.
             path.chmod(0o640)
             self._prepare(check)
         except BaseException as exc:
-            self._connection.close()  # a damaged file must not stay locked: the sqlite3 tool is to read it
+            self._connection.close()  # a damaged file stays readable for the sqlite3 tool
             if isinstance(exc, sqlite3.Error):
                 raise translate(exc, path) from exc
             if isinstance(exc, OSError):
@@ -149,7 +154,7 @@ class Database:
             raise
         self._lock = threading.Lock()
         self._files = {part: _identity(part) for part in (path, Path(f"{path}-wal"))}
-        """Which files are used; None for a log that is not there yet."""
+        """Device and inode of the file and its log; None for a log that does not exist yet."""
 
     @staticmethod
     def _connect(path: Path) -> sqlite3.Connection:
@@ -160,7 +165,7 @@ class Database:
 
     def _prepare(self, check: bool) -> None:
         run = self._connection.execute
-        # First: without it SQLite makes a -shm file, for which a full disk has no room.
+        # This comes first: without it SQLite makes a -shm file, for which a full disk has no room.
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
@@ -169,7 +174,7 @@ class Database:
         run(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         run("PRAGMA cache_size = -2000")
         if check:
-            # The indices, too: a damaged log leaves a file whose pages are of different times.
+            # It checks the indices too, because a damaged log leaves pages of different times.
             problem = run("PRAGMA integrity_check(1)").fetchone()[0]
             if problem != "ok":
                 raise StoreDamaged(f"the outbox is damaged: {problem}")
@@ -195,7 +200,7 @@ class Database:
         return self._run(self._queries[query], parameters)
 
     def execute_except(self, query: str, key: str, busy: Collection[int], limit: int) -> sqlite3.Cursor:
-        """Run ``query`` with its ``{busy}`` list filled by placeholders, one for each of ``busy``."""
+        """Run ``query`` with one placeholder for each of ``busy`` in place of ``{busy}``."""
         statement = self._queries[query].format(busy=",".join("?" * len(busy)))
         return self._run(statement, (key, *busy, limit))
 
@@ -209,10 +214,10 @@ class Database:
         self._run("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make the transaction durable: when this returns it survives a power cut.
+        """Make the transaction durable: it survives a power cut.
 
-        Raises `StoreError` where the file or its log has been removed or replaced: SQLite would go on writing
-        to what nobody finds any more.
+        Raises `StoreError` if the file or its log was removed or replaced. SQLite would go on writing to a
+        file that nobody can find.
         """
         for part, known in self._files.items():
             if known != (found := _identity(part)):
@@ -223,7 +228,7 @@ class Database:
         self._run("COMMIT")
 
     def rollback(self) -> None:
-        """Give the transaction up, if SQLite has not done so itself."""
+        """Roll the transaction back, unless SQLite has done so itself."""
         if self._connection.in_transaction:
             self._run("ROLLBACK")
 
@@ -232,13 +237,16 @@ class Database:
         return {row[1]: row[2] for row in self._run(f"PRAGMA table_info({table})")}
 
     def insert_row(self, table: str, columns: list[str], row: Row) -> int:
-        """Insert a recovered row unless its place is taken or it breaks a rule; return how many went in."""
+        """Insert a recovered row, unless its key is taken or it breaks a constraint.
+
+        Return the number inserted.
+        """
         marks = ", ".join("?" * len(columns))
         statement = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our names
         return self._run(statement, row).rowcount
 
     def rebuild(self) -> None:
-        """Make lanes and sums agree with the messages that are there."""
+        """Make lanes and sums agree with the messages that exist."""
         for query in (
             "rebuild_boots",
             "rebuild_orphans",
@@ -252,23 +260,23 @@ class Database:
             self.execute(query)
 
     def savepoint(self) -> None:
-        """Mark a place within the transaction to come back to."""
+        """Set a savepoint within the transaction."""
         self._run("SAVEPOINT here")
 
     def rollback_to_savepoint(self) -> None:
-        """Undo what came after the mark, and take the mark away."""
+        """Undo everything after the savepoint, and remove it."""
         self._run("ROLLBACK TO here")
         self._run("RELEASE here")
 
     def release(self) -> None:
-        """Take the mark away and keep what came after it."""
+        """Remove the savepoint, and keep everything after it."""
         self._run("RELEASE here")
 
     def growth(self) -> int:
-        """Return by how many bytes the file will grow when all that the log holds is copied into it.
+        """Return the bytes by which the file will grow when the log is copied into it.
 
-        What an open transaction has added counts. The log cannot be emptied before there is room for it, and
-        SQLite says nothing of a copy that found none [SQLite documentation, Write-Ahead Logging].
+        This counts the open transaction too. The log cannot be emptied before there is room for it in the
+        file, and SQLite does not report a copy that found none [SQLite documentation, Write-Ahead Logging].
         """
         pages = self._run("PRAGMA page_count").fetchone()[0] * self._page_size
         try:
@@ -277,7 +285,10 @@ class Database:
             raise disk.failed(self.path, exc) from exc
 
     def copy_log(self) -> None:
-        """Copy the log into the file; the next transaction writes from its start, which takes no room."""
+        """Copy the log into the file.
+
+        The next transaction then writes it from its start, which needs no room.
+        """
         self._run("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def spare(self) -> int:
@@ -285,25 +296,25 @@ class Database:
         return int(self._run("PRAGMA freelist_count").fetchone()[0] * self._page_size)
 
     def give_back(self, keep: int) -> None:
-        """Return deleted pages, but for ``keep`` bytes, to the file system, as far as that goes in a moment.
+        """Return deleted pages, except ``keep`` bytes, to the file system; a limited number in one call.
 
-        In small steps with the log copied between them, since moving pages needs room in it first. The log
-        itself keeps its room: others may take what is given back, and no result could be recorded without.
+        It works in small steps and copies the log after each, because moving pages needs room in the log. The
+        log keeps its size: other programs may take the returned room, and results need the log.
         """
         for _ in range(GIVE_BACK_STEPS):
             pages = min(GIVE_BACK_PAGES, (self.spare() - keep) // self._page_size)
             if pages <= 0:
                 return
-            # Not `execute`, which steps a statement without rows once: that would free a single page.
+            # `execute` would step the statement once and free a single page.
             with self._lock:
                 self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
             self.copy_log()
 
     def close(self) -> None:
-        """Close the file; what was committed is safe without this too.
+        """Close the file; what was committed is durable without this too.
 
-        A commit that is in flight in its thread ends first: closing beneath it would end the process by a
-        segmentation fault. One that hangs with its disk is left to the end of the process.
+        It waits for a commit in another thread, because closing during a commit ends the process by a
+        segmentation fault. A commit that hangs with its disk is left to the end of the process.
         """
         if self._lock.acquire(timeout=CLOSE_WAIT):
             self._connection.close()

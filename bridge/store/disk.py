@@ -1,4 +1,4 @@
-"""The disk below the store: which one it is, what is wrong with it, and files that are surely ours."""
+"""The disk below the store: its name, the reason of its errors, and safe creation of files."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from bridge.core.files import other_kind
 from bridge.errors import StoreError, StoreFull
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-"""What says that there is no room: none on the disk, or none within the user's quota."""
+"""Error numbers for "no room": on the disk, or within the user's quota."""
 
 INSTALLED = "/var/lib/hologram-bridge/outbox.db"
 
@@ -17,9 +17,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def find_file(path: Path) -> Path:
-    """Return the file that ``path`` leads to, as SQLite keeps its log beside that one.
+    """Return the file that ``path`` leads to; SQLite keeps its log beside that file.
 
-    Raises `StoreError` for what is there and is no file: opening a pipe would wait for ever.
+    Raises `StoreError` if ``path`` exists and is no file. Opening a pipe would block for ever.
     """
     try:
         found = path.resolve()
@@ -36,11 +36,10 @@ def find_file(path: Path) -> Path:
 
 
 def create(path: Path, mode: int = 0o640) -> int:
-    """Return the descriptor of a new file at ``path``; what had the name is removed, never written to.
+    """Return the descriptor of a new file at ``path``; an existing file is removed, never written to.
 
     Raises:
-        OSError: it cannot be made.
-
+        OSError: it cannot be created.
     """
     path.unlink(missing_ok=True)
     return os.open(path, _NEW, mode)
@@ -56,9 +55,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_error(path: Path) -> OSError | None:
-    """Return why nothing can be written beside ``path``, or None where it can.
+    """Return the error of a test write beside ``path``, None if it succeeds.
 
-    SQLite keeps the reason to itself: EIO, a quota and a file system that was made read-only are one code.
+    SQLite reports EIO, a quota and a read-only file system with the same code.
     """
     probe = path.with_name(path.name + ".probe")
     try:
@@ -77,9 +76,9 @@ def write_error(path: Path) -> OSError | None:
 
 
 def failed(path: Path, error: OSError) -> StoreError:
-    """Return our name for what the system says of ``path``, which was there and is ours."""
+    """Return an OSError at ``path``, a file of the store, as one of our errors."""
     if error.errno == errno.ENOENT:
-        return StoreError(f"{path} was removed or replaced by another while it was used")
+        return StoreError(f"{path} was removed or replaced while it was in use")
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in FULL:
         return StoreFull(f"no room for the outbox {path}: {reason}")
@@ -87,7 +86,7 @@ def failed(path: Path, error: OSError) -> StoreError:
 
 
 def disk_of(path: Path) -> str:
-    """Return what to call the disk of ``path``: its device and where it is mounted [proc(5), mountinfo]."""
+    """Return a name for the disk of ``path``: its device and its mount point [proc(5), mountinfo]."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         device = path.parent.stat().st_dev
         number = f"{os.major(device)}:{os.minor(device)}"

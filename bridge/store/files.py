@@ -1,4 +1,4 @@
-"""Opening the store: lock, check, and repair where a damaged file was found."""
+"""Opening the store's file: check it, and repair it if it is damaged."""
 
 import contextlib
 import logging
@@ -19,20 +19,20 @@ from bridge.store.salvage import find_garbled
 log = logging.getLogger("store")
 
 CHECKED_SIZE = 32 * 1024 * 1024
-"""Bytes up to which a file is read through at every start; a larger one only when it gave cause."""
+"""Bytes up to which a file is checked at every start. A larger file is checked only after an error."""
 
 
 def open_outbox(
     path: Path, reserve: Reserve, boot: str, clock: Callable[[], Now], limits: Limits
 ) -> tuple[Database, Outbox]:
-    """Open the outbox at ``path``; on a full disk with what ``reserve`` gives back.
+    """Open the outbox at ``path``; on a full disk the room of ``reserve`` is released for it.
 
-    Raises `StoreError`, and `StoreFull` where even that is too little.
+    Raises `StoreError`, and `StoreFull` if the reserve is too little.
     """
     try:
         return _open(path, boot, clock, limits)
     except StoreFull:
-        log.error("the disk is full: the outbox is opened with the room that was held back for it")
+        log.error("the disk is full; the outbox is opened with the room of its reserve")
         reserve.release()
     try:
         return _open(path, boot, clock, limits)
@@ -46,7 +46,7 @@ def _open(path: Path, boot: str, clock: Callable[[], Now], limits: Limits) -> tu
     try:
         return database, Outbox(database, boot, clock, limits)
     except BaseException as exc:
-        # This copies the log of an earlier run, so that the next try writes it from its start.
+        # Closing copies the log of the earlier run, so that the next attempt writes it from its start.
         database.close()
         if isinstance(exc, sqlite3.Error):
             raise translate(exc, path) from exc
@@ -54,7 +54,7 @@ def _open(path: Path, boot: str, clock: Callable[[], Now], limits: Limits) -> tu
 
 
 def open_store(path: Path) -> Database:
-    """Open the database at ``path``, repaired if need be; raises `StoreError` where that is impossible."""
+    """Open the database at ``path`` and repair it if needed; raises `StoreError` if that is impossible."""
     path = disk.find_file(path)
     try:
         begun = resume(path)
@@ -68,7 +68,7 @@ def open_store(path: Path) -> Database:
 
 
 def _open_sound(path: Path, *, check: bool, rows: bool) -> Database:
-    """Open it, repaired where its pages are damaged, or with ``rows`` what stands in them."""
+    """Open the database; repair it if its pages are damaged, or with ``rows`` if a row is."""
     try:
         if _has_lost_its_file(path):
             raise StoreDamaged(f"the outbox is damaged: {path} is empty, and its log is not")
@@ -89,25 +89,25 @@ def _is_to_be_read(path: Path) -> bool:
 
 
 def _has_lost_its_file(path: Path) -> bool:
-    """Whether there is a log alone: SQLite would throw it away."""
+    """Whether there is a log without its file. SQLite would delete the log."""
     sizes = [each.stat().st_size if each.exists() else 0 for each in (path, Path(f"{path}-wal"))]
     return sizes[0] == 0 and sizes[1] > 0
 
 
 def note_failure(path: Path, error: BaseException) -> None:
-    """Have the next start read the whole file, unless ``error`` names another cause.
+    """Make the next start read the whole file, unless ``error`` has another cause than its content.
 
-    What stands in a sound page may be garbled: whoever reads that row fails, whatever the error's name, and
-    would fail again at each start.
+    A row may be garbled in a page that is intact. Reading it fails with any kind of error, and would fail at
+    each start.
     """
     if isinstance(error, StoreDamaged) or not isinstance(error, BridgeError | OSError):
         mark_suspect(path)
 
 
 def mark_suspect(path: Path) -> None:
-    """Have the next start read the whole file, because something in it could not be read.
+    """Make the next start read the whole file, because a part of it was unreadable.
 
-    Where the disk does not even take that, the next start is one without it.
+    If the disk does not take the marker, the next start goes without the check.
     """
     with contextlib.suppress(OSError):
         os.close(disk.create(_marker(path)))

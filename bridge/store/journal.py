@@ -1,7 +1,7 @@
-"""The journal: one store, opened and closed as a whole, by the daemon, the offline command and the SDK alike.
+"""The journal: one store, opened and closed as a whole by the daemon, the offline command and the SDK.
 
-Opening takes the lock, repairs what is damaged, starts on a full disk with the room that was held back for
-it, and holds that room again as soon as there is some. Closing leaves it held for the next start.
+Opening takes the lock, repairs a damaged file, starts on a full disk with the room of the reserve, and takes
+the reserve again as soon as there is room. Closing leaves the reserve for the next start.
 """
 
 import sqlite3
@@ -19,12 +19,12 @@ from bridge.store.writer import Aside, Writer
 
 
 class Journal:
-    """The outbox, its writer and the time that both go by; lives in the event loop's thread."""
+    """The outbox, its writer and their time; lives in the event loop's thread."""
 
     def __init__(
         self, lock: Lock, reserve: Reserve, database: Database, outbox: Outbox, writer: Writer, time: Time
     ) -> None:
-        """Hold what is open already; `open` is what opens it."""
+        """Take parts that are open already; `open` opens them."""
         self.path = database.path
         self.database = database
         self.outbox = outbox
@@ -35,10 +35,10 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, limits: Limits, time: Time, *, aside: Aside | None = None) -> Self:
-        """Open the store at ``path``, and keep others from it; ``aside`` is where commits run.
+        """Open and lock the store at ``path``; ``aside`` runs the commits.
 
-        Raises `StoreInUse` where another process has it, `StoreFull` where even the room that was held back
-        is too little, and `StoreError` where it cannot be used or repaired.
+        Raises `StoreInUse` if another process has it, `StoreFull` if the reserve is too little for the start,
+        and `StoreError` if it cannot be used or repaired.
         """
         with ExitStack() as undo:
             lock = Lock(path)
@@ -54,21 +54,21 @@ class Journal:
         return cls(lock, reserve, database, outbox, writer, time)
 
     def room(self) -> str:
-        """Say how much room messages need, and what there is."""
+        """Return a text about the room that messages need, and the room that is free."""
         free, where = self._reserve.free(), disk_of(self.path)
         return f"{self.writer.needed} bytes have to be free on {where}, and {free} are"
 
     def failure(self, error: BaseException) -> BaseException:
-        """Return ``error`` by our name; what a row may have caused has the next start read them all."""
+        """Return ``error`` as one of ours; if a row may have caused it, the next start checks all of them."""
         if isinstance(error, sqlite3.Error):
             error = translate(error, self.path)
         note_failure(self.path, error)
         return error
 
     def close(self, *, reserve: bool = True) -> None:
-        """Close the store, and let others have it; ``reserve``: leave room for the next start.
+        """Close and unlock the store; ``reserve`` takes the reserve for the next start.
 
-        That is taken after the database gave back its log, and not where the disk has failed.
+        The reserve is taken after the database has returned its log, and not after a disk failure.
         """
         self.writer.close()
         try:

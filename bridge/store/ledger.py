@@ -1,7 +1,7 @@
-"""Figures kept beside the messages: depth, results by state, bytes by day.
+"""Figures beside the messages: depth, results by state, bytes by day.
 
-They are added up in memory during a transaction and written once at its end. Asking for them reads no disk:
-they can be told while a commit waits for one that hangs.
+They are summed in memory during a transaction and written once at its end. Reading them needs no disk, so
+they can be reported while a commit hangs.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from bridge.core.messages import Channel, Priority, Traffic
 from bridge.store.database import Database
 
 DAYS = 800
-"""Days whose bytes are kept: two years and more."""
+"""Days whose bytes are kept: more than two years."""
 
 Depth = dict[tuple[Channel, Priority], tuple[int, int]]
 """Messages and payload bytes by channel and priority."""
@@ -23,7 +23,7 @@ def utc_day(wall: float) -> str:
 
 
 class Ledger:
-    """The figures as of the last commit, and what the open transaction adds to them."""
+    """The figures of the last commit, plus what the open transaction adds."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,9 +34,9 @@ class Ledger:
         rows = database.execute("meta_get_like", ("count:*",))
         self.counts: Counter[str] = Counter({key.partition(":")[2]: value for key, value in rows})
         self.report_bytes = self._report_bytes()
-        """What the reports that wait for the broker hold: payloads, topics and properties."""
+        """Bytes of the reports that wait for the broker: payloads, topics and properties."""
         self.ended, self.ended_bytes = self._ended_ids()
-        """How many ids of producers are remembered with their result, and the bytes of both."""
+        """Number of idempotency keys with a result, and the bytes of both."""
         self.messages = sum(messages for messages, _ in self.depth.values())
         self.bytes = sum(size for _, size in self.depth.values())
         self._days = {day: Traffic(up, down) for day, up, down in database.execute("usage_all")}
@@ -55,11 +55,11 @@ class Ledger:
 
     def _report_bytes(self) -> int:
         row = self._database.execute("meta_get", ("report_bytes",)).fetchone()
-        # Not kept yet, or not to be believed: added up once, from the heads of the rows.
+        # The sum is missing in a new file, and after a repair: it is computed from the rows.
         return int(row[0] if row else self._database.execute("report_bytes").fetchone()[0])
 
     def move(self, channel: Channel, priority: Priority, messages: int, size: int) -> None:
-        """Add ``messages`` and ``size`` bytes (negative: take away) within the transaction."""
+        """Add ``messages`` and ``size`` bytes within the transaction; negative to remove them."""
         moved = self._moved.setdefault((channel, priority), [0, 0])
         moved[0] += messages
         moved[1] += size
@@ -67,25 +67,28 @@ class Ledger:
         self.bytes += size
 
     def reported(self, size: int) -> None:
-        """Add the ``size`` in bytes of a report (negative: of one that is gone) within the transaction."""
+        """Add ``size`` bytes of reports within the transaction; negative to remove them."""
         self._reported += size
         self.report_bytes += size
 
     def ended_id(self, number: int, size: int) -> None:
-        """Add ``number`` ids with their results, of ``size`` bytes (negative: forget) in the transaction."""
+        """Add ``number`` keys with results of ``size`` bytes within the transaction.
+
+        Negative to remove them.
+        """
         self.ended += number
         self.ended_bytes += size
 
     def count(self, name: str, number: int = 1) -> None:
-        """Count something that happened, for ever."""
+        """Add to the counter ``name``, which is never reset."""
         self._counted[name] += number
 
     def spend(self, traffic: Traffic) -> None:
-        """Add what the IP layer carried."""
+        """Add bytes that the IP layer carried."""
         self._traffic = self._traffic.plus(traffic)
 
     def flush(self, wall: float) -> None:
-        """Write the transaction's sums; ``wall`` says on which day the bytes were spent."""
+        """Write the sums of the transaction; ``wall`` decides the day of the bytes."""
         for key, (messages, size) in self._moved.items():
             before = self.depth.get(key, (0, 0))
             self.depth[key] = (before[0] + messages, before[1] + size)
@@ -108,7 +111,7 @@ class Ledger:
         self._clear()
 
     def _forget_days(self) -> None:
-        """Before a day is added: keep the newest, however many a clock that steps has made."""
+        """Make place for a day: keep the newest days, however many a stepping clock has made."""
         self._database.execute("usage_trim", (DAYS - 1,))
         self._days = dict(sorted(self._days.items())[-DAYS + 1 :])
 

@@ -28,14 +28,16 @@ from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, 
 from bridge.store.set_aside import Kind, Row, SetAside
 
 CHOSEN_FOR = 24 * 3600.0
-"""Seconds for which an id that a producer chose is remembered, from its first receipt on."""
+"""Seconds for which an idempotency key (an id that a producer chose) is remembered after its first
+receipt."""
 
 IDS_ROUNDS, IDS_PORTION = 10, 100
-"""How often in one transaction, and how many at a time, the oldest ids are forgotten beyond the bounds."""
+"""Rounds in one transaction, and keys in one round, in which the oldest keys beyond the limits are
+forgotten."""
 
 
 class Limits(NamedTuple):
-    """How much the outbox takes."""
+    """The limits of the outbox."""
 
     max_messages: int = 1_000_000
     max_bytes: int = 512_000_000
@@ -44,29 +46,30 @@ class Limits(NamedTuple):
 
 
 class Verdict(Enum):
-    """What became of a message at the door."""
+    """What the outbox did with a message."""
 
     STORED = auto()
     REDELIVERED = auto()
-    """The broker sent again what is already here: nothing to do but acknowledge."""
+    """The message is stored already, because the broker repeated its delivery. It only needs an
+    acknowledgement."""
     KNOWN = auto()
-    """Its chosen id was received before."""
+    """Its idempotency key was received before."""
     REFUSED = auto()
     """The outbox is full."""
 
 
 class Acceptance(NamedTuple):
-    """The verdict, and what goes with it."""
+    """The verdict and its details."""
 
     verdict: Verdict
     result: bytes | None = None
-    """The final result of a known id, if it is there already."""
+    """The final result under a known key, if there is one yet."""
     dropped: tuple[Queued, ...] = ()
-    """Messages that had to make room."""
+    """Messages that were dropped to make room."""
 
 
 class Report(NamedTuple):
-    """A durable publication."""
+    """A durable publication to the broker."""
 
     seq: int
     topic: str
@@ -84,8 +87,8 @@ class Outbox:
         database.begin()
         self.times = Times(database, boot, clock)
         if self.times.new_boot:
-            database.execute("lane_wake_all")  # not_before counts from a boot that is over
-        # An id of which neither a message nor a claim is left ended in nothing: it may be used again.
+            database.execute("lane_wake_all")  # `not_before` counts in the monotonic time of the boot before
+        # A key without a message, a command or a result is left over from a crash. It may be used again.
         database.execute("chosen_orphans")
         database.commit()
         self.ledger = Ledger(database)
@@ -95,12 +98,13 @@ class Outbox:
         self._next_seq = self._number("message_last") + 1
         self._next_report = self._number("report_last") + 1
         self._oldest = self._find_oldest()
-        """Seq, boot and monotonic time of the oldest message, as `flush` left them; None without one."""
+        """Number, boot and monotonic time of the oldest message after the last `flush`; None without a
+        message."""
         self._oldest_left = False
         self.in_flight: set[int] = set()
-        """seqs of messages that are being sent: they can neither be dropped, purged nor expire."""
+        """Numbers of messages that are being sent. They are neither dropped nor purged, and do not expire."""
         self.troubles: dict[int, str] = {}
-        """Why large messages did not pass, by their seq; since the start."""
+        """The last error of each large message that was not delivered, by its number; since the start."""
 
     def _number(self, query: str) -> int:
         return self._database.execute(query).fetchone()[0] or 0
@@ -119,7 +123,7 @@ class Outbox:
         self.ledger.flush(self.times.wall())
 
     def reset(self) -> None:
-        """Forget what a rolled-back transaction had added in memory; numbers already drawn stay unused."""
+        """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""
         self.receipts.reset()
         self.times.reset()
         self.ledger = Ledger(self._database)
@@ -129,7 +133,7 @@ class Outbox:
     # -- in ----------------------------------------------------------------------------------------------
 
     def accept(self, message: Message, receipt: Receipt | None = None) -> Acceptance:
-        """Take ``message`` in, unless it is here already or there is no room."""
+        """Store ``message``, unless it is stored already or there is no room for it."""
         if receipt and self.receipts.known(receipt):
             return Acceptance(Verdict.REDELIVERED)
         if message.chosen and not self.choose(message.id):
@@ -142,41 +146,43 @@ class Outbox:
         if fits:
             self._insert(message)
             return Acceptance(Verdict.STORED, dropped=dropped)
-        if message.chosen:  # nothing was taken: the producer may try again under the same id
+        if message.chosen:  # nothing was stored, so the producer may use the key again
             self._database.execute("chosen_forget", (message.id,))
         return Acceptance(Verdict.REFUSED, dropped=dropped)
 
     def choose(self, message_id: str) -> bool:
-        """Note an id that a producer chose; False when it was received before."""
+        """Note an idempotency key; return False if it was received before."""
         now = self.times.now()
         cursor = self._database.execute("chosen_add", (message_id, self.times.boot, now.wall))
         return cursor.rowcount == 1
 
     def chosen_result(self, message_id: str) -> bytes | None:
-        """Return the final result of a chosen id, if it is there."""
+        """Return the final result under a key, None without one."""
         row = self._database.execute("chosen_result", (message_id,)).fetchone()
         return row[0] if row else None
 
     def ask_again(self, message_id: str, reply: Reply) -> None:
-        """Have the result of a queued message go to who asked for it last."""
+        """Set the reply topic of a queued message: the latest request for its result counts."""
         self._database.execute("message_reply", (*reply, message_id))
 
     def reply_of(self, queued: Queued) -> Reply | None:
-        """Return where the result of ``queued`` goes, as it stands now."""
+        """Return the present reply topic of ``queued``."""
         row = self._database.execute("message_get_reply", (queued.seq,)).fetchone()
         return Reply(*row) if row and row[0] else None
 
     def finish_chosen(self, message_id: str, result: bytes) -> None:
-        """Keep the final result of a chosen id for those who ask again."""
+        """Keep the final result under a key, for later repetitions of it."""
         if self._database.execute("chosen_finish", (result, message_id)).rowcount:
-            # SQLite's length of a text is in characters, too.
+            # The bytes are counted as SQLite counts them in `chosen_trim`: the length of a text is in
+            # characters.
             self.ledger.ended_id(1, len(message_id) + len(result))
             self._bound_ids()
 
     def _bound_ids(self) -> None:
-        """Forget the oldest ids with a result beyond what the outbox may hold of messages, and as many bytes.
+        """Forget the oldest keys with a result, beyond the outbox's own limits of number and bytes.
 
-        In portions, where the limits were lowered. Ids without a result are those of queued messages.
+        It does so in portions, because a reload may have lowered the limits. Keys without a result belong to
+        queued messages, and stay.
         """
         ledger, limits = self.ledger, self.limits
         for _ in range(IDS_ROUNDS):
@@ -208,8 +214,12 @@ class Outbox:
         self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(message.payload))
 
     def _make_room(self, message: Message) -> tuple[bool, tuple[Queued, ...]]:
-        """Return whether ``message`` fits, and what was dropped to that end; nothing is dropped in vain."""
+        """Return whether ``message`` fits, and the messages dropped for it.
+
+        If it does not fit, none is dropped.
+        """
         limits, ledger, size = self.limits, self.ledger, len(message.payload)
+        # Dropping every other message would not make room for this one.
         if size > limits.max_bytes:
             return False, ()
         dropped: list[Queued] = []
@@ -236,8 +246,8 @@ class Outbox:
     def _lowest(self, at_most: Priority) -> Queued | None:
         """Return the oldest message of the lowest priority, at most ``at_most``, that is not in flight.
 
-        Only the head of a lane can be being sent, so among one lane more than there are messages in flight
-        there is one that is free.
+        Only the head of a lane can be in flight. So of one lane more than there are messages in flight at
+        least one has a free head.
         """
         found: tuple[int, int] | None = None  # priority, seq
         for priority, lane_id, head in self._database.execute(
@@ -261,11 +271,14 @@ class Outbox:
     # -- out ---------------------------------------------------------------------------------------------
 
     def endpoints(self) -> list[Endpoint]:
-        """Return the destinations that messages wait for."""
+        """Return the destinations of the queued messages."""
         return [read_endpoint(row[0]) for row in self._database.execute("lane_endpoints")]
 
     def heads(self, endpoint: Endpoint, limit: int, busy: Collection[int]) -> list[Queued]:
-        """Return the oldest message of each ready lane of ``endpoint`` that is not ``busy``, best first."""
+        """Return the oldest message of each ready lane of ``endpoint``, without ``busy``.
+
+        Best priority first.
+        """
         key = endpoint_key(endpoint)
         rows = self._database.execute_except("lane_heads", key, busy, limit).fetchall()
         return [read_message(row, endpoint, self.times) for row in rows]
@@ -275,49 +288,49 @@ class Outbox:
         return queued.deadline is not None and queued.deadline <= self.times.present(queued.boot)
 
     def mark_started(self, queued: Queued, *, started: bool) -> None:
-        """Set or clear the durable mark that bytes of ``queued`` may be in flight."""
+        """Set or clear the durable mark that bytes of ``queued`` may have been sent."""
         self._database.execute("message_start", (started, queued.seq))
 
     def started(self) -> list[Queued]:
-        """Return the messages that carry the mark: when the bridge starts, it died while sending them."""
+        """Return the marked messages. At a start these are messages whose send a crash interrupted."""
         rows = self._database.execute("message_started").fetchall()
         return [queued for (seq,) in rows if (queued := self.get(seq))]
 
     def next_wake(self) -> float | None:
-        """Return the monotonic time at which the next waiting lane may go."""
+        """Return the monotonic time in seconds at which the next delayed lane is ready; None without one."""
         value: float | None = self._database.execute("lane_next_wake").fetchone()[0]
         return value
 
     def ready_within(self, seconds: float) -> bool:
-        """Whether any lane may go within so many seconds, as far as its own delay is concerned."""
+        """Whether the delay of any lane ends within ``seconds``."""
         return bool(self._database.execute("lane_within", (self.times.now().mono + seconds,)).fetchone()[0])
 
     def wake_due(self) -> None:
-        """Let lanes go whose delay is over."""
+        """End the delay of every lane whose time has come."""
         self._database.execute("lane_wake_due", (self.times.now().mono,))
 
     def wake_all(self) -> None:
-        """Let all waiting lanes go."""
+        """End the delay of every lane."""
         self._database.execute("lane_wake_all")
 
     def wake_soon(self, within: float) -> None:
-        """Let all lanes go that would within so many seconds."""
+        """End the delay of every lane that would end within ``within`` seconds."""
         self._database.execute("lane_wake_until", (self.times.now().mono + within,))
 
     def wake_endpoint(self, endpoint: Endpoint, within: float = inf) -> None:
-        """Let the lanes of one destination go that would within so many seconds."""
+        """End the delay of every lane of ``endpoint`` that would end within ``within`` seconds."""
         until = self.times.now().mono + within
         self._database.execute("lane_wake_endpoint", (until, endpoint_key(endpoint)))
 
     def defer(self, queued: Queued, attempts: int, traffic: Traffic, delay: float) -> None:
-        """Keep ``queued`` for later: its lane waits ``delay`` seconds."""
+        """Keep ``queued`` for a retry, and delay its lane by ``delay`` seconds."""
         self._database.execute("message_defer", (attempts, *traffic, queued.seq))
         if delay > 0:
             self._database.execute("lane_defer", (self.times.now().mono + delay, queued.lane_id))
         self.ledger.spend(traffic)
 
     def remove(self, queued: Queued) -> None:
-        """Take ``queued`` out; its result is the caller's to record in the same transaction."""
+        """Remove ``queued``; the caller records its result in the same transaction."""
         run = self._database.execute
         run("message_drop", (queued.seq,))
         self.troubles.pop(queued.seq, None)
@@ -335,7 +348,7 @@ class Outbox:
         return read_message(row, read_endpoint(row[-1]), self.times) if row else None
 
     def due(self, limit: int) -> list[Queued]:
-        """Return up to ``limit`` messages whose deadline, or the outbox's own, has passed."""
+        """Return up to ``limit`` messages past their deadline or older than ``max_age``."""
         seqs = list(self._over_deadline(limit + len(self.in_flight))) + list(self._over_age(limit))
         found = (self.get(seq) for seq in dict.fromkeys(seqs) if seq not in self.in_flight)
         return [queued for queued in found if queued][:limit]
@@ -352,11 +365,11 @@ class Outbox:
         for seq, boot, mono in self._database.execute("message_head", (limit,)).fetchall():
             age = self.times.age(boot, mono)
             if age is None or age < self.limits.max_age:
-                return  # the rest is younger
+                return  # the other messages are younger
             yield seq
 
     def oldest_age(self) -> float | None:
-        """Return the seconds that the oldest message has waited; read from memory, not from the disk."""
+        """Return the age of the oldest message in seconds, None without one; this reads no disk."""
         return self.times.age(*self._oldest[1:]) if self._oldest else None
 
     def last_seq(self) -> int:
@@ -369,7 +382,7 @@ class Outbox:
         return [queued for (seq,) in rows if (queued := self.get(seq))]
 
     def listing(self, after: int, limit: int) -> list[dict[str, Any]]:
-        """Return what ``queue list`` shows of up to ``limit`` messages, payloads left out."""
+        """Return the entries of ``queue list`` for up to ``limit`` messages, without payloads."""
         mono = self.times.now().mono
         return [
             describe(row, mono, self.times, in_flight=row[0] in self.in_flight)
@@ -382,38 +395,38 @@ class Outbox:
     def report(
         self, topic: str, payload: bytes, properties: str | None = None, *, retain: bool = False
     ) -> None:
-        """Keep a publication until the broker has acknowledged it."""
+        """Store a publication until the broker has acknowledged it."""
         self._database.execute("report_add", (self._next_report, topic, payload, properties, retain))
         self._next_report += 1
         self.ledger.reported(len(payload) + len(topic) + len(properties or ""))
 
     def reports_after(self, seq: int, limit: int) -> list[Report]:
-        """Return up to ``limit`` publications that come after ``seq``."""
+        """Return up to ``limit`` publications with numbers above ``seq``."""
         return [Report(*row) for row in self._database.execute("report_after", (seq, limit))]
 
     def reports_sent(self, seqs: list[int]) -> None:
-        """Forget publications that the broker has."""
+        """Remove publications that the broker has acknowledged."""
         for seq in seqs:
             for (size,) in self._database.execute("report_drop", (seq,)).fetchall():
                 self.ledger.reported(-size)
 
     @property
     def reports_full(self) -> bool:
-        """Whether reports, and what is set aside, hold as many bytes as they may."""
+        """Whether reports and set-aside entries hold ``max_bytes`` or more."""
         return self.ledger.report_bytes + self.set_aside.bytes >= self.limits.max_bytes
 
     def get_report(self, seq: int) -> Report | None:
-        """Return the publication numbered ``seq``, if it still waits."""
+        """Return the publication numbered ``seq``, None if it is gone."""
         row = self._database.execute("report_get", (seq,)).fetchone()
         return Report(*row) if row else None
 
     # -- what could not be passed on ---------------------------------------------------------------------
 
     def set_report_aside(self, seq: int, reason: str) -> tuple[int, int]:
-        """Keep the publication ``seq`` for a person instead of for the broker.
+        """Set the publication ``seq`` aside for a person.
 
-        Returns the number that it has from now on, 0 where it is gone already, and how many older ones had
-        to go for it.
+        Returns its number there, 0 if the publication is gone, and how many older entries were dropped for
+        it.
         """
         report = self.get_report(seq)
         if report is None:
@@ -426,10 +439,10 @@ class Outbox:
     def set_delivery_aside(
         self, topic: str, payload: bytes, reason: str, properties: str | None = None
     ) -> tuple[int, int]:
-        """Keep a delivery that cannot be used for a person; the caller acknowledges it after the commit.
+        """Set aside an unusable delivery for a person; the caller acknowledges it after the commit.
 
-        ``properties`` is text for a person. What of the texts is no Unicode is escaped. Returns what
-        `set_report_aside` does.
+        ``properties`` is text for a person. Surrogates in the texts are escaped. Returns the same as
+        `set_report_aside`.
         """
         texts = [_storable(text) for text in (topic, properties, reason)]
         row = Row(Kind.DELIVERY, texts[0] or "", payload, texts[1], False, texts[2] or "", self.times.wall())
@@ -439,7 +452,7 @@ class Outbox:
         return self.set_aside.add(row, self.limits.max_bytes)
 
     def try_again(self, number: int) -> bool:
-        """Have the broker offered again what was set aside as ``number``; False where that is no report."""
+        """Move the set-aside report ``number`` back to the publications; return False if it is no report."""
         row = self.set_aside.get(number)
         if row is None or row.kind is not Kind.REPORT:
             return False
@@ -449,35 +462,37 @@ class Outbox:
 
     @property
     def results_full(self) -> bool:
-        """Whether so much waits for the broker that no message is to be taken, as its result would wait too.
+        """Whether reports hold twice ``max_bytes``, so that no message is accepted.
 
-        Inbound messages stop at ``max_bytes`` [bridge.flow.message.downlink]; the other half is for results.
+        Its result would wait too.
+
+        Inbound messages stop at ``max_bytes`` [bridge.flow.message.downlink]. The other half is for results.
         """
         return self.ledger.report_bytes >= 2 * self.limits.max_bytes
 
     # -- housekeeping ------------------------------------------------------------------------------------
 
     def sweep(self) -> float:
-        """Notice steps of the clock and forget ids that are old enough; return the step in seconds."""
+        """Check for a step of the clock, and forget old keys; return the step in seconds, 0 without one."""
         step = self.times.check()
         self._forget_ids(self._database.execute("chosen_expire", {**self.times.judge(), "age": CHOSEN_FOR}))
         self._bound_ids()
         return step
 
     def meta(self, key: str) -> Any:
-        """Return a value kept under ``key``, or None."""
+        """Return the value under ``key``, None without one."""
         row = self._database.execute("meta_get", (key,)).fetchone()
         return row[0] if row else None
 
     def set_meta(self, key: str, value: str | float | None) -> None:
-        """Keep ``value`` under ``key``."""
+        """Set the value under ``key``."""
         self._database.execute("meta_set", (key, value))
 
     def count(self, state: State) -> None:
-        """Count a result."""
+        """Count a result of ``state``."""
         self.ledger.count(state.value)
 
 
 def _storable(text: str | None) -> str | None:
-    """Return ``text`` with surrogates, which SQLite cannot keep, as escapes."""
+    """Return ``text`` with escapes in place of surrogates, which SQLite cannot store."""
     return text if text is None else text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Whose the outbox is: root that looks into it acts as its owner meanwhile."""
+"""The owner of the outbox: root acts as that user while it works on the outbox."""
 
 import os
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ from pathlib import Path
 
 @contextmanager
 def as_owner(path: Path) -> Iterator[None]:
-    """As root, act as whoever may write beside ``path``.
+    """As root, act as the owner of the folder of ``path``, or of the file if root owns the folder.
 
-    So all of it stays the daemon's, and root follows no link that the daemon's user puts in a file's place.
-    Nothing changes for others. It is the whole process's: for commands that do nothing else meanwhile.
+    So every file stays the daemon's, and root follows no link that the daemon's user may have put there.
+    Other users act as themselves. The change applies to the whole process, so it is for commands that do
+    nothing else at the time.
 
     Raises:
-        OSError: neither its folder nor the file is there.
+        OSError: neither the folder nor the file exists.
 
     """
     folder = path.parent.stat()

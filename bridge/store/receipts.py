@@ -1,13 +1,13 @@
-"""Receipts: recognising what the broker sends again because our acknowledgement did not reach it.
+"""Receipts: they identify deliveries that the broker repeats because it did not get our acknowledgement.
 
-A redelivery carries the DUP flag, the packet id of the first delivery and the same content [MQTT 5.0,
-section 4.4]. Packet ids are used again after 65,535 messages (Mosquitto counts them up), so a receipt counts
-only within the same broker session and among the last of them. Receive Maximum should bound how many can be
-unacknowledged, but Mosquitto 2.0.11 lets more in flight once it has a queue (3,021 were seen where 128 were
-asked for), so more are kept. In doubt a message is kept.
+A repetition has the DUP flag, the packet identifier of the first delivery and the same content [MQTT 5.0,
+section 4.4]. Packet identifiers are used again after 65,535 messages (Mosquitto counts them up). So a receipt
+is valid only within one session of the broker, and only among the last ones. Receive Maximum should bound the
+unacknowledged messages, but Mosquitto 2.0.11 sends more once it has a queue (3,021 were seen where 128 were
+asked for), so more receipts are kept. A message in doubt is stored.
 
-The session that carries messages and the one that carries commands about the bridge share them: no topic is
-delivered by both, so the fingerprints tell them apart.
+The session for messages and the session for commands share the receipts. No topic is delivered by both, so
+the fingerprints differ.
 """
 
 from collections import deque
@@ -17,21 +17,22 @@ from typing import NamedTuple
 from bridge.store.database import Database
 
 KEPT = 4096
-"""Receipts kept: more than a broker was seen to repeat, far fewer than there are packet ids."""
+"""Receipts kept: more than a broker was seen to repeat, far fewer than there are packet identifiers."""
 
 
 class Receipt(NamedTuple):
-    """One delivery as the broker made it."""
+    """One delivery by the broker."""
 
     session: int
-    """Our number for this broker session: one more each time the broker had lost it."""
+    """The bridge's own number for the broker's session; it grows by one when the broker has lost a
+    session."""
     mid: int
     dup: bool
     digest: bytes
 
     @property
     def key(self) -> tuple[int, int, bytes]:
-        """What a repetition has in common with it."""
+        """The part of a receipt that a repetition shares."""
         return self.session, self.mid, self.digest
 
 
@@ -44,7 +45,7 @@ def digest(topic: str, payload: bytes, extra: bytes = b"") -> bytes:
 
 
 class Receipts:
-    """The last deliveries, in memory and, with their messages' transaction, on disk."""
+    """The last deliveries: in memory and, in the transaction of their messages, on disk."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -60,7 +61,7 @@ class Receipts:
         self._slot = rows[-1][0] + 1 if rows else 0
 
     def known(self, receipt: Receipt) -> bool:
-        """Whether this delivery is a repetition of one that is already stored."""
+        """Whether the delivery repeats one that is stored already."""
         return receipt.dup and receipt.key in self._ring
 
     def add(self, receipt: Receipt) -> None:
@@ -69,7 +70,7 @@ class Receipts:
         self._added.append(receipt.key)
 
     def flush(self) -> None:
-        """Write the newest receipts; older ones than the ring holds need not touch the disk."""
+        """Write the new receipts, except those that the ring has already dropped."""
         added = self._added[-KEPT:]
         if not added:
             return
@@ -81,6 +82,6 @@ class Receipts:
         self._added.clear()
 
     def reset(self) -> None:
-        """Go back to what is on disk."""
+        """Go back to the receipts on disk."""
         self._added.clear()
         self._load()

@@ -1,17 +1,17 @@
-"""Repair: a damaged database gives way to what can be read of it, whatever ends the work in between.
+"""Repair: replaces a damaged database by its readable rows, and survives an interruption at any point.
 
 ::
 
     outbox.db                    the damaged original with its log; nothing writes to it
-    outbox.db.repairing          the new one as far as it is: worth nothing, and begun anew
-    outbox.db.repairing.copy     what is read, as SQLite writes even where it only reads
-    outbox.db.repaired-<stamp>   the new one, complete, checked and durable
+    outbox.db.repairing          the new file, incomplete; a later start deletes it
+    outbox.db.repairing.copy     the copy that is read, because SQLite may write to a file that it reads
+    outbox.db.repaired-<stamp>   the new file, complete, checked and durable
     outbox.db.damaged-<stamp>    the original, kept
 
-One rename decides, that of ``.repairing`` to ``.repaired``. Before it only the original counts, and all else
-is thrown away. After it the original is moved aside, its log before it, and last the new one takes its name:
-each start goes on with that where the one before was ended. A new one that is damaged meanwhile is thrown
-away, and the original is put back.
+The rename of ``.repairing`` to ``.repaired`` decides. Before it only the original counts, and everything else
+is deleted. After it the original and its log are moved aside (the log first), and the new file gets the name
+of the original. An interrupted start is continued by the next one. If the new file is damaged by then, it is
+deleted and the original is put back.
 """
 
 import logging
@@ -29,17 +29,19 @@ from bridge.store.salvage import copy_readable, salvage, size_of
 log = logging.getLogger("store")
 
 KEPT = 2
-"""Damaged databases that are kept, this one included; older ones go, and go first where room is wanted."""
+"""Damaged databases that are kept, the present one included. Older ones are deleted, even sooner if their
+room is needed."""
 
 SLACK = 4 * 1024 * 1024
-"""Bytes that a repair needs beyond what it copies and writes: the new file's own log."""
+"""Bytes that a repair needs beyond the copy and the new file: the new file's log."""
 
 _PARTS = ("-wal", "-shm", "-journal", "")
-"""What belongs to a database, in the order in which it is moved: without its file a log is nobody's."""
+"""The files of a database in the order of their moves. The database is last, because a log without it belongs
+to nothing."""
 
 
 def resume(path: Path) -> bool:
-    """End the repair that an earlier run began, if it did; return whether the file is to be read through.
+    """Finish a repair that an earlier run began; return whether the file has to be read through.
 
     Raises OSError and `StoreError`.
     """
@@ -50,7 +52,7 @@ def resume(path: Path) -> bool:
         try:
             _put_in_place(path, new)
         except StoreDamaged as exc:
-            log.error("a repair is begun again, its outcome is damaged as well: %s", exc)
+            log.error("a repair starts again, because the repaired file is damaged too: %s", exc)
             _put_back(path, new)
             begun.append(new)
     _remove(_named(path, ".repairing"))
@@ -58,10 +60,10 @@ def resume(path: Path) -> bool:
 
 
 def repair(path: Path) -> None:
-    """Put in the place of the damaged file a new one with what can be read of it.
+    """Replace the damaged file by a new one with its readable rows.
 
-    Raises `StoreFull`, naming what it needs, where there is no room for it: nothing has changed then. Raises
-    OSError and `StoreError` where the disk fails.
+    Raises `StoreFull` with the room that it needs, and then has changed nothing. Raises OSError and
+    `StoreError` if the disk fails.
     """
     _make_room(path)
     new = path.with_name(path.name + ".repairing")
@@ -74,7 +76,7 @@ def repair(path: Path) -> None:
 
 
 def _build(path: Path, new: Path) -> None:
-    """Write what is readable of ``path`` to ``new``, durably and without a log."""
+    """Write the readable rows of ``path`` to ``new``, durably and without a log."""
     copy = new.with_name(new.name + ".copy")
     copy_readable(path, copy)
     os.close(disk.create(new))
@@ -89,7 +91,7 @@ def _build(path: Path, new: Path) -> None:
 
 
 def _rename_done(path: Path, new: Path) -> Path:
-    """Call ``new`` done, durably; return its new name."""
+    """Mark ``new`` as complete, durably, by a new name; return that name."""
     with new.open("rb") as file:
         os.fsync(file.fileno())
     done = new.rename(path.with_name(f"{path.name}.repaired-{_stamp(path)}"))
@@ -98,7 +100,7 @@ def _rename_done(path: Path, new: Path) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    """Return a name for the damaged file that none has: a box without a clock sees the same second again."""
+    """Return an unused stamp for the damaged file. A box without a clock may see the same second twice."""
     now = time.strftime("%Y%m%d-%H%M%S")
     taken = {each.name for each in _named(path, ".damaged-")}
     names = (now if number == 1 else f"{now}.{number}" for number in count(1))
@@ -110,9 +112,9 @@ def _damaged(path: Path, new: Path) -> Path:
 
 
 def _put_in_place(path: Path, new: Path) -> None:
-    """Move the damaged file aside, have the new one take its name, and say so.
+    """Move the damaged file aside, give its name to the new one, and log it.
 
-    Raises `StoreDamaged` before that where the new one is damaged, too.
+    Raises `StoreDamaged` before any move if the new file is damaged too.
     """
     messages, reports = _count(new)
     damaged = _damaged(path, new)
@@ -130,7 +132,7 @@ def _put_in_place(path: Path, new: Path) -> None:
 
 
 def _count(new: Path) -> tuple[int, int]:
-    """Return how many messages and reports a repaired database holds, read through."""
+    """Return the number of messages and reports in a repaired database, which is read through."""
     database = Database(new, check=True)
     try:
         return tuple(database.execute(query).fetchone()[0] for query in ("message_count", "report_count"))
@@ -152,27 +154,27 @@ def _move(part: Path, to: Path) -> None:
 
 
 def _make_room(path: Path) -> None:
-    """Let go of what is left of older damage as far as needed; `StoreFull` where that is too little."""
+    """Delete older damaged files as far as needed; raises `StoreFull` if that is too little."""
     older = sorted(_originals(path), key=lambda each: each.stat().st_ctime)
     needed = 2 * size_of(path) + SLACK
     while older and (len(older) >= KEPT or _free(path) < needed):
         gone = older.pop(0)
-        log.warning("%s, kept of an older damage, goes: there is newer damage", gone)
+        log.warning("%s, an older damaged outbox, is deleted: there is a newer one", gone)
         _remove([gone.with_name(gone.name + part) for part in _PARTS])
     if _free(path) < needed:
         raise StoreFull(
             f"the outbox {path} is damaged, and its repair needs {needed} bytes beside it, of which "
-            f"{_free(path)} are free on {disk.disk_of(path)}; until then it stays as it is"
+            f"{_free(path)} are free on {disk.disk_of(path)}; until then the outbox stays as it is"
         )
 
 
 def _originals(path: Path) -> Iterator[Path]:
-    """Return the damaged databases that are kept, without what belongs to them."""
+    """Return the damaged databases that are kept, without their logs."""
     return (each for each in _named(path, ".damaged-") if not each.name.endswith(_PARTS[:-1]))
 
 
 def _named(path: Path, ending: str) -> list[Path]:
-    """Return what stands beside ``path`` under its name and an ``ending`` that may go on."""
+    """Return the files beside ``path`` whose names begin with its name and ``ending``."""
     return [each for each in path.parent.iterdir() if each.name.startswith(path.name + ending)]
 
 

@@ -1,4 +1,4 @@
-"""A file that holds disk space back, since even deleting from a database needs some."""
+"""Reserve: a file that keeps disk space for the log, because even deletions need some."""
 
 import contextlib
 import os
@@ -9,14 +9,14 @@ from typing import Final
 from bridge.store import disk
 
 SIZE: Final = 4 * 1024 * 1024
-"""Bytes held back: the size to which the log is kept, which deletions go through."""
+"""Bytes of the reserve: the size of the log, through which deletions go."""
 
 SHARE: Final = 8
 """The reserve takes at most this fraction of a small disk: an eighth."""
 
 
 class Reserve:
-    """The reserve beside a store."""
+    """The reserve file beside a store."""
 
     def __init__(self, store: Path, size: int = SIZE) -> None:
         self._path = store.with_name(store.name + ".reserve")
@@ -24,15 +24,15 @@ class Reserve:
 
     @property
     def size(self) -> int:
-        """Bytes that are held back."""
+        """Bytes of a complete reserve."""
         return min(self._size, self.disk_size() // SHARE)
 
     def hold(self) -> bool:
-        """Take all of the space; return whether it is held. A quota shows here and not in `free`."""
+        """Take the whole reserve; return whether it is there. A quota shows here, and not in `free`."""
         return self.held or self._take(self.size)
 
     def take(self) -> None:
-        """Take as much as is free, for the next start: the log, which gave it back, has to be made anew."""
+        """Take as much as is free, for the next start, which has to write the log again."""
         if not self.held:
             self.release()
             self._take(min(self.size, self.free()))
@@ -51,7 +51,7 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        """Whether all of the space is held."""
+        """Whether the reserve is complete."""
         try:
             found = self._path.lstat()
         except OSError:
@@ -59,17 +59,17 @@ class Reserve:
         return stat.S_ISREG(found.st_mode) and found.st_size >= self.size
 
     def release(self) -> None:
-        """Give the space to the database, where the disk can."""
+        """Release the space to the database; an error of the disk is ignored."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
     def free(self) -> int:
-        """Return the bytes that are free on the disk; raises `StoreError` where that cannot be told."""
+        """Return the free bytes on the disk; raises `StoreError` if the disk does not say."""
         found = self._statvfs()
         return found.f_bavail * found.f_frsize
 
     def disk_size(self) -> int:
-        """Return the bytes that the disk has in all; raises `StoreError` where that cannot be told."""
+        """Return the size of the disk in bytes; raises `StoreError` if the disk does not say."""
         found = self._statvfs()
         return found.f_blocks * found.f_frsize
 

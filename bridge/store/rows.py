@@ -1,4 +1,4 @@
-"""Rows: how a message stands in the rows of `message` and `lane`, and how it is read from there."""
+"""Rows: messages and lanes as columns of `message` and `lane`, and back."""
 
 import json
 from functools import lru_cache
@@ -10,13 +10,16 @@ from bridge.store.clock import Times
 
 @lru_cache(maxsize=64)
 def endpoint_key(endpoint: Endpoint) -> str:
-    """Return what stands for ``endpoint``: JSON, but for the cloud a word, so that its rows stay small."""
+    """Return the column value of ``endpoint``.
+
+    JSON, but a word for the cloud, so that its rows stay small.
+    """
     return "cloud" if endpoint == CLOUD else json.dumps(endpoint)
 
 
 @lru_cache(maxsize=64)
 def read_endpoint(key: str) -> Endpoint:
-    """Return the destination that ``key`` stands for."""
+    """Return the endpoint of a column value."""
     if key == "cloud":
         return CLOUD
     channel, host, port, expect = json.loads(key)
@@ -25,7 +28,7 @@ def read_endpoint(key: str) -> Endpoint:
 
 @lru_cache(maxsize=512)
 def names_key(names: tuple[str, ...]) -> str:
-    """Return what stands for a lane's topics, or its recipient."""
+    """Return the column value of a lane's topics, or of its recipient."""
     return json.dumps(names, ensure_ascii=False) if names else ""
 
 
@@ -35,7 +38,7 @@ def _read_names(key: str) -> tuple[str, ...]:
 
 
 def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
-    """Whether these are a lane's, as they may not be in a damaged file."""
+    """Whether these are valid columns of a lane; in a damaged file they may not be."""
     try:
         where, listed = read_endpoint(endpoint), _read_names(names)
         Priority(priority)
@@ -50,7 +53,7 @@ def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
 
 
 def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queued:
-    """Return the message of a row of ``lane_heads`` or ``message_full``."""
+    """Return the message in a row of ``lane_heads`` or ``message_full``."""
     lane_id, names, priority, seq, id_, chosen, payload, mono, attempts, limit = row[:10]
     up, down, reply, correlation, boot, lifetime = row[10:16]
     queued_at = times.date(boot, mono)
@@ -72,7 +75,10 @@ def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queu
 
 
 def describe(row: tuple[Any, ...], mono: float, times: Times, *, in_flight: bool) -> dict[str, Any]:
-    """Return what ``queue list`` shows of a row of ``message_list``; ``mono`` is the monotonic time now."""
+    """Return the entry of ``queue list`` for a row of ``message_list``.
+
+    ``mono`` is the monotonic time now.
+    """
     _seq, id_, endpoint, names, priority, size, queued_mono, attempts, lifetime, not_before, boot = row
     queued_at = times.date(boot, queued_mono)
     lane = Lane(read_endpoint(endpoint), _read_names(names), Priority(priority))

@@ -1,13 +1,13 @@
-"""Salvage: reading what is readable of a damaged database.
+"""Salvage: reads the readable rows of a damaged database.
 
-The sqlite3 tool's ``.recover`` would be the natural means, but Debian bookworm's cannot: its library is built
-without ``SQLITE_ENABLE_DBPAGE_VTAB``, and the command ends in "SQL logic error" on any file. So the rows are
-read by SQL, table by table in the order of their row ids; where a page cannot be read, the next row id behind
-it that can be is looked for. A copy is read, so that the damaged file stays as it was found.
+The sqlite3 tool has ``.recover`` for this, but not in Debian bookworm: its library is built without
+``SQLITE_ENABLE_DBPAGE_VTAB``, and the command ends in "SQL logic error" on any file. So the rows are read by
+SQL, table by table in the order of their row ids. Behind an unreadable page the next readable row id is
+searched. It reads a copy, so that the damaged file does not change.
 
-Nothing in the file is believed. The copy's header says what ours says, and where its tables are not ours by
-the letter, they are named anew. A row id that does not grow is damage, so that pages which lead to themselves
-end; a row is as long as ours can be; and each value has the type of its column.
+Nothing in the file is trusted. The copy gets our own header. If its table definitions are not exactly ours,
+they are written again. A row id that does not increase is damage, so that pages which refer to themselves
+come to an end. A row is at most as long as ours can be, and each value has the type of its column.
 """
 
 import contextlib
@@ -41,35 +41,36 @@ TABLES = {
     "chosen": None,
     "usage": None,
 }
-"""What is worth saving, with the column that is the row id; `depth` is counted anew."""
+"""Tables to recover, with the column that is the row id; `depth` is counted again from the messages."""
 
 CLOSE_LOOKS = 5000
-"""Row ids tried one by one behind a broken page, before the steps grow."""
+"""Row ids tried one by one behind a damaged page before the steps grow."""
 
 FAR = 1 << 40
-"""A step at which the end of the table must have been passed."""
+"""A step that has certainly passed the end of the table."""
 
 LONGEST = 64 * 1024 * 1024
-"""Bytes of a row at most, far above what we store: a broken length must not ask for all of the memory."""
+"""Bytes of a row at most, far above ours, so that a damaged length does not claim all the memory."""
 
 PORTION = 2 * 1024 * 1024
-"""Bytes of payload in a transaction on the new file, which begins anew when it is ended in between."""
+"""Bytes of payload in one transaction on the new file. An interrupted repair starts again, so the file
+need not be complete at a commit."""
 
 PAGE = 4096
 """Bytes of a page: SQLite's default, which every outbox has."""
 
 _NOT_OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
-"""What a row is refused with that no table of ours takes; all else is the disk's."""
+"""Errors for a row that does not fit our tables; every other error is the disk's."""
 
 _HEADER = b"SQLite format 3\0" + PAGE.to_bytes(2) + bytes((2, 2, 0, 64, 32, 32))
-"""How all our files begin: magic, page size, write-ahead log, what is fixed [SQLite documentation, "Database
-File Format", 1.3]."""
+"""The beginning of all our files: magic, page size, write-ahead log and fixed values [SQLite documentation,
+"Database File Format", 1.3]."""
 
 _LAST = (1 << 63) - 1
 """The largest row id."""
 
 _OF_THE_DISK = {"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_READ", "SQLITE_NOMEM"}
-"""What is no damage of the file that is read."""
+"""Errors that do not come from damage of the file that is read."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "INTEGER": (int,),
@@ -79,11 +80,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "ANY": (int, float, str, bytes),
 }
 _TIMES = (-1e9, 1e11)
-"""What a time or a distance of times can be, in seconds: what is beyond cannot be written as a date."""
+"""Seconds that a time or a duration can have; values beyond cannot be written as a date."""
 
 
 def size_of(damaged: Path) -> int:
-    """Return the bytes of ``damaged`` and its log that are not zero, in pages; raises OSError."""
+    """Return the bytes of the pages of ``damaged`` and its log that are not all zeros; raises OSError."""
     sizes = (
         sum(PAGE for _, block in _blocks(part) if block.strip(b"\0"))
         for part in (damaged, damaged.with_name(damaged.name + "-wal"))
@@ -95,8 +96,8 @@ def size_of(damaged: Path) -> int:
 def copy_readable(damaged: Path, copy: Path) -> None:
     """Copy the file and its log, as far as the disk can read them; raises OSError.
 
-    The copy begins as our files begin, and has whole pages, one at least: SQLite throws away the log of a
-    file without any.
+    The copy begins with our header and has whole pages, at least one, because SQLite deletes the log of an
+    empty file.
     """
     for suffix in ("", "-wal"):
         part, to = damaged.with_name(damaged.name + suffix), copy.with_name(copy.name + suffix)
@@ -115,7 +116,7 @@ def copy_readable(damaged: Path, copy: Path) -> None:
 
 
 def _blocks(part: Path) -> Iterator[tuple[int, bytes]]:
-    """Return the places and blocks of a file; one that the disk cannot read is all zeros."""
+    """Yield the places and blocks of a file; a block that the disk cannot read is all zeros."""
     with part.open("rb", buffering=0) as file:
         for place in range(0, part.stat().st_size, PAGE):
             try:
@@ -129,21 +130,21 @@ def _blocks(part: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def salvage(copy: Path, database: Database) -> dict[str, int]:
-    """Move what is readable of ``copy`` into ``database``; return the number of rows by table.
+    """Copy the readable rows of ``copy`` into ``database``; return the number of rows by table.
 
-    Raises `sqlite3.Error` where ``database`` does not take it.
+    Raises `sqlite3.Error` if ``database`` does not take them.
     """
     with contextlib.closing(_opened(copy)) as source:
         if _has_our_tables(source):
             return _copy_tables(source, database)
-    log.error("the list of tables is damaged: it is made anew")
+    log.error("the list of tables is damaged; it is written again")
     _name_tables(copy)
     with contextlib.closing(_opened(copy)) as source:
         return _copy_tables(source, database)
 
 
 def find_garbled(path: Path) -> str:
-    """Return which row of a database with sound pages is not as it was written, empty where none is."""
+    """Return a text about a garbled row in a database with intact pages; empty without one."""
     table = ""
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
@@ -153,7 +154,7 @@ def find_garbled(path: Path) -> str:
                     found = dict(zip(kinds, row, strict=True))
                     if _mend(table, dict(found), kinds) != found:
                         return f"a row of table {table} is not as it was written"
-    except sqlite3.Error:  # a text that is no UTF-8
+    except sqlite3.Error:  # a text that is not UTF-8
         return f"a row of table {table} cannot be read"
     return ""
 
@@ -162,13 +163,13 @@ def _opened(copy: Path) -> sqlite3.Connection:
     source = sqlite3.connect(copy, isolation_level=None)
     source.text_factory = lambda data: data.decode("utf-8", "replace")
     source.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
-    # Lets a file that was cut off be opened as far as it goes [sqlite3: lockBtree].
+    # Lets SQLite open a file that was cut off [sqlite3: lockBtree].
     source.execute("PRAGMA writable_schema = ON")
     return source
 
 
 def _has_our_tables(source: sqlite3.Connection) -> bool:
-    """Whether the tables are there as one of our versions made them, and nothing else acts as one."""
+    """Whether the file has exactly the tables of one of our versions, and no views."""
     try:
         version = source.execute("PRAGMA user_version").fetchone()[0]
         found = source.execute(
@@ -181,8 +182,8 @@ def _has_our_tables(source: sqlite3.Connection) -> bool:
 
 
 def _name_tables(copy: Path) -> None:
-    """Write the list of tables anew: each begins on the page where it begins in all files of its version."""
-    # What the log held is in the file by now: whoever closes it last copies it.
+    """Write the table definitions again; in all files of a version a table begins on the same page."""
+    # The content of the log is in the file by now, because closing the connection has copied it.
     for suffix in ("-wal", "-shm"):
         copy.with_name(copy.name + suffix).unlink(missing_ok=True)
     with copy.open("r+b") as file:
@@ -196,10 +197,23 @@ def _name_tables(copy: Path) -> None:
 
 
 def _empty_first_page(pages: int) -> bytes:
-    """Return the first page of a file of ``pages`` without any table [as above, 1.3 and 1.6]."""
-    numbers = (1, pages, 0, 0, 1, 4, 0, 0, 1, 0, 0, 0)  # counter, size, no free pages, format 4, UTF-8
+    """Return the first page of a file of ``pages`` pages without tables [as above, 1.3 and 1.6]."""
+    numbers = (
+        1,
+        pages,
+        0,
+        0,
+        1,
+        4,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+    )  # change counter, size, no free pages, schema format 4, UTF-8
     header = _HEADER + b"".join(number.to_bytes(4) for number in numbers) + bytes(20)
-    header += (1).to_bytes(4) + bytes(4)  # the counter again: the size is right
+    header += (1).to_bytes(4) + bytes(4)  # the change counter again, which makes the size valid
     return (header + bytes((13, 0, 0, 0, 0)) + PAGE.to_bytes(2) + b"\0").ljust(PAGE, b"\0")
 
 
@@ -224,7 +238,7 @@ def _copy_tables(source: sqlite3.Connection, database: Database) -> dict[str, in
 
 
 def _insert(database: Database, table: str, row: dict[str, Any] | None) -> int:
-    """Insert a row; return how many that were. Raises `sqlite3.Error` where the disk does not take it."""
+    """Insert a row; return the number inserted. Raises `sqlite3.Error` if the disk does not take it."""
     if row is None:
         return 0
     try:
@@ -235,9 +249,10 @@ def _insert(database: Database, table: str, row: dict[str, Any] | None) -> int:
 
 
 def _mend(table: str, row: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any] | None:
-    """Return ``row`` as it can be worked with; None where it cannot.
+    """Return ``row`` with usable values; None if the row itself is useless.
 
-    A value of another type than its column's is left to the column's default; a time that cannot be is none.
+    A value that has not the type of its column is replaced by the column's default, and an impossible time by
+    0.
     """
     for name, value in list(row.items()):
         if value is not None and not isinstance(value, _TYPES[kinds[name]]):
@@ -273,7 +288,7 @@ def _rows(source: sqlite3.Connection, table: str, columns: list[str], row_id: st
 
 
 def _leap(source: sqlite3.Connection, table: str, columns: list[str], row_id: str) -> Iterator[Row]:
-    """Return the readable rows of a table, in order of their row ids, leaping over what is broken."""
+    """Yield the readable rows of a table in the order of their row ids, and skip what is damaged."""
     select = (
         f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED "  # noqa: S608  # our own names
         f"WHERE {row_id} > ? ORDER BY {row_id}"
@@ -300,7 +315,7 @@ def _leap(source: sqlite3.Connection, table: str, columns: list[str], row_id: st
 
 
 def _both_ends(source: sqlite3.Connection, table: str, columns: list[str]) -> Iterator[Row]:
-    """Return the rows of a table without row ids up to what is broken, and from its end down to it."""
+    """Yield the rows of a table without row ids from both ends, up to the damage."""
     for order in ("ASC", "DESC"):
         before: Any = None
         try:
@@ -319,12 +334,12 @@ def _both_ends(source: sqlite3.Connection, table: str, columns: list[str]) -> It
 
 
 def _expect_growth(later: Any, earlier: Any) -> None:
-    """Raise `sqlite3.Error` where rows do not come in order: pages may lead to themselves, for ever."""
+    """Raise `sqlite3.Error` if rows are out of order: pages that refer to themselves would never end."""
     if type(later) is not type(earlier) or later <= earlier:
         raise sqlite3.DatabaseError("rows are out of order")
 
 
 def _expect_damage(error: sqlite3.Error) -> None:
-    """Raise ``error`` again where the file is not to blame for it."""
+    """Raise ``error`` again if the file is not its cause."""
     if getattr(error, "sqlite_errorname", "") in _OF_THE_DISK:
         raise error

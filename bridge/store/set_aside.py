@@ -1,7 +1,7 @@
-"""What is set aside: reports and deliveries that could not be passed on, kept until a person drops them.
+"""Set aside: reports and deliveries that could not be passed on, kept until a person drops or retries them.
 
-At most `KEPT` of them are kept, and at most a `SHARE` of ``store.max_bytes``; the oldest go first, the newest
-always stays. What writes runs inside the writer's transaction.
+At most `KEPT` entries are kept, in at most a `SHARE` of ``store.max_bytes``. The oldest are dropped first;
+the newest always stays. Writes run inside the writer's transaction.
 """
 
 from enum import Enum
@@ -10,14 +10,14 @@ from typing import NamedTuple
 from bridge.store.database import Database
 
 KEPT = 1000
-"""Rows that are kept at most."""
+"""Entries kept at most."""
 
 SHARE = 10
-"""Their payloads, topics and properties take at most this part (a tenth) of ``store.max_bytes``."""
+"""Part of ``store.max_bytes`` that payloads, topics and properties take at most: a tenth."""
 
 
 class Kind(Enum):
-    """Which way it was going."""
+    """The direction of an entry."""
 
     REPORT = "report"
     """From the bridge to the broker."""
@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 class Row(NamedTuple):
-    """What could not be passed on."""
+    """A report or delivery that could not be passed on."""
 
     kind: Kind
     topic: str
@@ -35,13 +35,13 @@ class Row(NamedTuple):
     retain: bool
     reason: str
     at: float
-    """Unix seconds when it was set aside."""
+    """Time of setting aside, in Unix seconds."""
     id: int = 0
-    """Its number for a person; 0 before it has one."""
+    """Its number, by which a person names it; 0 before it has one."""
 
     @property
     def size(self) -> int:
-        """The bytes that count: payload, topic and properties."""
+        """Bytes that count against the limit: payload, topic and properties."""
         return len(self.payload) + len(self.topic) + len(self.properties or "")
 
 
@@ -52,13 +52,13 @@ class Entry(NamedTuple):
     kind: Kind
     topic: str
     bytes: int
-    """Size of the payload."""
+    """Bytes of the payload."""
     reason: str
     at: float
 
 
 class SetAside:
-    """The table ``set_aside``, and how full it is; asking for that reads no disk."""
+    """The table ``set_aside``, and its size, which is read from memory."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,11 +67,11 @@ class SetAside:
         self.reset()
 
     def reset(self) -> None:
-        """Count what is there: at the start, and after a transaction was rolled back."""
+        """Count the entries on disk: at the start, and after a rollback."""
         self.rows, self.bytes = self._database.execute("aside_sums").fetchone()
 
     def add(self, row: Row, max_bytes: int) -> tuple[int, int]:
-        """Keep ``row``; return its number, and how many older ones had to go for it."""
+        """Keep ``row``; return its number, and how many older entries were dropped for it."""
         self._database.execute(
             "aside_add",
             (row.kind.value, row.topic, row.payload, row.properties, row.retain, row.reason, row.at),
@@ -90,11 +90,11 @@ class SetAside:
         return [Entry(number, Kind(kind), *rest) for number, kind, *rest in rows]
 
     def ids(self) -> list[int]:
-        """Return the numbers of all, oldest first."""
+        """Return the numbers of all entries, oldest first."""
         return [entry.id for entry in self.entries(KEPT)]
 
     def get(self, number: int) -> Row | None:
-        """Return what has that number."""
+        """Return the entry ``number``, None without one."""
         row = self._database.execute("aside_get", (number,)).fetchone()
         if row is None:
             return None
@@ -102,7 +102,7 @@ class SetAside:
         return Row(Kind(kind), topic, payload, properties, bool(retain), reason, at, number)
 
     def drop(self, number: int) -> bool:
-        """Forget what has that number; False where there is none."""
+        """Drop the entry ``number``; return False if there is none."""
         sizes = self._database.execute("aside_drop", (number,)).fetchall()
         for (size,) in sizes:
             self.rows -= 1

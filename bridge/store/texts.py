@@ -1,12 +1,13 @@
-"""Texts over the air, as far as they must outlast a crash.
+"""SMS over the air: what has to survive a crash.
 
-That is: parts that wait for others, what was read before, and whose status report is awaited.
+That is the parts that wait for others, the fingerprints of PDUs that were read, and the references of sent
+segments whose status report is awaited.
 
 All methods run in the event loop's thread; those that write run inside the writer's transaction. A PDU is
-kept as the modem gave it: what it means is not the store's to know.
+stored as the modem gave it, because the store does not interpret it.
 
-Ages count in seconds that the bridge has run, summed up over its runs. A box without a clock has them too,
-and a text whose part is missing is not given up because the box was off.
+Ages count the seconds that the bridge has run, summed over its runs. A box without a clock has these too, and
+an incomplete SMS does not age while the box is off.
 """
 
 from collections.abc import Callable
@@ -17,13 +18,13 @@ from bridge.core.messages import Now
 from bridge.store.database import Database
 
 MAX_SEEN = 5000
-"""Fingerprints kept: far more than a modem's store holds. One that is read again counts as new."""
+"""Fingerprints kept: far more than a modem's store holds. A fingerprint that is seen again counts as new."""
 
 SEEN_FOR = 30 * 86400.0
-"""Seconds for which they are kept."""
+"""Seconds for which a fingerprint is kept."""
 
 MAX_SENT = 1000
-"""Sent parts whose status report is awaited; references count to 255 before they come again."""
+"""Sent segments whose status report is awaited. References repeat after 255."""
 
 SENT_FOR = 7 * 86400.0
 """Seconds for which a status report is awaited: service centres try for days."""
@@ -32,7 +33,7 @@ _RUNNING = "running"
 
 
 class Part(NamedTuple):
-    """A part of a text, as the store needs to know it."""
+    """One part of a received SMS."""
 
     sender: str
     reference: int
@@ -44,7 +45,7 @@ class Part(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A text of which parts are missing."""
+    """An incomplete SMS."""
 
     id: str
     sender: str
@@ -54,7 +55,7 @@ class Waiting(NamedTuple):
 
 
 class Texts:
-    """The tables of texts."""
+    """The tables for SMS over the air."""
 
     def __init__(self, database: Database, clock: Callable[[], Now]) -> None:
         self._database = database
@@ -68,7 +69,7 @@ class Texts:
         return self._before + self._clock().mono - self._since
 
     def keep_time(self) -> None:
-        """Write down how long the bridge has run, and forget what is old enough."""
+        """Write down how long the bridge has run, and forget old rows."""
         now = self.running()
         self._database.execute("meta_set", (_RUNNING, now))
         self._database.execute("text_seen_trim", (now - SEEN_FOR, MAX_SEEN))
@@ -77,20 +78,22 @@ class Texts:
     # -- received ----------------------------------------------------------------------------------------
 
     def first_sight(self, fingerprint: bytes) -> bool:
-        """Note a PDU; False when it was here before."""
+        """Note the fingerprint of a PDU; return False if it was seen before."""
         row = self._database.execute("text_seen_find", (fingerprint,)).fetchone()
-        if row is not None:  # it is still on the modem: it must not be forgotten before others
+        if (
+            row is not None
+        ):  # The PDU is still on the modem, so its fingerprint must not be among the first to go.
             self._database.execute("text_seen_again", (self.running(), row[0]))
             return False
         self._database.execute("text_seen_add", (fingerprint, self.running()))
         return True
 
     def add(self, part: Part, new_id: Callable[[], str], near: float) -> str:
-        """Keep ``part``; return the id of the text that it belongs to.
+        """Keep ``part``; return the id of the SMS that it belongs to.
 
-        That is one of the same sender, reference and total that lacks this part and whose others were sent
-        within ``near`` seconds of it, as references come again; of several the nearest. Without one it begins
-        a text, ``new_id()``.
+        It belongs to an SMS of the same sender, reference and total that lacks this part, and whose other
+        parts were sent within ``near`` seconds of it, because references are reused. Of several the nearest
+        counts. Without one it begins an SMS with the id ``new_id()``.
         """
         place = (part.sender, part.reference, part.wide, part.total)
         away: dict[str, float] = {}
@@ -104,39 +107,40 @@ class Texts:
         return text
 
     def parts(self, text: str) -> dict[int, str]:
-        """Return the PDUs of a text that are there, by their numbers."""
+        """Return the stored PDUs of an SMS, by their numbers."""
         return dict(self._database.execute("text_part_of", (text,)).fetchall())
 
     def remove(self, text: str) -> None:
-        """Forget the parts of a text: it has been published."""
+        """Forget the parts of an SMS that has become a report."""
         self._database.execute("text_part_drop", (text,))
 
     def overdue(self, age: float) -> list[Waiting]:
-        """Return the texts whose first part has waited ``age`` seconds, oldest first."""
+        """Return each SMS whose first part has waited ``age`` seconds, oldest first."""
         now = self.running()
         rows = self._database.execute("text_part_old", (now - age,)).fetchall()
         return [Waiting(text, sender, total, now - running) for text, sender, total, running in rows]
 
     def oldest(self) -> Waiting | None:
-        """Return the text that has waited longest."""
+        """Return the SMS that has waited longest."""
         row = self._database.execute("text_part_oldest").fetchone()
         return Waiting(row[0], row[1], row[2], self.running() - row[3]) if row else None
 
     def waiting(self) -> int:
-        """Return how many parts wait for others."""
+        """Return the number of parts that wait for others."""
         number: int = self._database.execute("text_part_count").fetchone()[0]
         return number
 
     # -- sent --------------------------------------------------------------------------------------------
 
     def await_report(self, reference: int, recipient: str, message: str) -> None:
-        """Note that the modem sent a part of ``message`` to ``recipient`` under ``reference``."""
+        """Note that the modem sent a segment of ``message`` to ``recipient`` under ``reference``."""
         self._database.execute("text_sent_add", (reference, recipient, message, self.running()))
 
     def reported(self, reference: int, recipient: str, *, final: bool) -> str | None:
-        """Return the id of the message that a status report is about; the newest, as references come again.
+        """Return the id of the message that a status report is about.
 
-        ``recipient`` may lack what makes it international. After a ``final`` report none is awaited.
+        Of several with the same reference the newest counts. ``recipient`` may be in national form. After a
+        ``final`` report no other is awaited.
         """
         for seq, to, message in self._database.execute("text_sent_find", (reference,)).fetchall():
             if _same_number(to, recipient):
@@ -147,12 +151,12 @@ class Texts:
 
 
 def _distance(one: float | None, other: float | None) -> float:
-    """Return the seconds between two times; what has no time is near to all."""
+    """Return the seconds between two times; a missing time is near to every other."""
     return 0.0 if one is None or other is None else abs(one - other)
 
 
 def _same_number(one: str, other: str) -> bool:
-    """Whether two writings are of one number: a national one has a 0 for the country's digits, or nothing."""
+    """Whether two spellings mean one number: a national one has 0, or nothing, for the country's digits."""
     if one == other:
         return True
     longer, shorter = (one, other) if len(one) >= len(other) else (other, one)

@@ -1,17 +1,17 @@
-"""Group commit: what comes within one turn of the event loop becomes one transaction.
+"""Group commit: the operations of one turn of the event loop share one transaction.
 
 Two kinds of operations::
 
-    settle   makes the store smaller or keeps its size: a result, a retry, an acknowledged report
-    grow     makes it larger: a new message, an inbound one
+    write    keeps the store's size or reduces it: a result, a retry, an acknowledged report
+    append   enlarges it: a new message, an inbound message
 
-An operation is a callable that writes through the outbox; it may be run again after a rolled-back
-transaction, so it changes nothing but the store. Its ``done`` is called with its value after the commit,
-which is when an acknowledgement may leave the house.
+An operation is a callable that writes through the outbox. It may run again after a rollback, so it changes
+nothing but the store. Its ``done`` is called with its value after the commit; only then may an
+acknowledgement be sent.
 
-What there is room for is `Space`, judged in `bridge.store.space`. Growing operations wait in memory while
-it is not OK; the broker keeps what it has no acknowledgement for. While it is EXHAUSTED each operation
-has a transaction of its own, and those that free pages go first.
+`Space` says what there is room for (`bridge.store.space`). While it is not OK appends wait in memory, and the
+broker keeps the unacknowledged messages. While it is EXHAUSTED each operation has a transaction of its own,
+and those that free pages go first.
 """
 
 import contextlib
@@ -30,35 +30,37 @@ Operation = Callable[[], Any]
 Done = Callable[[Any], None]
 
 PACE = 0.002
-"""Seconds between transactions under load: a lone message is committed at once, a stream shares more of
-each sync. Far below what an exchange takes."""
+"""Seconds between transactions under load. A lone message is committed at once; a stream of them shares each
+sync. It is far shorter than an exchange."""
 
 GROWTH = 1_000_000
-"""Payload bytes that one transaction stores, if there is more than one message in it."""
+"""Payload bytes of one transaction at most, unless it has a single message."""
 
 CROWD = 256
-"""Waiting operations at which whoever brings them should pause. Mosquitto lets far more messages in flight
-than Receive Maximum allows, and memory is what the box has least of."""
+"""Waiting appends at which their sources should pause. Mosquitto sends far more messages ahead than Receive
+Maximum allows, and memory is scarce."""
 
 CHECK_EVERY = 2.0
-"""Seconds between looks for room while the disk is full, and at what results have used while it is not."""
+"""Seconds between checks: for room while the disk is full, and of the room for results while it is not."""
 
 LONGEST_WAIT = 60.0
-"""Seconds between looks at a disk that has room and still refuses, as under a quota; they double up to it."""
+"""Seconds between checks at most. They double up to this on a disk that has room and still refuses writes, as
+under a quota."""
 
 
 class Volatile(Protocol):
-    """What the outbox keeps in memory beside the transaction."""
+    """The outbox's values in memory that belong to the transaction."""
 
     def flush(self) -> None:
-        """Write what was added up during the transaction."""
+        """Write the sums of the transaction."""
 
     def reset(self) -> None:
-        """Forget it: the transaction was rolled back."""
+        """Go back to the values on disk after a rollback."""
 
 
 Aside = Callable[[Callable[[], None], Callable[[BaseException | None], None]], None]
-"""Runs the first call, in another thread perhaps, and then the second, in the loop, with its exception."""
+"""Runs the first call, possibly in another thread; then calls the second in the loop with the exception or
+None."""
 
 
 def _at_once(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
@@ -79,7 +81,7 @@ class _Pending(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """The operations of one transaction, and what they returned."""
+    """The operations of one transaction, and the values that they returned."""
 
     writes: list[_Pending]
     appends: dict[object, _Pending]
@@ -98,12 +100,12 @@ class Writer:
         *,
         aside: Aside | None = None,
     ) -> None:
-        """``aside`` runs the commit beside the event loop, which waits for the disk otherwise.
+        """``aside`` runs the commit outside the event loop. Without it the loop waits for the disk.
 
-        That is 10 to 50 ms for each sync of an SD card.
+        One sync of an SD card takes 10 to 50 ms.
         """
         self.on_full: Callable[[bool], None] = lambda _: None
-        """Is told when room has run out (True) and when it is back (False)."""
+        """Called with True when the disk is full, and with False when it has room again."""
         self._aside = aside or _at_once
         self._database = database
         self._volatile = volatile
@@ -117,20 +119,21 @@ class Writer:
         self._closed = False
         self._committed = self._measured = 0.0
         self._commits = 0
-        """Transactions that ended, well or not."""
+        """Transactions that ended, successfully or not."""
         self._copied = True
-        """Nothing has been committed since the log was copied for a transaction that found no room."""
+        """Whether nothing was committed since the log was copied to make room for a transaction."""
         self.space = Space.OK
         self._wait = CHECK_EVERY
         self.full = False
-        """Nothing new is taken; after room was found until the first that waits is stored."""
+        """Whether appends wait for room. After room was found it stays True until the first of them is
+        stored."""
         if not self._disk.hold():
             self._enter_low()
 
     def write(self, operation: Operation, done: Done | None = None, *, frees: bool = False) -> None:
-        """Run ``operation`` in the next transaction, full disk or not.
+        """Run ``operation`` in the next transaction, even on a full disk.
 
-        One that only ``frees`` pages runs before the others while the disk is exhausted.
+        While the disk is exhausted an operation that only ``frees`` pages runs before the others.
         """
         self._writes.append(_Pending(operation, done, frees=frees))
         self._schedule()
@@ -147,9 +150,9 @@ class Writer:
     ) -> None:
         """Run ``operation``, which stores ``size`` bytes, in the next transaction that has room for it.
 
-        One that comes ``again`` takes the place of the one with its ``key`` that still waits; of that one
-        ``replaced`` is called instead of ``done``. The broker sends what it has no acknowledgement for at
-        each connection, and on a full disk all of that would wait in memory each time.
+        An operation that comes ``again`` takes the place of the waiting one with the same ``key``, whose
+        ``replaced`` is called instead of its ``done``. Otherwise every reconnection on a full disk would add
+        a copy of each unacknowledged message to memory.
         """
         known = self._appends.get(key) if key is not None else None
         if key is None or (known and not again):
@@ -161,19 +164,22 @@ class Writer:
             self._schedule()
 
     def busy(self, again: Callable[[], None]) -> bool:
-        """Whether a commit is under way; ``again`` is then called after it.
+        """Return whether a commit is in progress; ``again`` is then called after it.
 
-        What the transaction holds shows in reads before it is durable, and is gone if it fails: whoever acts
-        on what he reads waits for its end.
+        A read sees the values of the transaction before they are durable, and they are gone if it fails. So
+        whoever acts on a read waits for the end of the commit.
         """
         if self._committing:
             self._again[again] = None
         return self._committing
 
     def crowded(self, again: Callable[[], None]) -> bool:
-        """Whether more comes in than the disk takes; ``again`` is then called after the next commit.
+        """Return whether sources should pause for backpressure.
 
-        Not on a full disk: that may last for days, and the broker stops by itself without acknowledgements.
+        ``again`` is then called after the next commit.
+
+        It is False on a full disk. That may last for days, and without acknowledgements the broker stops by
+        itself.
         """
         if self.full or len(self._appends) < CROWD:
             return False
@@ -181,27 +187,27 @@ class Writer:
         return True
 
     def close(self) -> None:
-        """Write nothing more: the database is about to be closed."""
+        """Write nothing more, because the database is about to be closed."""
         self._closed = True
 
     @property
     def waiting(self) -> int:
-        """How many operations are not durable yet."""
+        """The number of operations that are not durable yet."""
         return len(self._writes) + len(self._appends)
 
     @property
     def idle(self) -> bool:
-        """Whether everything is durable that there is room for."""
+        """Whether every operation that there is room for is durable."""
         return not self._writes and not self._committing and (self.full or not self._appends)
 
     @property
     def committing(self) -> bool:
-        """Whether a commit is under way: a read would wait for its end, and so would the loop."""
+        """Whether a commit is in progress. A read would wait for its end and block the loop."""
         return self._committing
 
     @property
     def needed(self) -> int:
-        """The bytes that have to be free on a full disk for the next message to be taken."""
+        """The free bytes that the next message needs on a full disk."""
         return self._disk.needed_again(self._next_size)
 
     @property
@@ -209,7 +215,7 @@ class Writer:
         return next((pending.size for pending in self._appends.values()), 0)
 
     def progress(self) -> tuple[Progress, ...]:
-        """Return how far the commits have come, for the watchdog."""
+        """Return the progress of the commits, for the watchdog."""
         return (Progress("writer", self._commits, busy=not self.idle and not self._closed),)
 
     def _schedule(self) -> None:
@@ -223,7 +229,7 @@ class Writer:
             self._time.call_later(PACE - since, self._commit)
 
     def _commit(self) -> None:
-        """Run everything that waits in one transaction; then tell who asked."""
+        """Run the waiting operations in one transaction."""
         self._scheduled = False
         batch = self._take()
         if self._closed or (not batch.writes and not batch.appends):
@@ -243,7 +249,7 @@ class Writer:
             self._aside(self._database.commit, lambda error: self._ended(batch, error))
 
     def _take(self) -> _Batch:
-        """Return what the next transaction takes."""
+        """Return the operations of the next transaction."""
         if self.space is Space.EXHAUSTED and self._writes:
             one = next((each for each in self._writes if each.frees), self._writes[0])
             self._writes.remove(one)
@@ -253,7 +259,7 @@ class Writer:
         return _Batch(writes, appends, [])
 
     def _take_appends(self) -> dict[object, _Pending]:
-        """Return what one transaction takes: a larger one may need more room in the log than is left."""
+        """Return the appends of one transaction; a larger one may need more room in the log than there is."""
         taken: dict[object, _Pending] = {}
         size, room = 0, self._disk.room()
         for key, pending in self._appends.items():
@@ -270,7 +276,7 @@ class Writer:
         return taken
 
     def _ended(self, batch: "_Batch", error: BaseException | None) -> None:
-        """The transaction is durable, or it failed."""
+        """Finish a transaction that is durable, or that failed with ``error``."""
         self._committing = False
         self._committed = self._time.now().mono
         self._commits += 1
@@ -293,11 +299,11 @@ class Writer:
     def _failed(self, batch: "_Batch", error: BaseException) -> None:
         ours = translate(error, self._database.path) if isinstance(error, sqlite3.Error) else error
         if not isinstance(ours, StoreFull):
-            with contextlib.suppress(sqlite3.Error):  # what failed may fail again
+            with contextlib.suppress(sqlite3.Error):  # the disk that failed may fail again
                 self._give_up()
             raise ours
         self._give_up()
-        self._writes += batch.writes  # at the end: one that is too large must not keep the others out
+        self._writes += batch.writes  # at the end, so that one that is too large does not keep the others out
         for key in batch.appends.keys() & self._appends.keys():
             if replaced := batch.appends[key].replaced:
                 replaced()
@@ -311,13 +317,15 @@ class Writer:
     # -- a full disk -------------------------------------------------------------------------------------
 
     def _enter_low(self) -> None:
-        """Take nothing more; from then on look for room."""
+        """Take no appends, and start checking for room."""
         self.space = Space.LOW
         self._wait = min(2 * self._wait, LONGEST_WAIT) if self.full else CHECK_EVERY
         self._time.call_later(self._wait, self._look_for_room)
         if not self.full:
             self.full = True
-            self._time.call_soon(lambda: self.on_full(True))  # whoever is told may not have said so yet
+            self._time.call_soon(
+                lambda: self.on_full(True)
+            )  # later, because the caller may be in its constructor
 
     def _recovered(self) -> None:
         if self.full and self.space is Space.OK:
@@ -325,7 +333,10 @@ class Writer:
             self.on_full(False)
 
     def _found_no_room(self) -> None:
-        """SQLite found the disk full: release the reserve, write the log from its start, or wait for room."""
+        """Handle a transaction for which SQLite found no room.
+
+        Release the reserve, and write the log from its start.
+        """
         if self.space is Space.OK:
             self._enter_low()
         elif self.space is Space.LOW:
@@ -334,10 +345,10 @@ class Writer:
         copied, self._copied = self._copied, True
         if (self._disk.copy_log() and not copied) or released:
             self._schedule()
-        # Else `_look_for_room` tries again.
+        # Otherwise `_look_for_room` tries again.
 
     def _measure(self) -> None:
-        """See whether what is sent next finds room for its result; now and then while there is enough."""
+        """Measure the room for results; seldom while there is enough."""
         now = self._time.now().mono
         if self.space is Space.OK and now - self._measured < CHECK_EVERY:
             return

@@ -199,7 +199,7 @@ def test_it_says_how_much_room_it_needs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
         r"StoreFull: the outbox \S+ is damaged, and its repair needs \d{7} bytes beside it, of which \d+ are"
-        r" free on the disk none at \S+; until then it stays as it is\n",
+        r" free on the disk none at \S+; until then the outbox stays as it is\n",
         done.stdout,
     ), done.stdout
     assert StoreFull.exit_code == 1
