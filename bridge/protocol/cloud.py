@@ -1,9 +1,9 @@
-"""The cloud socket's requests and answers: values in, bytes out, and back.
+"""The cloud socket's requests and answers: from values to bytes, and back.
 
-One request per TCP connection: connect, send one request, read the answer [Hologram documentation,
-Embedded TCP API]. The JSON form is an object and two newline characters; the compact forms of SMS and
-TOTP end the same way or in NUL bytes. The answer to JSON is ``[code,0]``, to the compact forms the digits
-of ``code`` and ``0``, such as ``00`` [documentation; hologram-python 0.9].
+One TCP connection carries one request: connect, send it, read the answer [Hologram documentation, Embedded
+TCP API]. The JSON form is an object and two newline characters. The compact forms of SMS and TOTP end in two
+newlines or in NUL bytes. The answer to JSON is ``[code,0]``. The answer to a compact form is the digits of
+``code`` and ``0``, such as ``00`` [documentation; hologram-python 0.9].
 """
 
 import base64
@@ -17,13 +17,13 @@ from typing import NamedTuple
 from bridge.errors import InvalidCommand
 
 BASE64_TOPIC = "base64"
-"""The extra topic of a payload that is not UTF-8: JSON carries text, so those bytes travel as base64."""
+"""The extra topic of a payload that is not UTF-8. JSON carries text, so such a payload travels as base64."""
 
 SMS_LIMIT = 160
-"""Characters of an SMS by the cloud [Hologram documentation, Embedded TCP API]."""
+"""Characters of an SMS by the cloud at most [Hologram documentation, Embedded TCP API]."""
 
 TOTP_STEP = 30
-"""Seconds that one code is valid [RFC 6238, section 4.1; hologram-python 0.3]."""
+"""Seconds for which one code is valid [RFC 6238, section 4.1; hologram-python 0.3]."""
 
 _ANSWER = re.compile(rb"\s*(?:\[\s*(\d{1,3})\s*,\s*\d{1,3}\s*\]|(\d)0)\s*")
 _PARTIAL = re.compile(rb"\s*(?:\[\s*(?:\d{1,3}\s*(?:,\s*(?:\d{1,3}\s*)?)?)?|\d?)")
@@ -43,7 +43,7 @@ class LegacyKey(NamedTuple):
 
 
 class Totp(NamedTuple):
-    """A device id (the SIM's ICCID) and private key (its IMSI) that sign a time [hologram-python 0.3]."""
+    """Device id (the SIM's ICCID) and private key (its IMSI), which sign the time [hologram-python 0.3]."""
 
     device_id: str
     private_key: str
@@ -55,7 +55,7 @@ Credentials = DeviceKey | LegacyKey | Totp
 def encode(credentials: Credentials, topics: Sequence[str], payload: bytes, wall: float) -> bytes:
     """Return the request that sends ``payload`` under ``topics``.
 
-    ``wall`` is Unix seconds, used by TOTP alone.
+    ``wall`` is Unix seconds; only TOTP uses it.
     """
     if isinstance(credentials, Totp):
         return _encode_totp(credentials, topics, payload, wall)
@@ -63,7 +63,7 @@ def encode(credentials: Credentials, topics: Sequence[str], payload: bytes, wall
 
 
 def _encode_json(credentials: DeviceKey | LegacyKey, topics: Sequence[str], payload: bytes) -> bytes:
-    """As compact as JSON gets: short keys, no spaces, text as UTF-8, one topic as a string, no empty list.
+    """Return the most compact JSON: short keys, no spaces, UTF-8, one topic as a string, no empty list.
 
     Short and long key names must not be mixed [Hologram documentation, Embedded TCP API].
     """
@@ -116,7 +116,7 @@ def hotp(key: bytes, counter: int) -> int:
 def encode_sms(credentials: DeviceKey | LegacyKey, to: str, body: str) -> bytes:
     """Return the request that sends one SMS: ``S``, the key, the number, a space, the text, two newlines.
 
-    Key authentication alone can send SMS [Hologram documentation, Embedded TCP API].
+    Only key authentication can send SMS [Hologram documentation, Embedded TCP API].
     """
     key = credentials.key if isinstance(credentials, DeviceKey) else "".join(credentials)
     return f"S{key}{to} {body}\n\n".encode()
@@ -135,12 +135,12 @@ def check_sms_body(body: str) -> None:
 
 
 class Answer(NamedTuple):
-    """What a client makes of the bytes that came back so far."""
+    """The meaning of the bytes received so far."""
 
     code: int | None
-    """The cloud's code, once it is there."""
+    """The cloud's code; None: there is none yet."""
     garbled: bool
-    """No continuation of these bytes can be an answer."""
+    """Whether no continuation of these bytes can be an answer."""
 
 
 _MORE = Answer(None, garbled=False)
@@ -149,7 +149,7 @@ _OK = Answer(0, garbled=False)
 
 
 def read_answer(received: bytes) -> Answer:
-    """Return the code in ``received``, however the answer was split; neither set means more is needed."""
+    """Return the answer in ``received``, however it was split; without code and garbled more is needed."""
     if received == b"[0,0]":
         return _OK
     if match := _ANSWER.fullmatch(received):

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Code(IntEnum):
-    """What the cloud says of one request."""
+    """The cloud's answer to one request."""
 
     OK = 0
     CONNCLOSED = 1
@@ -34,11 +34,11 @@ MEANINGS = {
 PERMANENT = frozenset(
     {Code.MSGINVALID, Code.PAYLOADINVALID, Code.PROTINVALID, Code.METADATA, Code.TOPICINVALID}
 )
-"""Sending the same request again cannot succeed."""
+"""Codes after which the same request can never succeed."""
 
 
 def describe(code: int) -> str:
-    """Return the name and the meaning of ``code`` for a person."""
+    """Return the name and the meaning of ``code``, for a person."""
     try:
         known = Code(code)
     except ValueError:

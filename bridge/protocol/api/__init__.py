@@ -1,1 +1,1 @@
-"""What the bridge publishes and takes by MQTT: commands read, reports written."""
+"""The bridge's own MQTT interface: commands parsed, reports written."""

@@ -1,4 +1,4 @@
-"""What users publish, read into values; every mistake names its field.
+"""The users' commands, parsed into values; every error names its field.
 
 The topics and payloads are the bridge's own, documented in the README under "Topics".
 """
@@ -17,24 +17,24 @@ from bridge.core.units import parse_duration
 from bridge.errors import InvalidCommand
 
 ID_LIMIT = 128
-"""Characters of an id that a producer chooses."""
+"""Characters of an id that a producer chooses, at most."""
 
 TOPICS_LIMIT = 1000
-"""Topics of one message: each is compared with every route."""
+"""Topics of one message at most, because each is compared with every route."""
 
 TOPIC_CHARACTERS = 65_535
-"""Characters that they have together, as many as the longest MQTT topic has bytes [MQTT 5.0, 1.5.4]."""
+"""Characters of all topics of a message at most, as the longest MQTT topic has bytes [MQTT 5.0, 1.5.4]."""
 
 JSON_LIMIT = 65_536
-"""Characters of JSON beside what stands in its strings: lists and objects take a hundred times their length
-in memory, and our commands have a handful of keys."""
+"""Characters of JSON outside its strings at most. Lists and objects take a hundred times their length in
+memory, and the bridge's commands have a handful of keys."""
 
 NETWORK_COMMANDS = ("connect", "disconnect", "reconnect", "reset", "radio_on", "radio_off")
 QUEUE_COMMANDS = ("pause", "resume", "flush", "purge")
 
 
 class Options(NamedTuple):
-    """What any command may carry beside its content."""
+    """Options of a command, beside its content."""
 
     id: str | None = None
     priority: Priority | None = None
@@ -43,21 +43,21 @@ class Options(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send bytes under topics."""
+    """A command to send bytes under topics."""
 
     topics: tuple[str, ...]
     payload: bytes
     options: Options
     in_topic: bool = False
-    """The first of `topics` stood in the MQTT topic; the others were listed."""
+    """Whether the first of `topics` is part of the MQTT topic, and not of the list."""
 
     def field(self, place: int) -> str:
-        """Return what the publisher calls the topic at ``place``, for an error about it."""
+        """Return the name of the topic at ``place`` in an error about it."""
         return "topic" if self.in_topic and place == 0 else "topics"
 
 
 class Sms(NamedTuple):
-    """Send one SMS."""
+    """A command to send one SMS."""
 
     to: str
     body: str
@@ -66,7 +66,7 @@ class Sms(NamedTuple):
 
 
 class Control(NamedTuple):
-    """Control the network or the queue."""
+    """A command about the network or the queue."""
 
     channel: Channel
     command: str
@@ -78,14 +78,15 @@ Command = Send | Sms | Control
 
 
 _NOT_IN_TOPICS = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
-"""What no topic name has, and what brokers such as Mosquitto end the connection for [MQTT 5.0, 1.5.4]."""
+"""Characters that no topic name has; brokers such as Mosquitto end the connection for them [MQTT 5.0,
+1.5.4]."""
 
 _JSON = json.JSONDecoder()
 _JSON_TOPICS = ("send", "sms", "network/set", "queue/set")
 
 
 def read_reply(properties: Properties, prefix: str) -> Reply | None:
-    """Return where a publisher wants its answer; raises `InvalidCommand` for a topic that does not serve."""
+    """Return the reply topic of a publisher; raises `InvalidCommand` for an unusable topic."""
     topic = properties.response_topic
     if not topic:
         return None
@@ -97,7 +98,7 @@ def read_reply(properties: Properties, prefix: str) -> Reply | None:
 
 
 def claimed_reply(properties: Properties, prefix: str) -> Reply | None:
-    """Return the same for a command that is rejected anyway: None for a topic that does not serve."""
+    """Return the reply topic of a rejected command, None for an unusable topic."""
     try:
         return read_reply(properties, prefix)
     except InvalidCommand:
@@ -105,15 +106,15 @@ def claimed_reply(properties: Properties, prefix: str) -> Reply | None:
 
 
 def channel_of(topic: str) -> Channel:
-    """Return the channel that a result about ``topic`` (below the prefix) belongs to."""
+    """Return the channel in the result of a command on ``topic`` (below the prefix)."""
     head = topic.split("/", 1)[0]
     return {"sms": Channel.SMS, "network": Channel.NETWORK, "queue": Channel.QUEUE}.get(head, Channel.CLOUD)
 
 
 def claimed_id(topic: str, payload: bytes, properties: Properties) -> str | None:
-    """Return the id that a command seems to carry, for the result of one that is otherwise unreadable.
+    """Return the id that a rejected command appears to have, for its result.
 
-    The payload of ``out`` and of ``sms/<digits>`` is the user's own, whatever it looks like.
+    The payload of ``out`` and of ``sms/<digits>`` is the user's own, so no id is read from it.
     """
     named = dict(properties.user).get("id")
     if named is None and topic in _JSON_TOPICS and payload.lstrip()[:1] == b"{":
@@ -156,7 +157,7 @@ def _object(payload: bytes, what: str) -> dict[str, Any]:
 
 
 def _loads(payload: bytes) -> Any:
-    """Return the value of JSON; raises ValueError or RecursionError for what is none, or would take long."""
+    """Return the value of JSON; raises ValueError or RecursionError for invalid or too large JSON."""
     text = payload.decode(json.detect_encoding(payload), "surrogatepass")
     if len(text) > JSON_LIMIT and _is_bulky(text):
         raise ValueError(f"it has more than {JSON_LIMIT} characters beside its strings")
@@ -164,7 +165,7 @@ def _loads(payload: bytes) -> Any:
 
 
 def _is_bulky(text: str) -> bool:
-    """Tell whether much of ``text`` is not in strings; each string counts as one character."""
+    """Return whether too much of ``text`` is outside of strings; each string counts as one character."""
     pos = outside = 0
     while outside <= JSON_LIMIT and (start := text.find('"', pos)) >= 0:
         outside += start - pos + 1
@@ -185,9 +186,8 @@ def _keys(given: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
         if key not in allowed:
             field = key if key.isprintable() and len(key) <= 40 else "payload"
             error = InvalidCommand(field, given[key], f"unknown key; the keys are {', '.join(allowed)}")
-            error.reason = (
-                f"payload: unknown key; the keys are {', '.join(allowed)}"  # a key may be private too
-            )
+            # The reason is logged, and a key may be private too: a swapped key and value, for example.
+            error.reason = f"payload: unknown key; the keys are {', '.join(allowed)}"
             raise error
 
 
@@ -202,7 +202,7 @@ def _string(value: Any, field: str) -> str:
 
 
 class _Reader:
-    """Reads one command; knows the properties it came with."""
+    """Parses one command; holds the properties of its delivery."""
 
     def __init__(self, properties: Properties, prefix: str) -> None:
         self._properties = properties
@@ -273,7 +273,7 @@ class _Reader:
         return Control(channel, str(command), timeout, self._options(given))
 
     def _options(self, given: Mapping[str, Any]) -> Options:
-        """What the JSON says beats the properties; of several deadlines the earliest counts."""
+        """Return the options. The JSON beats the properties; of several deadlines the earliest counts."""
         chosen = given.get("id", self._user.get("id"))
         priority = given.get("priority", self._user.get("priority"))
         deadlines = [

@@ -1,17 +1,17 @@
 """Home Assistant's device discovery: one retained message that describes the device and all its entities.
 
 The form is that of Home Assistant's MQTT integration, "Device discovery payload" and the documentation of its
-platforms; abbreviated keys as listed there. Names and classes follow its guidelines for entities.
+platforms, with the abbreviated keys listed there. Names and classes follow its guidelines for entities.
 
-* Unique ids are ``<device id>_<component key>``. Both stay: an entity that a user has renamed, or put on a
-  dashboard, is found by them.
-* A component that is no longer there is announced with its platform alone, which removes it from a Home
-  Assistant that has seen it since its start; from others it passes without a word. To one that was away
-  meanwhile it is announced whole once more, and then with its platform alone. An entity that is disabled
-  cannot be removed so: it goes with the device.
-* A template that renders ``None`` makes the state unknown; one that renders nothing leaves it as it was.
-* Every component names its QoS: a command would travel at QoS 0 otherwise. The device's own ``qos`` is
-  documented as shared, but Home Assistant 2025.4 does not hand it on.
+* Unique ids are ``<device id>_<component key>``. They never change, because Home Assistant finds renamed
+  entities and dashboard entries by them.
+* A removed component is announced with its platform alone. This removes it from a Home Assistant that has
+  received it since its start; others ignore it. A Home Assistant that was away gets the whole component once
+  more, and then the platform alone. A disabled entity cannot be removed in this way: it goes with the device.
+* A template that renders ``None`` makes the state unknown. One that renders nothing leaves the state as it
+  was.
+* Every component has its own QoS, because a command would travel at QoS 0 otherwise. The device's ``qos`` is
+  documented as shared, but Home Assistant 2025.4 ignores it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ EVENT_TYPES = (
     "sms.unconfirmed",
     "sms.report",
 )
-"""What the event entity tells; Home Assistant refuses a type that was not listed."""
+"""Types of the event entity. Home Assistant refuses a type that is not listed."""
 
 REGISTRATIONS = ("home", "roaming", "searching", "denied", "not_registered")
 
@@ -48,32 +48,32 @@ class Topics(NamedTuple):
 
 
 class Recipient(NamedTuple):
-    """Somebody whom Home Assistant can text."""
+    """A person whom Home Assistant can send SMS to."""
 
     name: str
     to: str
-    """E.164."""
+    """The number in E.164."""
 
 
 class Device(NamedTuple):
-    """What the device is."""
+    """The announced device."""
 
     id: str
     version: str
     kind: str
-    """What is managed: ``cellular``, ``wifi`` or nothing."""
+    """The managed interface: ``cellular``, ``wifi`` or empty."""
     model: str
     recipients: tuple[Recipient, ...] = ()
 
 
 def payload(device: Device, topics: Topics, *, removed: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the discovery payload; ``removed`` are keys and platforms that were announced and are gone."""
+    """Return the discovery payload; ``removed`` has keys and platforms of components to remove."""
     gone = {key: {"p": platform} for key, platform in (removed or {}).items()}
     return _payload(device, topics, gone | _complete(device, _components(device, topics)))
 
 
 def recalled(device: Device, topics: Topics, removed: Mapping[str, str]) -> dict[str, Any]:
-    """Return the payload with what is ``removed`` whole again, so that `payload` can remove it after all."""
+    """Return the payload with the ``removed`` components whole, so that `payload` can remove them next."""
     nowhere = f"{topics.prefix}/removed"
     like = {"stat_t": nowhere, "cmd_t": nowhere, "evt_typ": ["none"]}
     ghosts = (
@@ -91,7 +91,7 @@ _NEEDED = {
     "button": ("cmd_t",),
     "notify": ("cmd_t",),
 }
-"""What Home Assistant requires of a component of each platform."""
+"""Keys that Home Assistant requires in a component of each platform."""
 
 
 def _complete(device: Device, components: Iterable[tuple[str, Component]]) -> dict[str, Component]:
@@ -114,7 +114,7 @@ def _payload(device: Device, topics: Topics, components: dict[str, Component]) -
 
 
 def platforms(announced: Mapping[str, Any]) -> dict[str, str]:
-    """Return the key and platform of every component in a discovery payload, for remembering."""
+    """Return the key and platform of every component in a discovery payload."""
     return {key: component["p"] for key, component in announced["cmps"].items() if len(component) > 1}
 
 
@@ -158,21 +158,22 @@ _WHY = (
     "{{ {'code_name': value_json.code_name, 'error': value_json.error, 'since': value_json.since,"
     " 'interface': value_json.interface, 'modem': value_json.modem} | tojson }}"
 )
-"""Attributes that change with the link alone: the recorder keeps every change of an attribute, and the signal
-has a sensor of its own."""
+"""Attributes that change with the link alone, because Home Assistant's recorder keeps every change. The
+signal has a sensor of its own."""
 
 _CONNECTION = (
     "{% set state = value_json.state %}"
     "{{ 'ON' if state in ('connected', 'connecting') else none if state == 'error' else 'OFF' }}"
 )
-"""After an error it may be tried again by itself or not; unknown, the switch can be turned either way."""
+"""After an error the link may be tried again or not. The state is then unknown, and the switch works in both
+directions."""
 
 _CLOUD_ANSWERS = (
     "{% set all = value_json.destinations | selectattr('channel', 'in', ['cloud', 'sms'])"
     " | rejectattr('to') | map(attribute='condition') | list %}"
     "{{ none if not all else 'ON' if all | reject('eq', 'up') | list | count == 0 else 'OFF' }}"
 )
-"""Nobody has asked it anything before the first message."""
+"""Unknown before the first message, because the cloud has not been asked yet."""
 
 _FAILED = (
     "value_json.results.rejected + value_json.results.expired + value_json.results.dropped"
@@ -180,12 +181,13 @@ _FAILED = (
 )
 
 _TEXT = "value_json.body[:255] if value_json.body else none"
-"""A state holds at most 255 characters; the whole text is in the attributes. What is no text is unknown."""
+"""A state has at most 255 characters; the whole text is in the attributes. An SMS without text has an unknown
+state."""
 
 _LISTED = (
     "{{ value if value_json.event_type in [" + ", ".join(f"'{each}'" for each in EVENT_TYPES) + "] else '' }}"
 )
-"""What is not listed must not come through: an empty payload is passed over."""
+"""An event that is not listed becomes an empty payload, which Home Assistant ignores."""
 
 
 # -- the entities ----------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def _wifi(topics: Topics) -> Iterable[tuple[str, Component]]:
 
 
 def _of_wifi(key: str) -> str:
-    """Without a connection there is nothing below ``wifi``."""
+    """Return the template of a field of ``wifi``, which is absent without a connection."""
     return f"(value_json.get('wifi') or {{}}).get('{key}')"
 
 

@@ -9,7 +9,7 @@ Sample = tuple[dict[str, str], float]
 
 
 def render(figures: Mapping[str, Any]) -> str:
-    """Return the exposition of ``figures``, as `bridge.flow.health.figures` gathers them."""
+    """Return the exposition of ``figures``, as `bridge.flow.health.figures` returns them."""
     return "".join(_family(*family) for family in _families(figures))
 
 

@@ -1,4 +1,4 @@
-"""What the bridge publishes, written as JSON; the fields are documented in the README under "Topics"."""
+"""The bridge's reports as JSON; the fields are documented in the README under "Topics"."""
 
 import base64
 import json
@@ -19,7 +19,10 @@ def timestamp(wall: float) -> str:
 
 @lru_cache(maxsize=16)
 def _second(seconds: int) -> str:
-    """Several timestamps of the same second are written for every message."""
+    """Return the date and time of ``seconds``.
+
+    Cached, because a message writes several of the same second.
+    """
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -45,7 +48,7 @@ def result_json(result: Result) -> bytes:
 
 
 def answer_fields(answer: bytes) -> dict[str, str]:
-    """Return ``answer`` where the bytes are text, ``answer_base64`` where they are not."""
+    """Return ``answer`` if the bytes are UTF-8, else ``answer_base64``."""
     try:
         return {"answer": answer.decode()}
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The network status, as published; the codes are the SDK's connection status codes [hologram-python 0.3]."""
+"""The network status as JSON; the codes are the SDK's connection status codes [hologram-python 0.3]."""
 
 from typing import Any
 
@@ -20,7 +20,10 @@ def status(
     wifi: Wifi | None = None,
     since: float | None = None,
 ) -> dict[str, Any]:
-    """Return the payload of ``hologram/network/status``; ``since`` is Unix seconds, the unknown is None."""
+    """Return the payload of ``hologram/network/status``.
+
+    ``since`` is Unix seconds, unknown fields are None.
+    """
     facts = facts or Facts()
     registration = facts.registration
     identity = facts.identity
@@ -53,5 +56,5 @@ def _signal(signal: Signal) -> dict[str, int | None]:
 
 
 def unmanaged() -> dict[str, Any]:
-    """Return the status where nothing is managed: the machine's own network is taken to work."""
+    """Return the status without a managed network: the machine's own network is assumed to work."""
     return status(Verdict("unmanaged", Code.CLOUD_CONNECTED, None), interface="")

@@ -1,1 +1,1 @@
-"""MQTT packets from the broker, read from bytes."""
+"""MQTT packets of the broker, decoded from bytes."""

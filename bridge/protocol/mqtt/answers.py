@@ -1,9 +1,8 @@
-"""What the broker answers, in a form that the library reads whatever stands in it.
+"""The broker's answers, reduced to a form that paho always accepts.
 
-The library raises for a reason code that it does not know, for a value out of its range, for U+FEFF in a text
-and for a property that comes twice; the connection would end for it each time. So what nobody uses is left
-out, and an unknown reason code becomes the general one of its kind [MQTT 5.0, sections 2.4, 3.2 and 3.4 to
-3.14].
+Paho raises for an unknown reason code, for a value out of range, for U+FEFF in a text and for a repeated
+property; the connection would end each time. So properties that nobody uses are left out, and an unknown
+reason code becomes the general one of its kind [MQTT 5.0, sections 2.4, 3.2 and 3.4 to 3.14].
 """
 
 from bridge.errors import InvalidCommand, NotMqtt
@@ -31,20 +30,20 @@ _CODES = {
     UNSUBACK: {0, 17, 128, 131, 135, 143, 145},
     DISCONNECT: {0, *range(128, 132), 135, 137, 139, 141, 142, 143, 144, *range(147, 163)},
 }
-"""Reason codes of MQTT 5; 1 in CONNACK is MQTT 3.1.1's for "not this version"."""
+"""Reason codes of MQTT 5; 1 in CONNACK is MQTT 3.1.1's code for a refused version."""
 
 _CODES_3 = {CONNACK: {0, 1, 2, 3, 4, 5}, SUBACK: {0, 1, 2, 128}}
 
 _NUMBERS = {17, 19, 33, 34, 36, 37, 39, 40, 41, 42}
 _KEPT = {CONNACK: _NUMBERS | {REASON_STRING}, DISCONNECT: {17, REASON_STRING}}
 _MOST = {33: 65_535, 39: 268_435_455}
-"""Properties that may not be 0, with the largest value that the library takes; no packet is larger."""
+"""Properties that may not be 0, with the largest value that paho accepts; no packet is larger."""
 
 
 def readable(packet: Packet, *, version5: bool) -> bytes:
-    """Return ``packet`` as the library reads it, nothing where it is none that we need.
+    """Return ``packet`` in a form that paho accepts; empty for a packet that is not needed.
 
-    Raises `NotMqtt` where too little is there to tell what it says.
+    Raises `NotMqtt` for a packet that is too short.
     """
     kind, body = packet
     if kind == PUBACK and len(body) == 2:
@@ -72,7 +71,7 @@ def _clean(kind: int, body: bytes, *, version5: bool) -> bytes | None:
     if kind == UNSUBACK and not version5:
         return mid
     kept, pos = _kept(kind, body, 2) if version5 else (b"", 2)
-    codes = body[pos:] or (b"\0" if kind == UNSUBACK else b"")  # paho wants at least one there
+    codes = body[pos:] or (b"\0" if kind == UNSUBACK else b"")  # paho needs at least one code
     return mid + kept + bytes(_code(kind, code, version5=version5) for code in codes)
 
 
@@ -80,13 +79,14 @@ def _code(kind: int, code: int, *, version5: bool = True) -> int:
     known = (_CODES if version5 else _CODES_3).get(kind, ())
     if code in known:
         return code
-    # From 0x80 on a code is a refusal [MQTT 5.0, section 2.4]; in CONNACK all but 0 were one before.
+    # A code from 0x80 on is a refusal [MQTT 5.0, section 2.4]; in CONNACK of MQTT 3.1.1 every code but 0 is
+    # one.
     refusal = code >= 128 or kind == CONNACK
     return (128 if version5 or kind == SUBACK else 3) if refusal else 0
 
 
 def _kept(kind: int, body: bytes, pos: int) -> tuple[bytes, int]:
-    """Return the properties at ``pos`` that are of use, with their length, and where they end."""
+    """Return the useful properties at ``pos`` with their length, and the end of all properties."""
     if pos >= len(body):
         return b"\0", len(body)
     found = variable_integer(body, pos, len(body))
@@ -101,7 +101,7 @@ def _kept(kind: int, body: bytes, pos: int) -> tuple[bytes, int]:
                 kept += body[each.start : each.stop]
                 seen.add(each.identifier)
     except InvalidCommand:
-        pass  # what came before it counts, what comes after it cannot be found
+        pass  # properties before the unreadable one count; those after it cannot be found
     return variable_bytes(len(kept)) + kept, start + length
 
 

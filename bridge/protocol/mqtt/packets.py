@@ -1,8 +1,8 @@
-"""What a broker sends, read from bytes: bytes in, packets out.
+"""Packets of the broker: bytes in, packets out.
 
-A PUBLISH is decoded here, and whatever is wrong with one whose packet identifier can be read comes out beside
-it: the broker delivers it again and again until it is acknowledged, so it has to be taken. All other packets
-come out as their kind and body. Raises `NotMqtt` only for what nothing can be made of.
+A PUBLISH is decoded here. A fault in it is returned beside it if its packet identifier is readable: the
+broker repeats it until it is acknowledged, so it has to be taken. All other packets are returned as kind and
+body. `NotMqtt` is raised only for bytes that are no packet at all.
 
 [MQTT 5.0, sections 2.1 and 3.3; MQTT 3.1.1 has the same without properties.]
 """
@@ -28,24 +28,24 @@ SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 9, 11, 13, 14
 _KINDS = {CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP, DISCONNECT}
 
 HELD_LIMIT = 12_000_000
-"""Bytes of one packet that are held at most: 8 MB of payload as base64 in JSON is below that. Of a larger
+"""Bytes of one packet that are held at most. 8 MB of payload as base64 in JSON is below that. Of a larger
 PUBLISH only the head is kept."""
 
 PROPERTIES_LIMIT = 262_144
-"""Bytes of properties that a message may have: the longest Response Topic and Correlation Data, and as much
-again for others."""
+"""Bytes of a message's properties at most: the longest Response Topic and Correlation Data, and as much again
+for others."""
 
 USER_PROPERTIES = 1000
-"""User properties that a message may have; four of them mean something."""
+"""User properties of a message at most; four of them have a meaning."""
 
 _HEAD = 2 + 65_535 + 2 + 4 + PROPERTIES_LIMIT
-"""Bytes in which topic, packet identifier and properties lie."""
+"""Bytes that hold topic, packet identifier and properties at most."""
 
 _OF_PUBLISH = {1, 2, 3, 8, 9, 11, 35, USER_PROPERTY}  # [MQTT 5.0, section 3.3.2.3]
 
 
 class Publish(NamedTuple):
-    """A PUBLISH; with a ``problem`` the rest is as far as it could be read."""
+    """A PUBLISH; with a ``problem`` the other fields are as far as they were readable."""
 
     topic: str
     payload: bytes
@@ -68,23 +68,23 @@ class PacketReader:
     """Cuts the bytes of one connection into packets."""
 
     def __init__(self, *, version5: bool, limit: int = HELD_LIMIT) -> None:
-        """``limit`` is how many bytes of a packet are held."""
+        """``limit`` is the number of bytes of one packet that are held."""
         self._version5 = version5
         self._limit = limit
         self._parts: list[bytes] = []
         self._held = 0
         """Bytes in `_parts`."""
         self._needed = 1
-        """Bytes without which nothing can be said about the packet that `_parts` begins with."""
+        """Bytes of the packet at the start of `_parts` that are needed to go on."""
         self._large: Publish | None = None
-        """A PUBLISH beyond the limit, of which `_skip` more bytes have to come."""
+        """A PUBLISH beyond the limit, until the remaining `_skip` bytes of it have come."""
         self._skip = 0
         self._connected = False
 
     def feed(self, data: bytes) -> Iterator[Publish | Packet]:
-        """Yield the packets that ``data`` completes; whoever calls takes all of them.
+        """Yield the packets that ``data`` completes; the caller has to take all of them.
 
-        Raises `NotMqtt` after those that could be read.
+        Raises `NotMqtt` after the readable packets.
         """
         if self._large:
             skipped = min(self._skip, len(data))
@@ -114,7 +114,7 @@ class PacketReader:
         self._held = len(rest)
 
     def _place(self, data: bytes, pos: int) -> tuple[int, int] | None:
-        """Return where the body of the packet at ``pos`` begins and ends; None while it is not there."""
+        """Return start and end of the body of the packet at ``pos``; None while more bytes are needed."""
         kind = data[pos] >> 4
         if kind not in _KINDS:
             raise NotMqtt(f"a packet of kind {kind}, which no server sends")
@@ -152,7 +152,7 @@ class PacketReader:
 
 
 def _publish(first: int, data: bytes, pos: int, end: int, *, version5: bool) -> Publish:
-    """Return the PUBLISH whose body lies from ``pos`` to ``end``; ``first`` is its first byte."""
+    """Return the PUBLISH with its body from ``pos`` to ``end``; ``first`` is its first byte."""
     start = pos + 2
     stop = start + int.from_bytes(data[pos:start], "big")
     body = stop + 2 if first & 6 else stop
@@ -176,7 +176,7 @@ def _publish(first: int, data: bytes, pos: int, end: int, *, version5: bool) -> 
 
 
 def _given(data: bytes, pos: int, end: int) -> tuple[Properties, int, InvalidCommand | None]:
-    """Return the properties at ``pos``, where the payload begins, and what is wrong with them."""
+    """Return the properties at ``pos``, the start of the payload, and the fault in the properties."""
     if pos < end and data[pos] == 0:
         return NO_PROPERTIES, pos + 1, None
     length, start = variable_integer(data, pos, end) or (0, end + 1)
@@ -195,7 +195,7 @@ def _given(data: bytes, pos: int, end: int) -> tuple[Properties, int, InvalidCom
 def _collect(
     values: dict[int, Any], user: list[tuple[str, str]], data: bytes, pos: int, end: int
 ) -> InvalidCommand | None:
-    """Add what stands in the properties; return what is wrong with them, if anything is."""
+    """Add the properties to ``values`` and ``user``; return their fault, None without one."""
     try:
         for each in properties(data, pos, end):
             _add(values, user, each)

@@ -1,6 +1,6 @@
-"""MQTT 5 properties, read from bytes: identifier, value and place of each [MQTT 5.0, section 2.2.2].
+"""MQTT 5 properties, decoded from bytes: identifier, value and place of each [MQTT 5.0, section 2.2.2].
 
-One pass, and no copy but the values: the time that a list takes grows with its length alone.
+It takes one pass and copies only the values, so its time grows with the length of the list alone.
 """
 
 from collections.abc import Iterator
@@ -43,11 +43,11 @@ _KINDS = {
 """The properties that a server sends, with the types of their values [MQTT 5.0, section 2.2.2.2]."""
 
 MANY = {11, 38}
-"""Those that may be there more than once."""
+"""Properties that may be repeated."""
 
 
 class Property(NamedTuple):
-    """One property; ``start`` and ``stop`` are where it lies, its identifier included."""
+    """One property; ``start`` and ``stop`` are its place, its identifier included."""
 
     identifier: int
     name: str
@@ -57,7 +57,7 @@ class Property(NamedTuple):
 
 
 def variable_integer(data: bytes, pos: int, end: int) -> tuple[int, int] | None:
-    """Return a Variable Byte Integer and where it ends; None for none [MQTT 5.0, section 1.5.5]."""
+    """Return a Variable Byte Integer and its end; None if there is none [MQTT 5.0, section 1.5.5]."""
     value = shift = 0
     for place in range(pos, min(pos + 4, end)):
         byte = data[place]
@@ -79,10 +79,10 @@ def variable_bytes(number: int) -> bytes:
 
 
 def properties(data: bytes, pos: int, end: int) -> Iterator[Property]:
-    """Yield the properties that lie from ``pos`` to ``end``.
+    """Yield the properties from ``pos`` to ``end``.
 
-    Raises `InvalidCommand`, which names the property, at the first that cannot be read: what follows it
-    cannot be found either.
+    Raises `InvalidCommand` at the first unreadable property and names it; the properties after it cannot be
+    found.
     """
     while pos < end:
         start = pos
@@ -129,9 +129,9 @@ def _binary(name: str, data: bytes, pos: int, end: int) -> tuple[bytes, int]:
 
 
 def utf8(name: str, value: bytes) -> str:
-    """Return the text of a UTF-8 Encoded String; raises `InvalidCommand` for what is none.
+    """Return the text of a UTF-8 Encoded String; raises `InvalidCommand` for an invalid one.
 
-    Surrogates and NUL may not be in it; U+FEFF may [MQTT 5.0, section 1.5.4].
+    Surrogates and NUL are not allowed in it; U+FEFF is [MQTT 5.0, section 1.5.4].
     """
     try:
         text = value.decode()
