@@ -27,6 +27,15 @@ RENAMES_FIX = (
 )
 
 EXAMPLE = "mosquitto/hologram-bridge.conf"
+LIST = "mosquitto/hologram-bridge.acl"
+
+PER_LISTENER = (
+    "with per_listener_settings true Mosquitto from 2.0.12 on drops what comes while the bridge is away"
+)
+"""It asks the listener of an absent client what the client may read, and there is none [seen with 2.0.21]."""
+
+NAMELESS = "with an access list Mosquitto keeps nothing after a restart for an absent client without a name"
+"""A session that it loads from disk has the rights of its user name alone [seen with 2.0.11 and 2.0.21]."""
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 DAEMON_AWAY = 1000
@@ -85,13 +94,18 @@ def _session(context: Context, first: "Answer", second: "Answer") -> Finding:
     if not second.present:
         why = second.problem or "the broker had forgotten the session after a reconnection"
         return fail("session", f"{why}; what is published while the bridge is away is lost", fix)
-    if context.settings.mqtt.host not in LOCAL:
+    mqtt = context.settings.mqtt
+    if mqtt.host not in LOCAL:
         return ok("session", "kept over a reconnection; whether over a restart, the broker's machine knows")
-    return _saved(context.etc / "mosquitto" / "mosquitto.conf")
+    named = mqtt.username is not None or (mqtt.tls is not None and mqtt.tls.cert is not None)
+    return _saved(context.etc / "mosquitto" / "mosquitto.conf", named=named)
 
 
-def _saved(path: Path) -> Finding:
-    """Check how a broker on this machine is configured for power cuts."""
+def _saved(path: Path, *, named: bool) -> Finding:
+    """Check what a broker on this machine keeps for an absent bridge, over restarts and power cuts too.
+
+    ``named`` says whether the broker knows the bridge by a name.
+    """
     kept = "kept over a reconnection"
     try:
         said = dict(_directives(path, set()))
@@ -100,6 +114,8 @@ def _saved(path: Path) -> Finding:
     if said.get("persistence", "false") != "true":
         found = f"{kept}, and lost with a restart: persistence is not true in {path}"
         return fail("session", found, _set(path, "persistence true"))
+    if dropped := _dropped(said, path, named=named):
+        return dropped._replace(finding=f"{kept}; {dropped.finding}")
     limit = said.get("max_queued_messages", str(DAEMON_AWAY))
     if limit.isdecimal() and 0 < int(limit) < FEW:
         found = f"{kept}; beyond {limit} messages for an absent bridge are dropped"
@@ -109,6 +125,16 @@ def _saved(path: Path) -> Finding:
         found = f"{kept}; saved every {seconds} s, a power cut takes what came since"
         return warn("session", found, _take(path, "autosave_on_changes true", "autosave_interval 1"))
     return ok("session", f"{kept}, and saved at every change")
+
+
+def _dropped(said: dict[str, str], path: Path, *, named: bool) -> Finding | None:
+    """Return why the broker drops what comes for an absent bridge, if it does."""
+    if said.get("per_listener_settings") == "true":
+        fix = f"grep -r per_listener {path.parent}, and do as {shipped(EXAMPLE)} does without"
+        return warn("session", PER_LISTENER, fix)
+    if "acl_file" in said and not named:
+        return warn("session", NAMELESS, f"give the bridge a name, as {shipped(LIST)} says")
+    return None
 
 
 def _take(path: Path, *directives: str) -> str:

@@ -300,6 +300,28 @@ def test_what_the_broker_keeps(
         assert session.fix == f"sudo cp {SHIPPED} {folder}/conf.d/ && {restart}"
 
 
+@pytest.mark.parametrize(
+    ("line", "username", "part"),
+    [
+        ("per_listener_settings true", "bridge", "while the bridge is away"),
+        ("per_listener_settings false", "bridge", None),
+        ("acl_file /etc/mosquitto/acl", None, "after a restart"),
+        ("acl_file /etc/mosquitto/acl", "bridge", None),
+    ],
+)
+def test_a_broker_that_drops_what_comes_for_an_absent_client(
+    bridge: BridgeProcess, tmp_path: Path, line: str, username: str | None, part: str | None
+) -> None:
+    """Two of Mosquitto's settings do that, though the session itself is kept."""
+    bridge.configure(mqtt={"username": username, "password": username and "word"})
+    folder = tmp_path / "etc" / "mosquitto"
+    folder.mkdir(parents=True)
+    (folder / "mosquitto.conf").write_text(f"{line}\n{KEEPS}{SHIPPED.read_text()}")
+    session = list(broker.broker(context(bridge, etc=tmp_path / "etc")))[1]
+    assert session.state == ("warn" if part else "ok")
+    assert (part or "saved at every change") in session.finding
+
+
 def test_a_broker_with_rules_of_its_own_keeps_them(bridge: BridgeProcess, tmp_path: Path) -> None:
     """Where our file is in place, with a person's rules in it, the doctor never copies another over it."""
     folder = tmp_path / "etc" / "mosquitto"

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.harness.mosquitto import SHIPPED, program
 from tests.harness.process import ROOT
 
 ACL = ROOT / "config" / "mosquitto" / "hologram-bridge.acl"
-USERS = ("viewer", "bridge", "operator", "homeassistant", "nodered", "sensor")
+USERS = ("viewer", "operator", "homeassistant", "nodered", "sensor")
 
 MAY_PUBLISH = {
     "hologram/out/kitchen": {"operator", "homeassistant", "nodered", "sensor"},
@@ -45,22 +46,43 @@ MAY_PUBLISH = {
 """For each topic who may publish to it, beside the bridge."""
 
 
+class Pair:
+    """A certificate and its key, made in ``folder`` by the command that the shipped list gives."""
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate, self.key = (str(folder / f"hologram-bridge.{kind}") for kind in ("crt", "key"))
+        (command,) = re.findall(
+            r"^#   sudo (openssl .*)$", ACL.read_text().replace("\\\n#", ""), re.MULTILINE
+        )
+        folder.mkdir(exist_ok=True)
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+
+    def trust(self, *, shows: "Pair | None" = None) -> ssl.SSLContext:
+        """Return what a client needs that trusts this certificate."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        if shows:
+            context.load_cert_chain(shows.certificate, shows.key)
+        return context
+
+
 class Guarded(Mosquitto):
     """A broker with the shipped settings, the lines about listeners in force, and the shipped access list."""
 
     own = 0
     """The port of the bridge's listener; `port` is everybody else's."""
+    pair: Pair
+    """The bridge's certificate."""
 
     def _config(self) -> str:
-        block = SHIPPED.read_text().split("#   per_listener_settings", 1)[1].split("\n\n", 1)[0]
-        lines = ["per_listener_settings", *(line.removeprefix("#").strip() for line in block.splitlines())]
-        shipped = "\n".join(lines).replace("per_listener_settings\n", "per_listener_settings ", 1)
+        block = SHIPPED.read_text().split("#   allow_anonymous", 1)[1].split("\n\n", 1)[0]
+        shipped = "\n".join(line.removeprefix("#").strip() for line in f"allow_anonymous{block}".splitlines())
         for given, ours in (
             ("listener 1884", f"listener {self.own}"),
             ("listener 1883", f"listener {self.port}"),
             ("/etc/mosquitto/hologram-bridge.acl", str(_own_copy(self.folder))),
-            ("/etc/mosquitto/hologram-bridge.passwd", self._passwords("bridge")),
-            ("/etc/mosquitto/hologram-clients.passwd", self._passwords(*(set(self.users) - {"bridge"}))),
+            ("/etc/mosquitto/hologram-clients.passwd", self._passwords()),
+            ("/etc/mosquitto/hologram-bridge.crt", self.pair.certificate),
+            ("/etc/mosquitto/hologram-bridge.key", self.pair.key),
         ):
             assert given in shipped
             shipped = shipped.replace(given, ours)
@@ -70,9 +92,9 @@ class Guarded(Mosquitto):
             f"{shipped}\n{user}persistence true\npersistence_location {self.folder}/\nlog_dest stderr\n{rest}"
         )
 
-    def _passwords(self, *names: str) -> str:
-        file = self.folder / f"passwords-of-{len(names)}"
-        file.write_text("".join(f"{name}:{self.users[name]}\n" for name in names))
+    def _passwords(self) -> str:
+        file = self.folder / "passwords"
+        file.write_text("".join(f"{name}:{word}\n" for name, word in self.users.items()))
         file.chmod(0o600)
         subprocess.run([program("mosquitto_passwd"), "-U", str(file)], check=True)
         return str(file)
@@ -83,6 +105,7 @@ def guarded(keeper: Keeper, tmp_path: Path) -> Guarded:
     """The broker, running."""
     broker = Guarded(keeper, tmp_path / "mosquitto", users={name: f"word-of-{name}" for name in USERS})
     broker.own = free_port()
+    broker.pair = Pair(broker.folder)
     broker.start()
     return broker
 
@@ -96,16 +119,17 @@ def clients(guarded: Guarded) -> Iterator[dict[str, Client]]:
                 Client(guarded.port, "hologram/#", "reply/#", "homeassistant/#", user=(name, word))
             )
             for name, word in guarded.users.items()
-            if name != "bridge"
         }
 
 
 @pytest.fixture
 def bridge(keeper: Keeper, tmp_path: Path, guarded: Guarded, cloud: Cloud) -> BridgeProcess:
-    """A bridge that logs in under its own name, and runs."""
+    """A bridge that shows its certificate, and runs."""
     cloud.start()
     bridge = BridgeProcess(keeper, tmp_path / "bridge", guarded, cloud.port)
-    bridge.configure(mqtt={"username": "bridge", "password": "word-of-bridge", "port": guarded.own})
+    pair = guarded.pair
+    tls = {"ca": pair.certificate, "cert": pair.certificate, "key": pair.key}
+    bridge.configure(mqtt={"port": guarded.own, "tls": tls})
     bridge.configure(home_assistant={"enabled": True})
     bridge.start()
     return bridge
@@ -227,8 +251,10 @@ def test_the_flows_get_their_results_and_their_topics(
 @pytest.mark.parametrize("name", ["bridge", "operator"])
 def test_a_tool_sees_its_result(name: str, bridge: BridgeProcess, guarded: Guarded, cloud: Cloud) -> None:
     """An SMS that has been sent is not told as waiting, which would have it sent again."""
-    port = guarded.own if name == "bridge" else guarded.port
-    bridge.configure(mqtt={"username": name, "password": guarded.users[name], "port": port})
+    if name != "bridge":
+        login = {"username": name, "password": guarded.users[name]}
+        bridge.configure(mqtt={**login, "port": guarded.port, "tls": None})
+        bridge.write_config()
     command = [sys.executable, "-m", "bridge.cli.tools.sms", "--via-bridge", "-c", str(bridge.config)]
     command += ["--destination", "+15551234567", "Hello"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -237,12 +263,24 @@ def test_a_tool_sees_its_result(name: str, bridge: BridgeProcess, guarded: Guard
 
 
 def test_without_a_password_nobody_gets_in(guarded: Guarded, bridge: BridgeProcess) -> None:
-    """Neither anonymously nor with another's word; the bridge's own name is of no use without its own."""
-    others = (None, ("bridge", "word-of-sensor"), ("nobody", ""), ("bridge", "word-of-bridge"))
-    for port, users in ((guarded.port, others), (guarded.own, (*others[:3], ("sensor", "word-of-sensor")))):
-        for user in users:
-            with pytest.raises(AssertionError, match="did not take"):
-                Client(port, user=user).connect(timeout=1.0)
+    """Neither anonymously nor with another's word, nor with the bridge's name."""
+    for user in (None, ("operator", "word-of-sensor"), ("nobody", ""), ("bridge", ""), ("bridge", "x")):
+        with pytest.raises(AssertionError, match="did not take"):
+            Client(guarded.port, user=user).connect(timeout=1.0)
+
+
+def test_without_its_certificate_nobody_is_the_bridge(
+    guarded: Guarded, bridge: BridgeProcess, tmp_path: Path
+) -> None:
+    """Neither by a password, with TLS or without, nor by a certificate that another made for that name."""
+    copy = Pair(tmp_path / "copy")
+    sensor = ("sensor", "word-of-sensor")
+    for tls in (None, guarded.pair.trust(), guarded.pair.trust(shows=copy)):
+        for user in (sensor, ("bridge", "x"), None):
+            with pytest.raises((AssertionError, OSError)):
+                Client(guarded.own, user=user, tls=tls).connect(timeout=1.0)
+    with Client(guarded.own, tls=guarded.pair.trust(shows=guarded.pair)):
+        pass
 
 
 BRIDGE_MAY_WRITE = {
@@ -262,7 +300,7 @@ BRIDGE_MAY_WRITE = {
 
 def test_what_the_bridge_may_write_is_bounded(guarded: Guarded) -> None:
     """Its own topics, discovery and replies; nothing that another acts on."""
-    with Client(guarded.own, user=("bridge", "word-of-bridge")) as bridge:
+    with Client(guarded.own, tls=guarded.pair.trust(shows=guarded.pair)) as bridge:
         found = {}
         for topic in BRIDGE_MAY_WRITE:
             before = len(bridge.refused)

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections import defaultdict
@@ -48,6 +49,7 @@ class Client:
         filters: what to subscribe to, at QoS 1; asked for again at every connection.
         version5: MQTT 5, else 3.1.1.
         user: name and password.
+        tls: whom to trust and what to show; None is a connection without TLS.
 
     """
 
@@ -58,6 +60,7 @@ class Client:
         version5: bool = True,
         user: tuple[str, str] | None = None,
         client_id: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._version5 = version5
         self._filters = filters
@@ -83,6 +86,8 @@ class Client:
         self._paho.reconnect_delay_set(1, 1)
         if user:
             self._paho.username_pw_set(*user)
+        if tls:
+            self._paho.tls_set_context(tls)
 
     # -- life --------------------------------------------------------------------------------------------
 
