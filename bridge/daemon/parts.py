@@ -26,6 +26,7 @@ from bridge.adapters.system.loop_time import LoopTime, read_clock
 from bridge.adapters.system.metrics import MetricsServer
 from bridge.adapters.system.threads import Worker
 from bridge.core.delivery import Delivery
+from bridge.core.events import matching
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel
 from bridge.core.modem import Identity
@@ -94,7 +95,7 @@ class Parts:
         )
         self.outbox, self.writer = self.journal.outbox, self.journal.writer
         self.writer.on_full = self._store_full
-        self.publisher = Publisher(self.journal, self.names)
+        self.publisher = Publisher(self.journal, self.names, matching(settings.mqtt.events))
         self.monitor = Monitor(self.journal, self.publisher, self.names)
         self.health = self.monitor.health
         self.results = Results(self.journal, self.names, self.monitor)

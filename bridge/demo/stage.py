@@ -302,6 +302,7 @@ def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Pa
             "host": "127.0.0.1",
             "port": broker_port,
             "client_id": "hologram-bridge-demo",
+            "events": ["*"],
             "prefix": PREFIX,
         },
         "network": {

@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from bridge.core.admission import plain_network
+from bridge.core.events import TYPES, matching
 from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
 from bridge.settings.files import open_file
@@ -184,6 +185,11 @@ Device = Annotated[str, _matches(r"/[!-~]+|[A-Za-z0-9_.-]{1,15}")]
 ReadableFile = Annotated[str, AfterValidator(_readable), Allowed("the path of a file that can be read")]
 Apn = Annotated[str, _matches(r"[A-Za-z0-9.-]{1,100}"), Allowed("1 to 100 letters, digits, dots and hyphens")]
 SimPin = Annotated[str, _matches(r"[0-9]{4,8}"), Secret(), Allowed("4 to 8 digits in quotes")]
+EventPattern = Annotated[
+    str,
+    _holds(lambda pattern: matching([pattern])),
+    Allowed(f'the type of an event, or a pattern such as "network.*", of {", ".join(sorted(TYPES))}'),
+]
 PhoneNumber = Annotated[
     str, _holds(E164.fullmatch), Allowed(f'{E164_ALLOWED}, in quotes, such as "+15551234567"')
 ]

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import InitSettingsSource
 
+from bridge.core.events import BY_DEFAULT
 from bridge.settings.fields import (
     EMPTY_IS_NULL,
     AbsolutePath,
@@ -20,6 +21,7 @@ from bridge.settings.fields import (
     DeviceId,
     DeviceKey,
     Duration,
+    EventPattern,
     Flag,
     Host,
     IpNetwork,
@@ -108,6 +110,7 @@ class Mqtt(Section):
     protocol: Annotated[Literal[5, "3.1.1"], NamedProtocol] = 5
     keepalive: Annotated[int, Field(strict=True, ge=1, le=65535), Allowed("1 to 65535 seconds")] = 60
     tls: Tls | None = None
+    events: tuple[EventPattern, ...] = BY_DEFAULT
 
     @model_validator(mode="after")
     def _password(self) -> Self:

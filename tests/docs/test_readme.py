@@ -1,6 +1,5 @@
 """The README, held to what there is: its tables are made anew, its names exist, and all there is is named."""
 
-import ast
 import importlib
 import json
 import re
@@ -15,6 +14,7 @@ import pytest
 from bridge import __version__, sdk
 from bridge.__main__ import build_parser
 from bridge.core import recovery
+from bridge.core.events import TYPES
 from bridge.core.link import Code, Phase, judge
 from bridge.core.messages import Channel, State
 from bridge.core.modem import Facts, Registration, Wifi
@@ -90,26 +90,10 @@ def test_every_command_of_a_topic_is_told() -> None:
     assert told == set(commands.NETWORK_COMMANDS)
 
 
-_EVENT = re.compile(r"(message|sms|network|cellular|wifi|socket|modem|cloud|store)\.[a-z_]+")
-
-
-def _events() -> set[str]:
-    """Return every event that the source tells."""
-    found = set()
-    for path in (ROOT / "bridge" / "flow").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found |= {node.value} if _EVENT.fullmatch(node.value) else set()
-            elif isinstance(node, ast.JoinedStr) and ast.unparse(node).startswith("f'{self.kind}."):
-                end = ast.unparse(node).rpartition(".")[2].rstrip("'")
-                found |= {f"{kind}.{end}" for kind in ("cellular", "wifi")}
-    return found
-
-
-def test_every_event_is_told_and_every_one_told_exists() -> None:
-    """As the source names them; those with a rung and a trouble tell which there are."""
+def test_every_event_is_told() -> None:
+    """All types, and those with a rung and a diagnosis tell which there are."""
     told = set.union(*(quoted(cell) for cell in first_cells(section("Events"), "event")))
-    assert told == _events()
+    assert told == set(TYPES)
     there = section("Events")
     waited_for = {recovery.Diagnosis.NONE, recovery.Diagnosis.GONE, recovery.Diagnosis.SIM}
     assert {each.value for each in recovery.Diagnosis if each not in waited_for} <= quoted(there)
@@ -176,7 +160,7 @@ def test_every_key_that_is_named_exists() -> None:
     sections = "|".join(Settings.model_fields)
     named = {text.partition(":")[0] for text in INLINE if re.match(rf"({sections})\.[a-z_.]+(:|$)", text)}
     theirs = {f"network.{name}" for name in ("location", "signal_strength", "localIPAddress")}
-    strange = named - known - theirs - _events()
+    strange = named - known - theirs - set(TYPES)
     assert not strange, f"no such key: {strange}"
 
 

@@ -22,6 +22,24 @@ def test_a_delivered_message_tells_its_way(bridge: BridgeProcess, cloud: Cloud, 
     assert connected["channel"] == "cloud"
 
 
+def test_what_comes_with_each_message_is_told_where_it_is_asked_for(
+    bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """By default a delivered message has one event; a pattern adds those of its socket."""
+    cloud.start()
+    del bridge.settings["mqtt"]["events"]
+    bridge.start()
+    client.publish("hologram/out/t", "x", user={"id": "one"})
+    client.wait_for(lambda: client.events("message.sent"))
+    assert kinds(client, "one") == ["message.sent"]
+    bridge.stop()
+    bridge.configure(mqtt={"events": ["socket.*", "message.sent"]})
+    bridge.start()
+    client.publish("hologram/out/t", "x", user={"id": "two"})
+    client.wait_for(lambda: client.events("message.sent")[1:])
+    assert kinds(client, "two") == ["socket.connected", "socket.closed", "message.sent"]
+
+
 def test_a_socket_that_never_connected_is_not_told(bridge: BridgeProcess, client: Client) -> None:
     """While the cloud refuses connections there is no socket to tell of."""
     bridge.start()

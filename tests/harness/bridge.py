@@ -35,7 +35,7 @@ class BridgeProcess(Process):
         self.settings: dict[str, Any] = {
             "credentials": {"devicekey": "abcd1234"},
             "cloud": {"host": "127.0.0.1", "port": cloud_port, "timeout": 2},
-            "mqtt": {"host": "127.0.0.1", "port": broker.port},
+            "mqtt": {"host": "127.0.0.1", "port": broker.port, "events": ["*"]},
             "store": {"path": str(self.store)},
             "inbound": {"enabled": False},
             "home_assistant": {"enabled": False},

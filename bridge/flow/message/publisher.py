@@ -10,11 +10,12 @@ broker is away the newest wait in memory.
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from typing import Any, Protocol
 
 from bridge.core.delivery import Properties
+from bridge.core.events import TYPES
 from bridge.core.suspects import Key
 from bridge.errors import Unpublishable
 from bridge.flow.message.refused import Refused
@@ -76,9 +77,10 @@ class Link(Answering, Protocol):
 class Publisher:
     """Owns all publications to the broker; lives in the event loop's thread."""
 
-    def __init__(self, journal: Journal, names: Names) -> None:
+    def __init__(self, journal: Journal, names: Names, events: Container[str] = TYPES) -> None:
+        """``events`` are the types that are published."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self._names = names
+        self._names, self._wanted = names, events
         self.states = States()
         self.asides = Asides(journal.outbox, journal.writer)
         self._refused = Refused(self._publish_again, self._time)
@@ -352,6 +354,8 @@ class Publisher:
 
     def event(self, event_type: str, **fields: Any) -> None:
         """Publish an event; ``fields`` are its JSON keys beside the type and the time."""
+        if event_type not in self._wanted:
+            return
         self._events.append(event_json(event_type, self._time.now().wall, fields))
         if not self._suspects and not self._trials.checking:
             self._publish_events()

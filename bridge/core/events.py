@@ -1,0 +1,38 @@
+"""The types of events, and which of them are told on MQTT."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+EACH_MESSAGE = ("message.queued", "socket.connected", "socket.closed")
+"""Types that come with each message. They cost more than the message, so they are not told by default."""
+
+BY_DEFAULT = (
+    "message.sent",
+    "message.received",
+    "message.rejected",
+    "message.expired",
+    "message.dropped",
+    "message.failed",
+    "sms.sent",
+    "sms.received",
+    "sms.report",
+    "sms.unconfirmed",
+    "network.connected",
+    "network.disconnected",
+    "cellular.connected",
+    "cellular.disconnected",
+    "wifi.connected",
+    "wifi.disconnected",
+    "modem.recovery",
+    "cloud.auth_failed",
+    "store.full",
+    "store.recovered",
+)
+
+TYPES = (*BY_DEFAULT, *EACH_MESSAGE)
+
+
+def matching(patterns: Iterable[str]) -> frozenset[str]:
+    """Return the types that ``patterns`` name: whole types, or with ``*`` and ``?`` as in ``network.*``."""
+    wanted = tuple(patterns)
+    return frozenset(each for each in TYPES if any(fnmatchcase(each, pattern) for pattern in wanted))
