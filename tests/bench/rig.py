@@ -225,12 +225,14 @@ class Rig(ExitStack):
         """Return a port that refuses connections."""
         return self.enter_context(refusing_port())
 
-    def bridge(self, broker: Mosquitto, cloud: int, outbox: Path | None = None) -> Bridge:
+    def bridge(
+        self, broker: Mosquitto, cloud: int, outbox: Path | None = None, *, parallel: int = 16
+    ) -> Bridge:
         """Start a bridge, on a copy of ``outbox`` if given; see `Bridge.wait_online`."""
         folder = self._sub("bridge")
         if outbox:
             shutil.copy(outbox, folder / "outbox.db")
-        return self.enter_context(Bridge(folder, broker.port, cloud))
+        return self.enter_context(Bridge(folder, broker.port, cloud, parallel=parallel))
 
     def _sub(self, name: str) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))

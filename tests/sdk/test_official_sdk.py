@@ -1,8 +1,6 @@
 """The official SDK, a peer that nobody tuned for us, against the simulated cloud."""
 
-import fcntl
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,9 @@ from typing import Any
 import pytest
 
 from tests.harness import BridgeProcess, Client, Cloud
+from tests.sdk.official import ABSENT, official_python
 from tests.sim.command import cloud_process
 from tests.sim.harness import eventually
-
-SDK = "hologram-python==0.10.3"
-CACHE = Path(__file__).parents[2] / ".venv" / "official-sdk"
 
 # What a user of the SDK writes; prints the result codes as JSON.
 PROGRAM = """
@@ -32,31 +28,12 @@ print(json.dumps(results))
 """
 
 
-def python39() -> str | None:
-    """Return a Python 3.9 that runs: the SDK's compiled part loads on no other."""
-    candidates = [shutil.which("python3.9"), *sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python"))]
-    for candidate in (str(found) for found in candidates if found):
-        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return candidate
-    return None
-
-
 @pytest.fixture(scope="module")
 def sdk() -> Path:
     """Return the Python of a virtual environment that holds the SDK, made once and kept."""
-    base = python39()
-    if base is None:
-        pytest.skip("no Python 3.9 here, and the official SDK loads on no other (python3.9 or pyenv's)")
-    python = CACHE / "bin" / "python"
-    ready = CACHE / f".{SDK}"
-    CACHE.parent.mkdir(exist_ok=True)
-    with CACHE.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            subprocess.run([base, "-m", "venv", "--clear", str(CACHE)], check=True)
-            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", SDK]
-            subprocess.run(pip, check=True)
-            ready.touch()
+    python = official_python()
+    if python is None:
+        pytest.skip(ABSENT)
     return python
 
 
