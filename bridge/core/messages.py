@@ -138,7 +138,7 @@ class Message(NamedTuple):
     """An accepted message that is not yet in the outbox."""
 
     id: str
-    chosen: bool
+    idempotent: bool
     """Whether the publisher chose ``id``, which makes the message idempotent."""
     lane: Lane
     payload: bytes
@@ -159,7 +159,7 @@ class Queued(NamedTuple):
     lane_id: int
     lane: Lane
     payload: bytes
-    chosen: bool
+    idempotent: bool
     queued_at: float
     attempts: int
     max_attempts: int | None

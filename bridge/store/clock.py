@@ -35,21 +35,21 @@ class Times:
             added = database.execute("boot_add", (boot, now.offset)).lastrowid
             database.execute("boot_forget", {"boot": added})
         self.boot: int
-        self._leads: dict[int, float]
-        self._lead: float
+        self._offsets: dict[int, float]
+        self._offset: float
         self._seen: float
-        self._frozen: float | None
+        self._reference: float | None
         self.reset()
         self.check()
 
     def reset(self) -> None:
         """Go back to the values on disk: a rollback may have undone the transaction that noticed a step."""
         (self.boot,) = self._database.execute("boot_find", (self._name,)).fetchone()
-        self._leads = dict(self._database.execute("boot_all").fetchall())
-        self._lead = self._leads[self.boot]
+        self._offsets = dict(self._database.execute("boot_all").fetchall())
+        self._offset = self._offsets[self.boot]
         seen = self._database.execute("meta_get", ("last_wall",)).fetchone()
         self._seen = seen[0] if seen else 0.0
-        self._frozen = None
+        self._reference = None
 
     def now(self) -> Now:
         """Return the time for new rows of this boot.
@@ -57,7 +57,7 @@ class Times:
         A step shows only after `check` has noticed it, so that all rows of this boot agree.
         """
         mono = self._clock().mono
-        return Now(mono + self._lead, mono)
+        return Now(mono + self._offset, mono)
 
     def wall(self) -> float:
         """Return the wall clock in Unix seconds."""
@@ -69,36 +69,36 @@ class Times:
         Runs inside a transaction.
         """
         now = self._clock()
-        step = now.offset - self._lead
+        step = now.offset - self._offset
         if abs(step) > STEP:
             if step < 0:
                 self._seen = min(
                     self._seen, now.wall
                 )  # the clock was ahead, and so was the time that it showed last
                 self._database.execute("meta_set", ("last_wall", self._seen))
-            self._database.execute("chosen_shift", {"step": step, "boot": self.boot})
-            self._set_lead(self.boot, now.offset)
-            self._lead = now.offset
+            self._database.execute("key_shift", {"step": step, "boot": self.boot})
+            self._set_offset(self.boot, now.offset)
+            self._offset = now.offset
         else:
             step = 0.0
-        if self._frozen is None and now.wall >= max(self._seen, PLAUSIBLE):
-            self._frozen = now.offset
+        if self._reference is None and now.wall >= max(self._seen, PLAUSIBLE):
+            self._reference = now.offset
             self._adopt(now.wall)
-        if now.wall > self._seen + 60 and self._frozen is not None:
+        if now.wall > self._seen + 60 and self._reference is not None:
             self._seen = now.wall
             self._database.execute("meta_set", ("last_wall", now.wall))
         return step
 
-    def _set_lead(self, boot: int, lead: float) -> None:
-        self._database.execute("boot_set", (lead, boot))
-        self._leads[boot] = lead
+    def _set_offset(self, boot: int, offset: float) -> None:
+        self._database.execute("boot_set", (offset, boot))
+        self._offsets[boot] = offset
 
     def _adopt(self, wall: float) -> None:
         """Date boots that never had the time as if they ended now: their rows begin to age."""
-        self._database.execute("chosen_adopt", {"now": wall, "boot": self.boot, "plausible": PLAUSIBLE})
-        timeless = [boot for boot, lead in self._leads.items() if boot != self.boot and lead < PLAUSIBLE]
-        for boot in timeless:
-            self._set_lead(boot, wall - self._last_mono(boot))
+        self._database.execute("key_adopt", {"now": wall, "boot": self.boot, "plausible": PLAUSIBLE})
+        earlier = [(boot, offset) for boot, offset in self._offsets.items() if boot != self.boot]
+        for boot in [boot for boot, offset in earlier if offset < PLAUSIBLE]:
+            self._set_offset(boot, wall - self._last_mono(boot))
 
     def _last_mono(self, boot: int) -> float:
         """Return the monotonic time of the newest message of ``boot``.
@@ -120,18 +120,18 @@ class Times:
 
     def date(self, boot: int, mono: float) -> float:
         """Return the wall time (Unix seconds) of ``mono`` in ``boot``."""
-        return mono + self._leads.get(boot, self._lead)
+        return mono + self._offsets.get(boot, self._offset)
 
     def present(self, boot: int) -> float:
         """Return the wall time now by the reckoning of ``boot``; -inf while it is unknown."""
         mono = self._clock().mono
         if boot == self.boot:
-            return mono + self._lead
-        return float("-inf") if self._frozen is None else mono + self._frozen
+            return mono + self._offset
+        return float("-inf") if self._reference is None else mono + self._reference
 
     def passed(self) -> list[tuple[int, float]]:
         """Return each boot with its monotonic time now, as if it had gone on."""
-        return [(boot, self.present(boot) - lead) for boot, lead in self._leads.items()]
+        return [(boot, self.present(boot) - offset) for boot, offset in self._offsets.items()]
 
     def judge(self) -> dict[str, float]:
         """Return the parameters of queries for due rows: ``now``, ``earlier_now`` and ``boot``."""

@@ -50,7 +50,7 @@ class Ledger:
         rows = dict(self._database.execute("meta_get_like", ("ended_*",)).fetchall())
         if len(rows) == 2:
             return int(rows["ended_ids"]), int(rows["ended_bytes"])
-        number, size = self._database.execute("chosen_ended").fetchone()
+        number, size = self._database.execute("key_ended").fetchone()
         return number, size
 
     def _report_bytes(self) -> int:
@@ -71,7 +71,7 @@ class Ledger:
         self._reported += size
         self.report_bytes += size
 
-    def ended_id(self, number: int, size: int) -> None:
+    def ended_key(self, number: int, size: int) -> None:
         """Add ``number`` keys with results of ``size`` bytes within the transaction.
 
         Negative to remove them.

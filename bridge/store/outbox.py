@@ -19,7 +19,7 @@ from bridge.core.messages import (
     State,
     Traffic,
 )
-from bridge.store.claims import Claims
+from bridge.store.accepted import AcceptedCommands
 from bridge.store.clock import Times
 from bridge.store.database import Database
 from bridge.store.ledger import Ledger
@@ -27,11 +27,11 @@ from bridge.store.receipts import Receipt, Receipts
 from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message
 from bridge.store.set_aside import Kind, Row, SetAside
 
-CHOSEN_FOR = 24 * 3600.0
+KEYS_KEPT_FOR = 24 * 3600.0
 """Seconds for which an idempotency key (an id that a producer chose) is remembered after its first
 receipt."""
 
-IDS_ROUNDS, IDS_PORTION = 10, 100
+KEYS_ROUNDS, KEYS_PORTION = 10, 100
 """Rounds in one transaction, and keys in one round, in which the oldest keys beyond the limits are
 forgotten."""
 
@@ -89,11 +89,11 @@ class Outbox:
         if self.times.new_boot:
             database.execute("lane_wake_all")  # `not_before` counts in the monotonic time of the boot before
         # A key without a message, a command or a result is left over from a crash. It may be used again.
-        database.execute("chosen_orphans")
+        database.execute("key_orphans")
         database.commit()
         self.ledger = Ledger(database)
         self.receipts = Receipts(database)
-        self.claims = Claims(database)
+        self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
         self._next_seq = self._number("message_last") + 1
         self._next_report = self._number("report_last") + 1
@@ -103,7 +103,7 @@ class Outbox:
         self._oldest_left = False
         self.in_flight: set[int] = set()
         """Numbers of messages that are being sent. They are neither dropped nor purged, and do not expire."""
-        self.troubles: dict[int, str] = {}
+        self.last_errors: dict[int, str] = {}
         """The last error of each large message that was not delivered, by its number; since the start."""
 
     def _number(self, query: str) -> int:
@@ -136,29 +136,29 @@ class Outbox:
         """Store ``message``, unless it is stored already or there is no room for it."""
         if receipt and self.receipts.known(receipt):
             return Acceptance(Verdict.REDELIVERED)
-        if message.chosen and not self.choose(message.id):
+        if message.idempotent and not self.add_key(message.id):
             if receipt:
                 self.receipts.add(receipt)
-            return Acceptance(Verdict.KNOWN, self.chosen_result(message.id))
+            return Acceptance(Verdict.KNOWN, self.key_result(message.id))
         if receipt:
             self.receipts.add(receipt)
         fits, dropped = self._make_room(message)
         if fits:
             self._insert(message)
             return Acceptance(Verdict.STORED, dropped=dropped)
-        if message.chosen:  # nothing was stored, so the producer may use the key again
-            self._database.execute("chosen_forget", (message.id,))
+        if message.idempotent:  # nothing was stored, so the producer may use the key again
+            self._database.execute("key_forget", (message.id,))
         return Acceptance(Verdict.REFUSED, dropped=dropped)
 
-    def choose(self, message_id: str) -> bool:
+    def add_key(self, message_id: str) -> bool:
         """Note an idempotency key; return False if it was received before."""
         now = self.times.now()
-        cursor = self._database.execute("chosen_add", (message_id, self.times.boot, now.wall))
+        cursor = self._database.execute("key_add", (message_id, self.times.boot, now.wall))
         return cursor.rowcount == 1
 
-    def chosen_result(self, message_id: str) -> bytes | None:
+    def key_result(self, message_id: str) -> bytes | None:
         """Return the final result under a key, None without one."""
-        row = self._database.execute("chosen_result", (message_id,)).fetchone()
+        row = self._database.execute("key_result", (message_id,)).fetchone()
         return row[0] if row else None
 
     def ask_again(self, message_id: str, reply: Reply) -> None:
@@ -170,30 +170,30 @@ class Outbox:
         row = self._database.execute("message_get_reply", (queued.seq,)).fetchone()
         return Reply(*row) if row and row[0] else None
 
-    def finish_chosen(self, message_id: str, result: bytes) -> None:
+    def finish_key(self, message_id: str, result: bytes) -> None:
         """Keep the final result under a key, for later repetitions of it."""
-        if self._database.execute("chosen_finish", (result, message_id)).rowcount:
-            # The bytes are counted as SQLite counts them in `chosen_trim`: the length of a text is in
+        if self._database.execute("key_finish", (result, message_id)).rowcount:
+            # The bytes are counted as SQLite counts them in `key_trim`: the length of a text is in
             # characters.
-            self.ledger.ended_id(1, len(message_id) + len(result))
-            self._bound_ids()
+            self.ledger.ended_key(1, len(message_id) + len(result))
+            self._bound_keys()
 
-    def _bound_ids(self) -> None:
+    def _bound_keys(self) -> None:
         """Forget the oldest keys with a result, beyond the outbox's own limits of number and bytes.
 
         It does so in portions, because a reload may have lowered the limits. Keys without a result belong to
         queued messages, and stay.
         """
         ledger, limits = self.ledger, self.limits
-        for _ in range(IDS_ROUNDS):
+        for _ in range(KEYS_ROUNDS):
             over = ledger.ended - limits.max_messages
             if not ledger.ended or (over <= 0 and ledger.ended_bytes <= limits.max_bytes):
                 return
-            self._forget_ids(self._database.execute("chosen_trim", (min(max(over, 1), IDS_PORTION),)))
+            self._forget_keys(self._database.execute("key_trim", (min(max(over, 1), KEYS_PORTION),)))
 
-    def _forget_ids(self, gone: Cursor) -> None:
+    def _forget_keys(self, gone: Cursor) -> None:
         sizes = [size for (size,) in gone.fetchall()]
-        self.ledger.ended_id(-len(sizes), -sum(sizes))
+        self.ledger.ended_key(-len(sizes), -sum(sizes))
 
     def _insert(self, message: Message) -> None:
         run, lane, now = self._database.execute, message.lane, self.times.now()
@@ -208,7 +208,7 @@ class Outbox:
         reply = message.reply or (None, None)
         run(
             "message_add",
-            (seq, message.id, message.chosen, lane_id, message.payload, self.times.boot, wall, mono,
+            (seq, message.id, message.idempotent, lane_id, message.payload, self.times.boot, wall, mono,
              deadline, message.max_attempts, *reply),
         )  # fmt: skip
         self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(message.payload))
@@ -333,7 +333,7 @@ class Outbox:
         """Remove ``queued``; the caller records its result in the same transaction."""
         run = self._database.execute
         run("message_drop", (queued.seq,))
-        self.troubles.pop(queued.seq, None)
+        self.last_errors.pop(queued.seq, None)
         self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
         if run("lane_advance", (queued.seq, queued.lane_id)).rowcount == 0:
             run("lane_drop", (queued.lane_id,))
@@ -386,7 +386,7 @@ class Outbox:
         mono = self.times.now().mono
         return [
             describe(row, mono, self.times, in_flight=row[0] in self.in_flight)
-            | {"error": self.troubles.get(row[0])}
+            | {"error": self.last_errors.get(row[0])}
             for row in self._database.execute("message_list", (after, limit))
         ]
 
@@ -475,8 +475,8 @@ class Outbox:
     def sweep(self) -> float:
         """Check for a step of the clock, and forget old keys; return the step in seconds, 0 without one."""
         step = self.times.check()
-        self._forget_ids(self._database.execute("chosen_expire", {**self.times.judge(), "age": CHOSEN_FOR}))
-        self._bound_ids()
+        self._forget_keys(self._database.execute("key_expire", {**self.times.judge(), "age": KEYS_KEPT_FOR}))
+        self._bound_keys()
         return step
 
     def meta(self, key: str) -> Any:

@@ -16,7 +16,7 @@ UPDATE lane SET not_before = ? WHERE id = ?;
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_all
 UPDATE lane SET not_before = 0 WHERE not_before > 0;
--- What waits longer than a peer or a link is waited for has cost too much to be tried at each chance.
+-- A lane with a longer delay has cost too much data to be tried at each opportunity.
 -- name: lane_wake_until
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_endpoint
@@ -78,8 +78,8 @@ SELECT seq, boot, queued_mono FROM message WHERE seq >= ? ORDER BY seq LIMIT 1;
 -- name: message_due
 SELECT seq FROM message WHERE deadline IS NOT NULL AND boot = ? AND deadline - queued_at + queued_mono <= ?
 ORDER BY deadline - queued_at + queued_mono LIMIT ?;
--- A boot that never had the time left times that mean nothing.
--- name: chosen_adopt
+-- The wall times of a boot that never had the time are meaningless.
+-- name: key_adopt
 UPDATE chosen SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
 -- name: message_list
 SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_mono, m.attempts,
@@ -124,27 +124,28 @@ RETURNING length(payload) + length(topic) + coalesce(length(properties), 0);
 -- name: aside_sums
 SELECT count(*), coalesce(sum(length(payload) + length(topic) + coalesce(length(properties), 0)), 0) FROM set_aside;
 
--- name: chosen_add
+-- Table `chosen` holds the idempotency keys: the ids that producers chose.
+-- name: key_add
 INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
--- name: chosen_result
+-- name: key_result
 SELECT result FROM chosen WHERE id = ?;
--- name: chosen_finish
+-- name: key_finish
 UPDATE chosen SET result = ? WHERE id = ? AND result IS NULL;
--- name: chosen_ended
+-- name: key_ended
 SELECT count(*), coalesce(sum(length(id) + length(result)), 0) FROM chosen WHERE result IS NOT NULL;
--- name: chosen_trim
+-- name: key_trim
 DELETE FROM chosen WHERE id IN (SELECT id FROM chosen WHERE result IS NOT NULL ORDER BY received_at LIMIT ?)
 RETURNING length(id) + length(result);
--- name: chosen_orphans
+-- name: key_orphans
 DELETE FROM chosen WHERE result IS NULL AND id NOT IN (SELECT id FROM message WHERE chosen = 1)
 AND 'command:' || id NOT IN (SELECT key FROM meta);
--- name: chosen_forget
+-- name: key_forget
 DELETE FROM chosen WHERE id = ?;
--- name: chosen_expire
+-- name: key_expire
 DELETE FROM chosen WHERE result IS NOT NULL AND received_at <= max(:now, :earlier_now) - :age AND
 CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END
 RETURNING length(id) + length(result);
--- name: chosen_shift
+-- name: key_shift
 UPDATE chosen SET received_at = received_at + :step WHERE boot = :boot;
 
 -- name: receipt_set
@@ -173,9 +174,10 @@ SELECT key, value FROM meta WHERE key GLOB ?;
 
 -- name: boot_find
 SELECT id FROM boot WHERE boot_id = ?;
+-- A boot's `lead` is its clock offset: wall time minus monotonic time.
 -- name: boot_all
 SELECT id, lead FROM boot;
--- Boots of which nothing is left; later messages are of later boots.
+-- Boots without rows; later messages are of later boots.
 -- name: boot_forget
 DELETE FROM boot WHERE id < :boot AND id < coalesce((SELECT boot FROM message ORDER BY seq LIMIT 1), :boot)
 AND id < coalesce((SELECT min(boot) FROM chosen), :boot);
@@ -184,10 +186,10 @@ INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
 UPDATE boot SET lead = ? WHERE id = ?;
 
--- After a recovery. The bytes of the reports and the ids that have ended are added up anew.
+-- After a recovery. The sums over reports and finished keys are computed again at the next start.
 -- name: rebuild_sums
 DELETE FROM meta WHERE key IN ('report_bytes', 'ended_ids', 'ended_bytes');
--- After a recovery. By how much the clock led in a boot whose row was lost is seen from its messages.
+-- After a recovery. The clock offset of a boot whose row was lost follows from its messages.
 -- name: rebuild_boots
 INSERT INTO boot (id, boot_id, lead)
 SELECT boot, 'lost ' || boot, min(queued_at - queued_mono) FROM message

@@ -54,7 +54,7 @@ def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
 
 def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queued:
     """Return the message in a row of ``lane_heads`` or ``message_full``."""
-    lane_id, names, priority, seq, id_, chosen, payload, mono, attempts, limit = row[:10]
+    lane_id, names, priority, seq, id_, idempotent, payload, mono, attempts, limit = row[:10]
     up, down, reply, correlation, boot, lifetime = row[10:16]
     queued_at = times.date(boot, mono)
     return Queued(
@@ -63,7 +63,7 @@ def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queu
         lane_id,
         Lane(endpoint, _read_names(names), Priority(priority)),
         payload,
-        bool(chosen),
+        bool(idempotent),
         queued_at,
         attempts,
         limit,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.store import disk
-from bridge.store.claims import is_claim
+from bridge.store.accepted import is_accepted
 from bridge.store.database import MIGRATIONS, Database, Row, known_tables
 from bridge.store.rows import is_lane
 
@@ -50,7 +50,7 @@ FAR = 1 << 40
 """A step that has certainly passed the end of the table."""
 
 LONGEST = 64 * 1024 * 1024
-"""Bytes of a row at most, far above ours, so that a damaged length does not claim all the memory."""
+"""Bytes of a row at most, far above ours, so that a damaged length does not ask for all the memory."""
 
 PORTION = 2 * 1024 * 1024
 """Bytes of payload in one transaction on the new file. An interrupted repair starts again, so the file
@@ -272,7 +272,7 @@ def _is_meta(key: Any, value: Any) -> bool:
     if key.startswith("count:"):
         return isinstance(value, int)
     if key.startswith("command:"):
-        return is_claim(key, value)
+        return is_accepted(key, value)
     return not (isinstance(value, str) and value[:1] in ("[", "{")) or _is_json(value)
 
 

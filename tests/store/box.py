@@ -99,8 +99,8 @@ def message(
     priority: Priority = Priority.NORMAL,
     endpoint: Endpoint = CLOUD,
     lifetime: float | None = None,
-    chosen: bool = False,
+    idempotent: bool = False,
     max_attempts: int | None = None,
 ) -> Message:
     lane = Lane(endpoint, (topic,) if topic else (), priority)
-    return Message(name or f"m{next(_numbers)}", chosen, lane, payload, lifetime, max_attempts)
+    return Message(name or f"m{next(_numbers)}", idempotent, lane, payload, lifetime, max_attempts)

@@ -21,7 +21,7 @@ from typing import Any
 
 from bridge.core.messages import Channel
 from bridge.errors import StoreError
-from bridge.store.claims import Claim
+from bridge.store.accepted import AcceptedCommand
 from bridge.store.database import translate
 from bridge.store.files import note_failure
 from bridge.store.receipts import Receipt
@@ -56,15 +56,15 @@ def _fill(box: Box, part: int) -> None:
         number = 60 * part + count
         payload = b"x" * (9000 if number % 50 == 0 else 150)
         box.outbox.accept(
-            message(f"m{number}", topic=f"t{number % 7}", payload=payload, chosen=number % 3 == 0),
+            message(f"m{number}", topic=f"t{number % 7}", payload=payload, idempotent=number % 3 == 0),
             Receipt(1, number, dup=False, digest=b"d%d" % number),
         )
         box.outbox.report("hologram/result", b"r%d" % number, '[null, [["a", "b"]]]')
         if number % 12 == 0:
             box.outbox.remove(box.outbox.page(0, 1 << 60, 1)[0])
-            box.outbox.choose(f"c{number}")
-            box.outbox.finish_chosen(f"c{number}", b"result")
-    box.outbox.claims.add(Claim(f"claim{part}", False, Channel.QUEUE, 1.0))
+            box.outbox.add_key(f"c{number}")
+            box.outbox.finish_key(f"c{number}", b"result")
+    box.outbox.accepted.add(AcceptedCommand(f"accepted{part}", False, Channel.QUEUE, 1.0))
 
 
 # -- damages ---------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def everything(box: Box) -> dict[str, Any]:
         "ids": sorted(str(row[0]) for row in box.database._run("SELECT id FROM chosen")),
     }
     assert box.outbox.ledger.messages == len(found["messages"])
-    box.outbox.claims.left()
+    box.outbox.accepted.left()
     box.outbox.listing(0, 1 << 40)
     box.sweep()
     number = 0

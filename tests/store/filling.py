@@ -118,18 +118,17 @@ class Life:
         payload = self.chance.choice([10, 200, 1000, 20_000, 100_000, 900_000, 3_000_000])
         burst = self.chance.choice([1, 5, 50]) if payload > 1000 else 500
         left = self.chance.randrange(16_000_000) if self.chance.random() < 0.5 else 0
-        chosen = self.chance.random() < 0.2
+        idempotent = self.chance.random() < 0.2
         while not self.rig.writer.full:
             for _ in range(burst):
-                self.bring(self.chance.randrange(1, 2 * payload), chosen=chosen)
+                self.bring(self.chance.randrange(1, 2 * payload), idempotent=idempotent)
             self.rig.turns.turn()
             if 0 < free(self.others) < left and not self.others.exists():
                 take_all(self.others)
 
-    def bring(self, size: int, *, chosen: bool) -> None:
-        item = message(
-            self.chance.randbytes(8).hex(), payload=self.chance.randbytes(min(size, 4_000_000)), chosen=chosen
-        )
+    def bring(self, size: int, *, idempotent: bool) -> None:
+        payload = self.chance.randbytes(min(size, 4_000_000))
+        item = message(self.chance.randbytes(8).hex(), payload=payload, idempotent=idempotent)
         self.rig.writer.append(partial(self.rig.box.outbox.accept, item), size=size)
 
     def work(self) -> None:
@@ -222,7 +221,7 @@ def live(place: Path, seed: int, number: int, before: int) -> tuple[str, int]:
     if number == 0:
         life.fill()
     elif not life.greedy:
-        life.bring(chance.randrange(1, 100_000), chosen=False)
+        life.bring(chance.randrange(1, 100_000), idempotent=False)
     life.work()
     wrong, ever = life.problem(), life.count()
     if chance.random() < 0.5:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.store.clock import STEP
-from bridge.store.outbox import CHOSEN_FOR, Limits, Verdict
+from bridge.store.outbox import KEYS_KEPT_FOR, Limits, Verdict
 from tests.store.box import DAY, NOON, Box, Clock, message
 
 YEARS = 20 * 365 * DAY
@@ -96,18 +96,18 @@ def test_a_message_taken_between_a_step_and_its_notice_is_not_moved_twice(box: B
 
 
 def test_an_id_chosen_between_a_step_and_its_notice_is_kept_its_day(box: Box) -> None:
-    """The 24 hours of a chosen id count from its receipt, whatever the clock does then."""
+    """The 24 hours of an idempotency key count from its receipt, whatever the clock does then."""
     box.clock.step(-YEARS)
-    box.put(message("7", chosen=True))
+    box.put(message("7", idempotent=True))
     with box:
-        box.outbox.finish_chosen("7", b"{}")
+        box.outbox.finish_key("7", b"{}")
     box.sweep()
-    box.clock.pass_(CHOSEN_FOR - 60)
+    box.clock.pass_(KEYS_KEPT_FOR - 60)
     box.sweep()
-    assert box.put(message("7", chosen=True)).verdict is Verdict.KNOWN
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.KNOWN
     box.clock.pass_(120)
     box.sweep()
-    assert box.put(message("7", chosen=True)).verdict is Verdict.STORED
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.STORED
 
 
 def test_a_box_without_a_clock_learns_the_time(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_store_of_version_1_keeps_its_times(tmp_path: Path) -> None:
         "late": (pytest.approx(3700.0), pytest.approx(NOON + 4700.0)),
         "now": (pytest.approx(4000.0), pytest.approx(NOON + 4600.0)),
     }
-    assert box.put(message("8", chosen=True)).verdict is Verdict.KNOWN
+    assert box.put(message("8", idempotent=True)).verdict is Verdict.KNOWN
     box.clock.step(YEARS)
     box.sweep()
     assert box.due() == []

@@ -133,7 +133,7 @@ def test_messages_keep_their_time_where_the_boots_are_lost(tmp_path: Path) -> No
     box = Box(path)
     box.put(message("1", lifetime=DAY))
     box.reopen(boot="boot-2", clock=Clock(NOON + 7200, 5.0))
-    box.put(message("2", chosen=True, lifetime=60.0))
+    box.put(message("2", idempotent=True, lifetime=60.0))
     box.database.close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM boot")

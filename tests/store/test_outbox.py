@@ -1,4 +1,4 @@
-"""The outbox on a real file: order, lanes, limits, receipts, chosen ids."""
+"""The outbox on a real file: order, lanes, limits, receipts, idempotency keys."""
 
 import contextlib
 from pathlib import Path
@@ -16,9 +16,9 @@ from bridge.core.messages import (
     Reply,
     Traffic,
 )
-from bridge.store.claims import Claim
+from bridge.store.accepted import AcceptedCommand
 from bridge.store.ledger import DAYS
-from bridge.store.outbox import CHOSEN_FOR, Limits, Verdict
+from bridge.store.outbox import KEYS_KEPT_FOR, Limits, Verdict
 from bridge.store.receipts import KEPT, Receipt, digest
 from tests.store.box import DAY, NOON, Box, message
 
@@ -35,7 +35,7 @@ def test_a_message_comes_out_as_it_went_in(box: Box) -> None:
     box.put(sent)
     box.reopen()
     (queued,) = box.outbox.heads(SCADA, 10, ())
-    assert (queued.id, queued.chosen, queued.lane, queued.payload) == ("id-1", True, lane, b"\0\xff")
+    assert (queued.id, queued.idempotent, queued.lane, queued.payload) == ("id-1", True, lane, b"\0\xff")
     assert (queued.max_attempts, queued.reply, queued.queued_at) == (20, Reply("me/reply", b"\0\xff"), NOON)
     assert (queued.attempts, queued.traffic) == (0, Traffic())
     assert box.outbox.endpoints() == [SCADA]
@@ -245,59 +245,59 @@ def test_content_is_told_apart_by_all_its_parts() -> None:
     assert len(prints) == 7
 
 
-# -- chosen ids ------------------------------------------------------------------------------------------
+# -- idempotency keys ------------------------------------------------------------------------------------
 
 
 def test_a_chosen_id_is_sent_once(box: Box) -> None:
     """The same id again, whatever its payload, is known; without a choice ids may repeat."""
-    assert box.put(message("7", chosen=True)).verdict is Verdict.STORED
-    again = box.put(message("7", chosen=True, payload=b"other", topic="elsewhere"))
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.STORED
+    again = box.put(message("7", idempotent=True, payload=b"other", topic="elsewhere"))
     assert (again.verdict, again.result) == (Verdict.KNOWN, None)
     assert box.put(message("7")).verdict is Verdict.STORED
 
 
 def test_a_known_id_brings_its_result_again(box: Box) -> None:
     """Once there, the final result is reported to whoever asks again, also after a restart."""
-    box.put(message("7", chosen=True))
+    box.put(message("7", idempotent=True))
     with box:
-        box.outbox.finish_chosen("7", b'{"id":"7"}')
+        box.outbox.finish_key("7", b'{"id":"7"}')
     box.finish("7")
     box.reopen(boot="boot-2")
-    again = box.put(message("7", chosen=True))
+    again = box.put(message("7", idempotent=True))
     assert (again.verdict, again.result) == (Verdict.KNOWN, b'{"id":"7"}')
 
 
 def test_a_chosen_id_is_forgotten_after_a_day(box: Box) -> None:
     """24 hours from its first receipt on, not from its last, the id may be used anew."""
-    box.put(message("7", chosen=True))
+    box.put(message("7", idempotent=True))
     with box:
-        box.outbox.finish_chosen("7", b"{}")
-    box.clock.pass_(CHOSEN_FOR - 1)
+        box.outbox.finish_key("7", b"{}")
+    box.clock.pass_(KEYS_KEPT_FOR - 1)
     box.sweep()
-    assert box.put(message("7", chosen=True)).verdict is Verdict.KNOWN
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.KNOWN
     box.clock.pass_(2)
     box.sweep()
-    assert box.put(message("7", chosen=True)).verdict is Verdict.STORED
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.STORED
 
 
 def test_an_id_whose_message_still_waits_is_not_forgotten(box: Box) -> None:
     """As long as the message is queued its id is known, however long that takes."""
-    box.put(message("7", chosen=True))
-    box.clock.pass_(3 * CHOSEN_FOR)
+    box.put(message("7", idempotent=True))
+    box.clock.pass_(3 * KEYS_KEPT_FOR)
     box.sweep()
-    assert box.put(message("7", chosen=True)).verdict is Verdict.KNOWN
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.KNOWN
 
 
 def test_a_message_refused_for_lack_of_room_may_try_again(tmp_path: Path) -> None:
     """Nothing was taken, so the id is free."""
     box = Box(tmp_path / "o.db", limits=Limits(max_messages=1))
     box.put(message("1"))
-    assert box.put(message("7", chosen=True)).verdict is Verdict.REFUSED
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.REFUSED
     box.finish("1")
-    assert box.put(message("7", chosen=True)).verdict is Verdict.STORED
+    assert box.put(message("7", idempotent=True)).verdict is Verdict.STORED
 
 
-# -- claims ----------------------------------------------------------------------------------------------
+# -- accepted commands -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -305,18 +305,18 @@ def test_a_message_refused_for_lack_of_room_may_try_again(tmp_path: Path) -> Non
 )
 def test_a_claim_is_kept_until_it_is_dropped(box: Box, reply: Reply | None) -> None:
     """Every field survives a restart, and so does its id, though no message has it."""
-    older = Claim("*?['é", True, Channel.NETWORK, NOON, reply)
-    newer = Claim("1", False, Channel.QUEUE, NOON + 1.5)
+    older = AcceptedCommand("*?['é", True, Channel.NETWORK, NOON, reply)
+    newer = AcceptedCommand("1", False, Channel.QUEUE, NOON + 1.5)
     with box:
-        assert box.outbox.choose(older.id)
-        box.outbox.claims.add(newer)
-        box.outbox.claims.add(older)
+        assert box.outbox.add_key(older.id)
+        box.outbox.accepted.add(newer)
+        box.outbox.accepted.add(older)
     box.reopen(boot="boot-2")
-    assert box.outbox.claims.left() == [older, newer]
+    assert box.outbox.accepted.left() == [older, newer]
     with box:
-        assert not box.outbox.choose(older.id)
-        box.outbox.claims.drop(older)
-    assert box.outbox.claims.left() == [newer]
+        assert not box.outbox.add_key(older.id)
+        box.outbox.accepted.drop(older)
+    assert box.outbox.accepted.left() == [newer]
 
 
 # -- limits ----------------------------------------------------------------------------------------------
@@ -477,11 +477,11 @@ def test_the_listing_says_what_waits_and_why(box: Box) -> None:
 
 def end(box: Box, name: str, result: bytes = b"r" * 300) -> None:
     """Take a message of this id, and end it with ``result``."""
-    box.put(message(name, chosen=True))
+    box.put(message(name, idempotent=True))
     (queued,) = [each for each in box.all() if each.id == name]
     with box:
         box.outbox.remove(queued)
-        box.outbox.finish_chosen(name, result)
+        box.outbox.finish_key(name, result)
 
 
 def ids(box: Box) -> list[str]:
@@ -492,7 +492,7 @@ def ids(box: Box) -> list[str]:
 def test_ids_that_producers_choose_are_bounded(tmp_path: Path, limits: Limits) -> None:
     """By number and by bytes, over restarts too: the oldest go, those of queued messages stay."""
     box = Box(tmp_path / "o.db", limits=limits)
-    box.put(message("queued", chosen=True))
+    box.put(message("queued", idempotent=True))
     for number in range(50):
         end(box, f"i{number:02}")
         box.clock.pass_(1.0)
@@ -502,8 +502,8 @@ def test_ids_that_producers_choose_are_bounded(tmp_path: Path, limits: Limits) -
     assert box.outbox.ledger.ended == 10
     assert box.outbox.ledger.ended_bytes == 10 * 303
     with box:
-        assert not box.outbox.choose("i45"), "it is known"
-        assert box.outbox.choose("i05"), "it is forgotten"
+        assert not box.outbox.add_key("i45"), "it is known"
+        assert box.outbox.add_key("i05"), "it is forgotten"
     box.database.close()
 
 
@@ -522,7 +522,7 @@ def test_forgotten_ids_are_counted_out(box: Box) -> None:
     for number in range(5):
         end(box, f"i{number}")
     with contextlib.suppress(ZeroDivisionError), box:
-        box.outbox.finish_chosen("i0", b"again")
+        box.outbox.finish_key("i0", b"again")
         raise ZeroDivisionError
     assert (box.outbox.ledger.ended, box.outbox.ledger.ended_bytes) == (5, 5 * 302)
     box.clock.pass_(DAY + 1)

@@ -18,7 +18,7 @@ def test_a_store_of_the_version_before_sends_what_it_held(tmp_path: Path) -> Non
     assert box.heads() == ["m5", "m1", "m2"], "the oldest of each lane, the best priority first"
     (report,) = box.outbox.reports_after(0, 10)
     assert (report.topic, report.properties) == ("hologram/result", '[null, [["a", "b"]]]')
-    assert box.put(message("m4", chosen=True)).verdict is Verdict.KNOWN
+    assert box.put(message("m4", idempotent=True)).verdict is Verdict.KNOWN
     for name in box.ids():
         box.finish(name)
     assert (box.ids(), box.lanes(), box.outbox.ledger.messages) == ([], 0, 0)

@@ -230,7 +230,7 @@ def test_a_refused_message_is_not_stored_twice_after_room_is_back(rig: Rig) -> N
     limit_pages(rig, 10_000)
     rig.turns.tick()
     assert len(rig.box.ids()) == len(set(rig.box.ids())) == len(done)
-    assert rig.box.put(message("7", chosen=True)).verdict is Verdict.STORED
+    assert rig.box.put(message("7", idempotent=True)).verdict is Verdict.STORED
 
 
 @contextlib.contextmanager

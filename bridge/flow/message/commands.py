@@ -23,7 +23,7 @@ from bridge.flow.message.sessions import CONTROL, SessionNumber
 from bridge.flow.message.uplink import Uplink
 from bridge.flow.notices import Notices
 from bridge.protocol.api import commands
-from bridge.store.claims import Claim
+from bridge.store.accepted import AcceptedCommand
 from bridge.store.journal import Journal
 from bridge.store.outbox import Outbox
 from bridge.store.receipts import Receipt
@@ -82,8 +82,8 @@ class Controls:
 
         They may be done or not.
         """
-        for claim in self._outbox.claims.left():
-            self._finish(claim, State.FAILED, STOPPED)
+        for accepted in self._outbox.accepted.left():
+            self._finish(accepted, State.FAILED, STOPPED)
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one control command from MQTT; ``session`` is the session that acknowledges it."""
@@ -103,34 +103,34 @@ class Controls:
         except InvalidCommand as exc:
             self._reject(topic, delivery, exc, receipt, session)
             return
-        claim, deadline = self._claim_of(command)
+        accepted, deadline = self._accepted_of(command)
 
         def begin(new: bool) -> None:  # positional, as the writer calls it
             session.ack(delivery)
             if new:
-                self._run(command, deadline, partial(self._finish, claim))
+                self._run(command, deadline, partial(self._finish, accepted))
             else:
                 self._notices.reports_ready()
 
-        self._writer.write(partial(self._claim, claim, receipt), begin)
+        self._writer.write(partial(self._accept, accepted, receipt), begin)
 
-    def _claim_of(self, command: commands.Control) -> tuple[Claim, float | None]:
+    def _accepted_of(self, command: commands.Control) -> tuple[AcceptedCommand, float | None]:
         """Return ``command`` as the store keeps it, and its deadline in monotonic seconds."""
         options, now = command.options, self._time.now()
-        chosen = options.id is not None
-        claim = Claim(options.id or self._new_id(), chosen, command.channel, now.wall, options.reply)
-        return claim, None if options.lifetime is None else now.mono + options.lifetime
+        name, idempotent = options.id or self._new_id(), options.id is not None
+        accepted = AcceptedCommand(name, idempotent, command.channel, now.wall, options.reply)
+        return accepted, None if options.lifetime is None else now.mono + options.lifetime
 
-    def _claim(self, claim: Claim, receipt: Receipt | None) -> bool:
+    def _accept(self, accepted: AcceptedCommand, receipt: Receipt | None) -> bool:
         """Return whether this command is new; a repetition of a known id gets the known result again."""
         if self._is_repeated(receipt):
             return False
-        if not claim.chosen or self._outbox.choose(claim.id):
-            self._outbox.claims.add(claim)
+        if not accepted.idempotent or self._outbox.add_key(accepted.id):
+            self._outbox.accepted.add(accepted)
             return True
-        known = self._outbox.chosen_result(claim.id)
+        known = self._outbox.key_result(accepted.id)
         if known is not None:
-            self._results.repeat(known, claim.reply)
+            self._results.repeat(known, accepted.reply)
         return False
 
     def _is_repeated(self, receipt: Receipt | None) -> bool:
@@ -171,7 +171,7 @@ class Controls:
         """Store the result of a rejected command; return whether it is new. Runs inside the transaction."""
         if self._is_repeated(receipt):
             return False
-        self._results.record(result, chosen=False, reply=reply)
+        self._results.record(result, idempotent=False, reply=reply)
         return True
 
     def _run(self, command: commands.Control, deadline: float | None, end: End) -> None:
@@ -286,13 +286,13 @@ class Controls:
     def _drop(self, queued: Queued) -> Result:
         return drop(self._outbox, self._results, queued)
 
-    def _finish(self, claim: Claim, state: State, description: str) -> None:
+    def _finish(self, accepted: AcceptedCommand, state: State, description: str) -> None:
         wall = self._time.now().wall
-        result = Result(claim.id, claim.channel, state, description, claim.queued_at, wall)
+        result = Result(accepted.id, accepted.channel, state, description, accepted.queued_at, wall)
 
         def record() -> None:
-            self._outbox.claims.drop(claim)
-            self._results.record(result, chosen=claim.chosen, reply=claim.reply)
+            self._outbox.accepted.drop(accepted)
+            self._results.record(result, idempotent=accepted.idempotent, reply=accepted.reply)
 
         self._writer.write(record, lambda _: self._results.tell(result))
 
@@ -307,5 +307,5 @@ def drop(outbox: Outbox, results: Results, queued: Queued) -> Result:
     reading = Reading(Kind.REFUSED, "purged from the queue")
     result = results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
     outbox.remove(queued)
-    results.record(result, chosen=queued.chosen, reply=queued.reply)
+    results.record(result, idempotent=queued.idempotent, reply=queued.reply)
     return result

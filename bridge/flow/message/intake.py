@@ -224,10 +224,10 @@ class Intake:
         limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
         if len(payload) > limit:
             raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
-        chosen = options.id is not None
+        idempotent = options.id is not None
         name = options.id if options.id is not None else self._new_id()
         now = self._time.now().mono
-        return Message(name, chosen, lane, payload, lifetime, max_attempts, options.reply, now)
+        return Message(name, idempotent, lane, payload, lifetime, max_attempts, options.reply, now)
 
     # -- storing -----------------------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class Intake:
                 Kind.REFUSED, "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
             )
             result = self._results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
-            self._results.record(result, chosen=queued.chosen, reply=queued.reply)
+            self._results.record(result, idempotent=queued.idempotent, reply=queued.reply)
             ended.append(result)
         # A producer that repeats an id gets the result of the first message; a message still in the outbox
         # sends its result to the topic that was asked for last.
@@ -252,7 +252,7 @@ class Intake:
             text = "the outbox is full (store.max_messages, store.max_bytes)"
             # The id may be used again, so no result is kept under it.
             result = self._results.of_message(message, State.DROPPED, text)
-            self._results.record(result, chosen=False, reply=message.reply)
+            self._results.record(result, idempotent=False, reply=message.reply)
             ended.append(result)
         return acceptance, ended
 
@@ -310,17 +310,17 @@ class Intake:
             replaced=self._replaced,
         )
 
-    def _refuse(self, result: Result, chosen: bool, reply: Reply | None, receipt: Receipt | None) -> bool:
+    def _refuse(self, result: Result, idempotent: bool, reply: Reply | None, receipt: Receipt | None) -> bool:
         if receipt:
             if self._outbox.receipts.known(receipt):
                 return False
             self._outbox.receipts.add(receipt)
-        if chosen and not self._outbox.choose(result.id):
-            known = self._outbox.chosen_result(result.id)
+        if idempotent and not self._outbox.add_key(result.id):
+            known = self._outbox.key_result(result.id)
             if known is not None:
                 self._results.repeat(known, reply)
             return False
-        self._results.record(result, chosen=chosen, reply=reply)
+        self._results.record(result, idempotent=idempotent, reply=reply)
         return True
 
     def _refused(self, result: Result, delivery: Delivery, session: Acknowledger, new: bool) -> None:

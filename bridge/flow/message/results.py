@@ -59,12 +59,12 @@ class Results:
             message.id, lane.endpoint.channel, state, description, now, now, topics=lane.topics, to=lane.to
         )
 
-    def record(self, result: Result, *, chosen: bool, reply: Reply | None) -> None:
+    def record(self, result: Result, *, idempotent: bool, reply: Reply | None) -> None:
         """Store ``result`` as a report; runs inside the transaction."""
         payload = result_json(result)
         self._outbox.count(result.state)
-        if chosen:
-            self._outbox.finish_chosen(result.id, payload)
+        if idempotent:
+            self._outbox.finish_key(result.id, payload)
         self.repeat(payload, reply)
 
     def repeat(self, payload: bytes, reply: Reply | None) -> None:

@@ -313,7 +313,7 @@ class Uplink:
             f"{spent} bytes up so far): {reading.description}{later}"
         )
         log.warning("%s", text)
-        self._outbox.troubles[queued.seq] = reading.description
+        self._outbox.last_errors[queued.seq] = reading.description
         self._notices.problem("uplink", text)
 
     def _end(
@@ -324,12 +324,12 @@ class Uplink:
         result = self._results.of_queued(queued, state, reading, attempts=attempts, **spent)
 
         def operation() -> None:
-            # A repetition of the same id may have changed the reply topic since the message was chosen.
-            reply = self._outbox.reply_of(queued) if queued.chosen else queued.reply
+            # A repetition of the same id may have changed the reply topic since the message was selected.
+            reply = self._outbox.reply_of(queued) if queued.idempotent else queued.reply
             self._outbox.remove(queued)
             if traffic:
                 self._outbox.ledger.spend(traffic)
-            self._results.record(result, chosen=queued.chosen, reply=reply)
+            self._results.record(result, idempotent=queued.idempotent, reply=reply)
 
         self._writer.write(operation, lambda _: self._recorded(queued, result))
 

@@ -274,7 +274,7 @@ class _Reader:
 
     def _options(self, given: Mapping[str, Any]) -> Options:
         """Return the options. The JSON beats the properties; of several deadlines the earliest counts."""
-        chosen = given.get("id", self._user.get("id"))
+        message_id = given.get("id", self._user.get("id"))
         priority = given.get("priority", self._user.get("priority"))
         deadlines = [
             _lifetime(value)
@@ -284,7 +284,7 @@ class _Reader:
         if self._properties.expiry is not None:
             deadlines.append(float(self._properties.expiry))
         return Options(
-            None if chosen is None else _id(chosen),
+            None if message_id is None else _id(message_id),
             None if priority is None else _priority(priority),
             min(deadlines, default=None),
             self._reply(),
@@ -295,10 +295,10 @@ class _Reader:
 
 
 def _id(value: Any) -> str:
-    chosen = _string(value, "id")
-    if not 0 < len(chosen) <= ID_LIMIT or not chosen.isprintable():
-        raise InvalidCommand("id", chosen, f"it has 1 to {ID_LIMIT} printable characters")
-    return chosen
+    message_id = _string(value, "id")
+    if not 0 < len(message_id) <= ID_LIMIT or not message_id.isprintable():
+        raise InvalidCommand("id", message_id, f"it has 1 to {ID_LIMIT} printable characters")
+    return message_id
 
 
 def _priority(value: Any) -> Priority:

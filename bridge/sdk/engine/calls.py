@@ -95,7 +95,7 @@ class Outcomes(Results):
         self._outbox, self._time = journal.outbox, journal.time
         self._on_result = on_result
 
-    def record(self, result: Result, *, chosen: bool, reply: object) -> None:  # noqa: ARG002  # nobody repeats an id here
+    def record(self, result: Result, *, idempotent: bool, reply: object) -> None:  # noqa: ARG002  # nobody repeats an id here
         """Count it; runs inside the transaction."""
         self._outbox.count(result.state)
 

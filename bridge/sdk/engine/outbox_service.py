@@ -143,7 +143,7 @@ class OutboxService:
         call = Call(sender, lane, timeout, len(wanted.payload))
         tries = None if wanted.keeps else 1
         message = Message(
-            secrets.token_hex(8), chosen=False, lane=lane, payload=wanted.payload, max_attempts=tries
+            secrets.token_hex(8), idempotent=False, lane=lane, payload=wanted.payload, max_attempts=tries
         )
         self._runtime.soon(self._take, message, call)
         try:
