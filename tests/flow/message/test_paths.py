@@ -1,0 +1,62 @@
+"""Paths: when a destination may be reached, and over what."""
+
+import pytest
+
+from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
+from tests.doubles.heart import Heart, Peer
+
+SCADA = Endpoint(Channel.TCP, "scada", 5020)
+OVER_IP = (CLOUD, CLOUD_SMS, SCADA)
+
+
+@pytest.mark.parametrize("endpoint", OVER_IP)
+def test_the_machines_own_network_is_taken_to_work(heart: Heart, endpoint: Endpoint) -> None:
+    """Nobody knows it to be down."""
+    assert heart.paths.ready(endpoint)
+
+
+@pytest.mark.parametrize("endpoint", OVER_IP)
+def test_over_a_managed_link_messages_wait_until_it_is_up(heart: Heart, endpoint: Endpoint) -> None:
+    """And only as long."""
+    up = False
+    heart.paths.link_up = lambda: up
+    assert not heart.paths.ready(endpoint)
+    up = True
+    assert heart.paths.ready(endpoint)
+
+
+def test_before_the_sim_has_said_who_it_is_nothing_goes_to_the_cloud(heart: Heart) -> None:
+    """Direct IP needs no credentials."""
+    heart.identified = False
+    assert [heart.paths.ready(endpoint) for endpoint in OVER_IP] == [False, False, True]
+
+
+def test_an_sms_over_the_air_needs_a_modem_and_no_link(heart: Heart) -> None:
+    """One that is registered."""
+    heart.paths.link_up = lambda: False
+    heart.identified = False
+    assert heart.paths.ready(MODEM_SMS)
+    assert heart.paths.path(MODEM_SMS).transport is heart.air
+    heart.paths.texts_ready = lambda: False
+    assert not heart.paths.ready(MODEM_SMS)
+    heart.paths.texts = None
+    assert not heart.paths.ready(MODEM_SMS)
+
+
+def test_the_modems_own_sockets_carry_while_they_are_the_link(heart: Heart) -> None:
+    """Channel by channel; the machine's network takes over again after them."""
+    sockets = Peer(heart.time)
+    found: dict[Channel, Peer] = {Channel.CLOUD: sockets}
+    heart.paths.sockets = found.get
+    assert heart.paths.path(CLOUD).transport is sockets
+    assert heart.paths.path(SCADA).transport is heart.tcp
+    found.clear()
+    assert heart.paths.path(CLOUD).transport is heart.cloud
+
+
+def test_a_link_on_demand_is_asked_for(heart: Heart) -> None:
+    """By whoever has something to send."""
+    asked: list[int] = []
+    heart.paths.on_wanted = lambda: asked.append(1)
+    heart.paths.wanted()
+    assert asked == [1]

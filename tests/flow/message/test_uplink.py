@@ -1,0 +1,440 @@
+"""What is sent, in which order, and what becomes of a message after each exchange."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bridge.core.destination import HOLD, SUSPECTS
+from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
+from bridge.core.retry import MAX_DELAY
+from bridge.core.routing import Route
+from bridge.flow.message.uplink import EXPIRE_BATCH
+from bridge.store.outbox import Limits
+from tests.doubles.heart import SPENT, UNREACHED, Heart, Peer, answered, silent
+from tests.flow.message.conftest import MakeHeart
+
+
+def sent(peer: Peer) -> list[str]:
+    """Return the payloads of the requests, in the order in which they began."""
+    return [job.request.decode().split('"d":"', 1)[1].split('"', 1)[0] for job in peer.jobs]
+
+
+# -- the good case ---------------------------------------------------------------------------------------
+
+
+def test_a_delivered_message_leaves_with_one_result(heart: Heart) -> None:
+    """It says what the exchange cost, and the event follows."""
+    heart.publish("out/a", b"1")
+    heart.cloud.end(answered())
+    heart.turn()
+    (result,) = heart.ended()
+    assert (result["state"], result["code"], result["attempts"]) == ("delivered", 0, 1)
+    assert (result["bytes_up"], result["bytes_down"]) == SPENT
+    assert heart.queued() == []
+    assert "message.sent" in heart.events()
+    assert heart.outbox.ledger.spent(heart.time.now().wall)[0] == SPENT
+
+
+def test_a_lane_keeps_its_order(heart: Heart) -> None:
+    """Its second message goes when the result of the first is durable."""
+    heart.publish("out/a", b"1")
+    heart.publish("out/a", b"2")
+    assert sent(heart.cloud) == ["1"]
+    heart.cloud.end(answered())
+    assert sent(heart.cloud) == ["1"]
+    heart.turn()
+    assert sent(heart.cloud) == ["1", "2"]
+
+
+def test_lanes_go_side_by_side_up_to_the_slots(make_heart: MakeHeart) -> None:
+    """Each other topic is a lane of its own."""
+    heart = make_heart(slots=2)
+    for topic in "abc":
+        heart.publish(f"out/{topic}", topic.encode())
+    assert sent(heart.cloud) == ["a", "b"]
+    heart.uplink.set_slots(3)
+    heart.uplink.wake()
+    heart.turn()
+    assert sent(heart.cloud) == ["a", "b", "c"]
+
+
+def test_between_lanes_the_priority_decides(make_heart: MakeHeart) -> None:
+    """High before normal before low, however long the others wait."""
+    heart = make_heart(slots=1)
+    heart.uplink.paused = True
+    for priority in ("low", "normal", "high"):
+        heart.publish(f"out/{priority}", priority.encode(), priority=priority)
+    heart.cloud.manner = answered()
+    heart.uplink.paused = False
+    heart.uplink.wake()
+    heart.turn(2.0)
+    assert sent(heart.cloud) == ["high", "normal", "low"]
+
+
+def test_a_slot_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> None:
+    """So that no more messages than slots are in doubt when the power fails."""
+    commits: list[Callable[[], None]] = []
+    held = False
+
+    def aside(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        def commit() -> None:
+            call()
+            done(None)
+
+        if held:
+            commits.append(commit)
+        else:
+            commit()
+
+    heart = make_heart(slots=1, aside=aside)
+    heart.publish("out/a", b"1")
+    heart.publish("out/b", b"2")
+    held = True
+    heart.cloud.end(answered())
+    heart.turn(5.0)
+    assert (sent(heart.cloud), heart.uplink.in_flight) == (["1"], 1)
+    held = False
+    commits.pop()()
+    heart.turn()
+    assert sent(heart.cloud) == ["1", "2"]
+
+
+# -- failures --------------------------------------------------------------------------------------------
+
+
+def test_while_a_destination_is_down_one_message_probes_it(heart: Heart) -> None:
+    """The others wait, and count no attempts; after an answer all go."""
+    for topic in "abcdefgh":
+        heart.publish(f"out/{topic}", topic.encode())
+    for _ in range(4):
+        heart.cloud.end(UNREACHED)
+    heart.turn(0.0)
+    assert heart.condition(CLOUD) == "down"
+    heart.cloud.manner = UNREACHED
+    heart.turn(3600.0)
+    assert heart.condition(CLOUD) == "down"
+    assert heart.cloud.in_progress <= 1
+    untouched = [each for each in heart.outbox.page(0, 1 << 60, 10) if each.payload in b"efgh"]
+    assert [each.attempts for each in untouched] == [0, 0, 0, 0]
+    heart.cloud.manner = answered()
+    heart.turn(600.0)
+    assert heart.states() == ["delivered"] * 8
+
+
+def test_a_message_that_is_never_answered_stops_only_its_lane(heart: Heart) -> None:
+    """It is one lane, which is no evidence against the destination."""
+    heart.publish("out/a", b"1")
+    for _ in range(SUSPECTS + 1):
+        heart.cloud.end(silent())
+        heart.turn(MAX_DELAY)
+    assert heart.condition(CLOUD) == "up"
+    heart.publish("out/b", b"2")
+    assert sent(heart.cloud)[-1] == "2"
+
+
+def test_several_lanes_without_an_answer_take_the_destination_down(heart: Heart) -> None:
+    """With no answer in between."""
+    for topic in "abc":
+        heart.publish(f"out/{topic}")
+    for _ in range(SUSPECTS):
+        heart.cloud.end(silent())
+    assert heart.condition(CLOUD) == "down"
+
+
+def test_lanes_that_waited_for_a_dead_destination_go_when_it_answers(heart: Heart) -> None:
+    """Their long delays were for its absence: after the first answer all go at once."""
+    old = [f"old{number}" for number in range(SUSPECTS - 1)]
+    for topic in old:
+        heart.publish(f"out/{topic}")
+    for _ in range(10):
+        while heart.cloud.in_progress:
+            heart.cloud.end(silent())
+        heart.turn(MAX_DELAY)
+    heart.cloud.manner = silent()
+    while heart.cloud.in_progress:
+        heart.cloud.end(silent())
+    heart.publish("out/new")
+    heart.turn()
+    assert (heart.condition(CLOUD), heart.states()) == ("down", [])
+    heart.cloud.manner = answered()
+    while not heart.states():
+        heart.turn(0.5)
+    heart.turn(1.0)
+    assert heart.states() == ["delivered"] * SUSPECTS
+
+
+def test_refused_credentials_hold_the_destination(heart: Heart) -> None:
+    """Nothing is lost, no attempt is counted, and one message tries again after five minutes."""
+    heart.publish("out/a", b"1")
+    heart.publish("out/b", b"2")
+    heart.cloud.end(answered(b"[3,0]"))
+    heart.cloud.end(answered(b"[3,0]"))
+    heart.turn()
+    assert (heart.condition(CLOUD), heart.states()) == ("held", [])
+    heart.turn(HOLD - 5.0)
+    assert len(heart.cloud.jobs) == 2
+    heart.turn(10.0)
+    assert len(heart.cloud.jobs) == 3
+    assert {each.attempts for each in heart.outbox.page(0, 1 << 60, 10)} == {0}
+
+
+def test_released_a_held_destination_is_tried_at_once(heart: Heart) -> None:
+    """Such as on a changed configuration, which corrected credentials come with."""
+    heart.publish("out/a", b"1")
+    heart.cloud.end(answered(b"[3,0]"))
+    heart.turn()
+    heart.access = heart.access._replace(credentials=heart.access.credentials._replace(key="efgh5678"))  # type: ignore[union-attr, call-arg]  # a device key
+    heart.uplink.release()
+    heart.turn()
+    assert heart.cloud.jobs[-1].request.startswith(b'{"k":"efgh5678"')
+
+
+@pytest.mark.parametrize("code", [2, 4, 5, 7, 8])
+def test_a_permanent_code_is_final(heart: Heart, code: int) -> None:
+    """The same bytes can never succeed."""
+    heart.publish("out/a")
+    heart.cloud.end(answered(b"[%d,0]" % code))
+    heart.turn()
+    (result,) = heart.ended()
+    assert (result["state"], result["code"]) == ("rejected", code)
+
+
+def test_attempts_may_run_out(make_heart: MakeHeart) -> None:
+    """Where the route bounds them; the result counts the bytes of all."""
+    heart = make_heart(routes=[("#", Route(max_attempts=2))])
+    heart.cloud.manner = silent()
+    heart.publish("out/a")
+    heart.turn(MAX_DELAY)
+    (result,) = heart.ended()
+    assert (result["state"], result["attempts"]) == ("failed", 2)
+    assert result["bytes_up"] == 2 * SPENT.up
+
+
+# -- the link --------------------------------------------------------------------------------------------
+
+
+def test_without_a_link_nothing_is_tried(heart: Heart) -> None:
+    """An on-demand link is asked for; when it is there the message goes."""
+    up, wanted = False, []
+    heart.paths.link_up = lambda: up
+    heart.paths.on_wanted = lambda: wanted.append(1)
+    heart.publish("out/a")
+    heart.turn(600.0)
+    assert heart.cloud.jobs == []
+    assert wanted
+    up = True
+    heart.uplink.link_back()
+    heart.turn()
+    assert len(heart.cloud.jobs) == 1
+
+
+def test_a_link_that_goes_down_uses_up_no_attempt(heart: Heart) -> None:
+    """The message had not left, and goes over the next link."""
+    up = True
+    heart.paths.link_up = lambda: up
+    heart.publish("out/a")
+    up = False
+    heart.cloud.end(UNREACHED)
+    heart.turn()
+    (queued,) = heart.outbox.page(0, 1 << 60, 10)
+    assert (queued.attempts, heart.condition(CLOUD)) == (0, "up")
+    up = True
+    heart.uplink.link_back()
+    heart.turn()
+    assert len(heart.cloud.jobs) == 2
+
+
+def test_a_link_over_which_nothing_is_reached_is_known(heart: Heart) -> None:
+    """Since when: the link's owner makes it anew after a while."""
+    heart.publish("out/a")
+    assert heart.uplink.unreached_since() is None
+    heart.cloud.end(UNREACHED)
+    since = heart.time.now().mono
+    heart.cloud.manner = UNREACHED
+    heart.turn(100.0)
+    assert heart.uplink.unreached_since() == since
+    heart.cloud.manner = answered()
+    heart.turn(600.0)
+    assert heart.uplink.unreached_since() is None
+
+
+# -- SMS -------------------------------------------------------------------------------------------------
+
+
+def test_an_sms_in_doubt_is_not_sent_again(heart: Heart) -> None:
+    """A second one costs and annoys."""
+    heart.publish("sms/15551234567", b"hello")
+    heart.sms.end(silent())
+    heart.turn(3600.0)
+    assert (heart.states(), len(heart.sms.jobs)) == (["unconfirmed"], 1)
+    assert "sms.unconfirmed" in heart.events()
+
+
+def test_an_sms_of_which_nothing_left_is_sent_again(heart: Heart) -> None:
+    """There is no doubt about that."""
+    heart.publish("sms/15551234567", b"hello")
+    heart.sms.end(silent(written=False))
+    heart.sms.manner = answered(b"00")
+    heart.turn(3600.0)
+    assert (heart.states(), len(heart.sms.jobs)) == (["delivered"], 2)
+
+
+def test_a_crash_during_an_sms_ends_it_as_unconfirmed(make_heart: MakeHeart) -> None:
+    """A durable mark precedes its first byte."""
+    heart = make_heart()
+    heart.publish("sms/15551234567", b"hello")
+    assert heart.sms.in_progress
+    heart = make_heart()
+    heart.turn(600.0)
+    assert (heart.states(), heart.sms.jobs, heart.queued()) == (["unconfirmed"], [], [])
+
+
+def test_a_crash_after_an_sms_that_had_to_wait_sends_it(make_heart: MakeHeart) -> None:
+    """The mark is taken away with a try of which nothing left."""
+    heart = make_heart()
+    heart.publish("sms/15551234567", b"hello")
+    heart.sms.end(UNREACHED)
+    heart.turn(0.0)
+    heart = make_heart()
+    heart.turn(600.0)
+    assert (heart.states(), len(heart.sms.jobs)) == ([], 1)
+
+
+def test_a_modem_gets_one_sms_at_a_time(heart: Heart) -> None:
+    """Whatever the slots: it sends no more, and each that is marked should be on its way."""
+    for number in (7, 8):
+        heart.publish("sms", b'{"to": "+1555123456%d", "body": "x", "via": "modem"}' % number)
+        heart.publish("sms", b'{"to": "+1555123456%d", "body": "x", "via": "cloud"}' % number)
+    assert (len(heart.air.jobs), len(heart.sms.jobs)) == (1, 2)
+    assert {MODEM_SMS, CLOUD_SMS} <= set(heart.uplink.conditions)
+
+
+# -- deadlines -------------------------------------------------------------------------------------------
+
+
+def test_a_message_past_its_deadline_expires_with_a_result(heart: Heart) -> None:
+    """While it waits; it is not sent any more."""
+    heart.uplink.paused = True
+    heart.publish("out/a", expires="10s")
+    heart.turn(9.0)
+    assert heart.states() == []
+    heart.turn(2.0)
+    assert (heart.states(), heart.queued(), heart.cloud.jobs) == (["expired"], [], [])
+
+
+def test_a_message_in_flight_does_not_expire(heart: Heart) -> None:
+    """It has left: what becomes of it is its result."""
+    heart.publish("out/a", expires="10s")
+    heart.turn(60.0)
+    assert heart.states() == []
+    heart.cloud.end(answered())
+    heart.turn()
+    assert heart.states() == ["delivered"]
+
+
+def test_very_many_messages_expire_in_portions(make_heart: MakeHeart) -> None:
+    """Each gets its result, by ``store.max_age`` too."""
+    heart = make_heart(limits=Limits(max_age=60.0))
+    heart.uplink.paused = True
+    for number in range(EXPIRE_BATCH + 10):
+        heart.intake.received(heart.session.delivery(f"out/{number}"), heart.session)
+    heart.turn(70.0)
+    assert heart.states() == ["expired"] * (EXPIRE_BATCH + 10)
+
+
+# -- control ---------------------------------------------------------------------------------------------
+
+
+def test_paused_nothing_begins(heart: Heart) -> None:
+    """What is in flight ends."""
+    heart.publish("out/a")
+    heart.uplink.paused = True
+    heart.publish("out/b")
+    heart.cloud.end(answered())
+    heart.turn(600.0)
+    assert (heart.states(), len(heart.cloud.jobs)) == (["delivered"], 1)
+
+
+def test_stopped_nothing_begins(heart: Heart) -> None:
+    """What is in flight ends, with its result."""
+    heart.publish("out/a")
+    heart.uplink.stop()
+    heart.publish("out/b")
+    heart.cloud.end(answered())
+    heart.turn(600.0)
+    assert (heart.states(), heart.queued()) == (["delivered"], ["x"])
+
+
+def test_a_flush_tries_what_waits(heart: Heart) -> None:
+    """Lanes and destinations, whatever their delays."""
+    heart.publish("out/a")
+    heart.cloud.end(UNREACHED)
+    heart.turn(0.0)
+    heart.uplink.flush()
+    heart.turn(0.01)
+    assert len(heart.cloud.jobs) == 2
+
+
+def test_what_an_earlier_run_left_is_sent(make_heart: MakeHeart) -> None:
+    """Without being asked."""
+    heart = make_heart()
+    heart.uplink.paused = True
+    heart.publish("out/a", b"1")
+    heart = make_heart()
+    heart.turn()
+    assert sent(heart.cloud) == ["1"]
+
+
+# -- Direct IP -------------------------------------------------------------------------------------------
+
+
+def test_each_destination_goes_by_itself(make_heart: MakeHeart) -> None:
+    """A dead host does not hold the cloud's messages."""
+    scada = Endpoint(Channel.TCP, "scada", 5020)
+    heart = make_heart(routes=[("scada", Route(scada))])
+    heart.publish("out/scada", b"\0raw")
+    heart.tcp.end(UNREACHED)
+    heart.publish("out/a")
+    assert (heart.condition(scada), heart.condition(CLOUD)) == ("down", "up")
+    assert (heart.tcp.jobs[0].request, heart.tcp.jobs[0].host) == (b"\0raw", "scada")
+    assert len(heart.cloud.jobs) == 1
+
+
+def test_a_connection_is_told_from_its_begin_to_its_end(make_heart: MakeHeart) -> None:
+    """By events that name the peer and the message; a datagram has none."""
+    routes = [
+        ("tcp", Route(Endpoint(Channel.TCP, "scada", 5020))),
+        ("udp", Route(Endpoint(Channel.UDP, "scada", 5020))),
+    ]
+    heart = make_heart(routes=routes)
+    heart.publish("out/tcp", id="mine")
+    heart.publish("out/udp")
+    heart.tcp.end(answered())
+    heart.udp.end(answered())
+    about = {"channel": "tcp", "to": "scada:5020", "id": "mine"}
+    sockets = [each for each in heart.notices.events if each[0].startswith("socket.")]
+    assert sockets == [("socket.connected", about), ("socket.closed", about)]
+
+
+def test_a_datagram_too_large_is_rejected_without_an_exchange(make_heart: MakeHeart) -> None:
+    """It can never be sent; the next of its lane goes."""
+    heart = make_heart(routes=[("udp", Route(Endpoint(Channel.UDP, "scada", 5020)))])
+    heart.publish("out/udp", b"x" * 65508)
+    heart.publish("out/udp", b"y")
+    assert heart.states() == ["rejected"]
+    assert [job.request for job in heart.udp.jobs] == [b"y"]
+
+
+# -- for the watchdog ------------------------------------------------------------------------------------
+
+
+def test_it_is_busy_while_an_exchange_is_out(heart: Heart) -> None:
+    """As long as that may take; idle it rests."""
+    heart.publish("out/a")
+    looks, cloud = heart.uplink.progress()
+    assert (looks.name, looks.busy, cloud.name) == ("looks", True, "uplink cloud")
+    assert (cloud.busy, cloud.extra) == (True, heart.cloud.jobs[0].limit)
+    heart.cloud.end(answered())
+    heart.turn()
+    _, after = heart.uplink.progress()
+    assert (after.busy, after.steps) == (False, cloud.steps + 1)
