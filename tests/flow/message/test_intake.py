@@ -10,7 +10,7 @@ from bridge.errors import InvalidCommand
 from bridge.flow.message.intake import MESSAGE_LIMIT, Policy, id_source
 from bridge.store.outbox import Limits
 from tests.doubles.heart import Heart, answered
-from tests.flow.message.conftest import MakeHeart
+from tests.flow.conftest import MakeHeart
 
 # -- acknowledging ---------------------------------------------------------------------------------------
 

@@ -1,75 +1,16 @@
 """The publisher at a broker that does not acknowledge, in a time that tests move."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from bridge.core.delivery import Properties
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.topics import Names
+from tests.doubles.publishing import Broker
 from tests.doubles.time import MovableTime
 from tests.store.box import Box
 from tests.store.test_writer import Rig
-
-
-class Broker:
-    """Takes what is published; tells in ``acknowledges`` which payloads it acknowledges."""
-
-    def __init__(self, window: int, acknowledges: Callable[[bytes], bool]) -> None:
-        self.window = window
-        self.acknowledges = acknowledges
-        self.connected = True
-        self.cut = False
-        self.connection: int | None = 1
-        self.publisher: Publisher
-        self.payloads: list[bytes] = []
-        self.in_flight: dict[int, bytes] = {}
-        self.most = 0
-        self._mids = 0
-        self._echoes: list[Callable[[int], None]] = []
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 1,
-        retain: bool = False,
-        properties: Properties | None = None,
-    ) -> int | None:
-        self._mids += 1
-        self.in_flight[self._mids] = payload
-        self.most = max(self.most, len(self.in_flight))
-        return self._mids
-
-    def publish_event(self, topic: str, payload: bytes) -> bool:
-        return True
-
-    def explained(self) -> None:
-        """Nothing waits for it here."""
-
-    def echo(self, then: Callable[[int], None]) -> None:
-        self._echoes.append(then)
-
-    def reconnect(self, reason: str) -> None:
-        self.in_flight.clear()
-        self._echoes.clear()
-        self.publisher.down()
-        self.connection = (self.connection or 0) + 1
-        self.publisher.up()
-
-    def turn(self) -> None:
-        """Acknowledge, and answer."""
-        for mid, payload in list(self.in_flight.items()):
-            if self.acknowledges(payload):
-                del self.in_flight[mid]
-                self.payloads.append(payload)
-                self.publisher.published(mid, None)
-        echoes, self._echoes = self._echoes, []
-        for then in echoes:
-            then(self.connection or 0)
 
 
 class Desk:

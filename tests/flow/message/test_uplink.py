@@ -11,7 +11,7 @@ from bridge.core.routing import Route
 from bridge.flow.message.uplink import EXPIRE_BATCH
 from bridge.store.outbox import Limits
 from tests.doubles.heart import SPENT, UNREACHED, Heart, Peer, answered, silent
-from tests.flow.message.conftest import MakeHeart
+from tests.flow.conftest import MakeHeart
 
 
 def sent(peer: Peer) -> list[str]:

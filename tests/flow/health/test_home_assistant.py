@@ -1,0 +1,163 @@
+"""The announcement to Home Assistant: when it is made, and how what is gone is removed."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge.core.delivery import NO_PROPERTIES, Delivery
+from bridge.flow.health.home_assistant import BIRTH_PAUSE, REMOVAL_PAUSE, STATES_PAUSE, HomeAssistant
+from bridge.protocol.api.discovery import Device, Topics
+from tests.doubles.heart import Heart
+from tests.flow.conftest import MakeHeart
+
+TOPICS = Topics("box", "box/state", "box/health", "box/network", "box/event", "box/in/sms/last")
+CONFIG = "homeassistant/device/hologram_bridge_my_box/config"
+BORN = BIRTH_PAUSE[1] + 0.1
+"""Seconds after which the birth message has been answered."""
+
+
+class Rig:
+    """One run of the bridge; the broker forgets a state when a test says so."""
+
+    def __init__(
+        self,
+        heart: Heart,
+        *,
+        enabled: bool = True,
+        prefix: str = "homeassistant",
+        host: str = "My Box",
+        kind: str = "cellular",
+    ) -> None:
+        self.heart = heart
+        self.published: list[tuple[str, dict[str, Any]]] = []
+        self.cleared: dict[str, Callable[[], None]] = {}
+        self.repeats = 0
+        self.home = HomeAssistant(
+            heart.journal,
+            TOPICS,
+            prefix=prefix,
+            enabled=enabled,
+            host=host,
+            device=lambda name: Device(name, "1.0", kind, "Box"),
+            publish=lambda topic, payload: self.published.append((topic, json.loads(payload))),
+            clear_retained=self.cleared.__setitem__,
+            repeat=self._repeat,
+        )
+        self.home.start()
+        heart.turn()
+
+    def _repeat(self) -> None:
+        self.repeats += 1
+
+    def born(self, payload: bytes = b"online") -> None:
+        self.home.received(Delivery(self.home.birth, payload, 0, False, False, 0, 1, NO_PROPERTIES))
+
+    def components(self, place: int = -1) -> dict[str, Any]:
+        """Return the components of an announcement."""
+        found: dict[str, Any] = self.published[place][1]["cmps"]
+        return found
+
+    def forget(self) -> None:
+        """The broker has cleared what it was asked to."""
+        for topic in list(self.cleared):
+            self.cleared.pop(topic)()
+        self.heart.turn()
+
+
+def test_the_device_is_announced_at_the_start(make_heart: MakeHeart) -> None:
+    """Under an id of the host's name, which stays when that changes."""
+    rig = Rig(make_heart())
+    assert [topic for topic, _ in rig.published] == [CONFIG]
+    assert rig.published[0][1]["dev"]["ids"] == ["hologram_bridge_my_box"]
+    assert [topic for topic, _ in Rig(make_heart(), host="renamed").published] == [CONFIG]
+
+
+def test_a_birth_message_has_it_announced_again(make_heart: MakeHeart) -> None:
+    """After a pause at random, and the states after another one, when the entities are there."""
+    rig = Rig(make_heart())
+    rig.born()
+    rig.heart.turn(BIRTH_PAUSE[0] - 0.1)
+    assert len(rig.published) == 1
+    while len(rig.published) == 1:
+        rig.heart.turn(0.1)
+    assert rig.repeats == 0
+    rig.heart.turn(STATES_PAUSE)
+    assert (len(rig.published), rig.repeats) == (2, 1)
+
+
+def test_several_births_in_a_row_are_answered_once(make_heart: MakeHeart) -> None:
+    """Home Assistant restarts; its last will is no birth."""
+    rig = Rig(make_heart())
+    for _ in range(3):
+        rig.born()
+    rig.born(b"offline")
+    rig.heart.turn(BORN + STATES_PAUSE)
+    assert (len(rig.published), rig.repeats) == (2, 1)
+
+
+def test_a_component_that_is_gone_is_removed(make_heart: MakeHeart) -> None:
+    """With its platform alone; a Home Assistant that was away gets it whole once more, and then again so."""
+    rig = Rig(make_heart())
+    assert len(rig.components()["signal"]) > 1
+    heart = make_heart()
+    rig = Rig(heart, kind="wifi")
+    assert rig.components()["operator"] == {"p": "sensor"}
+    rig.born()
+    heart.turn(BORN)
+    assert len(rig.components()["operator"]) > 1
+    heart.turn(REMOVAL_PAUSE)
+    assert rig.components()["operator"] == {"p": "sensor"}
+    rig.born()
+    heart.turn(BORN + REMOVAL_PAUSE)
+    assert "operator" not in rig.components()
+
+
+@pytest.mark.parametrize("after_birth", [False, True])
+def test_a_discovery_that_is_switched_off_removes_the_device(
+    make_heart: MakeHeart, after_birth: bool
+) -> None:
+    """At once, and from a Home Assistant that was away after its next birth message."""
+    Rig(make_heart())
+    rig = Rig(make_heart(), enabled=False)
+    assert (rig.published, list(rig.cleared)) == ([], [CONFIG])
+    rig.forget()
+    if after_birth:
+        rig.born()
+        rig.heart.turn(BORN)
+        assert all(len(each) > 1 for each in rig.components().values())
+        rig.heart.turn(REMOVAL_PAUSE)
+        assert list(rig.cleared) == [CONFIG]
+        rig.forget()
+        again = Rig(make_heart(), enabled=False)
+        again.born()
+        again.heart.turn(BORN)
+        assert again.published == []
+
+
+def test_an_announcement_that_the_broker_did_not_forget_is_cleared_again(make_heart: MakeHeart) -> None:
+    """It was away; at each start until it has."""
+    Rig(make_heart())
+    for _ in range(2):
+        assert list(Rig(make_heart(), enabled=False).cleared) == [CONFIG]
+    rig = Rig(make_heart(), enabled=False)
+    rig.forget()
+    assert list(Rig(make_heart(), enabled=False).cleared) == []
+
+
+def test_another_prefix_moves_the_announcement(make_heart: MakeHeart) -> None:
+    """What stood under the first is cleared."""
+    Rig(make_heart())
+    rig = Rig(make_heart(), prefix="ha")
+    assert [topic for topic, _ in rig.published] == ["ha/device/hologram_bridge_my_box/config"]
+    assert list(rig.cleared) == [CONFIG]
+    assert rig.home.birth == "ha/status"
+
+
+def test_switched_off_from_the_start_nothing_is_published(make_heart: MakeHeart) -> None:
+    """Not at a birth message either."""
+    rig = Rig(make_heart(), enabled=False)
+    rig.born()
+    rig.heart.turn(BORN)
+    assert (rig.published, rig.cleared) == ([], {})
