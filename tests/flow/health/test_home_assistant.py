@@ -155,6 +155,17 @@ def test_another_prefix_moves_the_announcement(make_heart: MakeHeart) -> None:
     assert rig.home.birth == "ha/status"
 
 
+def test_each_earlier_announcement_is_cleared_by_itself(make_heart: MakeHeart) -> None:
+    """The broker may have forgotten one and not the other when the bridge stops."""
+    Rig(make_heart())
+    Rig(make_heart(), prefix="ha")
+    rig = Rig(make_heart(), prefix="third")
+    assert len(rig.cleared) == 2
+    rig.cleared[CONFIG]()
+    rig.heart.turn()
+    assert list(Rig(make_heart(), prefix="third").cleared) == ["ha/device/hologram_bridge_my_box/config"]
+
+
 def test_switched_off_from_the_start_nothing_is_published(make_heart: MakeHeart) -> None:
     """Not at a birth message either."""
     rig = Rig(make_heart(), enabled=False)
