@@ -84,6 +84,7 @@ class Times:
         if self._reference is None and now.wall >= max(self._seen, PLAUSIBLE):
             self._reference = now.offset
             self._adopt(now.wall)
+        # Once a minute, to spare the disk.
         if now.wall > self._seen + 60 and self._reference is not None:
             self._seen = now.wall
             self._database.execute("meta_set", ("last_wall", now.wall))

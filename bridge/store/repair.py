@@ -116,6 +116,7 @@ def _put_in_place(path: Path, new: Path) -> None:
 
     Raises `StoreDamaged` before any move if the new file is damaged too.
     """
+    # Checked before anything is moved, because after the moves the new file is the outbox.
     messages, reports = _count(new)
     damaged = _damaged(path, new)
     for part in _PARTS:

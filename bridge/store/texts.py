@@ -161,4 +161,5 @@ def _same_number(one: str, other: str) -> bool:
         return True
     longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
     digits = shorter.lstrip("+0")
+    # Fewer digits would take a short code for the end of a number.
     return len(digits) >= 6 and longer.endswith(digits)

@@ -156,6 +156,7 @@ class Writer:
         """
         known = self._appends.get(key) if key is not None else None
         if key is None or (known and not again):
+            # Without DUP it is a new delivery, even under a packet identifier that still waits here.
             key = object()
         elif known and known.replaced:
             known.replaced()
@@ -223,6 +224,7 @@ class Writer:
             return
         self._scheduled = True
         since = self._time.now().mono - self._committed
+        # A lone message is committed at once; under load each sync carries what came within the pace.
         if since >= PACE:
             self._time.call_soon(self._commit)
         else:
@@ -251,6 +253,7 @@ class Writer:
     def _take(self) -> _Batch:
         """Return the operations of the next transaction."""
         if self.space is Space.EXHAUSTED and self._writes:
+            # Alone, because an operation that finds no room must not roll the others back with it.
             one = next((each for each in self._writes if each.frees), self._writes[0])
             self._writes.remove(one)
             return _Batch([one], {}, [])

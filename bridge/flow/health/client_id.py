@@ -77,6 +77,7 @@ class ClientId:
         self.earlier = [Earlier(*each) for each in json.loads(outbox.meta(EARLIER) or "[]")]
         """Oldest first."""
         self._shared: str | None = outbox.meta(SHARED)
+        # Two boxes with one id take the session from each other at every connection.
         if self.copied and outbox.meta(IN_USE) == self.id:
             log.warning(COPIED, self.id)
         self._replace(outbox.meta(IN_USE))

@@ -44,6 +44,7 @@ class Connections:
         self._since, self.reason = None, reason
         if not was_up:
             return None if known else reason
+        # Counting from the start again logs more than necessary, but memory stays bounded.
         if len(self._ends) >= REASONS:
             self._ends.clear()
         self._ends[reason] += 1

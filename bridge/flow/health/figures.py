@@ -85,6 +85,7 @@ class Health:
         return dumps(self.figures()).encode("utf-8", "backslashreplace")
 
     def _state(self) -> str:
+        # The worst state that applies is shown.
         if self.failed:
             return "failed"
         if self._writer.full:

@@ -125,6 +125,7 @@ class HomeAssistant:
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         """Call ``act`` after ``seconds``, unless another birth message comes before."""
+        # Home Assistant may restart several times in a row; only the last birth counts.
         birth = self._born
         self._time.call_later(seconds, lambda: act() if birth == self._born else None)
 

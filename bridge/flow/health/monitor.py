@@ -83,6 +83,7 @@ class Monitor(Notices):
         """Note a connection of the session for messages; ``whose`` names client id and broker."""
         log_interval = self._data.began()
         if not session_present:
+            # With another client id or broker a new session is expected, and nothing is lost.
             if self.session.number and self.session_of in (None, whose):
                 text = "the broker lost our session and the messages in it: check its persistence settings"
                 log.log(logging.WARNING if log_interval else logging.DEBUG, "%s", text)

@@ -216,6 +216,7 @@ class Controls:
         if len(self._orders) >= ORDERS:
             end(State.FAILED, f"{ORDERS} commands about the network are in flight already")
             return
+        # Not awaited: it may take an hour, and commands about the queue must work meanwhile.
         order = asyncio.ensure_future(self.network(command.command, command.timeout, lifetime))
         self._orders.add(order)
 
@@ -257,6 +258,7 @@ class Controls:
 
     def purge(self, done: Callable[[int], None]) -> None:
         """Drop every message that was accepted so far and is not in flight, each with its result."""
+        # Messages that are accepted during the purge stay: they did not exist when it was asked for.
         self._purge_from(0, self._outbox.last_seq(), 0, done)
 
     def _purge_from(self, after: int, upto: int, number: int, done: Callable[[int], None]) -> None:
@@ -268,6 +270,7 @@ class Controls:
             done(number)
             return
         victims = [queued for queued in page if queued.seq not in self._outbox.in_flight]
+        # Marked as in flight, so that the uplink neither sends nor expires them before the commit.
         self._outbox.in_flight.update(queued.seq for queued in victims)
 
         def operation() -> list[Result]:

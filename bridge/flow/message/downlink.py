@@ -95,6 +95,7 @@ class Downlink:
 
     def wasted(self, traffic: Traffic) -> None:
         """Count the traffic of a connection that brought no message."""
+        # With a sum the timer runs already.
         if self._wasted == (0, 0) and traffic != (0, 0):
             self._time.call_later(SPEND_EVERY, self._spend)
         self._wasted = self._wasted.plus(traffic)

@@ -114,10 +114,12 @@ class Intake:
 
     def received(self, delivery: Delivery, session: Acknowledger) -> None:
         """Take one delivery; ``session`` is the session that acknowledges it."""
+        # The broker delivers its stored copy again after each reconnection, and nobody has sent it now.
         if delivery.retain:
             self._retained.skip(delivery, session)
             return
         no_room = self._writer.full or self._outbox.results_full
+        # The broker keeps no copy of a message at QoS 0, so leaving it unacknowledged would not save it.
         if delivery.qos == 0 and (no_room or self._writer.waiting >= WAITING_LIMIT):
             self._drop(delivery)
             return
@@ -354,6 +356,7 @@ def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
     if delivery.qos == 0:
         return None
     properties = delivery.properties
+    # The properties count as content: with another id the same payload is another message.
     extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
     fingerprint = digest(delivery.topic, delivery.payload, extra)
     return Receipt(session_number, delivery.mid, delivery.dup, fingerprint)
@@ -361,5 +364,6 @@ def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
 
 def id_source() -> Callable[[], str]:
     """Return a function that makes ids which no other run of any bridge makes."""
+    # A random part for each run needs no disk, and no clock, to be unique.
     run, numbers = secrets.token_hex(6), count(1)
     return lambda: f"{run}-{next(numbers):x}"

@@ -136,6 +136,7 @@ class Publisher:
             if len(self._flights) >= link.window or not self._publish_state(topic):
                 return
         room = link.window - len(self._flights)
+        # Reports of an open transaction are not durable yet, and a rollback takes them back.
         if room <= 0 or self._writer.busy(self.wake):
             return
         for report in self._next(room):
@@ -196,6 +197,7 @@ class Publisher:
         flight = self._flights.get(mid)
         if flight is None:
             return
+        # A later publication that is acknowledged first is evidence that the broker left these out.
         self._overtaken.update(_before(self._flights, mid))
         self._overtaken.discard(mid)
         del self._flights[mid]
@@ -216,6 +218,7 @@ class Publisher:
             self._sent(flight.key)
 
     def _sent(self, seq: int) -> None:
+        # The acknowledgements of one turn of the loop share one operation.
         if not self._acknowledged:
             self._time.call_soon(self._forget)
         self._acknowledged.append(seq)

@@ -43,6 +43,7 @@ class Refused:
 
         Return the reports of its topic that were refused for too long.
         """
+        # A refused repetition does not start the day again.
         self._reports.setdefault(seq, _Refusal(topic, mono))
         if not self._waiting:
             self._waiting = True

@@ -112,6 +112,7 @@ class Trials:
         check = self._check = self._checks
 
         def end(witnessed: bool) -> None:
+            # An answer that comes after the next check began belongs to an earlier connection.
             if self._check == check:
                 self._check = None
                 self._judge(witnessed=witnessed)

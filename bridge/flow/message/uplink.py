@@ -175,6 +175,7 @@ class Uplink:
         self._scheduled = False
         if self._stopping or self.paused or not self._recordable:
             return
+        # The heads of lanes may change with the commit, or come back with a rollback.
         if self._writer.busy(self.wake):
             return
         overdue = False
@@ -196,6 +197,7 @@ class Uplink:
             if self._outbox.overdue(queued):
                 overdue = True
             elif not traffic.large or len(queued.payload) < traffic.large / 2:
+                # A much smaller message beside a large one delays it little.
                 self._start(queued, traffic)
         return overdue
 
@@ -248,6 +250,7 @@ class Uplink:
         if reading.kind is Kind.UNREACHED and not self._paths.ready(endpoint):
             self._wait_for_link(queued, reading, outcome)
             return
+        # Refused credentials are no fault of the message, so they use up no attempt.
         attempts = queued.attempts + (reading.kind is not Kind.HELD)
         self._learn(queued, reading)
         state = decide(reading, attempts, queued.max_attempts)

@@ -155,6 +155,7 @@ class SmsInbox:
 
     async def _look(self) -> None:
         """Empty the modem's store. While the disk is full, or the reports are, everything stays in it."""
+        # More than once, because the network sends the SMS that it held back as soon as there is room.
         while self._inbox.ready and not self._writer.full and not self._outbox.results_full:
             found = await self._inbox.list()
             self._steps += 1
@@ -162,6 +163,8 @@ class SmsInbox:
                 self._cleared()
                 return
             self._notice_full()
+            # After a slow commit the modem may have reused the slots: the next listing decides what is
+            # deleted.
             if await self._store([pdu for _, pdu in found]) and not await self._delete(found):
                 return
 
@@ -248,6 +251,7 @@ class SmsInbox:
         if len(parts) == found.place.total:
             self._texts.remove(text)
             return [self._publish(text, parts, found.place.total)]
+        # Parts of SMS that never become whole must not fill the disk.
         if self._texts.waiting() > self._patience.max_waiting and (oldest := self._texts.oldest()):
             return [self._give_up(oldest)]
         return []
@@ -298,6 +302,7 @@ class SmsInbox:
 
         Write down how long the others have waited.
         """
+        # On a full disk the report would have no room.
         if self._writer.full or self._writer.busy(_next_time) or not self._texts.waiting():
             return
         if self._texts.overdue(self._patience.missing):

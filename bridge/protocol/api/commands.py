@@ -91,6 +91,7 @@ def read_reply(properties: Properties, prefix: str) -> Reply | None:
     if not topic:
         return None
     if topic == prefix or topic.startswith(prefix + "/"):
+        # A result on a topic of the bridge could be a command to it.
         raise InvalidCommand("response_topic", topic, f"it may not be under {prefix}/")
     if _NOT_IN_TOPICS.search(topic) or topic.startswith("$"):
         raise InvalidCommand("response_topic", topic, "it must be a topic that one can publish to")
@@ -159,8 +160,10 @@ def _object(payload: bytes, what: str) -> dict[str, Any]:
 def _loads(payload: bytes) -> Any:
     """Return the value of JSON; raises ValueError or RecursionError for invalid or too large JSON."""
     text = payload.decode(json.detect_encoding(payload), "surrogatepass")
+    # Measured before it is parsed: parsing is what takes the memory.
     if len(text) > JSON_LIMIT and _is_bulky(text):
         raise ValueError(f"it has more than {JSON_LIMIT} characters beside its strings")
+    # Python's own reader accepts NaN and Infinity, which are not JSON.
     return json.loads(text, parse_constant=_refuse_constant)
 
 
@@ -236,6 +239,7 @@ class _Reader:
         if (length := sum(map(len, names))) > TOPIC_CHARACTERS:
             allowed = f"together they have at most {TOPIC_CHARACTERS}"
             raise InvalidCommand("topics", f"{length} characters", allowed)
+        # A repeated topic counts once, and the order stays.
         return tuple(dict.fromkeys(names))
 
     def sms(self, digits: str | None, payload: bytes) -> Sms:

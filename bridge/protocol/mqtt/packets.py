@@ -96,6 +96,8 @@ class PacketReader:
             data = data[skipped:]
         self._parts.append(data)
         self._held += len(data)
+        # Joined only when a packet can be complete: joining at each read would copy a large packet many
+        # times.
         if self._held >= self._needed:
             yield from self._cut(b"".join(self._parts))
 
