@@ -218,19 +218,24 @@ def test_a_broker_that_is_away_costs_no_tries(
     ended(bridge, "first")
 
 
+@pytest.mark.parametrize("protocol", [5, "3.1.1"])
 def test_another_boxs_session_is_left_alone(
-    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, client: Client, cloud: Cloud
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, client: Client, cloud: Cloud, protocol: object
 ) -> None:
-    """Two boxes had one id; the one that gets its own takes nothing of the other's with it."""
+    """Two boxes had one id; the one that gets its own takes nothing of the other's with it.
+
+    It had the session to itself when it was stopped: the other was off by then.
+    """
     cloud.start()
     one, two = (BridgeProcess(keeper, tmp_path / name, mosquitto, cloud.port) for name in ("one", "two"))
     for box in (one, two):
-        box.configure(mqtt={"client_id": "the-same"})
+        box.configure(mqtt={"client_id": "the-same", "protocol": protocol})
         box.start(wait=False)
     named = 'another client uses the client id "the-same"'
     eventually(lambda: named in two.said(), 60, what="the log names the cause")
-    two.stop()
     one.stop()
+    eventually(lambda: two.queue("stats")["broker"]["connected"], 60, what="the other has the session")
+    two.stop()
     waits(client, "for-one")
     restart(two, client_id="its-own")
     eventually(lambda: 'session of the client id "the-same" is left' in two.said(), what="it is left")

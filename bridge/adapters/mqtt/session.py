@@ -182,7 +182,9 @@ class Session:
         """Take down how the connection ended; name the likely cause where the broker says none."""
         lasted = None if self._since is None else self._loop.time() - self._since
         self.reconnects.ended(lasted, taken_over=self._code == TAKEN_OVER)
-        self._unexplained = self._code == 0 and lasted is not None and not self._stopping
+        if self._stopping:
+            return  # that we end it says nothing of the connections before
+        self._unexplained = self._code == 0 and lasted is not None
         if self._unexplained and self.reconnects.suspicious:
             self._reason += "; " + RIVAL_LIKELY.format(id=self._broker.client_id)
 
@@ -343,7 +345,7 @@ class Session:
     def shared(self) -> bool:
         """Whether another client seems to use our client id."""
         judged = self.reconnects
-        return judged.rivals > 1 or (judged.suspicious and self._unexplained)
+        return judged.rivals > 0 or (judged.suspicious and self._unexplained)
 
     def publish(
         self,
