@@ -23,6 +23,9 @@ DELAY = 15.0
 RIVAL_DELAY = 120.0
 """Longest delay in seconds while another client takes the session over."""
 
+CRASHES = 10
+"""Number of lost sessions in a row after which a broker that loses each session is paced like any other."""
+
 SUSPICIOUS = 3
 """Number of short connections in a row that are no coincidence."""
 
@@ -40,13 +43,25 @@ class Reconnects:
         """Number of connections in a row that the broker accepted and that ended soon."""
         self.rivals = 0
         """Number of recent connections that another client took over."""
+        self._crashes = 0
+        """Number of sessions that the broker lost since a connection lasted."""
 
     def lasts(self, seconds: float) -> None:
         """Note that the connection has lasted for ``seconds`` so far."""
         if seconds >= LASTED:
-            self._refused = self.cut = 0
+            self._refused = self.cut = self._crashes = 0
         if seconds >= ALONE:
             self.rivals = 0
+
+    def crashed(self) -> None:
+        """Note that the broker lost the session, as in a crash: the next tries come quickly.
+
+        What is published before we are back is lost. A broker that keeps no session at all looks the same, so
+        that holds for `CRASHES` of them.
+        """
+        self._crashes += 1
+        if self._crashes <= CRASHES:
+            self.cut = 0
 
     def ended(self, seconds: float | None, *, taken_over: bool = False) -> None:
         """Note the end of a connection that lasted ``seconds``; None: the broker had not accepted it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.core.reconnects import ALONE, DELAY, LASTED, RIVAL_DELAY, Reconnects
+from bridge.core.reconnects import ALONE, CRASHES, DELAY, LASTED, RIVAL_DELAY, Reconnects
 
 
 def longest() -> Reconnects:
@@ -38,6 +38,22 @@ def test_a_connection_that_is_cut_at_once_is_a_failure() -> None:
     assert delays == sorted(delays)
     assert delays[-1] == DELAY
     found.ended(LASTED)
+    assert found.delay() < 1
+
+
+def test_a_broker_that_loses_each_session_is_tried_more_seldom_in_the_end() -> None:
+    """A few crashes are forgiven, as messages are lost until we are back; one that keeps nothing is not."""
+    found = longest()
+    delays = []
+    for _ in range(CRASHES + 20):
+        found.ended(0.1)
+        delays.append(found.delay())
+        found.crashed()
+    assert max(delays[:CRASHES]) < 1
+    assert delays[-1] == DELAY
+    found.ended(LASTED)
+    found.crashed()
+    found.ended(0.1)
     assert found.delay() < 1
 
 

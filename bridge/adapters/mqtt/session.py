@@ -121,7 +121,9 @@ class Session:
         self._code = 0
         """The reason code of the broker's DISCONNECT; 0 without one."""
         self._unexplained = False
-        """Whether the last connection was ended without a word."""
+        """Whether the last connection was ended without a word, and no crash explains it."""
+        self._resumed = False
+        """Whether the broker had the session: another client leaves it there, a crash does not."""
         self._since: float | None = None
         """When the broker took the connection, in the loop's time; None: it has not."""
         self._stopping = False
@@ -184,7 +186,7 @@ class Session:
         self.reconnects.ended(lasted, taken_over=self._code == TAKEN_OVER)
         if self._stopping:
             return  # that we end it says nothing of the connections before
-        self._unexplained = self._code == 0 and lasted is not None
+        self._unexplained = self._code == 0 and lasted is not None and self._resumed
         if self._unexplained and self.reconnects.suspicious:
             self._reason += "; " + RIVAL_LIKELY.format(id=self._broker.client_id)
 
@@ -226,8 +228,9 @@ class Session:
             self._lost("the broker takes us with less than we ask for: all is tried once more")
             return
         self._since = self._loop.time()
-        if self._epoch and not flags.session_present:
-            self.explained()  # a broker that lost the session has crashed; who takes it over leaves it there
+        self._resumed = flags.session_present
+        if self._epoch and not self._resumed:
+            self.reconnects.crashed()
         self._epoch += 1
         self.connected = True
         self._limits = limits(properties) if self._broker.version5 else self._concessions.limits
