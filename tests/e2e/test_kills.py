@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
+from tests.harness.hung_disk import HungDisk
 
 PARALLEL = 4
 
@@ -52,20 +53,39 @@ def flow(cloud: Cloud, number: int) -> None:
     eventually(lambda: len(cloud.arrived) >= goal, 30, what=f"{number} more messages arrive")
 
 
+def kill_in_a_commit(bridge: BridgeProcess, disk: HungDisk, client: Client) -> None:
+    """Kill it while its disk holds a commit, and the broker has handed over more than that."""
+    disk.hang()
+    eventually(lambda: disk.waiting, 30, what="a commit is held")
+    goal = client.published + 40
+    eventually(lambda: client.published >= goal, 30, what="more is published meanwhile")
+    bridge.kill()
+    disk.go_on()
+
+
 def test_kill_9_of_the_bridge_20_times(
     keeper: Keeper, shipped: Mosquitto, cloud: Cloud, tmp_path: Path
 ) -> None:
-    """5,000 messages at QoS 1 all arrive; twice only what was under way at a kill."""
+    """5,000 messages at QoS 1 all arrive; twice only what was under way at a kill.
+
+    Half of the kills come in the middle of a commit, the others at any moment.
+    """
     kills, number = 20, 5000
     bridge, client = pair(keeper, tmp_path, shipped, cloud)
+    disk = HungDisk(tmp_path)
+    keeper.finally_(disk.close)
+    bridge.wrap = disk.wrap
     cloud.start("--delay", "0.003")
     bridge.start()
     messages = ((f"hologram/out/t{each % 16}", str(each)) for each in range(number))
-    publisher = flood_aside(client, paced(messages, 20, 0.05))
+    publisher = flood_aside(client, paced(messages, 20, 0.1))
     late: list[int] = []
-    for _ in range(kills):
+    for kill in range(kills):
         flow(cloud, random.randrange(5, 100))
-        bridge.kill()
+        if kill % 2 and publisher.is_alive() and client.published < number - 500:
+            kill_in_a_commit(bridge, disk, client)
+        else:
+            bridge.kill()
         late.append(len(cloud.arrived))
         bridge.start()
     publisher.join(60)
