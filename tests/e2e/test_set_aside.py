@@ -97,13 +97,23 @@ def test_a_message_larger_than_the_broker_takes(keeper: Keeper, tmp_path: Path, 
     ids=["levels", "$SYS", "long"],
 )
 def test_a_response_topic_that_the_broker_does_not_take(keeper: Keeper, tmp_path: Path, topic: str) -> None:
-    """Whatever producers choose, the result comes on our own topic, and what follows it as well."""
+    """Whatever producers choose, the result comes on our own topic, and what follows it as well.
+
+    Mosquitto 2.0.11 takes a message whose Response Topic has too many levels; 2.0.21 cuts its producer.
+    """
     site = Site(keeper, tmp_path)
     site.start()
     answer = "reply/good"
-    site.client.publish("hologram/out/a", "1", properties={"ResponseTopic": topic}, user={"id": "bad"})
+    with Client(site.broker.port) as producer:
+        given = {"ResponseTopic": topic}
+        producer.publish("hologram/out/a", "1", properties=given, user={"id": "bad"}, wait=False)
+        eventually(lambda: producer.published or not producer.connected, what="the broker takes it, or cuts")
+        taken = producer.published > 0
     site.client.publish("hologram/out/a", "2", properties={"ResponseTopic": answer}, user={"id": "good"})
-    site.client.wait_result("bad", 10)
+    if taken:
+        site.client.wait_result("bad", 10)
+    else:
+        assert topic.count("/") > 200
     site.client.wait_result("good", 10)
     site.client.wait_for(lambda: site.client.messages(answer), 10, what="the other's answer")
     eventually(lambda: site.bridge.queue("stats")["reports"]["bytes"] == 0, 10, what="nothing is left")

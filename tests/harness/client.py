@@ -105,6 +105,11 @@ class Client:
         assert self._ready.wait(timeout), "the broker did not take the test's client"
         return self
 
+    @property
+    def connected(self) -> bool:
+        """Whether it is connected, and has its subscriptions."""
+        return self._ready.is_set()
+
     def wait_connected(self, timeout: float = 20.0) -> None:
         """Wait until it is connected again, after the broker was away."""
         assert self._ready.wait(timeout), "the test's client did not come back"
