@@ -1,6 +1,7 @@
 """Fixtures: a keeper of processes, a broker, a cloud, a bridge between them, and a client that listens."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 # A machine that others use too says nothing by the time of one example.
+
+# A shell that runs the tests in the background has SIGINT ignored, and what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _KEEPER = pytest.StashKey[Keeper]()
 

@@ -39,7 +39,7 @@ def test_a_script_starts_and_sends_on_a_full_disk(scripts: Scripts, keeper: Keep
     scripts.run(KEEPS, outbox)
     for _ in range(2):
         disk.fill()
-        assert "opened with the room that was held back" in scripts.run(OPENS, outbox).stderr
+        assert "opened with the room of its reserve" in scripts.run(OPENS, outbox).stderr
     disk.fill()
     with running() as sim:
         scripts.cloud(sim.cloud.port)
