@@ -228,7 +228,7 @@ def test_the_command(keeper: Keeper, tmp_path: Path) -> None:
     assert "20000 at most" in listed[0]
     assert "dropped 1" in site.bridge.run("queue", "set-aside", "--drop", str(first)).stdout
     again = site.bridge.run("queue", "set-aside", "--drop", str(first))
-    assert (again.returncode, f"set aside as {first}" in again.stderr) == (1, True)
+    assert (again.returncode, f"no entry {first} to drop is set aside" in again.stderr) == (1, True)
     assert "2 set aside" in site.bridge.run("doctor").stdout
     assert site.bridge.stop() == 0
     assert "2 set aside" in site.bridge.run("doctor").stdout
