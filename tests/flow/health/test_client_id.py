@@ -1,4 +1,4 @@
-"""The client id: kept for good, and what becomes of the sessions of those before it."""
+"""The client id: it stays, and the sessions of earlier ids are fetched and ended."""
 
 from bridge.flow.health.client_id import ClientId, Earlier
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS
@@ -17,7 +17,7 @@ def made(
 
 
 def test_an_id_that_was_made_stays(make_heart: MakeHeart) -> None:
-    """Whatever the host is called later, and through a configured one in between."""
+    """Neither a new hostname nor a configured id in between changes it."""
     assert made(make_heart()).id == "hologram-bridge-box"
     assert made(make_heart(), hostname="renamed").id == "hologram-bridge-box"
     assert made(make_heart(), "mine", hostname="renamed").id == "mine"
@@ -25,7 +25,7 @@ def test_an_id_that_was_made_stays(make_heart: MakeHeart) -> None:
 
 
 def test_a_replaced_id_is_remembered_until_its_session_is_ended(make_heart: MakeHeart) -> None:
-    """With what is needed to fetch what the broker keeps for it."""
+    """The session number and the filters are kept with it, because they are needed to fetch its messages."""
     heart = make_heart()
     made(heart)
     heart.write(lambda: heart.outbox.set_meta(DATA, 3))
@@ -42,7 +42,7 @@ def test_a_replaced_id_is_remembered_until_its_session_is_ended(make_heart: Make
 
 
 def test_several_replaced_ids_are_remembered_in_their_order(make_heart: MakeHeart) -> None:
-    """But not the one that is in use again."""
+    """An id that is in use again is not among them."""
     for configured in ("one", "two", "three"):
         made(make_heart(), configured)
     assert [each.id for each in made(make_heart(), "four").earlier] == ["one", "two", "three"]
@@ -50,7 +50,7 @@ def test_several_replaced_ids_are_remembered_in_their_order(make_heart: MakeHear
 
 
 def test_a_copied_store_leaves_the_sessions_to_the_other_box(make_heart: MakeHeart) -> None:
-    """They may be in use there."""
+    """The other box may be using them."""
     made(make_heart(), "one")
     copied = made(make_heart(), "two", machine="there")
     assert (copied.copied, copied.earlier) == (True, [])
@@ -58,14 +58,14 @@ def test_a_copied_store_leaves_the_sessions_to_the_other_box(make_heart: MakeHea
 
 
 def test_a_machine_that_nothing_tells_from_others_is_taken_for_the_same(make_heart: MakeHeart) -> None:
-    """No serial number and no machine id is no evidence of a copy."""
+    """Without a serial number and a machine id there is no evidence of a copy."""
     made(make_heart(), "one")
     assert not made(make_heart(), "one", machine="").copied
     assert made(make_heart(), "one", machine="there").copied
 
 
 def test_an_id_that_another_client_uses_is_left_to_it(make_heart: MakeHeart) -> None:
-    """It may be the reason for the new one."""
+    """The other client may be the reason for the new id."""
     heart = make_heart()
     found = made(heart, "one")
     found.shared(True)
@@ -74,7 +74,7 @@ def test_an_id_that_another_client_uses_is_left_to_it(make_heart: MakeHeart) -> 
 
 
 def test_an_id_that_is_ours_again_is_fetched(make_heart: MakeHeart) -> None:
-    """The other client was seen no more."""
+    """The other client was not seen again."""
     heart = make_heart()
     found = made(heart, "one")
     found.shared(True)

@@ -1,4 +1,4 @@
-"""The health's figures, and the one word for all of them."""
+"""The health's figures, and the state that sums them up."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def health_of(heart: Heart) -> Health:
 
 
 def test_the_figures_tell_what_is_queued_and_what_ended(watch: Watch) -> None:
-    """By channel and priority, by state, and in bytes; the age is that of the oldest message."""
+    """The queue is shown by channel and priority, the results by state; the age is the oldest message's."""
     heart = watch.heart
     heart.publish("out/a", b"12345")
     heart.cloud.end(answered())
@@ -41,13 +41,13 @@ def test_the_figures_tell_what_is_queued_and_what_ended(watch: Watch) -> None:
 
 
 def test_an_empty_queue_has_its_channel_and_no_age(watch: Watch) -> None:
-    """A template of a dashboard finds what it reads."""
+    """The template of a dashboard finds the keys that it reads."""
     queue = watch.health.queue()
     assert (queue["by_channel"], queue["oldest_age"]) == ({"cloud": {"high": 0, "normal": 0, "low": 0}}, None)
 
 
 def test_destinations_tell_how_they_are_and_why(watch: Watch) -> None:
-    """The cloud has no address: the configuration's counts."""
+    """The cloud has no address, because the configuration decides it."""
     watch.heart.publish("out/a")
     watch.heart.cloud.end(UNREACHED)
     assert watch.health.figures()["destinations"] == [
@@ -56,7 +56,7 @@ def test_destinations_tell_how_they_are_and_why(watch: Watch) -> None:
 
 
 def test_the_state_names_what_matters_most(make_heart: MakeHeart) -> None:
-    """From what ends the bridge down to what only slows it."""
+    """The states follow each other from the worst to the mildest."""
     heart = make_heart(limits=Limits(max_bytes=1000))
     health = health_of(heart)
     states = [health.figures()["state"]]
@@ -76,7 +76,7 @@ def test_the_state_names_what_matters_most(make_heart: MakeHeart) -> None:
 
 
 def test_the_last_error_stays(watch: Watch) -> None:
-    """With its part and its time; a figure that no part gives is empty."""
+    """It has its part and its time. The inbound figures are empty without a listener."""
     assert watch.health.figures()["last_error"] is None
     watch.health.error("mqtt", "gone")
     watch.turn(100.0)
@@ -87,7 +87,7 @@ def test_the_last_error_stays(watch: Watch) -> None:
 
 
 def test_an_outbox_that_nobody_sends_from_has_its_figures(make_heart: MakeHeart) -> None:
-    """Such as the one of a bridge that does not run."""
+    """The bridge may not be running."""
     heart = make_heart()
     heart.publish("out/a")
     heart.write(lambda: heart.outbox.ledger.spend(Traffic(1, 2)))
@@ -97,6 +97,6 @@ def test_an_outbox_that_nobody_sends_from_has_its_figures(make_heart: MakeHeart)
 
 
 def test_what_is_no_unicode_is_escaped(watch: Watch) -> None:
-    """A reason may hold half of a surrogate pair, from a path."""
+    """A reason may hold a lone surrogate, from a path."""
     watch.health.error("store", "\ud800")
     assert b"\\ud800" in watch.health.payload()

@@ -1,4 +1,4 @@
-"""The announcement to Home Assistant: when it is made, and how what is gone is removed."""
+"""The announcement to Home Assistant: when it is made, and how removed components disappear."""
 
 import json
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Rig:
 
 
 def test_the_device_is_announced_at_the_start(make_heart: MakeHeart) -> None:
-    """Under an id of the host's name, which stays when that changes."""
+    """The host's name makes the id, which stays when the name changes."""
     rig = Rig(make_heart())
     assert [topic for topic, _ in rig.published] == [CONFIG]
     assert rig.published[0][1]["dev"]["ids"] == ["hologram_bridge_my_box"]
@@ -75,7 +75,7 @@ def test_the_device_is_announced_at_the_start(make_heart: MakeHeart) -> None:
 
 
 def test_a_birth_message_has_it_announced_again(make_heart: MakeHeart) -> None:
-    """After a pause at random, and the states after another one, when the entities are there."""
+    """The pause is random. The states follow when Home Assistant has set the entities up."""
     rig = Rig(make_heart())
     rig.born()
     rig.heart.turn(BIRTH_PAUSE[0] - 0.1)
@@ -88,7 +88,7 @@ def test_a_birth_message_has_it_announced_again(make_heart: MakeHeart) -> None:
 
 
 def test_several_births_in_a_row_are_answered_once(make_heart: MakeHeart) -> None:
-    """Home Assistant restarts; its last will is no birth."""
+    """Home Assistant may restart several times; its last will is no birth message."""
     rig = Rig(make_heart())
     for _ in range(3):
         rig.born()
@@ -98,7 +98,10 @@ def test_several_births_in_a_row_are_answered_once(make_heart: MakeHeart) -> Non
 
 
 def test_a_component_that_is_gone_is_removed(make_heart: MakeHeart) -> None:
-    """With its platform alone; a Home Assistant that was away gets it whole once more, and then again so."""
+    """It is announced with its platform alone.
+
+    After the next birth message it comes whole once, and then so again.
+    """
     rig = Rig(make_heart())
     assert len(rig.components()["signal"]) > 1
     heart = make_heart()
@@ -118,7 +121,7 @@ def test_a_component_that_is_gone_is_removed(make_heart: MakeHeart) -> None:
 def test_a_discovery_that_is_switched_off_removes_the_device(
     make_heart: MakeHeart, after_birth: bool
 ) -> None:
-    """At once, and from a Home Assistant that was away after its next birth message."""
+    """It is removed at once, and after the next birth message from a Home Assistant that was away."""
     Rig(make_heart())
     rig = Rig(make_heart(), enabled=False)
     assert (rig.published, list(rig.cleared)) == ([], [CONFIG])
@@ -137,7 +140,7 @@ def test_a_discovery_that_is_switched_off_removes_the_device(
 
 
 def test_an_announcement_that_the_broker_did_not_forget_is_cleared_again(make_heart: MakeHeart) -> None:
-    """It was away; at each start until it has."""
+    """The broker was away; the bridge tries again at each start."""
     Rig(make_heart())
     for _ in range(2):
         assert list(Rig(make_heart(), enabled=False).cleared) == [CONFIG]
@@ -147,7 +150,7 @@ def test_an_announcement_that_the_broker_did_not_forget_is_cleared_again(make_he
 
 
 def test_another_prefix_moves_the_announcement(make_heart: MakeHeart) -> None:
-    """What stood under the first is cleared."""
+    """The announcement under the first prefix is cleared."""
     Rig(make_heart())
     rig = Rig(make_heart(), prefix="ha")
     assert [topic for topic, _ in rig.published] == ["ha/device/hologram_bridge_my_box/config"]
@@ -167,7 +170,7 @@ def test_each_earlier_announcement_is_cleared_by_itself(make_heart: MakeHeart) -
 
 
 def test_switched_off_from_the_start_nothing_is_published(make_heart: MakeHeart) -> None:
-    """Not at a birth message either."""
+    """A birth message changes nothing about that."""
     rig = Rig(make_heart(), enabled=False)
     rig.born()
     rig.heart.turn(BORN)

@@ -1,4 +1,4 @@
-"""What the parts tell becomes events, health and log lines, and the sessions have their numbers."""
+"""The monitor: reports of the parts become events, health and log lines."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def events(watch: Watch) -> list[str]:
 
 
 def test_online_is_told_with_the_connection(watch: Watch) -> None:
-    """And the health as it is then."""
+    """The health at that time is published too."""
     watch.monitor.online(session_present=False, whose=WHOSE)
     watch.turn()
     assert watch.broker.retained["hologram/bridge/state"] == b"online"
@@ -40,7 +40,7 @@ def test_online_is_told_with_the_connection(watch: Watch) -> None:
 
 
 def test_a_session_that_the_broker_lost_is_said(watch: Watch) -> None:
-    """Nobody else would say it; the number of the session moves on, so that its packet ids are new."""
+    """The broker tells nobody. The session gets a new number, so that its packet identifiers count as new."""
     watch.monitor.online(session_present=False, whose=WHOSE)
     watch.monitor.online(session_present=True, whose=WHOSE)
     assert (watch.monitor.session.number, watch.health.sessions_lost) == (1, 0)
@@ -51,14 +51,14 @@ def test_a_session_that_the_broker_lost_is_said(watch: Watch) -> None:
 
 
 def test_a_new_session_elsewhere_is_no_loss(watch: Watch) -> None:
-    """Another client id, or another broker."""
+    """The client id or the broker is another one."""
     watch.monitor.online(session_present=False, whose=WHOSE)
     watch.monitor.online(session_present=False, whose="box at 127.0.0.2:1883")
     assert (watch.monitor.session.number, watch.health.sessions_lost) == (2, 0)
 
 
 def test_a_broker_that_is_away_is_said_once(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
-    """However often it is tried, until it is back."""
+    """It is logged once until the broker is back, however often it is tried."""
     caplog.set_level(logging.INFO, "bridge")
     for _ in range(100):
         watch.monitor.offline("Connection refused")
@@ -67,7 +67,7 @@ def test_a_broker_that_is_away_is_said_once(watch: Watch, caplog: pytest.LogCapt
 
 
 def test_commands_that_do_not_arrive_are_said(watch: Watch) -> None:
-    """Where their session alone is down; both going down is one thing, said once."""
+    """Their session alone is down."""
     watch.monitor.online(session_present=True, whose=WHOSE)
     watch.monitor.control_online()
     watch.monitor.control_offline("cut")
@@ -76,7 +76,7 @@ def test_commands_that_do_not_arrive_are_said(watch: Watch) -> None:
 
 
 def test_a_broker_that_goes_down_is_not_said_twice(watch: Watch) -> None:
-    """It takes both sessions along, and the one of messages may be back first."""
+    """It ends both sessions, and the session for messages may be back first."""
     watch.monitor.online(session_present=True, whose=WHOSE)
     watch.monitor.control_online()
     watch.heart.turn(ALONE)
@@ -88,7 +88,7 @@ def test_a_broker_that_goes_down_is_not_said_twice(watch: Watch) -> None:
 
 
 def test_subscriptions_of_an_earlier_configuration_are_known(watch: Watch) -> None:
-    """So that they can be given up."""
+    """The session gives them up after a change of the configuration."""
     assert watch.monitor.stale_filters(DATA_FILTERS, ["a"]) == []
     watch.monitor.remember_filters(DATA_FILTERS, ["a", "b"])
     watch.heart.turn()
@@ -99,7 +99,7 @@ def test_subscriptions_of_an_earlier_configuration_are_known(watch: Watch) -> No
 
 
 def test_a_full_disk_is_said_with_what_it_needs(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
-    """As an event, in the health, and again while it lasts; its end is an event too."""
+    """The event and the health say so, and the log repeats it while it lasts; the end is an event too."""
     caplog.set_level(logging.WARNING, "bridge")
     watch.heart.writer.full = True
     watch.monitor.store_full(True, "/box.db", lambda: "16 bytes have to be free, and 3 are")
@@ -115,7 +115,7 @@ def test_a_full_disk_is_said_with_what_it_needs(watch: Watch, caplog: pytest.Log
 
 
 def test_refused_credentials_are_an_event(watch: Watch) -> None:
-    """A destination that is down is none: it is in the health."""
+    """A destination that is down is only in the health."""
     down, held = Destination(4), Destination(4)
     down.learn(Kind.UNREACHED, 1, 0.0, "Connection refused")
     held.learn(Kind.HELD, 1, 0.0, "ERR_AUTHINVALID")
@@ -127,7 +127,7 @@ def test_refused_credentials_are_an_event(watch: Watch) -> None:
 
 
 def test_the_health_is_right_a_moment_after_a_change(watch: Watch) -> None:
-    """What it was learned from is recorded by then."""
+    """The result is recorded by then."""
     watch.monitor.online(session_present=True, whose=WHOSE)
     watch.turn()
     watch.heart.publish("out/a")
@@ -141,14 +141,14 @@ def test_the_health_is_right_a_moment_after_a_change(watch: Watch) -> None:
 
 
 def test_a_problem_is_in_the_health_at_once(watch: Watch) -> None:
-    """With the part that it is about."""
+    """It names the part."""
     watch.monitor.problem("sms", "the modem deletes no SMS")
     watch.turn()
     assert health(watch)["last_error"]["component"] == "sms"
 
 
 def test_the_last_health_says_why_the_bridge_ends(watch: Watch) -> None:
-    """Before the connection ends."""
+    """It is published before the connection ends."""
     watch.monitor.failed("store", "the disk failed")
     assert (health(watch)["state"], health(watch)["last_error"]["description"]) == (
         "failed",
@@ -157,7 +157,7 @@ def test_the_last_health_says_why_the_bridge_ends(watch: Watch) -> None:
 
 
 def test_the_health_comes_by_itself(watch: Watch) -> None:
-    """Once a minute, with its new figures."""
+    """It is published once a minute, with new figures."""
     watch.monitor.start()
     watch.turn()
     first = health(watch)["uptime"]
@@ -166,7 +166,7 @@ def test_the_health_comes_by_itself(watch: Watch) -> None:
 
 
 def test_a_step_of_the_clock_lets_refused_credentials_be_tried(watch: Watch) -> None:
-    """Codes that depend on the time may be right now."""
+    """A code that depends on the time may be right now."""
     watch.heart.publish("out/a")
     watch.heart.cloud.end(answered(b"[3,0]"))
     watch.monitor.start()
@@ -178,7 +178,7 @@ def test_a_step_of_the_clock_lets_refused_credentials_be_tried(watch: Watch) -> 
 
 
 def test_notices_reach_the_broker(watch: Watch) -> None:
-    """Events at once, reports from the outbox."""
+    """Events are published at once, and reports from the outbox."""
     watch.monitor.event("message.queued", id="7")
     watch.heart.write(lambda: watch.heart.outbox.report("hologram/in", b"inbound"))
     watch.monitor.reports_ready()
@@ -188,7 +188,7 @@ def test_notices_reach_the_broker(watch: Watch) -> None:
 
 
 def test_a_link_that_came_up_has_what_waited_tried(watch: Watch) -> None:
-    """It waits no longer."""
+    """The message that waited for the link is sent."""
     up = False
     watch.heart.paths.link_up = lambda: up
     watch.heart.publish("out/a")

@@ -23,7 +23,7 @@ def line(**more: Any) -> str:
 
 
 def test_a_box_that_is_well_says_so_in_short() -> None:
-    """The cloud is named once something was sent there."""
+    """The line names the cloud only after something was sent there."""
     assert line() == "online; 0 queued"
     assert line(conditions={CLOUD: destination()}, network=LTE, queued=12) == (
         "online; cloud up; link connected (LTE, -79 dBm); 12 queued"
@@ -31,7 +31,7 @@ def test_a_box_that_is_well_says_so_in_short() -> None:
 
 
 def test_what_is_not_well_says_why() -> None:
-    """Broker, destinations, link, and what else there is to say."""
+    """The line names the broker, the destinations, the link and the notes."""
     scada = Endpoint(Channel.TCP, "scada", 5020)
     conditions = {
         CLOUD: destination(Kind.HELD, "ERR_AUTHINVALID"),
@@ -47,14 +47,14 @@ def test_what_is_not_well_says_why() -> None:
 
 
 def test_what_is_unknown_of_the_link_is_left_out() -> None:
-    """Neither a technology nor a signal is invented."""
+    """The line invents neither a technology nor a signal."""
     assert line(network={"state": "connecting", "technology": None, "signal": None, "error": None}) == (
         "online; link connecting; 0 queued"
     )
 
 
 def test_only_a_change_is_told() -> None:
-    """Once a second at most; a fault goes before all else."""
+    """The line is sent once a second at most, and a fault comes first."""
     said: list[str] = []
     time, text = MovableTime(), "online"
     status = StatusLine(lambda: text, said.append, time)

@@ -1,4 +1,4 @@
-"""The recovery ladder of one modem, and what is said of each rung."""
+"""The recovery ladder of one modem, and the events about its rungs."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_a_silent_modem_is_tried_from_the_mildest_rung_on(modem: Modem) -> None:
 
 
 def test_a_rung_that_helped_says_so(modem: Modem) -> None:
-    """And the ladder begins at its foot the next time."""
+    """The ladder begins at its foot the next time."""
     modem.climb(SILENT, 2)
     modem.climb(WELL, 1)
     assert modem.said()[-1]["worked"] is True
@@ -72,7 +72,7 @@ def test_a_rung_that_helped_says_so(modem: Modem) -> None:
 
 
 def test_a_modem_that_is_well_is_left_alone(modem: Modem) -> None:
-    """Nothing is said either."""
+    """There is no event either."""
     assert (modem.climb(WELL, 10), modem.said()) == ([], [])
 
 
@@ -83,7 +83,7 @@ def test_while_a_link_is_up_nothing_is_done_that_would_end_it(modem: Modem) -> N
 
 
 def test_power_is_switched_only_where_it_can_be(modem: Modem) -> None:
-    """Not every port can."""
+    """Some USB ports cannot switch their power."""
     modem.can_power = False
     rungs = modem.climb(SILENT, 20)
     assert Rung.REOPEN in rungs

@@ -20,14 +20,14 @@ class Messages:
 
 
 def test_a_link_without_messages_is_hung_up() -> None:
-    """Not before its time."""
+    """It is kept until its time is over."""
     messages = Messages()
     assert not messages.after(IDLE - 1.0)
     assert messages.after(1.0)
 
 
 def test_a_message_that_waits_keeps_it() -> None:
-    """However long; the time counts from when it has gone."""
+    """The time counts from the end of the message."""
     messages = Messages()
     messages.pending = True
     assert not messages.after(10 * IDLE)
@@ -37,7 +37,7 @@ def test_a_message_that_waits_keeps_it() -> None:
 
 
 def test_a_message_between_two_looks_keeps_it_too() -> None:
-    """It came and went meanwhile."""
+    """The count of sent messages shows it."""
     messages = Messages()
     messages.sent = 1
     assert not messages.after(IDLE)
@@ -45,7 +45,7 @@ def test_a_message_between_two_looks_keeps_it_too() -> None:
 
 
 def test_a_new_link_has_its_time() -> None:
-    """Whatever was before it."""
+    """The time before it does not count."""
     messages = Messages()
     messages.clock.pass_(IDLE)
     messages.idleness.came_up()

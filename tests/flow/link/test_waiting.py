@@ -15,7 +15,7 @@ async def turns() -> None:
 
 
 def test_all_waiters_check_their_own_condition() -> None:
-    """At each notification; those whose condition does not hold wait on."""
+    """A notification wakes all; a task whose condition does not hold waits on."""
 
     async def run() -> None:
         waiters, held = Waiters(), set[str]()
@@ -37,7 +37,7 @@ def test_all_waiters_check_their_own_condition() -> None:
 
 
 def test_what_holds_already_is_not_waited_for() -> None:
-    """Not even for a turn."""
+    """It returns without a notification."""
     assert asyncio.run(Waiters().until(lambda: True, 0.0))
 
 

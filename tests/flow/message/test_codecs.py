@@ -1,4 +1,4 @@
-"""Codecs: the request of each channel, and what each outcome means for its message."""
+"""Codecs: the request of each channel, and the meaning of each outcome."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def queued(payload: bytes = b"x", *names: str, endpoint: Endpoint = CLOUD) -> Qu
 
 
 def test_a_request_has_the_credentials_of_the_moment() -> None:
-    """A corrected key delivers what waits."""
+    """A corrected key delivers the messages that wait."""
     access = ACCESS
     codec = CloudCodec(lambda: access, Clock())
     assert codec.encode(queued(b"1", "a")).request == b'{"k":"abcd1234","d":"1","t":"a"}\n\n'
@@ -47,7 +47,7 @@ def test_a_request_has_the_credentials_of_the_moment() -> None:
 
 
 def test_a_request_is_bounded_by_silence_and_by_its_size() -> None:
-    """Six silences, or a second for each kilobyte where that is longer."""
+    """The limit is six silences, or a second for each kilobyte if that is longer."""
     small, large = cloud.encode(queued(b"1")), cloud.encode(queued(b"x" * 100_000))
     assert (small.silence, small.limit, small.large) == (5.0, 30.0, False)
     assert (large.silence, large.large) == (5.0, True)
@@ -58,7 +58,7 @@ def test_a_request_is_bounded_by_silence_and_by_its_size() -> None:
     ("received", "complete"), [(b"", False), (b"[0", False), (b"[0,0]", True), (b"?", True)]
 )
 def test_an_exchange_ends_with_the_answer(received: bytes, complete: bool) -> None:
-    """Or with bytes that can become none."""
+    """It ends with bytes that cannot become an answer, too."""
     assert cloud.encode(queued()).complete(received) is complete
 
 
@@ -99,7 +99,7 @@ def test_an_sms_has_its_own_request() -> None:
 
 
 def test_totp_cannot_send_sms() -> None:
-    """Not even one that was queued under another configuration."""
+    """It may have been queued under another configuration."""
     with pytest.raises(InvalidCommand, match="TOTP"):
         SmsCodec(lambda: TOTP).encode(queued(b"hello", "+15551234567", endpoint=CLOUD_SMS))
 
@@ -119,7 +119,7 @@ def test_totp_cannot_send_sms() -> None:
     ],
 )
 def test_an_sms_in_doubt_is_final(outcome: Outcome, kind: Kind) -> None:
-    """From its first byte on."""
+    """The doubt begins with the first byte."""
     assert sms.decode(outcome).kind is kind
 
 
@@ -127,14 +127,14 @@ def test_an_sms_in_doubt_is_final(outcome: Outcome, kind: Kind) -> None:
 
 
 def test_direct_ip_sends_the_payload_as_it_is() -> None:
-    """The peer's close is the receipt where no answer is expected."""
+    """The peer's close is the receipt if no answer is expected."""
     job = direct.encode(queued(b"\0\xff", endpoint=SCADA))
     assert (job.host, job.port, job.request, job.until_close) == ("scada", 5020, b"\0\xff", True)
     assert not job.complete(b"anything")
 
 
 def test_direct_ip_may_expect_an_answer() -> None:
-    """Wherever it stands in what the peer sends."""
+    """The expected text may be anywhere in the answer."""
     job = direct.encode(queued(endpoint=SCADA._replace(expect="OK é")))
     assert not job.until_close
     assert [job.complete(each) for each in (b"OK", "it is OK é!".encode())] == [False, True]
@@ -150,13 +150,13 @@ def test_direct_ip_may_expect_an_answer() -> None:
     ],
 )
 def test_what_a_peer_said_is_in_the_result(outcome: Outcome, kind: Kind, answer: bytes | None) -> None:
-    """Whether it was what was expected or not."""
+    """The result has the answer, expected or not."""
     reading = direct.decode(outcome)
     assert (reading.kind, reading.answer) == (kind, answer)
 
 
 def test_a_datagram_is_the_payload_up_to_what_one_holds() -> None:
-    """Beyond it nothing could be sent, however often."""
+    """A larger datagram could never be sent."""
     udp = Endpoint(Channel.UDP, "scada", 5020)
     assert datagram.encode(queued(b"x" * MAX_DATAGRAM, endpoint=udp)).request == b"x" * MAX_DATAGRAM
     with pytest.raises(InvalidCommand, match="65507"):

@@ -55,7 +55,7 @@ def last(heart: Heart) -> dict[str, Any]:
 
 
 def test_a_pause_lasts_across_a_restart(make_heart: MakeHeart) -> None:
-    """Messages are taken all the while; resumed they go."""
+    """Messages are accepted during the pause, and sent after it."""
     heart = make_heart()
     heart.command("queue/set", b"pause")
     assert (last(heart)["channel"], last(heart)["state"]) == ("queue", "done")
@@ -78,7 +78,7 @@ def test_a_flush_while_paused_fails(heart: Heart) -> None:
 
 
 def test_a_purge_gives_each_message_its_result(heart: Heart) -> None:
-    """But for those in flight, which end by themselves, and those that come after it."""
+    """Messages in flight end by themselves, and messages that come later stay."""
     heart.publish("out/a", b"flying")
     for number in range(PURGE_BATCH + 5):
         heart.intake.received(heart.session.delivery("out/a", b"%d" % number), heart.session)
@@ -108,7 +108,7 @@ def test_a_purged_idempotent_message_keeps_its_result(heart: Heart) -> None:
 
 
 def test_a_command_is_acknowledged_before_it_is_carried_out(heart: Heart) -> None:
-    """It may take the way to the broker down, and must not come again for that."""
+    """It may cut the link to the broker, and must not be repeated for that."""
 
     async def test(heart: Heart, network: Network) -> None:
         heart.command("network/set", b'{"command": "reconnect", "timeout": 60}')
@@ -124,7 +124,7 @@ def test_a_command_is_acknowledged_before_it_is_carried_out(heart: Heart) -> Non
 
 
 def test_a_command_that_the_broker_repeats_is_carried_out_once(heart: Heart) -> None:
-    """Its acknowledgement was lost, and comes again."""
+    """The acknowledgement of the first delivery was lost."""
     delivery = heart.command("queue/set", b"pause")
     heart.controls.pause(False)
     heart.controls.received(delivery._replace(dup=True), heart.control_session)
@@ -134,7 +134,7 @@ def test_a_command_that_the_broker_repeats_is_carried_out_once(heart: Heart) -> 
 
 
 def test_an_id_makes_a_command_idempotent(heart: Heart) -> None:
-    """Sent again it is not carried out; its result is reported again, and to who asks."""
+    """A repetition is not carried out; its result is reported again."""
     heart.command("queue/set", b'{"command": "pause", "id": "mine"}')
     heart.controls.pause(False)
     heart.command("queue/set", b'{"command": "pause", "id": "mine"}', reply="answers")
@@ -163,7 +163,7 @@ def test_a_crash_ends_what_was_begun_as_failed(make_heart: MakeHeart) -> None:
 
 
 def test_a_stop_ends_what_is_in_flight_and_takes_nothing_more(heart: Heart) -> None:
-    """What comes then stays with the broker, for the next run."""
+    """Later commands stay with the broker, for the next run."""
 
     async def test(heart: Heart, _: Network) -> None:
         heart.command("network/set", b"connect")
@@ -184,7 +184,7 @@ def test_a_stop_ends_what_is_in_flight_and_takes_nothing_more(heart: Heart) -> N
     ("error", "state"), [(OperationError("no carrier"), "failed"), (DeadlinePassed("too late"), "expired")]
 )
 def test_a_command_that_cannot_be_done_says_why(heart: Heart, error: Exception, state: str) -> None:
-    """As failed, or as expired where its deadline came first."""
+    """It fails, or expires if its deadline came first."""
 
     async def test(heart: Heart, network: Network) -> None:
         heart.command("network/set", b"connect", expires="1m")
@@ -198,13 +198,13 @@ def test_a_command_that_cannot_be_done_says_why(heart: Heart, error: Exception, 
 
 
 def test_without_a_managed_network_its_commands_fail(heart: Heart) -> None:
-    """They name the key that would change that."""
+    """The result names the key that would change that."""
     heart.command("network/set", b"connect")
     assert (last(heart)["state"], "network.interface" in last(heart)["description"]) == ("failed", True)
 
 
 def test_commands_in_flight_are_bounded(heart: Heart) -> None:
-    """Each may wait for an hour, and all are acknowledged."""
+    """Each may wait for an hour, and the broker does not limit acknowledged commands."""
 
     async def test(heart: Heart, network: Network) -> None:
         for _ in range(ORDERS + 1):
@@ -217,7 +217,7 @@ def test_commands_in_flight_are_bounded(heart: Heart) -> None:
 
 
 def test_a_deadline_that_passes_before_the_commit_expires_the_command(heart: Heart) -> None:
-    """A command from before a full disk is old news."""
+    """A command that waited for room on the disk may be out of date."""
     delivery: Delivery = heart.control_session.delivery("queue/set", b"pause", expiry=1)
     heart.controls.received(delivery, heart.control_session)
     heart.time.clock.pass_(2.0)
@@ -227,7 +227,7 @@ def test_a_deadline_that_passes_before_the_commit_expires_the_command(heart: Hea
 
 @pytest.mark.parametrize("payload", [b"dance", b'{"command": "connect", "speed": 1}', b"{", b""])
 def test_an_unreadable_command_is_rejected_once(heart: Heart, payload: bytes) -> None:
-    """Acknowledged with its result; a repetition of the delivery brings no other."""
+    """A repetition of the delivery brings no other result."""
     delivery = heart.command("network/set", payload)
     heart.controls.received(delivery._replace(dup=True), heart.control_session)
     heart.turn()

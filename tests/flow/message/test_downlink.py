@@ -1,4 +1,4 @@
-"""Inbound messages: durable before their sender is let go, and bounded while the broker is away."""
+"""Inbound messages: durable before their sender is closed, and bounded while the broker is away."""
 
 import json
 
@@ -24,7 +24,7 @@ def receive(heart: Heart, data: bytes = b"\0\xff") -> list[str]:
 
 
 def test_a_message_is_durable_before_its_sender_is_closed(heart: Heart) -> None:
-    """It is published byte for byte, with what is known of it as user properties."""
+    """The payload is published byte for byte, with the peer and the time as user properties."""
     assert receive(heart) == ["closed"]
     (report,) = heart.reports()
     assert (report.topic, report.payload, bool(report.retain)) == ("hologram/in", b"\0\xff", False)
@@ -43,7 +43,7 @@ def test_a_message_is_durable_before_its_sender_is_closed(heart: Heart) -> None:
 
 
 def test_what_it_cost_is_counted(heart: Heart) -> None:
-    """With the message; of connections without one once a second, so that a port scan costs few commits."""
+    """Connections without a message are added up for a second, so that a port scan causes few commits."""
     receive(heart)
     wall = heart.time.now().wall
     assert heart.outbox.ledger.spent(wall)[0] == (100, 200)
@@ -57,7 +57,7 @@ def test_what_it_cost_is_counted(heart: Heart) -> None:
 
 
 def test_while_too_much_waits_for_the_broker_nothing_comes_in(make_heart: MakeHeart) -> None:
-    """It is said once, and over when the broker has taken enough."""
+    """The problem is reported once, and ends when the broker has taken enough."""
     heart = make_heart(limits=Limits(max_bytes=1000))
     assert heart.downlink.taking
     for _ in range(4):

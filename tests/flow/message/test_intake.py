@@ -1,4 +1,4 @@
-"""What becomes of each delivery, and when the broker gets its acknowledgement."""
+"""Intake: the outcome of each delivery, and the time of its acknowledgement."""
 
 import json
 
@@ -16,7 +16,7 @@ from tests.flow.conftest import MakeHeart
 
 
 def test_a_message_is_acknowledged_once_it_is_durable(heart: Heart) -> None:
-    """Not before the commit; then it is in the outbox, and the event says so."""
+    """After the commit it is in the outbox, and an event is published."""
     heart.uplink.paused = True
     heart.intake.received(heart.session.delivery("out/a", b"1"), heart.session)
     assert heart.session.acked == []
@@ -27,7 +27,7 @@ def test_a_message_is_acknowledged_once_it_is_durable(heart: Heart) -> None:
 
 
 def test_a_delivery_that_the_broker_repeats_is_stored_once(heart: Heart) -> None:
-    """Its acknowledgement was lost; it gets another one."""
+    """The first acknowledgement was lost; the repetition gets another one."""
     heart.uplink.paused = True
     first = heart.publish("out/a")
     heart.intake.received(first._replace(dup=True), heart.session)
@@ -89,7 +89,7 @@ def test_a_retained_copy_is_acknowledged_and_nothing_else(heart: Heart, payload:
 
 
 def test_the_same_id_is_not_sent_again(heart: Heart) -> None:
-    """Whatever its payload; once there is a result, it is reported again, and to who asks now."""
+    """The payload does not matter. Its result is reported again, and on the new reply topic too."""
     heart.publish("out/a", b"1", id="mine")
     heart.publish("out/b", b"2", id="mine")
     heart.cloud.end(answered())
@@ -113,7 +113,7 @@ def test_the_last_to_ask_for_a_result_gets_it(heart: Heart) -> None:
 
 
 def test_a_refused_id_is_remembered_too(heart: Heart) -> None:
-    """The same mistake under the same id is reported once more, and counts as one."""
+    """The same mistake under the same id is reported again, and counted once."""
     for _ in range(2):
         heart.publish("send", b'{"data": 5, "id": "mine"}')
     assert heart.states() == ["rejected", "rejected"]
@@ -138,7 +138,7 @@ def test_a_full_outbox_drops_the_new_message_with_a_result(make_heart: MakeHeart
 
 
 def test_a_full_outbox_may_drop_the_oldest_of_the_lowest_priority(make_heart: MakeHeart) -> None:
-    """``when_full: drop_oldest``: the dropped one gets the result, and never one of higher priority."""
+    """The dropped message gets the result; a message of higher priority is never dropped."""
     heart = make_heart(limits=Limits(max_messages=2, drop_oldest=True))
     heart.uplink.paused = True
     heart.publish("out/a", b"high", priority="high")
@@ -213,14 +213,14 @@ def test_a_route_gives_destination_and_defaults(make_heart: MakeHeart) -> None:
 
 @pytest.mark.parametrize("topic", ["out/a//b", "out/a b", "out/" + "a" * 32])
 def test_a_topic_that_the_cloud_would_refuse_is_refused_here(heart: Heart, topic: str) -> None:
-    """It would cost an exchange, and be refused then."""
+    """The cloud would refuse it after a paid exchange."""
     heart.publish(topic)
     assert heart.states() == ["rejected"]
     assert heart.ended()[0]["description"].startswith("topic: ")
 
 
 def test_direct_ip_takes_any_topic_but_an_empty_level(make_heart: MakeHeart) -> None:
-    """The cloud's rule is the cloud's."""
+    """The rule is the cloud's own."""
     heart = make_heart(routes=[("scada/#", Route(DIRECT))])
     heart.publish("out/scada/a rather long name with spaces in it")
     heart.publish("out/scada//x")
@@ -229,7 +229,7 @@ def test_direct_ip_takes_any_topic_but_an_empty_level(make_heart: MakeHeart) -> 
 
 
 def test_a_message_that_the_outbox_could_never_hold_is_refused(make_heart: MakeHeart) -> None:
-    """It would be dropped each time that it is sent again."""
+    """The outbox would drop it at each attempt."""
     heart = make_heart(limits=Limits(max_bytes=1000))
     heart.publish("out/a", b"x" * 1001)
     assert heart.states() == ["rejected"]
@@ -254,7 +254,7 @@ def test_a_message_that_the_outbox_could_never_hold_is_refused(make_heart: MakeH
 def test_an_sms_that_cannot_be_sent_is_refused(
     heart: Heart, policy: dict[str, object], sms: dict[str, str], refused: str
 ) -> None:
-    """By the way that it would take, and by its length there."""
+    """The way and the length decide."""
     heart.intake.policy = Policy(heart.intake.policy.router, **policy)  # type: ignore[arg-type]  # by name
     heart.publish("sms", json.dumps(sms).encode())
     (result,) = heart.ended()
@@ -263,7 +263,7 @@ def test_an_sms_that_cannot_be_sent_is_refused(
 
 
 def test_an_sms_takes_the_configured_way(heart: Heart) -> None:
-    """Unless it names another one."""
+    """A command may name another way."""
     heart.intake.policy = Policy(heart.intake.policy.router, default_via="modem", air_refusal=None)
     heart.publish("sms/15551234567", b"one")
     heart.publish("sms", b'{"to": "+15551234568", "body": "two", "via": "cloud"}')
@@ -272,14 +272,14 @@ def test_an_sms_takes_the_configured_way(heart: Heart) -> None:
 
 
 def test_a_topic_without_a_command_is_refused(heart: Heart) -> None:
-    """As it is where it is a command about the bridge on the wrong session."""
+    """A command about the bridge is refused on the session for messages."""
     heart.publish("network/set", b"connect")
     heart.publish("bridge/other")
     assert heart.states() == ["rejected", "rejected"]
 
 
 def test_it_is_busy_while_a_delivery_waits(heart: Heart) -> None:
-    """For the watchdog: each ends with its commit."""
+    """The watchdog sees that each delivery ends with its commit."""
     heart.intake.received(heart.session.delivery("out/a"), heart.session)
     (before,) = heart.intake.progress()
     heart.turn()
@@ -289,6 +289,6 @@ def test_it_is_busy_while_a_delivery_waits(heart: Heart) -> None:
 
 
 def test_ids_are_never_the_same() -> None:
-    """Not in one run, nor in two."""
+    """Neither one run nor two runs make the same id twice."""
     one, other = id_source(), id_source()
     assert len({one(), one(), other(), other()}) == 4

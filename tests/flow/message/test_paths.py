@@ -1,4 +1,4 @@
-"""Paths: when a destination may be reached, and over what."""
+"""Paths: when a destination may be reached, and by which transport."""
 
 import pytest
 
@@ -11,13 +11,13 @@ OVER_IP = (CLOUD, CLOUD_SMS, SCADA)
 
 @pytest.mark.parametrize("endpoint", OVER_IP)
 def test_the_machines_own_network_is_taken_to_work(heart: Heart, endpoint: Endpoint) -> None:
-    """Nobody knows it to be down."""
+    """The bridge does not know when it is down."""
     assert heart.paths.ready(endpoint)
 
 
 @pytest.mark.parametrize("endpoint", OVER_IP)
 def test_over_a_managed_link_messages_wait_until_it_is_up(heart: Heart, endpoint: Endpoint) -> None:
-    """And only as long."""
+    """A path is closed while the link is down."""
     up = False
     heart.paths.link_up = lambda: up
     assert not heart.paths.ready(endpoint)
@@ -32,7 +32,7 @@ def test_before_the_sim_has_said_who_it_is_nothing_goes_to_the_cloud(heart: Hear
 
 
 def test_an_sms_over_the_air_needs_a_modem_and_no_link(heart: Heart) -> None:
-    """One that is registered."""
+    """The modem has to be registered."""
     heart.paths.link_up = lambda: False
     heart.identified = False
     assert heart.paths.ready(MODEM_SMS)
@@ -44,7 +44,7 @@ def test_an_sms_over_the_air_needs_a_modem_and_no_link(heart: Heart) -> None:
 
 
 def test_the_modems_own_sockets_carry_while_they_are_the_link(heart: Heart) -> None:
-    """Channel by channel; the machine's network takes over again after them."""
+    """They carry the channels that they can; afterwards the machine's network does again."""
     sockets = Peer(heart.time)
     found: dict[Channel, Peer] = {Channel.CLOUD: sockets}
     heart.paths.sockets = found.get
@@ -55,7 +55,7 @@ def test_the_modems_own_sockets_carry_while_they_are_the_link(heart: Heart) -> N
 
 
 def test_a_link_on_demand_is_asked_for(heart: Heart) -> None:
-    """By whoever has something to send."""
+    """The uplink asks when a message waits."""
     asked: list[int] = []
     heart.paths.on_wanted = lambda: asked.append(1)
     heart.paths.wanted()

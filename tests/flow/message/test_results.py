@@ -1,4 +1,4 @@
-"""Results: what is recorded with the end of a command, and what is told of it."""
+"""Results: the reports of a command's end, and its event."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_a_result_counts_once(heart: Heart) -> None:
 
 
 def test_the_result_of_an_idempotent_message_is_kept(heart: Heart) -> None:
-    """For a producer that sends it again."""
+    """The producer may send the message again."""
     heart.write(lambda: heart.outbox.add_key("7"))
     heart.write(lambda: heart.results.record(result(), idempotent=True, reply=None))
     assert heart.outbox.key_result("7") == heart.reports()[0].payload
@@ -57,14 +57,14 @@ def test_the_result_of_an_idempotent_message_is_kept(heart: Heart) -> None:
 def test_each_end_of_a_message_has_its_event(
     heart: Heart, channel: Channel, state: State, event: str | None
 ) -> None:
-    """A command about the bridge is no message; all are published."""
+    """Commands about the bridge have no event, but their results are published too."""
     heart.results.tell(result(channel, state))
     assert heart.events() == ([event] if event else [])
     assert heart.notices.reports == 1
 
 
 def test_an_event_says_why_only_where_something_went_wrong(heart: Heart) -> None:
-    """And names recipient and topics where there are any."""
+    """It names recipient and topics if there are any."""
     heart.results.tell(result(topics=("a", "b")))
     heart.results.tell(result(Channel.SMS, State.REJECTED, to="+15551234567"))
     assert [fields for _, fields in heart.notices.events] == [

@@ -1,11 +1,11 @@
-"""Numbers of the broker's sessions, which packet ids are told apart by."""
+"""The numbers of the broker's sessions, which tell their packet identifiers apart."""
 
 from bridge.flow.message.sessions import CONTROL, DATA, SessionNumber
 from tests.flow.conftest import MakeHeart
 
 
 def test_a_number_lasts_across_a_restart(make_heart: MakeHeart) -> None:
-    """The broker's session does, too."""
+    """The broker's session lasts across it, too."""
     heart = make_heart()
     first = SessionNumber(heart.journal, DATA)
     assert first.number == 0

@@ -1,4 +1,4 @@
-"""Setting aside: what could not be passed on is kept, listed, and dropped or tried again."""
+"""Setting aside: entries are kept, listed, and dropped or tried again."""
 
 import base64
 
@@ -28,7 +28,7 @@ def asides(heart: Heart) -> Asides:
 
 
 def test_what_is_set_aside_is_listed(heart: Heart, asides: Asides) -> None:
-    """Oldest first, without payloads; it does not wait for the broker any more."""
+    """The oldest entry comes first, and a report does not wait for the broker any more."""
     entries = listing(heart.outbox, 10)["set_aside"]
     assert [(each["id"], each["kind"], each["bytes"]) for each in entries] == [
         (1, "report", 1),
@@ -39,7 +39,7 @@ def test_what_is_set_aside_is_listed(heart: Heart, asides: Asides) -> None:
 
 
 def test_one_entry_is_shown_whole(heart: Heart, asides: Asides) -> None:
-    """Its payload in base64, and why it is there."""
+    """The payload is in base64, and the reason is there."""
     entry = shown(heart.outbox, 2)
     assert base64.b64decode(entry["payload_base64"]) == b"xy"
     assert (entry["reason"], entry["properties"]) == ("too many properties", "user")
@@ -48,7 +48,7 @@ def test_one_entry_is_shown_whole(heart: Heart, asides: Asides) -> None:
 
 
 def test_a_delivery_is_acknowledged_once_it_is_durable(heart: Heart) -> None:
-    """Not before."""
+    """The function is called after the commit."""
     durable: list[str] = []
     Asides(heart.outbox, heart.writer).delivery("t", b"x", "why", durable=lambda: durable.append("yes"))
     assert durable == []
@@ -57,7 +57,7 @@ def test_a_delivery_is_acknowledged_once_it_is_durable(heart: Heart) -> None:
 
 
 def test_a_report_may_be_tried_again_and_a_delivery_may_not(heart: Heart, asides: Asides) -> None:
-    """Of all, the deliveries are left; of one, the answer says so."""
+    """A retry of all entries leaves the deliveries; a retry of one delivery fails."""
     heart.write(change(heart.outbox, "retry", None))
     assert [(report.topic, report.payload) for report in heart.reports()] == [("hologram/in", b"\xff")]
     assert [each["id"] for each in listing(heart.outbox, 10)["set_aside"]] == [2]
@@ -67,7 +67,7 @@ def test_a_report_may_be_tried_again_and_a_delivery_may_not(heart: Heart, asides
 
 
 def test_an_entry_is_dropped_once(heart: Heart, asides: Asides) -> None:
-    """After that there is nothing under its number."""
+    """Its number has no entry afterwards."""
     heart.write(change(heart.outbox, "drop", 1))
     assert [each["id"] for each in listing(heart.outbox, 10)["set_aside"]] == [2]
     with pytest.raises(OperationError):
@@ -76,7 +76,7 @@ def test_an_entry_is_dropped_once(heart: Heart, asides: Asides) -> None:
 
 
 def test_a_report_that_is_gone_is_not_set_aside(heart: Heart) -> None:
-    """The broker has taken it meanwhile: nothing is said."""
+    """The broker has taken it, so nothing is reported."""
     heart.write(lambda: heart.outbox.report("hologram/in", b"x", None))
     (report,) = heart.reports()
     heart.write(lambda: heart.outbox.reports_sent([report.seq]))

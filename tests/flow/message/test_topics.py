@@ -1,4 +1,4 @@
-"""The topics below the prefix."""
+"""Topics and filters below the prefix."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from bridge.protocol.api import commands
 
 
 def test_every_topic_is_below_the_prefix() -> None:
-    """Whatever it is."""
+    """The prefix may have several levels."""
     names = Names("site/box7")
     found = [value for name, value in vars(names).items() if isinstance(value, str) and name != "prefix"]
     assert len(found) > 5
@@ -28,12 +28,12 @@ def test_every_topic_is_below_the_prefix() -> None:
     ],
 )
 def test_a_topic_of_a_former_prefix_is_no_command(topic: str, below: str) -> None:
-    """The broker may still have messages for it: they are rejected, not taken for something else."""
+    """The broker may still deliver messages on it; they are rejected."""
     assert Names("hologram").below(topic) == below
 
 
 def test_each_command_comes_by_one_session() -> None:
-    """What must work on a full disk has its own, and the filters do not overlap."""
+    """Commands that must work on a full disk have their own session."""
     names = Names("hologram")
     assert not set(names.data_filters) & set(names.control_filters)
     topics = {each.removesuffix("/#").removeprefix("hologram/") for each in names.data_filters}

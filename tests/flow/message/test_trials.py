@@ -1,4 +1,4 @@
-"""Trials: whether a cut of the connection is held against a publication is asked of the broker."""
+"""Trials: the broker is asked before a cut counts against a publication."""
 
 from collections.abc import Callable
 
@@ -73,7 +73,7 @@ def rig() -> Rig:
 
 
 def test_what_was_in_flight_at_a_cut_is_tried_alone(rig: Rig) -> None:
-    """The broker has to answer first; meanwhile nothing is published."""
+    """Nothing is published until the broker has answered."""
     rig.cut(1, 2)
     assert (rig.trials.checking, rig.woken) == (True, 0)
     rig.link.answer()
@@ -81,14 +81,14 @@ def test_what_was_in_flight_at_a_cut_is_tried_alone(rig: Rig) -> None:
 
 
 def test_a_connection_that_we_end_suspects_nothing(rig: Rig) -> None:
-    """Such as on a stop."""
+    """The bridge itself ends the connection at a stop."""
     rig.trials.down([Flight(1, 10, 0.0)], cut=False)
     rig.trials.up()
     assert (bool(rig.trials.suspects), rig.trials.checking, rig.link.echoes) == (False, False, [])
 
 
 def test_what_alone_explains_the_cuts_is_given_up(rig: Rig) -> None:
-    """While the broker goes on answering on the other connection."""
+    """The broker goes on answering on the other connection."""
     for _ in range(PROVEN):
         assert rig.dropped == []
         rig.cut_alone(7)
@@ -97,7 +97,7 @@ def test_what_alone_explains_the_cuts_is_given_up(rig: Rig) -> None:
 
 
 def test_a_broker_that_goes_down_with_both_connections_proves_nothing(rig: Rig) -> None:
-    """However often; the smallest publication is tried before the suspect then."""
+    """The smallest publication is tried before the suspect after that."""
     for _ in range(PROVEN + 1):
         rig.cut_alone(7, witnessed=False)
     assert (rig.dropped, rig.link.explanations) == ([], 0)
@@ -105,7 +105,7 @@ def test_a_broker_that_goes_down_with_both_connections_proves_nothing(rig: Rig) 
 
 
 def test_a_suspect_that_is_never_cleared_lets_the_others_go_first(rig: Rig) -> None:
-    """Where something else was taken in between; it comes back after a pause."""
+    """Something else was acknowledged in between; the suspect is tried again after a pause."""
     for _ in range(OPEN):
         rig.trials.suspects.acknowledged("other")
         rig.cut_alone(7, witnessed=False)
@@ -118,7 +118,7 @@ def test_a_suspect_that_is_never_cleared_lets_the_others_go_first(rig: Rig) -> N
 
 
 def test_a_broker_that_does_not_answer_is_not_waited_for(rig: Rig) -> None:
-    """It goes on without its witness."""
+    """The publisher goes on without an answer."""
     rig.cut(1)
     rig.time.pass_(WITNESS_WAIT + 0.1)
     assert (rig.trials.checking, rig.woken) == (False, 1)
@@ -127,6 +127,6 @@ def test_a_broker_that_does_not_answer_is_not_waited_for(rig: Rig) -> None:
 
 
 def test_without_suspects_nothing_is_asked(rig: Rig) -> None:
-    """Each connection would cost two answers."""
+    """Two answers for each connection would be waste."""
     rig.trials.up()
     assert (rig.link.echoes, rig.trials.checking) == ([], False)

@@ -1,4 +1,4 @@
-"""What is sent, in which order, and what becomes of a message after each exchange."""
+"""Uplink: which message is sent next, and its fate after each exchange."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def sent(peer: Peer) -> list[str]:
 
 
 def test_a_delivered_message_leaves_with_one_result(heart: Heart) -> None:
-    """It says what the exchange cost, and the event follows."""
+    """The result has the bytes of the exchange, and the event follows."""
     heart.publish("out/a", b"1")
     heart.cloud.end(answered())
     heart.turn()
@@ -36,7 +36,7 @@ def test_a_delivered_message_leaves_with_one_result(heart: Heart) -> None:
 
 
 def test_a_lane_keeps_its_order(heart: Heart) -> None:
-    """Its second message goes when the result of the first is durable."""
+    """The second message starts when the result of the first is durable."""
     heart.publish("out/a", b"1")
     heart.publish("out/a", b"2")
     assert sent(heart.cloud) == ["1"]
@@ -59,7 +59,7 @@ def test_lanes_go_side_by_side_up_to_the_slots(make_heart: MakeHeart) -> None:
 
 
 def test_between_lanes_the_priority_decides(make_heart: MakeHeart) -> None:
-    """High before normal before low, however long the others wait."""
+    """High goes before normal, and normal before low, however long the others wait."""
     heart = make_heart(slots=1)
     heart.uplink.paused = True
     for priority in ("low", "normal", "high"):
@@ -72,7 +72,7 @@ def test_between_lanes_the_priority_decides(make_heart: MakeHeart) -> None:
 
 
 def test_a_slot_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> None:
-    """So that no more messages than slots are in doubt when the power fails."""
+    """So no more messages than slots are in doubt when the power fails."""
     commits: list[Callable[[], None]] = []
     held = False
 
@@ -103,7 +103,7 @@ def test_a_slot_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> Non
 
 
 def test_while_a_destination_is_down_one_message_probes_it(heart: Heart) -> None:
-    """The others wait, and count no attempts; after an answer all go."""
+    """The others wait without attempts, and all go after an answer."""
     for topic in "abcdefgh":
         heart.publish(f"out/{topic}", topic.encode())
     for _ in range(4):
@@ -133,7 +133,7 @@ def test_a_message_that_is_never_answered_stops_only_its_lane(heart: Heart) -> N
 
 
 def test_several_lanes_without_an_answer_take_the_destination_down(heart: Heart) -> None:
-    """With no answer in between."""
+    """No answer came in between."""
     for topic in "abc":
         heart.publish(f"out/{topic}")
     for _ in range(SUSPECTS):
@@ -179,7 +179,7 @@ def test_refused_credentials_hold_the_destination(heart: Heart) -> None:
 
 
 def test_released_a_held_destination_is_tried_at_once(heart: Heart) -> None:
-    """Such as on a changed configuration, which corrected credentials come with."""
+    """A reload with corrected credentials releases it."""
     heart.publish("out/a", b"1")
     heart.cloud.end(answered(b"[3,0]"))
     heart.turn()
@@ -200,7 +200,7 @@ def test_a_permanent_code_is_final(heart: Heart, code: int) -> None:
 
 
 def test_attempts_may_run_out(make_heart: MakeHeart) -> None:
-    """Where the route bounds them; the result counts the bytes of all."""
+    """The route bounds them; the result counts the bytes of all attempts."""
     heart = make_heart(routes=[("#", Route(max_attempts=2))])
     heart.cloud.manner = silent()
     heart.publish("out/a")
@@ -214,7 +214,7 @@ def test_attempts_may_run_out(make_heart: MakeHeart) -> None:
 
 
 def test_without_a_link_nothing_is_tried(heart: Heart) -> None:
-    """An on-demand link is asked for; when it is there the message goes."""
+    """The uplink asks for an on-demand link, and sends when it is up."""
     up, wanted = False, []
     heart.paths.link_up = lambda: up
     heart.paths.on_wanted = lambda: wanted.append(1)
@@ -245,7 +245,7 @@ def test_a_link_that_goes_down_uses_up_no_attempt(heart: Heart) -> None:
 
 
 def test_a_link_over_which_nothing_is_reached_is_known(heart: Heart) -> None:
-    """Since when: the link's owner makes it anew after a while."""
+    """The link's owner dials again after a while."""
     heart.publish("out/a")
     assert heart.uplink.unreached_since() is None
     heart.cloud.end(UNREACHED)
@@ -271,7 +271,7 @@ def test_an_sms_in_doubt_is_not_sent_again(heart: Heart) -> None:
 
 
 def test_an_sms_of_which_nothing_left_is_sent_again(heart: Heart) -> None:
-    """There is no doubt about that."""
+    """Nothing was sent, so there is no doubt."""
     heart.publish("sms/15551234567", b"hello")
     heart.sms.end(silent(written=False))
     heart.sms.manner = answered(b"00")
@@ -290,7 +290,7 @@ def test_a_crash_during_an_sms_ends_it_as_unconfirmed(make_heart: MakeHeart) -> 
 
 
 def test_a_crash_after_an_sms_that_had_to_wait_sends_it(make_heart: MakeHeart) -> None:
-    """The mark is taken away with a try of which nothing left."""
+    """An attempt that sent nothing clears the mark."""
     heart = make_heart()
     heart.publish("sms/15551234567", b"hello")
     heart.sms.end(UNREACHED)
@@ -301,7 +301,7 @@ def test_a_crash_after_an_sms_that_had_to_wait_sends_it(make_heart: MakeHeart) -
 
 
 def test_a_modem_gets_one_sms_at_a_time(heart: Heart) -> None:
-    """Whatever the slots: it sends no more, and each that is marked should be on its way."""
+    """The slots do not count, because a marked SMS should be on its way."""
     for number in (7, 8):
         heart.publish("sms", b'{"to": "+1555123456%d", "body": "x", "via": "modem"}' % number)
         heart.publish("sms", b'{"to": "+1555123456%d", "body": "x", "via": "cloud"}' % number)
@@ -313,7 +313,7 @@ def test_a_modem_gets_one_sms_at_a_time(heart: Heart) -> None:
 
 
 def test_a_message_past_its_deadline_expires_with_a_result(heart: Heart) -> None:
-    """While it waits; it is not sent any more."""
+    """It is not sent any more."""
     heart.uplink.paused = True
     heart.publish("out/a", expires="10s")
     heart.turn(9.0)
@@ -323,7 +323,7 @@ def test_a_message_past_its_deadline_expires_with_a_result(heart: Heart) -> None
 
 
 def test_a_message_in_flight_does_not_expire(heart: Heart) -> None:
-    """It has left: what becomes of it is its result."""
+    """Its exchange decides its result."""
     heart.publish("out/a", expires="10s")
     heart.turn(60.0)
     assert heart.states() == []
@@ -333,7 +333,7 @@ def test_a_message_in_flight_does_not_expire(heart: Heart) -> None:
 
 
 def test_very_many_messages_expire_in_portions(make_heart: MakeHeart) -> None:
-    """Each gets its result, by ``store.max_age`` too."""
+    """Each gets its result when ``store.max_age`` is over."""
     heart = make_heart(limits=Limits(max_age=60.0))
     heart.uplink.paused = True
     for number in range(EXPIRE_BATCH + 10):
@@ -346,7 +346,7 @@ def test_very_many_messages_expire_in_portions(make_heart: MakeHeart) -> None:
 
 
 def test_paused_nothing_begins(heart: Heart) -> None:
-    """What is in flight ends."""
+    """An exchange in progress ends."""
     heart.publish("out/a")
     heart.uplink.paused = True
     heart.publish("out/b")
@@ -356,7 +356,7 @@ def test_paused_nothing_begins(heart: Heart) -> None:
 
 
 def test_stopped_nothing_begins(heart: Heart) -> None:
-    """What is in flight ends, with its result."""
+    """An exchange in progress ends, with its result."""
     heart.publish("out/a")
     heart.uplink.stop()
     heart.publish("out/b")
@@ -366,7 +366,7 @@ def test_stopped_nothing_begins(heart: Heart) -> None:
 
 
 def test_a_flush_tries_what_waits(heart: Heart) -> None:
-    """Lanes and destinations, whatever their delays."""
+    """The delays of lanes and destinations end."""
     heart.publish("out/a")
     heart.cloud.end(UNREACHED)
     heart.turn(0.0)
@@ -376,7 +376,7 @@ def test_a_flush_tries_what_waits(heart: Heart) -> None:
 
 
 def test_what_an_earlier_run_left_is_sent(make_heart: MakeHeart) -> None:
-    """Without being asked."""
+    """The start is reason enough."""
     heart = make_heart()
     heart.uplink.paused = True
     heart.publish("out/a", b"1")
@@ -401,7 +401,7 @@ def test_each_destination_goes_by_itself(make_heart: MakeHeart) -> None:
 
 
 def test_a_connection_is_told_from_its_begin_to_its_end(make_heart: MakeHeart) -> None:
-    """By events that name the peer and the message; a datagram has none."""
+    """The events name the peer and the message; a datagram has none."""
     routes = [
         ("tcp", Route(Endpoint(Channel.TCP, "scada", 5020))),
         ("udp", Route(Endpoint(Channel.UDP, "scada", 5020))),
@@ -429,7 +429,7 @@ def test_a_datagram_too_large_is_rejected_without_an_exchange(make_heart: MakeHe
 
 
 def test_it_is_busy_while_an_exchange_is_out(heart: Heart) -> None:
-    """As long as that may take; idle it rests."""
+    """The limit of the exchange is part of the progress."""
     heart.publish("out/a")
     looks, cloud = heart.uplink.progress()
     assert (looks.name, looks.busy, cloud.name) == ("looks", True, "uplink cloud")

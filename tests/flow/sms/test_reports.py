@@ -39,33 +39,33 @@ def test_an_sms_has_the_fields_of_the_contract() -> None:
 
 
 def test_what_is_unknown_is_null() -> None:
-    """A sender without a number, a stamp that is no time."""
+    """The sender may have no number, and the stamp may be no time."""
     fields = text_fields("m1", {1: part("x", sender="", sent_at=None)}, 1, NOW)
     assert (fields["from"], fields["sent_at"]) == (None, None)
 
 
 def test_a_gap_is_marked() -> None:
-    """The parts that came are in their places; sender and time are the first one's."""
+    """The parts are in their places; sender and time are the first part's."""
     fields = text_fields("m1", {3: part("end"), 1: part("begin ", sent_at=NOW)}, 3, NOW)
     assert (fields["body"], fields["parts"]) == (f"begin {GAP}end", 3)
     assert fields["sent_at"] == "2023-11-14T22:13:20.000Z"
 
 
 def test_data_is_base64() -> None:
-    """Of all parts together, in their order; the body is null, and the error says what it is."""
+    """The data of all parts is joined in order; the body is null."""
     fields = text_fields("m1", binary(b"\xff\x00", b"\x01"), 2, NOW)
     assert base64.b64decode(fields["data_base64"]) == b"\xff\x00\x01"
     assert (fields["body"], "3 bytes" in fields["error"]) == (None, True)
 
 
 def test_an_unknown_language_is_said() -> None:
-    """The text is there all the same."""
+    """The text is published all the same."""
     fields = text_fields("m1", {1: part("x", language=99)}, 1, NOW)
     assert (fields["body"], "language" in fields["error"]) == ("x", True)
 
 
 def test_an_unreadable_pdu_is_published_as_it_is() -> None:
-    """Somebody may still make sense of it."""
+    """A person may be able to read it."""
     fields = unreadable_fields("m1", "07FF", "it ends too soon", NOW)
     assert (fields["pdu"], fields["error"], fields["body"], fields["parts"]) == (
         "07FF",

@@ -39,7 +39,7 @@ def samples(**more: Any) -> dict[str, str]:
 
 
 def test_each_figure_is_a_sample() -> None:
-    """Whole numbers without a point, labels by channel, priority, state and direction."""
+    """The labels are channel, priority, state and direction; a whole number has no point."""
     found = samples()
     assert found['queue_messages{channel="cloud",priority="normal"}'] == "2"
     assert found["queue_oldest_age_seconds"] == "12.5"
@@ -51,12 +51,12 @@ def test_each_figure_is_a_sample() -> None:
 
 
 def test_labels_are_escaped() -> None:
-    """Quotes, backslashes and line ends."""
+    """Quotes, backslashes and line ends would break the line."""
     assert samples()[r'destination_up{channel="tcp",to="a\"b\\c\nd"}'] == "0"
 
 
 def test_each_family_is_declared_once_before_its_samples() -> None:
-    """One without samples is left out."""
+    """A family without samples is left out."""
     lines = render(FIGURES | {"destinations": [], "inbound": {}}).splitlines()
     helps = [line.split()[2] for line in lines if line.startswith("# HELP")]
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
@@ -72,12 +72,12 @@ def test_each_family_is_declared_once_before_its_samples() -> None:
 
 
 def test_an_empty_queue_is_no_gap() -> None:
-    """Its age is 0, and a state that is not well shows."""
+    """The age of an empty queue is 0."""
     queue = FIGURES["queue"] | {"oldest_age": None}
     found = samples(queue=queue, state="degraded")
     assert (found["queue_oldest_age_seconds"], found["healthy"]) == ("0", "0")
 
 
 def test_the_end_is_a_line_end() -> None:
-    """The format asks for it."""
+    """The format requires it."""
     assert render(FIGURES).endswith("\n")

@@ -15,7 +15,7 @@ UP = Verdict("connected", Code.CLOUD_CONNECTED, None)
 
 
 def test_the_fields_are_those_of_the_contract() -> None:
-    """In any state, whatever is known."""
+    """Every key is there in every state."""
     facts = Facts(
         registration=Registration.ROAMING,
         operator="Example",
@@ -55,7 +55,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
 
 
 def test_what_is_unknown_is_null() -> None:
-    """Never invented; the keys are there all the same."""
+    """Nothing is invented."""
     found = status(Verdict("error", Code.CLOUD_ERR_SIM, "there is no SIM in the modem"), interface="ppp0")
     assert list(found) == KEYS
     assert (found["code"], found["error"]) == (3, "there is no SIM in the modem")
@@ -65,7 +65,7 @@ def test_what_is_unknown_is_null() -> None:
 
 
 def test_wifi_has_its_own_field_only_where_it_is_managed() -> None:
-    """With the network's name and its signal."""
+    """It has the network's name and its signal."""
     assert status(UP, interface="wlan0", wifi=Wifi("home", None, -60, -55))["wifi"] == {
         "ssid": "home",
         "ap": None,
@@ -80,7 +80,7 @@ def test_without_a_managed_network_the_code_is_1() -> None:
 
 
 def test_the_codes_are_the_sdks() -> None:
-    """Scripts compare them."""
+    """Scripts compare them with the SDK's."""
     assert CODES == {
         0: "CLOUD_DISCONNECTED",
         1: "CLOUD_CONNECTED",

@@ -22,14 +22,14 @@ EACH = [
 
 @pytest.mark.parametrize(("data", "name", "value"), EACH)
 def test_each_kind_of_value_is_read(data: bytes, name: str, value: object) -> None:
-    """With its place, wherever it lies."""
+    """The place does not matter."""
     (found,) = properties(b"??" + data + b"??", 2, 2 + len(data))
     assert (found.name, found.value, found.start, found.stop) == (name, value, 2, 2 + len(data))
 
 
 @pytest.mark.parametrize(("data", "name", "value"), EACH)
 def test_one_that_is_cut_off_names_itself(data: bytes, name: str, value: object) -> None:
-    """At each byte; what follows the properties is not read as one of them."""
+    """The bytes after the properties are not read as one of them."""
     for length in range(1, len(data)):
         with pytest.raises(InvalidCommand) as caught:
             list(properties(data, 0, length))
@@ -37,7 +37,7 @@ def test_one_that_is_cut_off_names_itself(data: bytes, name: str, value: object)
 
 
 def test_those_before_an_unreadable_one_come_out() -> None:
-    """It ends the list: where the next one begins cannot be known."""
+    """The beginning of the next property cannot be known."""
     found = properties(TEXT + b"\x7e" + TEXT, 0, 9)
     assert next(found).value == "a"
     with pytest.raises(InvalidCommand, match="no property with this number"):
@@ -46,7 +46,7 @@ def test_those_before_an_unreadable_one_come_out() -> None:
 
 @given(st.integers(0, 268_435_455))
 def test_a_variable_integer_is_read_as_it_was_written(number: int) -> None:
-    """Whole it is the number; cut off it is none; what follows it does not matter."""
+    """A part of it is no number, and the bytes after it do not matter."""
     data = variable_bytes(number)
     assert len(data) <= 4
     assert variable_integer(data + b"\xff", 0, len(data) + 1) == (number, len(data))
