@@ -15,7 +15,7 @@ EVERY = 1.0
 
 
 class StatusLine:
-    """Tells the line whenever it has changed; lives in the event loop's thread."""
+    """Sends the line after each change; lives in the event loop's thread."""
 
     def __init__(
         self,
