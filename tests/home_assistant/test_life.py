@@ -150,13 +150,13 @@ def test_switched_off_it_is_gone(lab: Lab) -> None:
     lab.client.wait_for(
         lambda: lab.client.wait_last(_announcement(lab)).payload == b"", what="it is taken back"
     )
-    assert "taken back" in lab.bridge.said(since_start=True)
+    assert "cleared an earlier announcement" in lab.bridge.said(since_start=True)
     lab.bridge.stop()
     lab.bridge.start()
     results = len(lab.client.results())
     lab.client.publish("hologram/queue/set", "resume")
     lab.client.wait_for(lambda: len(lab.client.results()) > results, what="the bridge works")
-    assert "taken back" not in lab.bridge.said(since_start=True)
+    assert "cleared an earlier announcement" not in lab.bridge.said(since_start=True)
     _switch(lab, enabled=True)
     lab.home.wait_state(SIGNAL, "-79", 60)
 
