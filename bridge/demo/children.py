@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +17,8 @@ STOP_WAIT = 5.0
 """Seconds from SIGTERM until a child is killed."""
 
 _LAST_LINES = 8
+
+_PORTS = (10_000, 20_000)
 
 
 class Child:
@@ -90,11 +93,16 @@ def find_mosquitto(environment: Mapping[str, str], *, sbin: str = "/usr/sbin:/us
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody holds."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of the loopback interface that nobody holds.
+
+    It is below Linux's range of outgoing connections [ip(7), ip_local_port_range]: one of those could take it
+    before its server listens, even the connection that asks whether it does.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 no secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_port(child: Child, port: int, *, seconds: float = 10.0) -> None:

@@ -50,10 +50,16 @@ class Plain:
             try:
                 line = self._new.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                pytest.fail(f"no line matches {pattern!r}:\n" + "\n".join(self.lines))
+                pytest.fail(f"no line matches {pattern!r}:\n" + "\n".join([*self.lines, *self._errors()]))
             self.lines.append(line)
             if re.search(pattern, line):
                 return line
+
+    def _errors(self) -> list[str]:
+        """Return why it has ended, if it has."""
+        if self.process.poll() is None or self.process.stderr is None:
+            return []
+        return [f"it ended with {self.process.returncode}:", *self.process.stderr.read().splitlines()]
 
     def end(self, seconds: float = 40.0) -> tuple[int, str]:
         """Wait for the end; return the exit code and what stderr got."""
