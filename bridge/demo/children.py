@@ -16,6 +16,9 @@ from bridge.errors import OperationError
 STOP_WAIT = 5.0
 """Seconds from SIGTERM until a child is killed."""
 
+START_WAIT = 60.0
+"""Seconds until a child that runs has to be there: on a busy machine Python takes ten to start."""
+
 _LAST_LINES = 8
 
 _PORTS = (10_000, 20_000)
@@ -105,7 +108,7 @@ def free_port() -> int:
             return port
 
 
-def wait_for_port(child: Child, port: int, *, seconds: float = 10.0) -> None:
+def wait_for_port(child: Child, port: int, *, seconds: float = START_WAIT) -> None:
     """Wait until ``child`` listens on ``port``; raises `OperationError` if it ends or takes too long."""
 
     def listens() -> bool:
@@ -116,7 +119,7 @@ def wait_for_port(child: Child, port: int, *, seconds: float = 10.0) -> None:
     wait_until(child, listens, f"does not listen on port {port}", seconds=seconds)
 
 
-def wait_until(child: Child, ready: Callable[[], bool], lacking: str, *, seconds: float = 10.0) -> None:
+def wait_until(child: Child, ready: Callable[[], bool], lacking: str, *, seconds: float = START_WAIT) -> None:
     """Wait until ``child`` is ``ready``; raises `OperationError` if it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while True:
