@@ -38,11 +38,11 @@ def clock(context: Context) -> Finding:
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     fix = _setting_the_clock(context.usr)
     if now < PLAUSIBLE:
-        text = f"it is {shown} here: the clock was never set"
+        text = f"the time here is {shown}: the clock was never set"
         return fail("clock", f"{text}; the cloud refuses time-based codes" if totp else text, fix)
     synchronised = _synchronised()
     if synchronised is False:
-        text = f"{shown}, and nothing keeps it right"
+        text = f"{shown}, and no service keeps it right"
         return (fail if totp else warn)("clock", text, fix)
     return ok("clock", f"{shown}{', synchronised' if synchronised else ''}")
 
@@ -55,7 +55,7 @@ def _setting_the_clock(usr: Path) -> str:
     if not there:
         return "sudo apt install systemd-timesyncd"
     if there[0] in known:
-        return f"sudo timedatectl set-ntp true, which starts {there[0]}; timedatectl shows what became of it"
+        return f"sudo timedatectl set-ntp true, which starts {there[0]}; timedatectl shows the outcome"
     return f"sudo systemctl enable --now {there[0]}; systemctl status {there[0]} shows the outcome"
 
 
@@ -73,21 +73,25 @@ def disk(context: Context) -> Finding:
     store = context.settings.store
     folder = store.path.parent
     if not folder.is_dir():
-        fix = f"the bridge makes it at its start where it may; else: {_folder_for_it(folder)}"
+        fix = f"the bridge creates it at its start if it may; otherwise: {_folder_for_it(folder)}"
         return warn("disk", f"{folder} does not exist yet", fix)
     space = os.statvfs(folder)
     free = space.f_bavail * space.f_frsize
     seen = f"{_size(free)} free at {folder}"
     if space.f_flag & os.ST_RDONLY:
-        return fail("disk", f"{folder} is on a file system that is read-only", "see dmesg: is the card worn?")
+        return fail(
+            "disk",
+            f"{folder} is on a file system that is read-only",
+            "look for errors in dmesg; replace a worn card",
+        )
     least = min(WATERMARK, space.f_blocks * space.f_frsize // SHARE)
     if free < least:
-        needed = f"make room there: {_size(least)} have to stay free for results"
-        return fail("disk", f"{seen}: messages are refused, or soon", needed)
+        needed = f"free some space there: {_size(least)} must stay free"
+        return fail("disk", f"{seen}: the bridge takes no messages, or soon will not", needed)
     used = store.path.stat().st_size if store.path.exists() else 0
     if free + used < store.max_bytes + least:
         seen += f"; the outbox may grow to {_size(store.max_bytes)}"
-        return warn("disk", seen, "make room, or set store.max_bytes lower")
+        return warn("disk", seen, "free some space, or lower store.max_bytes")
     return ok("disk", seen + _reserve(store.path))
 
 
@@ -105,13 +109,13 @@ def speed(context: Context) -> Finding:
         latency = _sync_latency(folder)
     except OSError as exc:
         return skipped(
-            "write speed", f"this user may not write in {folder}: {exc.strerror}", "run it with sudo"
+            "write speed", f"this user cannot write to {folder}: {exc.strerror}", "run it with sudo"
         )
     seen = f"{1000 * latency:.1f} ms until a small write is durable"
     if latency >= AWFUL_SYNC:
         return fail("write speed", seen, "the card is worn or overloaded: replace it, or move store.path")
     if latency >= SLOW_SYNC:
-        return warn("write speed", seen, "a faster card, or store.path on a USB disk")
+        return warn("write speed", seen, "use a faster card, or put store.path on a USB disk")
     return ok("write speed", seen)
 
 
@@ -148,7 +152,7 @@ def memory(context: Context) -> Finding:
     seen = f"{_size(available)} of {_size(total)} available"
     seen += f"; the bridge holds {_size(used)}" if used else ""
     if available < LEAST_MEMORY:
-        return warn("memory", seen, "see what takes it: ps aux --sort=-rss | head")
+        return warn("memory", seen, "find the largest program: ps aux --sort=-rss | head")
     return ok("memory", seen)
 
 
@@ -166,12 +170,18 @@ def power(context: Context) -> Finding | None:
     # Bit 0: under-voltage now, 16: since the start [Raspberry Pi documentation, vcgencmd get_throttled].
     if bits & 0x1:
         return fail(
-            "power", "the supply voltage is too low now", "a better power supply; the modem needs 2 A"
+            "power",
+            "the supply voltage is too low now",
+            "use a stronger power supply; the modem alone draws up to 2 A",
         )
     if bits & 0x10000:
-        return warn("power", "the supply voltage was too low since the start", "a better power supply")
+        return warn(
+            "power",
+            "the supply voltage was too low at some time since the start",
+            "use a stronger power supply",
+        )
     if degrees is not None and degrees >= HOT:
-        return warn("power", f"{degrees:.0f} °C", "let air to it")
+        return warn("power", f"{degrees:.0f} °C", "give it more air")
     return ok("power", "voltage good" + (f", {degrees:.0f} °C" if degrees is not None else ""))
 
 

@@ -19,22 +19,20 @@ EXPIRY = 60
 OFTEN = 3
 """Number of connections that ended for the same reason, from which on it is no coincidence."""
 
-AGAIN = "run this again in a minute; the bridge tries again by itself"
+AGAIN = "run this again in a minute; the bridge keeps trying"
 
-RENAMES = "gives its clients ids of its own: it had a session for an id that was never used before"
-RENAMES_FIX = (
-    "let the bridge in by a listener without use_username_as_clientid: its two sessions must not share an id"
-)
+RENAMES = "replaces client ids: it had a session for an id that was never used before"
+RENAMES_FIX = "give the bridge a listener without use_username_as_clientid: its two sessions need two ids"
 
 EXAMPLE = "mosquitto/hologram-bridge.conf"
 LIST = "mosquitto/hologram-bridge.acl"
 
 PER_LISTENER = (
-    "with per_listener_settings true Mosquitto from 2.0.12 on drops what comes while the bridge is away"
+    "with per_listener_settings true, Mosquitto 2.0.12 and later drops messages while the bridge is away"
 )
 """It asks the listener of an absent client what the client may read, and there is none [seen with 2.0.21]."""
 
-NAMELESS = "with an access list Mosquitto keeps nothing after a restart for an absent client without a name"
+NAMELESS = "with an access list, Mosquitto keeps nothing over a restart for an absent client without a name"
 """A session that it loads from disk has the rights of its user name alone [seen with 2.0.11 and 2.0.21]."""
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -51,19 +49,19 @@ def broker(context: Context) -> Iterator[Finding]:
         first, second = _twice(context)
     except BridgeError as exc:
         yield fail("broker", str(exc), "correct mqtt.tls")
-        yield skipped("session", "the broker cannot be asked")
+        yield skipped("session", "not checked: the broker does not accept the bridge")
         return
     mqtt = context.settings.mqtt
     where = f"{mqtt.host}:{mqtt.port}"
     if first.problem:
         yield fail("broker", first.problem, first.fix or _remedy(first.problem, mqtt.host))
-        yield skipped("session", "the broker cannot be asked")
+        yield skipped("session", "not checked: the broker does not accept the bridge")
         return
     if first.present:
         yield fail("broker", f"{where} {RENAMES}", RENAMES_FIX)
-        yield skipped("session", "the broker cannot be asked under an id of our own")
+        yield skipped("session", "not checked: the broker changes client ids")
         return
-    yield _daemons(context) or ok("broker", f"{where} takes us{' over TLS' if mqtt.tls else ''}")
+    yield _daemons(context) or ok("broker", f"{where} accepts the bridge{' over TLS' if mqtt.tls else ''}")
     yield _session(context, first, second)
 
 
@@ -73,10 +71,12 @@ def _daemons(context: Context) -> Finding | None:
     for which, said in _connections((stats or {}).get("broker") or {}):
         reason, _, fix = (said["reason"] or "").partition("; ")
         if said["ended"] >= OFTEN:
-            text = f"it ends the bridge's {which} again and again, {said['ended']} times of late: {reason}"
-            return fail("broker", text, fix or "the broker's own log says why")
+            text = f"it ended the bridge's {which} {said['ended']} times lately: {reason}"
+            return fail("broker", text, fix or "see the broker's own log")
         if reason and not said["connected"]:
-            return fail("broker", f"it takes us, but not the bridge's {which}: {reason}", fix or AGAIN)
+            return fail(
+                "broker", f"it accepts this check, but not the bridge's {which}: {reason}", fix or AGAIN
+            )
     return None
 
 
@@ -84,7 +84,7 @@ def _connections(said: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return each of the daemon's sessions [`bridge.flow.health.monitor.Monitor.broker`]."""
     if said:
         yield "session", said
-        yield "session of commands", said["commands"]
+        yield "command session", said["commands"]
 
 
 def _session(context: Context, first: "Answer", second: "Answer") -> Finding:
@@ -93,10 +93,12 @@ def _session(context: Context, first: "Answer", second: "Answer") -> Finding:
         return fail("session", f"the broker keeps sessions for {first.expiry} s only", fix)
     if not second.present:
         why = second.problem or "the broker had forgotten the session after a reconnection"
-        return fail("session", f"{why}; what is published while the bridge is away is lost", fix)
+        return fail("session", f"{why}; messages published while the bridge is away are lost", fix)
     mqtt = context.settings.mqtt
     if mqtt.host not in LOCAL:
-        return ok("session", "kept over a reconnection; whether over a restart, the broker's machine knows")
+        return ok(
+            "session", "kept over a reconnection; run the doctor on the broker's machine to check restarts"
+        )
     named = mqtt.username is not None or (mqtt.tls is not None and mqtt.tls.cert is not None)
     return _saved(context.etc / "mosquitto" / "mosquitto.conf", named=named)
 
@@ -110,21 +112,21 @@ def _saved(path: Path, *, named: bool) -> Finding:
     try:
         said = dict(_directives(path, set()))
     except OSError as exc:
-        return ok("session", f"{kept}; {path} cannot be read ({exc.strerror}), so not more is known")
+        return ok("session", f"{kept}; {path} cannot be read ({exc.strerror}), so restarts are not checked")
     if said.get("persistence", "false") != "true":
-        found = f"{kept}, and lost with a restart: persistence is not true in {path}"
+        found = f"{kept}, but lost at a restart: persistence is not true in {path}"
         return fail("session", found, _set(path, "persistence true"))
     if dropped := _dropped(said, path, named=named):
         return dropped._replace(finding=f"{kept}; {dropped.finding}")
     limit = said.get("max_queued_messages", str(DAEMON_AWAY))
     if limit.isdecimal() and 0 < int(limit) < FEW:
-        found = f"{kept}; beyond {limit} messages for an absent bridge are dropped"
+        found = f"{kept}; while the bridge is away, messages beyond {limit} are dropped"
         return warn("session", found, _take(path, "max_queued_messages 500000"))
     if said.get("autosave_on_changes", "false") != "true":
         seconds = said.get("autosave_interval", "1800")
-        found = f"{kept}; saved every {seconds} s, a power cut takes what came since"
+        found = f"{kept}; saved every {seconds} s: a power cut loses what came since"
         return warn("session", found, _take(path, "autosave_on_changes true", "autosave_interval 1"))
-    return ok("session", f"{kept}, and saved at every change")
+    return ok("session", f"{kept}, and saved after every change")
 
 
 def _dropped(said: dict[str, str], path: Path, *, named: bool) -> Finding | None:

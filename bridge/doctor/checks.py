@@ -48,9 +48,9 @@ def unreadable(error: str, etc: Path = Path("/etc")) -> Iterator[Finding]:
     if WHO_MAY in error:
         yield fail("configuration", error.removesuffix(f"; {WHO_MAY}"), WHO_MAY)
         return
-    fix = "correct it; hologram-bridge check-config tells when it is right"
+    fix = "correct it, and check with: hologram-bridge check-config"
     environment = etc / "default" / "hologram-bridge"
     if environment.exists():
-        fix += f"; with what the service takes from {environment}: {as_the_service(environment)}"
+        fix += f"; with the variables of {environment}: {as_the_service(environment)}"
     for line in error.splitlines():
         yield fail("configuration", line, fix)

@@ -33,7 +33,7 @@ def cloud(context: Context) -> Finding:
         return fail(
             "cloud",
             f"{wanted.host} has no address: {exc.strerror}",
-            f"check cloud.host, and the name server: getent hosts {wanted.host}",
+            f"check cloud.host and the name server: getent hosts {wanted.host}",
         )
     began = time.monotonic()
     problem = _handshake(addresses[0][0], addresses[0][4], wanted.timeout)
@@ -64,14 +64,14 @@ def _without_ppp(context: Context) -> Finding | None:
         way += f" ({status['error']})"
     condition, known = _known(context.daemon.stats)
     fix = _remedy(context) if condition == "down" else None
-    return skipped("cloud", f"{way}; the bridge says of the cloud: {known}", fix)
+    return skipped("cloud", f"{way}; the bridge reports of the cloud: {known}", fix)
 
 
 def _known(stats: dict[str, Any]) -> tuple[str | None, str]:
     """Return the cloud's condition according to the daemon, the worse of its two channels, and its text."""
     found = [each for each in stats["destinations"] if each["channel"] in ("cloud", "sms") and not each["to"]]
     if not found:
-        return None, "nothing was sent there yet"
+        return None, "nothing sent yet"
     worst = min(found, key=lambda each: each["condition"] == "up")
     reason = f", {worst['reason']}" if worst["reason"] else ""
     return worst["condition"], f"{worst['condition']}{reason}"
@@ -92,5 +92,5 @@ def _handshake(family: int, address: object, timeout: float) -> str | None:
 
 def _remedy(context: Context) -> str:
     if context.settings.network.interface.startswith("cellular"):
-        return "see the modem's findings; the device must be activated in the Hologram dashboard"
-    return "check this machine's way to the Internet, and that no firewall closes the port"
+        return "see the modem's findings, and check in Hologram's dashboard that the SIM is active"
+    return "check this machine's Internet connection, and that no firewall blocks the port"

@@ -28,7 +28,7 @@ def configuration(context: Context) -> Finding:
     # `permissions` checks who can read the file.
     warnings = [each for each in context.warnings if "everyone on this machine can read it" not in each]
     if warnings:
-        return warn("configuration", f"{where}: {'; '.join(warnings)}", "change it as it says")
+        return warn("configuration", f"{where}: {'; '.join(warnings)}", "change it as the finding says")
     return ok("configuration", f"{where} is valid")
 
 
@@ -36,17 +36,17 @@ def permissions(context: Context) -> Finding:
     """Check that only root and the bridge can read the credentials."""
     path = context.config
     if path is None:
-        return skipped("permissions", "there is no configuration file; the environment holds all of it")
+        return skipped("permissions", "there is no configuration file: all of it comes from the environment")
     found = path.stat()
     mode = found.st_mode & 0o777
     fix = f"sudo chown root:hologram {path} && sudo chmod 640 {path}"
     if mode & 0o022:
-        seen = f"{path} has mode {mode:04o}: others than its owner can change it"
+        seen = f"{path} has mode {mode:04o}: users other than its owner can change it"
         return fail("permissions", seen, fix)
     if path == context.etc / "hologram-bridge" / "bridge.hjson" and (wrong := _not_for_the_service(found)):
         return fail("permissions", f"{path}: {wrong}", fix)
     if mode & 0o004:
-        seen = f"{path} has mode {mode:04o}: everybody on this machine can read it"
+        seen = f"{path} has mode {mode:04o}: every user of this machine can read it"
         return warn("permissions", seen, fix)
     return ok("permissions", f"{path} has mode {mode:04o}")
 
@@ -54,14 +54,14 @@ def permissions(context: Context) -> Finding:
 def _not_for_the_service(found: os.stat_result) -> str | None:
     """Return why the installed units cannot use their configuration; None if they can."""
     if found.st_uid != 0:
-        return "it does not belong to root, so hologram-ppp.service, which is root, does not act on it"
+        return "root does not own it, so hologram-ppp.service, which runs as root, refuses it"
     try:
         group = grp.getgrnam("hologram").gr_gid
     except KeyError:
         return None
     if found.st_mode & 0o004 or (found.st_mode & 0o040 and found.st_gid == group):
         return None
-    return "the bridge's user, hologram, may not read it"
+    return "the bridge's user, hologram, cannot read it"
 
 
 def environment(context: Context) -> Finding | None:
@@ -76,12 +76,12 @@ def environment(context: Context) -> Finding | None:
     names = [name.strip() for name, equals, _ in (line.partition("=") for line in lines) if equals]
     names = [name for name in names if name.startswith("HOLOGRAM_BRIDGE__")]
     if path.stat().st_mode & 0o004 and any(name.endswith(SECRET) for name in names):
-        seen = f"{path} holds a secret, and everybody on this machine can read it"
+        seen = f"{path} holds a secret, and every user of this machine can read it"
         return warn("environment", seen, f"sudo chmod 600 {path}")
     if unknown := [name for name in names if name not in os.environ]:
-        seen = f"the service takes {', '.join(unknown)} from {path}, which were not looked at here"
+        seen = f"the service gets {', '.join(unknown)} from {path}; this run did not"
         return warn("environment", seen, as_the_service(path))
-    return ok("environment", f"{path} was looked at too") if names else None
+    return ok("environment", f"{path} is included") if names else None
 
 
 def credentials(context: Context) -> Finding:
@@ -93,22 +93,20 @@ def credentials(context: Context) -> Finding:
             return ok("credentials", "time-based codes with device_id and private_key")
         return ok("credentials", "time-based codes with the numbers of the SIM")
     form = "devicekey" if given.devicekey is not None else "cloud_id and cloud_key"
-    return ok(
-        "credentials", f"{form}, well-formed; whether the cloud takes them shows with the first message"
-    )
+    return ok("credentials", f"{form}, well-formed; the first message shows whether the cloud accepts them")
 
 
 def allow_list(context: Context) -> Finding:
     """Check that the cloud may send messages in, and that neighbours on the local network may not."""
     inbound = context.settings.inbound
     if not inbound.enabled:
-        return skipped("allow list", "nothing comes in (inbound.enabled is false)")
+        return skipped("allow list", "off (inbound.enabled is false)")
     shut_out = [each for each in CARRIER if not any(_covers(allowed, each) for allowed in inbound.allow)]
     if shut_out:
         shown = ", ".join(map(str, shut_out))
         return warn(
             "allow list",
-            f"messages from {shown}, where the cloud's come from, are refused",
+            f"messages from {shown} are refused, and that is where the cloud's come from",
             f"add {shown} to inbound.allow",
         )
     open_to = [
@@ -117,10 +115,10 @@ def allow_list(context: Context) -> Finding:
     if open_to:
         return warn(
             "allow list",
-            f"machines of {', '.join(open_to)} may send messages in",
-            "if that is not meant, take these networks out of inbound.allow",
+            f"machines of {', '.join(open_to)} may send inbound messages",
+            "remove these networks from inbound.allow, unless this is intended",
         )
-    return ok("allow list", f"{len(inbound.allow)} networks; none of them is a local one of this machine")
+    return ok("allow list", f"{len(inbound.allow)} networks, none of them a local network of this machine")
 
 
 def _open_to(network: ipaddress.IPv4Network, allow: tuple[Network, ...]) -> bool:

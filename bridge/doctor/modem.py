@@ -47,7 +47,7 @@ def _told(context: Context) -> str:
     if not status:
         return ""
     about = [status["registration"], status["operator"], status["technology"], status["error"]]
-    return "; the bridge says: " + ", ".join([status["state"], *(str(each) for each in about if each)])
+    return "; the bridge reports: " + ", ".join([status["state"], *(str(each) for each in about if each)])
 
 
 def _missing(context: Context) -> Finding:
@@ -59,7 +59,7 @@ def _missing(context: Context) -> Finding:
         return fail(
             "modem",
             f"{' and '.join(network.devices)} is not there",
-            "plug the modem in; its names are in /dev/serial/by-id; or set network.device to null to find it",
+            "plug the modem in and look in /dev/serial/by-id for its name, or set network.device to null",
         )
     wanted = PROFILES if network.interface == "cellular" else (by_interface(network.interface),)
     for profile, place in usb.portless(wanted, context.sys, context.dev):
@@ -72,7 +72,7 @@ def _missing(context: Context) -> Finding:
     return fail(
         "modem",
         f"none of these is on the USB: {ids}",
-        "plug it in, check its power supply, and look at lsusb",
+        "plug it in, check its power supply, and look for it with lsusb",
     )
 
 
@@ -90,17 +90,17 @@ def _port(context: Context, ports: tuple[str, ...]) -> Finding:
         )
         return fail("serial port", f"{shown} is held by {names}", fix)
     if ours is not None:
-        return ok("serial port", f"{shown} is the bridge's")
+        return ok("serial port", f"{shown} is held by the bridge")
     if any(each.name in PPP_HOLDERS for each in holders):
         return ok("serial port", f"{shown} carries a PPP link")
     if not all(os.access(port, os.R_OK | os.W_OK) for port in ports):
         return warn(
             "serial port",
-            f"this user may not open {shown}",
-            "run it with sudo, or as a user of the group dialout, in which the bridge's user must be too",
+            f"this user cannot open {shown}",
+            "run it with sudo, or as a user in the group dialout; the bridge's user must be in it too",
         )
     seen = f"{shown}, held by nobody"
-    return ok("serial port", seen if os.geteuid() == 0 else f"{seen} whom this user may see")
+    return ok("serial port", seen if os.geteuid() == 0 else f"{seen} that this user can see")
 
 
 def _stop(context: Context, port: str, name: str, pid: int) -> str:
@@ -121,7 +121,7 @@ def _pppd(context: Context, interface: str) -> Finding:
     why, fix = problem
     if by_interface(interface).sockets:
         return warn("pppd", f"{why}; the modem's own sockets are used instead", fix)
-    return fail("pppd", f"{why}; this modem carries nothing without PPP", fix)
+    return fail("pppd", f"{why}; this modem needs PPP", fix)
 
 
 def _without_pppd(context: Context) -> tuple[str, str] | None:
@@ -131,7 +131,7 @@ def _without_pppd(context: Context) -> tuple[str, str] | None:
         return "pppd is not installed", "sudo apt install ppp"
     if not (context.dev / "ppp").exists():
         return (
-            f"this kernel has no PPP, or its driver is not loaded: {context.dev / 'ppp'} is missing",
+            f"{context.dev / 'ppp'} is missing: the kernel has no PPP, or its driver is not loaded",
             "sudo modprobe ppp_async",
         )
     return None
@@ -153,28 +153,28 @@ def _unit_file(context: Context) -> bool:
 def _without_unit(context: Context) -> tuple[str, str] | None:
     """Return why a bridge without root cannot dial through the unit, and the fix."""
     if not (context.run / "systemd/system").exists():
-        return "the bridge is not root, and no systemd runs here that could dial for it", "run it as root"
+        return "the bridge is not root, and there is no systemd to dial for it", "run it as root"
     if not _unit_file(context):
         return (
             "hologram-ppp.service is not installed",
             "sudo make install, or sudo apt install --reinstall hologram-bridge",
         )
     if not (context.usr / "lib/polkit-1/polkitd").exists():
-        return "polkit is missing, which lets the bridge start hologram-ppp", "sudo apt install polkitd"
+        return "polkit is missing; the bridge needs it to start hologram-ppp", "sudo apt install polkitd"
     return None
 
 
 def _modem_manager(context: Context, port: str | None) -> Finding:
     running = [each for each in context.proc.glob("[0-9]*/comm") if _text(each) == "ModemManager"]
     if not running:
-        return ok("ModemManager", "it does not run")
+        return ok("ModemManager", "not running")
     if port is None:
-        return skipped("ModemManager", "it runs; there is no modem to look at")
+        return skipped("ModemManager", "it runs; there is no modem to check")
     if _left_alone(context, port):
         return ok("ModemManager", f"it runs, and leaves {port} alone")
     return warn(
         "ModemManager",
-        "it runs, and nothing keeps it away from the modem",
+        "it runs, and nothing keeps it off the modem",
         KEEP_AWAY,
     )
 

@@ -21,7 +21,7 @@ from bridge.store.reserve import SIZE
 CHECKED_SIZE = 64 * 1024 * 1024
 """Number of bytes up to which the whole file is read."""
 
-ASIDE = "sudo hologram-bridge queue set-aside shows what could not be passed on, and drops it"
+ASIDE = "sudo hologram-bridge queue set-aside lists what the broker did not take"
 ASIDE_SINCE = 3
 """Version of the outbox from which on it can set messages and reports aside."""
 
@@ -33,15 +33,15 @@ def daemon(context: Context) -> Finding:
     """Check whether the bridge runs, and report its state."""
     found = context.daemon
     if found is None and context.forbidden:
-        return skipped("bridge", "this user may not ask it", WHO_MAY)
+        return skipped("bridge", "this user may not query it", WHO_MAY)
     if found is None:
-        fix = "sudo systemctl enable --now hologram-bridge; why it ended says journalctl -u hologram-bridge"
-        return warn("bridge", "it does not run", fix)
+        fix = "sudo systemctl enable --now hologram-bridge; journalctl -u hologram-bridge shows why it ended"
+        return warn("bridge", "not running", fix)
     if found.stats is None:
         return fail(
             "bridge",
             f"process {found.pid} does not answer",
-            "sudo systemctl restart hologram-bridge; what it was at says journalctl -u hologram-bridge",
+            "sudo systemctl restart hologram-bridge; journalctl -u hologram-bridge shows what it did last",
         )
     state, last = found.stats["state"], found.stats["last_error"]
     seen = f"runs (process {found.pid}) for {found.stats['uptime']:.0f} s, state {state}"
@@ -57,9 +57,9 @@ def daemon(context: Context) -> Finding:
 def _state_remedy(state: str, prefix: str) -> str:
     return {
         "paused": f"mosquitto_pub -q 1 -t {prefix}/queue/set -m resume",
-        "auth_failed": "check the credentials against the Hologram dashboard",
-        "store_full": f"make room on its disk: {2 * SIZE} bytes have to be free for messages to be taken",
-        "reports_full": "the broker takes nothing: see its findings",
+        "auth_failed": "compare the credentials with Hologram's dashboard, and reload",
+        "store_full": f"free some space on its disk: it takes messages again once {2 * SIZE} bytes are free",
+        "reports_full": "the broker accepts no reports: see its findings",
     }.get(state, "see the findings of the cloud and of the outbox")
 
 
@@ -68,13 +68,17 @@ def outbox(context: Context) -> Finding:
     path = context.settings.store.path
     if context.daemon:
         stats = context.daemon.stats
-        return _waiting(stats) if stats else skipped("outbox", "the bridge that holds it does not answer")
+        return _waiting(stats) if stats else skipped("outbox", "the bridge holds it and does not answer")
     if context.forbidden:
-        return skipped("outbox", "a bridge may hold it that this user may not ask", WHO_MAY)
+        return skipped("outbox", "a bridge that this user may not query may hold it", WHO_MAY)
     try:
         return _closed(path)
     except StoreInUse as exc:
-        return fail("outbox", str(exc), "end that process, or set control.path as it was when it began")
+        return fail(
+            "outbox",
+            str(exc),
+            "stop that process, or set control.path to what it was when that process started",
+        )
     except StoreError as exc:
         return fail("outbox", str(exc), f"remove it (sudo rm {shlex.quote(str(path))}), or set store.path")
     except OSError as exc:
@@ -101,11 +105,11 @@ def _waiting(stats: dict[str, Any]) -> Finding:
         text = "; ".join(
             f"{each['to'] or 'the cloud'}: {each['condition']}, {each['reason']}" for each in bad
         )
-        fix = "see the findings of the cloud; sudo hologram-bridge queue retry tries at once"
+        fix = "see the findings of the cloud; retry now: sudo hologram-bridge queue retry"
         held = any(each["condition"] == "held" for each in bad)
         return (fail if held else warn)("outbox", f"{seen}; {text}", fix)
     if oldest and oldest > OLD:
-        return warn("outbox", seen, "sudo hologram-bridge queue list shows what waits")
+        return warn("outbox", seen, "list what waits: sudo hologram-bridge queue list")
     if aside:
         return warn("outbox", seen, ASIDE)
     return ok("outbox", seen)
@@ -115,12 +119,12 @@ def _on_file(path: Path) -> Finding:
     from bridge.store.database import MIGRATIONS
 
     size = path.stat().st_size
-    fix = "start the bridge: it keeps the damaged file and saves what can be read"
+    fix = "start the bridge: it recovers what can be read, and keeps the damaged file"
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] > len(MIGRATIONS):
                 newer = f"{path} was written by a newer version of hologram-bridge"
-                return fail("outbox", newer, "install that version again: this one leaves the file alone")
+                return fail("outbox", newer, "install that version again; this one does not touch the file")
             whole = "ok"
             if size <= CHECKED_SIZE:
                 whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -136,7 +140,7 @@ def _on_file(path: Path) -> Finding:
     if whole != "ok":
         return fail("outbox", f"{path} is damaged: {whole}", fix)
     since = f", the oldest for {max(0.0, time.time() - oldest[0]):.0f} s" if oldest else ""
-    checked = "whole" if size <= CHECKED_SIZE else f"{size} bytes, not read through"
+    checked = "intact" if size <= CHECKED_SIZE else f"{size} bytes, too large to check"
     seen = f"{messages} messages, {number} bytes{since}; {checked}"
     return warn("outbox", f"{seen}; {aside} set aside", ASIDE) if aside else ok("outbox", seen)
 
@@ -166,7 +170,7 @@ def inbound(context: Context) -> Finding:
     """Check that the inbound port is the bridge's, or free for it."""
     wanted = context.settings.inbound
     if not wanted.enabled:
-        return skipped("inbound port", "nothing comes in (inbound.enabled is false)")
+        return skipped("inbound port", "off (inbound.enabled is false)")
     where = f"{wanted.host}:{wanted.port}"
     if context.daemon:
         figures = (context.daemon.stats or {}).get("inbound") or {}
@@ -174,7 +178,7 @@ def inbound(context: Context) -> Finding:
             return fail("inbound port", figures["problem"], _taken(context))
         names = ", ".join(figures.get("listening", ()))
         return ok("inbound port", f"the bridge listens on {where} ({names})") if names else warn(
-            "inbound port", f"the bridge does not listen on {where} yet", "look again in some seconds"
+            "inbound port", f"the bridge does not listen on {where} yet", "run this again in a few seconds"
         )  # fmt: skip
     problem = _free(wanted.host, wanted.port, wanted.protocols)
     if problem:
@@ -211,7 +215,7 @@ def _name(process: Path) -> str:
     try:
         return (process / "comm").read_text().strip()
     except OSError:
-        return "a program that has just ended"
+        return "a program that just ended"
 
 
 def _open_files(folder: Path) -> Iterator[str]:

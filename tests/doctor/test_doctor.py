@@ -128,7 +128,7 @@ def test_a_bridge_that_does_not_run_is_read_from_its_file(bridge: BridgeProcess,
     found = Report(bridge)
     assert found["bridge"][0] == "warn"
     assert found["outbox"][0] == "ok"
-    assert re.fullmatch(r"3 messages, 15 bytes, the oldest for \d+ s; whole", found["outbox"][1])
+    assert re.fullmatch(r"3 messages, 15 bytes, the oldest for \d+ s; intact", found["outbox"][1])
     assert bridge.store.read_bytes() == before
     bridge.start()  # nothing holds it
 
@@ -177,7 +177,7 @@ def test_the_installed_configuration_is_roots_and_the_service_may_read_it(
         os.chown(path, 12345, 12345)
         found = configuration.permissions(Context(load(path, {}), etc=tmp_path / "etc"))
         assert found.state == state
-    assert "does not belong to root" in found.finding
+    assert "root does not own it" in found.finding
     assert found.fix == f"sudo chown root:hologram {installed} && sudo chmod 640 {installed}"
 
 
@@ -198,7 +198,7 @@ def test_what_the_service_takes_from_its_environment_is_told(
     found = configuration.environment(whole)
     assert found
     assert found.state == "warn"
-    assert "takes HOLOGRAM_BRIDGE__MQTT__PASSWORD from" in found.finding
+    assert "gets HOLOGRAM_BRIDGE__MQTT__PASSWORD from" in found.finding
     assert "secret-word" not in found.finding
     assert f"-p EnvironmentFile={file} hologram-bridge doctor" in str(found.fix)
     (broken,) = checks.unreadable("credentials: no device key is given", tmp_path)
@@ -212,7 +212,7 @@ def test_what_the_service_takes_from_its_environment_is_told(
 @pytest.mark.parametrize(
     ("allow", "state", "part"),
     [
-        (["10.176.0.0/16", "10.254.0.0/16", "127.0.0.0/8"], "ok", "none of them is a local one"),
+        (["10.176.0.0/16", "10.254.0.0/16", "127.0.0.0/8"], "ok", "none of them a local"),
         (["127.0.0.0/8"], "warn", "10.176.0.0/16, 10.254.0.0/16"),
         (["10.0.0.0/8"], None, "10."),
     ],
@@ -270,11 +270,11 @@ def test_a_broker_that_refuses_the_password(keeper: Keeper, tmp_path: Path, clou
 @pytest.mark.parametrize(
     ("protocol", "text", "state", "part"),
     [
-        (5, f"{KEEPS}max_queued_messages 0\nautosave_on_changes true\n", "ok", "saved at every change"),
+        (5, f"{KEEPS}max_queued_messages 0\nautosave_on_changes true\n", "ok", "saved after every change"),
         ("3.1.1", f"{KEEPS}max_queued_messages 0\n", "warn", "every 1800 s"),
-        (5, f"{KEEPS}autosave_on_changes true\n", "warn", "beyond 1000 messages"),
-        (5, KEEPS + SHIPPED.read_text(), "ok", "saved at every change"),
-        (5, "# persistence true\n", "fail", "lost with a restart"),
+        (5, f"{KEEPS}autosave_on_changes true\n", "warn", "messages beyond 1000"),
+        (5, KEEPS + SHIPPED.read_text(), "ok", "saved after every change"),
+        (5, "# persistence true\n", "fail", "lost at a restart"),
         ("3.1.1", None, "ok", "cannot be read"),
     ],
 )
@@ -305,7 +305,7 @@ def test_what_the_broker_keeps(
     [
         ("per_listener_settings true", "bridge", "while the bridge is away"),
         ("per_listener_settings false", "bridge", None),
-        ("acl_file /etc/mosquitto/acl", None, "after a restart"),
+        ("acl_file /etc/mosquitto/acl", None, "over a restart"),
         ("acl_file /etc/mosquitto/acl", "bridge", None),
     ],
 )
@@ -319,7 +319,7 @@ def test_a_broker_that_drops_what_comes_for_an_absent_client(
     (folder / "mosquitto.conf").write_text(f"{line}\n{KEEPS}{SHIPPED.read_text()}")
     session = list(broker.broker(context(bridge, etc=tmp_path / "etc")))[1]
     assert session.state == ("warn" if part else "ok")
-    assert (part or "saved at every change") in session.finding
+    assert (part or "saved after every change") in session.finding
 
 
 def test_a_broker_with_rules_of_its_own_keeps_them(bridge: BridgeProcess, tmp_path: Path) -> None:
@@ -443,12 +443,12 @@ def test_the_cloud_is_the_bridges_alone_to_reach_without_ppp(
     status = "hologram/network/status"
     client.wait_for(lambda: client.state(status).get("registration") == "roaming", 20)
     found = Report(bridge)
-    idle = "the link is disconnected; the bridge says of the cloud: nothing was sent there yet"
+    idle = "the link is disconnected; the bridge reports of the cloud: nothing sent yet"
     assert found["cloud"] == ("skipped", idle)
     assert "TCP handshake" not in found.aside
     client.publish("hologram/out/a", "x", user={"id": "a"})
     assert client.wait_result("a", 60)["state"] == "delivered"
-    carried = "the modem's own sockets carry the messages; the bridge says of the cloud: up"
+    carried = "the modem's own sockets carry the messages; the bridge reports of the cloud: up"
     assert cloud_check.cloud(context(bridge)) == ("cloud", "skipped", carried, None)
     sim.tell("sim", state="absent")
     client.wait_for(lambda: client.state(status).get("state") == "error", 20)
@@ -582,8 +582,8 @@ def test_who_holds_the_modems_port(keeper: Keeper, tmp_path: Path, bridge: Bridg
     eventually(lambda: "the modem is at" in bridge.said(), what="the bridge has it")
     held = modem_findings(context(bridge))
     assert held["serial port"].state == "ok"
-    assert held["serial port"].finding.endswith("is the bridge's")
-    assert "the bridge says: " in held["modem"].finding
+    assert held["serial port"].finding.endswith("held by the bridge")
+    assert "the bridge reports: " in held["modem"].finding
 
 
 def test_a_modem_that_is_not_there(bridge: BridgeProcess, tmp_path: Path) -> None:
@@ -597,7 +597,7 @@ def test_a_modem_that_is_not_there(bridge: BridgeProcess, tmp_path: Path) -> Non
     (tmp_path / "proc" / "4711" / "comm").write_text("ModemManager\n")
     found = modem_findings(context(bridge, sys=tmp_path, proc=tmp_path / "proc"))
     assert "05c6:90b2" in found["modem"].finding
-    assert found["ModemManager"][1:] == ("skipped", "it runs; there is no modem to look at", None)
+    assert found["ModemManager"][1:] == ("skipped", "it runs; there is no modem to check", None)
 
 
 @pytest.mark.parametrize(
@@ -717,7 +717,7 @@ CLOCK = "lib/systemd/ntp-units.d/50-chrony.list"
         ({CLOCK: "chrony.service\n"}, "sudo apt install systemd-timesyncd"),  # left behind, without the unit
         (
             {CLOCK: "chrony.service\n", "lib/systemd/system/chrony.service": ""},
-            "sudo timedatectl set-ntp true, which starts chrony.service; timedatectl shows what became of it",
+            "sudo timedatectl set-ntp true, which starts chrony.service; timedatectl shows the outcome",
         ),
         (
             {"lib/systemd/system/ntpsec.service": ""},
@@ -750,4 +750,4 @@ def test_a_clock_that_was_never_set(
     )
     state, seen, advice = done.stdout.splitlines()
     assert (state, advice) == ("fail", fix)
-    assert seen.startswith("it is 1970-01-02")
+    assert seen.startswith("the time here is 1970-01-02")
