@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 WORKERS ?= 3
 
-.PHONY: setup demo node-red test testAll testFresh lint audit bench clean install uninstall deb
+.PHONY: setup demo node-red test testAll testFresh lint docs tables picture audit bench clean install uninstall deb
 
 setup: $(VENV)/.ready
 
@@ -51,6 +51,18 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# The pages of docs/ as a site in site/; any warning ends it.
+docs: setup
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(PY) -m mkdocs build --quiet --strict
+
+# The tables of the pages that are made from the code, and the picture of the demo.
+tables: setup
+	$(PY) -m tests.docs.tables
+
+picture: setup
+	$(PY) -m tests.docs.picture
+
 # Known weaknesses of what the Debian package carries, where they can be asked for.
 audit: setup
 	sh .ci/audit
@@ -72,5 +84,5 @@ deb: setup
 	PIP="$(PY) -m pip" sh config/debian/build $(ARCH)
 
 clean:
-	rm -rf $(VENV) .demo .node-red .home-assistant .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output bench.json
+	rm -rf $(VENV) site .demo .node-red .home-assistant .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

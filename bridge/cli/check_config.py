@@ -13,14 +13,14 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check-config",
         help="validate the configuration and print it",
-        description="Validate the configuration and print what is in effect as JSON, secrets masked.",
+        description="Validate the configuration and print the effective values as JSON, with secrets masked.",
     )
     parser.add_argument(
         "-c",
         "--config",
         metavar="FILE",
         type=Path,
-        help=f"the HJSON file (without: {DEFAULT_PATH})",
+        help=f"configuration file (default: {DEFAULT_PATH})",
     )
     parser.set_defaults(run=run)
 

@@ -40,7 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--tidy",
         action="store_true",
-        help="do not dial: bring back the resolv.conf that a killed pppd has left changed",
+        help="do not dial: restore the resolv.conf that a killed pppd left changed",
     )
     parser.set_defaults(run=run)
 

@@ -17,8 +17,8 @@ _COLOURS = {"ok": "\033[32m", "warn": "\033[33m", "fail": "\033[31m", "skipped":
 _PLAIN = "\033[0m"
 
 _EPILOG = """\
-No message is sent; the cloud is asked for one TCP handshake at most. A bridge that runs is not disturbed.
-It ends with 0 where nothing failed, 1 where something did, 78 where the configuration cannot be used."""
+It sends no message, and at most one TCP handshake to the cloud. It does not disturb a running bridge.
+Exit codes: 0 nothing failed, 1 something failed, 78 the configuration cannot be used."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,8 +27,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
     parser = subparsers.add_parser(
         "doctor",
-        help="look at everything that the bridge needs, and say how to mend it",
-        description="Look at everything that the bridge needs, and say how to mend what is wrong.",
+        help="check everything that the bridge needs, and say how to fix it",
+        description="Check everything that the bridge needs, and say how to fix what is wrong.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,18 +9,18 @@ from bridge.cli.screen import say, say_json
 from bridge.errors import ConfigError, OperationError, UsageError
 
 COMMANDS = {
-    "info": "who the modem and its SIM are, and how they are connected",
+    "info": "identity of the modem and its SIM, registration and signal",
     "signal": "the radio signal",
-    "operator": "the network that the modem is in",
-    "sms": "list the texts stored on the modem, or send one",
-    "at": "give an AT command and show the answer",
+    "operator": "the network in which the modem is registered",
+    "sms": "list the SMS stored on the modem, or send one",
+    "at": "send an AT command and print the answer",
     "reset": "restart the modem",
-    "location": "where the modem is, if it has the means",
+    "location": "the modem's location, if it can tell",
 }
 
 _EPILOG = """\
-While the daemon runs, it is asked; else the modem's port is opened for as long as the question takes.
-Without --device the modem is found by its USB id.
+A running daemon answers; if none runs, the command opens the modem's port itself for the moment.
+Without --device it finds the modem by its USB id.
 example: hologram-bridge modem at "AT+CSQ" --device /dev/ttyUSB2"""
 
 
@@ -28,8 +28,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the command."""
     parser = subparsers.add_parser(
         "modem",
-        help="ask the modem something",
-        description="Ask the modem something: through the running daemon, else on its port.",
+        help="query the modem",
+        description="Query the modem: through the running daemon, or on its port if none runs.",
     )
     commands = parser.add_subparsers(dest="modem_command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
@@ -47,9 +47,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             command.add_argument(
                 "--to", metavar="NUMBER", help="send TEXT to this number, such as +15551234567"
             )
-            command.add_argument("text", metavar="TEXT", nargs="?", help="what to send")
+            command.add_argument("text", metavar="TEXT", nargs="?", help="the text to send")
         if name in ("at", "location"):
-            command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait")
+            command.add_argument(
+                "--timeout", type=float, metavar="SECONDS", help="seconds to wait for the answer"
+            )
         command.set_defaults(run=run)
 
 
@@ -58,7 +60,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
     add_config(command)
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.add_argument("--device", metavar="PATH", help="the modem's AT port, instead of asking the daemon")
+    command.add_argument("--device", metavar="PATH", help="the modem's AT port, instead of the daemon")
     command.add_argument(
         "--profile",
         metavar="NAME",

@@ -12,11 +12,11 @@ from bridge.cli.screen import say, say_json
 from bridge.errors import OperationError
 
 COMMANDS = {
-    "stats": "how much is queued, and what became of what was sent",
+    "stats": "the depth of the queue, and the results so far",
     "list": "the queued messages, oldest first, without their payloads",
-    "retry": "try everything now instead of after its delay",
+    "retry": "send everything now instead of after its delay",
     "purge": "drop every queued message; each gets its result",
-    "set-aside": "what could not be passed on: list it, print it, drop it, or try it again",
+    "set-aside": "list, print, drop or retry what the broker did not take",
 }
 
 MOST = 1_000_000_000
@@ -29,8 +29,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
     parser = subparsers.add_parser(
         "queue",
-        help="look at the outbox and act on it",
-        description="Look at the outbox and act on it: through the running daemon, else on the file itself.",
+        help="inspect the outbox and act on it",
+        description="Inspect the outbox and act on it: through the running daemon, or on the file.",
     )
     commands = parser.add_subparsers(dest="queue_command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
@@ -38,7 +38,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         add_config(command)
         command.add_argument("--json", action="store_true", help="print JSON")
         if name == "list":
-            command.add_argument("--limit", type=_count, default=100, help="messages at most (default: 100)")
+            command.add_argument(
+                "--limit", type=_count, default=100, help="number of messages at most (default: 100)"
+            )
         elif name == "set-aside":
             _add_aside(command)
         command.set_defaults(run=run)
@@ -46,12 +48,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_aside(command: argparse.ArgumentParser) -> None:
     act = command.add_mutually_exclusive_group()
-    act.add_argument("--show", type=_count, metavar="ID", help="print one, with its payload")
-    act.add_argument("--drop", type=_one_or_all, metavar="ID|all", help="forget one, or all")
-    act.add_argument("--retry", type=_one_or_all, metavar="ID|all", help="publish one report again, or all")
-    command.add_argument("--limit", type=_count, default=100, help="lines at most (default: 100)")
+    act.add_argument(
+        "--show", type=_count, metavar="ID", help="print the one with this number, with its payload"
+    )
+    act.add_argument(
+        "--drop", type=_one_or_all, metavar="ID|all", help="delete the one with this number, or all"
+    )
+    act.add_argument(
+        "--retry",
+        type=_one_or_all,
+        metavar="ID|all",
+        help="publish the report with this number again, or all",
+    )
+    command.add_argument("--limit", type=_count, default=100, help="number of lines at most (default: 100)")
     command.add_argument(
-        "--raw", action="store_true", help="with --show: nothing but the payload, byte for byte"
+        "--raw", action="store_true", help="with --show: print only the payload, byte for byte"
     )
 
 

@@ -19,8 +19,8 @@ from bridge.sim.faults import NAMES, parse_faults
 from bridge.sim.journal import LineWriter, live_line
 
 _CLOUD_EPILOG = f"""\
-faults (every N-th request; the first ordered wins): {", ".join(NAMES)}.
-close, reset, silent, garbage and the codes leave a request unaccepted; late, split and drip accept it.
+faults, each at every N-th request; the first one given wins: {", ".join(NAMES)}.
+close, reset, silent, garbage and the codes do not accept the request; late, split and drip do.
 example: hologram-bridge simulate cloud --delay 0.3 --fault close:7 --fault late:13"""
 
 _PUSH_TIMEOUT = 5.0  # seconds
@@ -28,7 +28,7 @@ _PUSH_TIMEOUT = 5.0  # seconds
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``simulate`` with ``cloud``, ``push``, ``modem`` and ``tell``; each sets ``run(args) -> int``."""
-    parser = subparsers.add_parser("simulate", help="stand-ins for the outside world, to try things with")
+    parser = subparsers.add_parser("simulate", help="simulated cloud and modem, to try things without a SIM")
     kinds = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_cloud(kinds)
     _add_push(kinds)
@@ -39,8 +39,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_cloud(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = kinds.add_parser(
         "cloud",
-        help="the simulated cloud",
-        description="A server that speaks the Hologram cloud socket's protocol and shows what arrives.",
+        help="run the simulated cloud",
+        description="Run a server that speaks the cloud socket's protocol and prints each request.",
         epilog=_CLOUD_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,12 +55,18 @@ def _add_cloud(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--cloud-key", metavar="KEY", help="older credentials: 4 characters")
     parser.add_argument("--device-id", metavar="ID", help="TOTP: the SIM number (ICCID)")
     parser.add_argument("--private-key", metavar="KEY", help="TOTP: the IMSI")
-    parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="before each answer")
     parser.add_argument(
-        "--fault", action="append", default=[], metavar="NAME:N", help="may be given often; see below"
+        "--delay", type=float, default=0.0, metavar="SECONDS", help="seconds before each answer (default: 0)"
     )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line a request")
-    parser.add_argument("--quiet", action="store_true", help="no line for each request on the terminal")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME:N",
+        help="a fault at every N-th request; may be repeated; see below",
+    )
+    parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line per request")
+    parser.add_argument("--quiet", action="store_true", help="print no line per request")
     parser.set_defaults(run=run_cloud)
 
 
@@ -70,10 +76,10 @@ def _add_push(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="send a message to a device, as the cloud does",
         description="Connect to a device's listener, write the text and close: one connection, one message.",
     )
-    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input as it is")
+    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
     parser.add_argument("--host", default="127.0.0.1", help="the device (default: %(default)s)")
     parser.add_argument("--port", type=int, default=4010, help="its port (default: %(default)s)")
-    parser.add_argument("--udp", action="store_true", help="one datagram rather than a TCP connection")
+    parser.add_argument("--udp", action="store_true", help="send one datagram instead of a TCP connection")
     parser.add_argument(
         "--count", type=int, default=1, metavar="N", help="send it N times (default: %(default)s)"
     )

@@ -25,7 +25,7 @@ _INBOUND_PORT: Final = 4010
 _EPILOG: Final = f"""\
 {faults.as_text()}
 
-orders while it runs, with --control PATH: hologram-bridge simulate tell PATH ORDER
+to give orders while it runs, with --control PATH: hologram-bridge simulate tell PATH ORDER
 example: hologram-bridge simulate modem --profile bg96 --link /tmp/at --cloud 127.0.0.1:9999"""
 
 
@@ -33,8 +33,8 @@ def add_modem(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add ``modem``."""
     parser = kinds.add_parser(
         "modem",
-        help="the simulated modem",
-        description="A pseudo terminal for each port of a cellular modem, answering as that modem would.",
+        help="run the simulated modem",
+        description="Run a pseudo terminal for each port of a modem, which answers as that modem does.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,42 +46,58 @@ def add_modem(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         default=[],
         type=Path,
         metavar="PATH",
-        help="where a port appears: the first takes AT commands, the second dials; one alone does both",
+        help="path of a port: the first takes AT commands, the second dials; a single one does both",
     )
-    add("--fault", action="append", default=[], metavar="NAME", help="may be given often; see below")
-    add("--control", type=Path, metavar="PATH", help="take orders at this Unix socket")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a fault from the start; may be repeated; see below",
+    )
+    add("--control", type=Path, metavar="PATH", help="Unix socket that takes orders")
     add("--log", type=Path, metavar="FILE", help="append a JSON line for each SMS sent, call and fault")
-    add("--cloud", metavar="HOST:PORT", help="where the modem's sockets find cloudsocket.hologram.io")
+    add("--cloud", metavar="HOST:PORT", help="the cloud that the modem's own sockets connect to")
     add(
         "--inbound-port",
         type=int,
         metavar="PORT",
-        help="where port 4010 of the modem listens on this machine; 0 picks a free one and prints it",
+        help="local port that stands for port 4010 of the modem; 0 picks a free one and prints it",
     )
-    add("--pppd", metavar="COMMAND", help="the far end of calls; without it they end in NO CARRIER")
-    add("--pin", default="", help="the SIM asks for it")
+    add(
+        "--pppd",
+        metavar="COMMAND",
+        help="command of the far end of calls; without it calls end in NO CARRIER",
+    )
+    add("--pin", default="", help="the PIN that the SIM asks for (default: none)")
     add("--imei", default="", help="the modem's number (default: the profile's)")
     add("--imsi", default=IMSI, help="the SIM's number (default: %(default)s)")
     add("--iccid", default=ICCID, help="the card's number (default: %(default)s)")
-    add("--store", type=int, default=50, metavar="N", help="SMS that fit into it (default: %(default)s)")
+    add(
+        "--store",
+        type=int,
+        default=50,
+        metavar="N",
+        help="number of SMS that the modem stores (default: %(default)s)",
+    )
     add(
         "--usb-layout",
         type=int,
         default=0,
         metavar="N",
-        help="what AT+UUSBCONF? tells (default: %(default)s)",
+        help="the answer to AT+UUSBCONF? (default: %(default)s)",
     )
-    add("--home", action="store_true", help="register at home rather than roaming")
+    add("--home", action="store_true", help="register in the home network instead of roaming")
     for option, default, text in (
-        ("--registration", 1.0, "registration takes so long"),
-        ("--sim-delay", 0.3, "the SIM is busy so long after a start"),
-        ("--boot", 1.0, "a restart takes so long"),
-        ("--answer", 0.005, "an answer takes so long"),
-        ("--send", 0.02, "sending an SMS takes so long"),
+        ("--registration", 1.0, "seconds until it is registered"),
+        ("--sim-delay", 0.3, "seconds for which the SIM is busy after a start"),
+        ("--boot", 1.0, "seconds of a restart"),
+        ("--answer", 0.005, "seconds until each answer"),
+        ("--send", 0.02, "seconds for sending an SMS"),
     ):
         add(option, type=float, default=default, metavar="SECONDS", help=f"{text} (default: %(default)s)")
-    add("--authorized", type=Path, metavar="FILE", help="be without power while FILE holds 0, as USB does")
-    add("--quiet", action="store_true", help="no line for each event on the terminal")
+    add("--authorized", type=Path, metavar="FILE", help="no power while FILE holds 0, as sysfs does for USB")
+    add("--quiet", action="store_true", help="print no line per event")
     parser.set_defaults(run=run_modem)
 
 
@@ -89,13 +105,15 @@ def add_tell(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add ``tell``."""
     parser = kinds.add_parser(
         "tell",
-        help="give an order to a simulated modem that runs",
+        help="send an order to a running simulated modem",
         description="Send an order and print the answer.",
         epilog=(tell.__doc__ or "").partition("\n\n")[2].replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="its --control")
-    parser.add_argument("order", nargs="+", metavar="ORDER", help="as in: signal rssi=12, or JSON")
+    parser.add_argument("path", type=Path, metavar="PATH", help="the --control socket of the modem")
+    parser.add_argument(
+        "order", nargs="+", metavar="ORDER", help="the order, such as: signal rssi=12; or JSON"
+    )
     parser.set_defaults(run=run_tell)
 
 

@@ -14,9 +14,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "usb-power",
         help="switch a modem's USB port off and on (root; for hologram-usb-power@.service)",
-        description="Switch the power of the USB port where a known modem is off and on. Needs root.",
+        description="Switch the power of a known modem's USB port off and on. Needs root.",
     )
-    parser.add_argument("place", metavar="PLACE", help="its place on the bus, such as 1-1.2")
+    parser.add_argument("place", metavar="PLACE", help="the port's place on the bus, such as 1-1.2")
     parser.set_defaults(run=run)
 
 

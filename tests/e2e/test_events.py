@@ -2,7 +2,7 @@
 
 import socket
 
-from tests.docs.readme import quoted, section
+from tests.docs.pages import page, quoted
 from tests.harness import BridgeProcess, Client, Cloud
 
 
@@ -50,8 +50,9 @@ def test_a_socket_that_never_connected_is_not_told(bridge: BridgeProcess, client
 
 
 def told(event_type: str) -> set[str]:
-    """Return the keys that the README tells of an event, beside those that all have."""
-    rows = [line.split("|")[1:3] for line in section("Events").splitlines() if line.startswith("| `")]
+    """Return the keys that the reference lists for an event, beside those that all have."""
+    lines = page("reference/events").text.splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
     (keys,) = [quoted(keys) for events, keys in rows if event_type in quoted(events)]
     return keys | {"event_type", "at"}
 

@@ -122,6 +122,14 @@ def test_what_may_be_changed_by_hand_is_nothing_of_the_package(tree: Path) -> No
     assert (share / "ppp/options").exists()
 
 
+def test_the_pages_to_which_the_first_page_links_are_there(tree: Path) -> None:
+    """On a box without a network they are all the documentation there is."""
+    folder = tree / "usr/share/doc/hologram-bridge"
+    links = re.findall(r"\]\((docs/[^)#]+)", (folder / "README.md").read_text())
+    assert links
+    assert not [link for link in links if not (folder / link).is_file()]
+
+
 def test_everything_belongs_to_root_and_nobody_else_writes(package: Path) -> None:
     """Root's units run it."""
     for line in deb("-c", str(package)).splitlines():
@@ -152,7 +160,7 @@ def test_it_brings_all_that_it_imports(tree: Path, tmp_path: Path) -> None:
 def test_a_dependency_that_is_not_the_known_one_is_refused(tmp_path: Path) -> None:
     """A file whose hash is not listed, and nothing is built."""
     copy = tmp_path / "project"
-    for name in ("bridge", "config", "systemd", "node-red-flows"):
+    for name in ("bridge", "config", "docs", "systemd", "node-red-flows"):
         shutil.copytree(
             ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules")
         )

@@ -54,7 +54,7 @@ def verdict(request: bytes, now: float = WALL) -> int:
 
 
 def unpacked(request: Request, sent: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """Undo the base64 convention as the README explains it, where ``sent`` needed it."""
+    """Undo the base64 convention as the pages explain it, where ``sent`` needed it."""
     assert request.data is not None
     if request.topics[-1:] == ("base64",):
         return base64.b64decode(request.data, validate=True), request.topics[:-1]

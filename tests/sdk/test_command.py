@@ -19,7 +19,7 @@ import pytest
 
 from bridge.adapters.ppp.pppd import Pppd
 from bridge.cli.tools import hologram
-from tests.docs.readme import first_cells, section
+from tests.docs.pages import first_cells, page
 from tests.harness import BridgeProcess, Keeper, Process, eventually, free_port
 from tests.harness.modem import SimModem
 from tests.sim.harness import Running, running
@@ -138,8 +138,8 @@ def test_each_released_subcommand_has_its_options() -> None:
 
 
 def test_each_subcommand_is_told() -> None:
-    """In the README, beside its counterpart."""
-    told = " ".join(first_cells(section("Moving over from the SDK"), "tool and option"))
+    """On the page of the tools, beside its counterpart."""
+    told = " ".join(first_cells(page("sdk-tools").text, "tool and option"))
     for name in set(OPTIONS) - {"version", "activate"}:
         words = {name, name.split()[-1]}
         assert any(f"`{word}`" in told or f"`hologram {word}`" in told for word in words), name

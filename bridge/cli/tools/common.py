@@ -44,7 +44,7 @@ def add_credentials(options: argparse.ArgumentParser) -> None:
         "--authtype",
         nargs="?",
         choices=("csrpsk", "totp"),
-        help="how the device proves itself (default: what the credentials are made for)",
+        help="how the device authenticates (default: what the credentials allow)",
     )
 
 
@@ -67,7 +67,7 @@ def add_bridge(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--via-bridge",
         action="store_true",
-        help="hand it to the running bridge by MQTT, and wait for its result",
+        help="go through the running bridge by MQTT",
     )
     options.add_argument(
         "-c",
@@ -76,7 +76,7 @@ def add_bridge(options: argparse.ArgumentParser) -> None:
         type=Path,
         help="the bridge's configuration, for --via-bridge (default: /etc/hologram-bridge/bridge.hjson)",
     )
-    options.add_argument("-v", "--verbose", action="store_true", help="say what is done, on stderr")
+    options.add_argument("-v", "--verbose", action="store_true", help="log to stderr")
 
 
 def port(text: str) -> int:

@@ -31,20 +31,20 @@ def build_parser() -> argparse.ArgumentParser:
         prog=NAME, description="Use the modem and the Hologram cloud.", allow_abbrev=False
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    send = _add(commands, "send", "send a message to the cloud, or an SMS by it", hologram_cloud.send)
+    send = _add(commands, "send", "send a message or an SMS through the cloud", hologram_cloud.send)
     _add_message(send)
-    heartbeat = _add(commands, "heartbeat", "send a message again and again", hologram_cloud.heartbeat)
+    heartbeat = _add(commands, "heartbeat", "send a message repeatedly", hologram_cloud.heartbeat)
     _add_message(heartbeat)
-    receive = _add(commands, "receive", "print the messages or texts that come in", hologram_cloud.receive)
+    receive = _add(commands, "receive", "print inbound messages or SMS", hologram_cloud.receive)
     _add_receiving(receive)
     receive.add_argument("--data", action="store_true", help="messages (default)")
-    receive.add_argument("--sms", action="store_true", help="texts")
+    receive.add_argument("--sms", action="store_true", help="SMS")
     spacebridge = _add(
-        commands, "spacebridge", "hold a connection for Hologram's own networks alone", hologram_cloud.tunnel
+        commands, "spacebridge", "keep a link for Hologram's own networks only", hologram_cloud.tunnel
     )
     _add_receiving(spacebridge)
-    _add_modem(commands.add_parser("modem", help="ask the modem, or tell it something"))
-    _add_network(commands.add_parser("network", help="connect, or disconnect"))
+    _add_modem(commands.add_parser("modem", help="query or control the modem"))
+    _add_network(commands.add_parser("network", help="connect or disconnect the modem"))
     _add(commands, "version", "print the SDK's version", _version)
     activate = _add(commands, "activate", "activate a SIM (not here: see the dashboard)", _activate)
     activate.add_argument("--apikey", nargs="?", help="not used")
@@ -58,7 +58,7 @@ def _add(
     work: hologram_modem.Work,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    command.add_argument("-v", nargs="?", action=_Verbosity, dest="verbose", default=0, help="say more")
+    command.add_argument("-v", nargs="?", action=_Verbosity, dest="verbose", default=0, help="log more")
     command.add_argument(
         "-c",
         "--config",
@@ -71,7 +71,7 @@ def _add(
 
 
 def _add_message(command: argparse.ArgumentParser) -> None:
-    command.add_argument("message", nargs="?", help="what to send; quote what has spaces")
+    command.add_argument("message", nargs="?", help="the message; quote it if it has spaces")
     command.add_argument(
         "--devicekey", nargs="?", help="the 8-character device key (default: the SIM's identity)"
     )
@@ -102,7 +102,9 @@ def _add_message(command: argparse.ArgumentParser) -> None:
 
 
 def _add_receiving(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-m", "--modem", nargs="?", help="taken and not used, as ever: the modem is found")
+    command.add_argument(
+        "-m", "--modem", nargs="?", help="accepted and ignored: the modem is found by itself"
+    )
     command.add_argument(
         "-t", "--timeout", type=int, nargs="?", default=-1, help="seconds until it ends (default: -1, never)"
     )

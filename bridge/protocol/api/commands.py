@@ -1,6 +1,6 @@
 """The users' commands, parsed into values; every error names its field.
 
-The topics and payloads are the bridge's own, documented in the README under "Topics".
+The topics and payloads are the bridge's own, documented in docs/reference/topics.md.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The bridge's reports as JSON; the fields are documented in the README under "Topics"."""
+"""The bridge's reports as JSON; the fields are documented in docs/reference."""
 
 import base64
 import json

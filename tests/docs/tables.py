@@ -1,8 +1,9 @@
-"""The README's tables that are made from the code; ``python -m tests.docs.readme_tables`` writes them."""
+"""The tables of the pages that are made from the code; ``make tables`` writes them."""
 
+import importlib
 import json
 import re
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from bridge.__main__ import build_parser
 from bridge.protocol.modems import PROFILES
 from bridge.settings import Settings
 from bridge.settings.explain import allowed, is_list, is_secret, model_of
-from tests.docs.readme import README, TEXT
+from tests.docs.pages import FACES, PAGES
 from tests.harness.process import ROOT
 
 
@@ -136,22 +137,70 @@ def _modems() -> str:
     return _table(head, *rows)
 
 
+def _options() -> str:
+    """Return a section for each command: its arguments and options, in the words of its help."""
+    return "\n\n".join(_sections(build_parser(), "hologram-bridge", ""))
+
+
+def _tools() -> str:
+    """Return the same for each of the SDK's tools."""
+    parsers = {name: importlib.import_module(module).build_parser() for name, module in FACES.items()}
+    return "\n\n".join(
+        text
+        for name, parser in parsers.items()
+        for text in _sections(parser, name, " ".join((parser.description or "").split()))
+    )
+
+
+def _sections(parser: ArgumentParser, words: str, does: str) -> Iterator[str]:
+    subparsers = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
+    for action in subparsers:
+        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        for name, inner in action.choices.items():
+            yield from _sections(inner, f"{words} {name}", inner.description or helps[name])
+    if subparsers:
+        return
+    shown = [action for action in parser._actions if action.dest != "help" and action.help is not SUPPRESS]
+    table = _table(("argument", "is"), *map(_option, shown)) if shown else "It takes none."
+    does = " ".join(does.split()).rstrip(".")
+    yield f"### `{words}`\n\n{does[:1].upper()}{does[1:]}.\n\n{table}"
+
+
+def _option(action: Action) -> tuple[str, str]:
+    value = action.metavar or (None if action.nargs == 0 else action.dest.upper())
+    if isinstance(value, tuple):
+        value = value[0]
+    if action.option_strings:
+        shown = ", ".join(action.option_strings) + (f" {value}" if value else "")
+    else:
+        shown = value or action.dest
+    text = " ".join(((action.help or "") % vars(action)).split())
+    if action.choices:
+        text = f"{', '.join(f'`{each}`' for each in action.choices)}: {text}"
+    # A bar in code marks would end the cell.
+    return f"`{shown.replace('|', ' or ')}`", text.replace("<", r"\<")
+
+
 MADE: dict[str, Callable[[], str]] = {
     "configuration": _configuration,
     "commands": _commands,
+    "options": _options,
+    "tools": _tools,
     "modems": _modems,
 }
 """The tables, each between ``<!-- made: NAME -->`` and ``<!-- end -->``."""
 
 
 def made_anew(text: str) -> str:
-    """Return the README with its made tables as they have to be."""
+    """Return a page with its made tables as they have to be."""
     for name, make in MADE.items():
-        before, _, rest = text.partition(f"<!-- made: {name} -->\n")
-        _, _, after = rest.partition("<!-- end -->")
-        text = f"{before}<!-- made: {name} -->\n\n{make()}\n\n<!-- end -->{after}"
+        before, mark, rest = text.partition(f"<!-- made: {name} -->\n")
+        if mark:
+            _, _, after = rest.partition("<!-- end -->")
+            text = f"{before}{mark}\n{make()}\n\n<!-- end -->{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(made_anew(TEXT))
+    for each in PAGES:
+        each.path.write_text(made_anew(each.text))
