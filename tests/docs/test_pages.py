@@ -92,11 +92,11 @@ ANSWERS = {
     "How do I move a script over?": ("Moving over from the SDK", "from bridge.sdk import"),
     "The status says code 5?": ("Code 5, no network", "`registration`"),
 }
-"""Questions of newcomers, each with the heading under which its link on the first page leads, and its answer."""
+"""Questions of newcomers, each with the heading to which its link on the first page leads, and its answer."""
 
 
 def test_the_first_page_answers_the_first_questions() -> None:
-    """In a word, and with one click to the place that has all of it; every page is two clicks away at most."""
+    """In a word, and with one click to the place that has all of it; every page is two clicks away."""
     lines = README.section("Questions that come first").splitlines()
     rows = [line.split("|")[1:3] for line in lines if line.startswith("| ")]
     told = {question.strip(): answer for question, answer in rows}
@@ -273,6 +273,13 @@ def _walk(parser: ArgumentParser, words: list[str], text: str) -> None:
     for word in words:
         if word.startswith("-"):
             assert word in parser._option_string_actions, f"no option {word}: {text}"
+
+
+def test_nothing_waits_for_ever() -> None:
+    """Who waits for an answer that does not come gets the shell back."""
+    for text in [*INLINE, *(line for block in SHELL for line in block.lines)]:
+        if text.startswith("mosquitto_rr ") or " -C 1" in text:
+            assert " -W " in text, text
 
 
 def test_every_target_of_make_that_is_named_exists() -> None:

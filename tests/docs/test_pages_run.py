@@ -402,6 +402,9 @@ def test_samples_of_json_are_of_this_version(desk: Desk, block: Block, sample: d
         rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
         (told,) = (quoted(told) for events, told in rows if f"`{sample['event_type']}`" in events)
         assert set(sample) - {"event_type", "at"} <= told
+        source = "".join(path.read_text() for path in (ROOT / "bridge").rglob("*.py"))
+        for key in {"description", "status", "reason"} & set(sample):
+            assert f'"{str(sample[key]).rpartition(": ")[2]}' in source, sample[key]
     elif "attempts" in sample:
         (real, *_) = desk.results()
         direct = {"answer"} if sample["channel"] in ("tcp", "udp") else set()
