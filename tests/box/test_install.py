@@ -377,7 +377,7 @@ def test_it_is_replaced_by_and_replaces_an_installation_from_source(clean: Machi
     pins = ["--require-hashes", "-r", str(ROOT / "config/debian/requirements.txt")]
     subprocess.run([*pip, *target, "-d", str(tmp_path / "wheels"), *pins], check=True, timeout=300)
     machine.put_tree(tmp_path, "/root", "wheels")
-    names = ["README.md", "docs", "LICENSE", "CHANGELOG.md", "node-red-flows/flows.json", "Makefile"]
+    names = ["README.md", "docs", "LICENSE", "CHANGELOG.md", "ARCHITECTURE.md", "node-red-flows", "Makefile"]
     machine.put_tree(ROOT, "/opt/project", *names)
     offline = "cd /opt/project && PIP_NO_INDEX=1 PIP_FIND_LINKS=/root/wheels"
     install, uninstall = (f"{offline} sh config/debian/{each} 2>&1" for each in ("install", "uninstall"))

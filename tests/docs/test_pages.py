@@ -369,6 +369,8 @@ def test_what_the_installation_says_is_what_it_says() -> None:
         assert known.removeprefix("hologram-bridge: credentials: ") in scripts, line
     packages = set(sample.splitlines()[0].split()[1:])
     assert packages <= set(re.findall(r"[\w-]+", scripts))
+    assert "all is right" in (ROOT / "bridge/cli/check_config.py").read_text()
+    assert "all is right" in page("install").text
     (sample,) = page("try").texts("text", "The demo with Node-RED")
     assert sample.partition(":")[0] in (ROOT / "bridge/demo/node_red.py").read_text()
 

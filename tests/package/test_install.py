@@ -122,12 +122,14 @@ def test_what_may_be_changed_by_hand_is_nothing_of_the_package(tree: Path) -> No
     assert (share / "ppp/options").exists()
 
 
-def test_the_pages_to_which_the_first_page_links_are_there(tree: Path) -> None:
-    """On a box without a network they are all the documentation there is."""
+def test_the_pages_are_there_with_all_that_they_link_to(tree: Path) -> None:
+    """On a box without a network they are all the documentation there is; the license is in `copyright`."""
     folder = tree / "usr/share/doc/hologram-bridge"
-    links = re.findall(r"\]\((docs/[^)#]+)", (folder / "README.md").read_text())
-    assert links
-    assert not [link for link in links if not (folder / link).is_file()]
+    pages = [folder / "README.md", *(folder / "docs").rglob("*.md")]
+    assert len(pages) > 20
+    for page in pages:
+        for link in re.findall(r"\]\((?![a-z]+:|#)([^)#]+)", page.read_text()):
+            assert link == "LICENSE" or (page.parent / link).resolve().is_file(), f"{page}: {link}"
 
 
 def test_everything_belongs_to_root_and_nobody_else_writes(package: Path) -> None:
@@ -164,7 +166,7 @@ def test_a_dependency_that_is_not_the_known_one_is_refused(tmp_path: Path) -> No
         shutil.copytree(
             ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules")
         )
-    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "ARCHITECTURE.md"):
         shutil.copy(ROOT / name, copy / name)
     pins = copy / "config/debian/requirements.txt"
     pins.write_text(re.sub(r"(?<=sha256:)[0-9a-f]{4}", "0000", pins.read_text()))
