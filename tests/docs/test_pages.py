@@ -386,6 +386,15 @@ def test_pieces_of_automations_are_those_that_are_shipped() -> None:
                 assert line.strip() in lines or line.strip().startswith("message:"), line
 
 
+def test_entities_of_home_assistant_are_those_that_are_announced() -> None:
+    """By the names that the source gives them."""
+    source = (ROOT / "bridge/protocol/api/discovery.py").read_text()
+    cells = first_cells(page("home-assistant").section("What you see"), "entity")
+    names = {name for cell in cells for name in re.findall(r"\*(.+?)\*", cell)}
+    assert len(names) > 10
+    assert not {name for name in names if f'"{name}"' not in source}
+
+
 def test_what_a_month_costs_follows_from_what_a_message_costs() -> None:
     """A month of 30 days, in round figures."""
     cost = page("cost")
