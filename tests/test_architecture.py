@@ -21,8 +21,9 @@ MAY_IMPORT = {
     "demo": {"core", "sim", "errors"},
     "errors": set[str](),
     # These put the others together.
-    "daemon": {"adapters", "core", "flow", "protocol", "settings", "store", "errors", ""},
-    "sdk": {"adapters", "core", "flow", "protocol", "store", "errors"},
+    "assemblies": {"adapters", "core", "flow", "protocol", "store", "errors"},
+    "daemon": {"adapters", "assemblies", "core", "flow", "protocol", "settings", "store", "errors", ""},
+    "sdk": {"adapters", "assemblies", "core", "flow", "protocol", "store", "errors"},
     "doctor": {"adapters", "core", "daemon", "protocol", "settings", "store", "errors"},
     "cli": {
         "adapters",

@@ -70,16 +70,16 @@ class Job(NamedTuple):
 class Outcome(NamedTuple):
     """How one exchange with a peer ended, as the transport saw it."""
 
-    connected: bool
-    written: bool
+    connected: bool = False
+    written: bool = False
     """At least one byte of the request may have left."""
-    complete: bool
+    complete: bool = False
     """The answer was as complete as its reader asked for."""
-    answer: bytes
-    closed: bool
+    answer: bytes = b""
+    closed: bool = False
     """The peer ended the connection."""
-    error: str | None
-    traffic: Traffic
+    error: str | None = None
+    traffic: Traffic = Traffic()
     whole: bool = False
     """The peer has acknowledged every byte of the request; asked where the job is orderly, or until close."""
 

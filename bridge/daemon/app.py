@@ -1,39 +1,64 @@
 """The bridge's life: it starts its parts, stops them in reverse, and reads its configuration again.
 
-One event loop in one thread owns all of them (`bridge.daemon.parts` shows how they hang together); a
-blocking call (a name to resolve, a broker to connect to) gets a thread of its own. A failure in any part
-stops the process, in reverse order, with exit code 1.
+::
+
+    Session (data) ────> Intake ───> Writer/Outbox ───> Uplink ──> transports ──> the cloud, Direct IP
+    Session (control) ─> Controls ──────┤  ▲
+    Session (data) <──── Publisher <────┘  └── Downlink <── Listener <─── the cloud's inbound messages
+
+One event loop in one thread owns all of them; a blocking call (a name to resolve, a broker to connect to)
+gets a thread of its own. What was entered last is left first. A failure in any part stops the process, in
+that order, with exit code 1.
 """
 
 import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import sqlite3
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from bridge import __version__
+from bridge.adapters.inbound.listener import Listener
+from bridge.adapters.system.control_socket import ControlServer, socket_path
+from bridge.adapters.system.loop_time import LoopTime
+from bridge.adapters.system.metrics import MetricsServer
 from bridge.adapters.system.systemd import Notifier
-from bridge.daemon import logs
-from bridge.daemon.configure import info
-from bridge.daemon.parts import Parts
+from bridge.adapters.system.threads import Worker
+from bridge.assemblies.message_flow import GRACE, MessageFlow, until
+from bridge.assemblies.workers import Workers
+from bridge.core.events import matching
+from bridge.core.modem import Identity
+from bridge.core.progress import Part
+from bridge.daemon import configure, logs
+from bridge.daemon.broker import BrokerSessions, Commands, Messages
+from bridge.daemon.control_api import Answers
+from bridge.daemon.links import clear_left_link, make_link
+from bridge.daemon.reload import Changes, compare
 from bridge.daemon.service import Service
 from bridge.errors import BridgeError, StoreError
+from bridge.flow.health.client_id import ClientId, machine
+from bridge.flow.health.home_assistant import HomeAssistant
+from bridge.flow.health.monitor import Monitor
+from bridge.flow.health.status_line import describe
+from bridge.flow.message.commands import Controls
+from bridge.flow.message.downlink import Downlink
+from bridge.flow.message.intake import Intake
+from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.results import Results
+from bridge.flow.message.sessions import Numbered
+from bridge.flow.message.topics import Names
+from bridge.protocol.api import metrics
 from bridge.protocol.api.reports import dumps
-from bridge.protocol.api.status import unmanaged
 from bridge.settings import Loaded, Settings
 from bridge.store.database import translate
 from bridge.store.files import note_failure
+from bridge.store.journal import Journal
 
 log = logging.getLogger("bridge")
-
-STOP_WAIT = 8.0
-"""Seconds for what is in flight to end when the bridge is stopped."""
-
-LINK_WAIT = 15.0
-"""Seconds for the link to be hung up when the bridge is stopped."""
 
 BROKER_WAIT = 2.0
 """Seconds for the broker to acknowledge the last reports."""
@@ -42,162 +67,218 @@ BROKER_WAIT = 2.0
 class Bridge:
     """The daemon."""
 
-    def __init__(
-        self, settings: Settings, loop: asyncio.AbstractEventLoop, reread: Callable[[], Loaded] | None = None
-    ) -> None:
-        """Build the parts; raises `StoreError` or `ConfigError`.
-
-        ``reread`` reads the configuration again for a reload.
-        """
-        self._loop = loop
+    def __init__(self, settings: Settings, reread: Callable[[], Loaded] | None = None) -> None:
+        """``reread`` reads the configuration again for a reload."""
+        self.settings = settings
         self._reread = reread
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
-        try:
-            self._parts = Parts(settings, loop)
-        except Exception as exc:
-            note_failure(settings.store.path, exc)
-            raise
-        self._service = self._build_service()
+        self._identity = Identity()
+        self._loop = asyncio.get_running_loop()
 
-    def _build_service(self) -> Service:
-        parts = self._parts
-        managed = parts.managed.watched if parts.managed else ()
-        watched = (parts.session, parts.control_session, parts.intake, parts.writer, parts.uplink, *managed)
-        stuck = partial(parts.monitor.problem, "watchdog")
-        return Service(self._loop, Notifier.from_environment(), parts.status_line, watched, stuck)
+    # -- the parts ---------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Put the parts on the open journal together; raises `ConfigError`."""
+        settings, journal = self.settings, self.journal
+        self.access = configure.access(settings)
+        names, events = Names(settings.mqtt.prefix), matching(settings.mqtt.events)
+        self.publisher = publisher = Publisher(journal, names, events)
+        self.monitor = monitor = Monitor(journal, publisher)
+        for each in (publisher.states, publisher.asides):
+            each.on_problem = partial(monitor.problem, "mqtt")
+        self._results = Results(journal, publisher.names, monitor)
+        paths = configure.make_paths(self._loop, lambda: self.access)
+        self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
+        monitor.attach(self.flow.uplink)
+        if settings.inbound.enabled:
+            self.flow.listener = self._make_listener()
+            monitor.health.inbound = self.flow.listener.figures
+        self.link = link = make_link(lambda: self.settings, self.flow, publisher.names, monitor)
+        link.on_change = self._link_changed
+        paths.modem = link
+        if settings.network.scope == "system":  # with another one messages take the machine's own network
+            paths.link = link
+        self.controls = Controls(journal, self._results, self.flow.uplink, link.command, monitor)
+        self._build_broker()
+        journal.writer.on_full = self._store_full
+        self._build_service()
+
+    def _make_listener(self) -> Listener:
+        inbound, monitor = self.settings.inbound, self.monitor
+        return Listener(
+            self._loop,
+            inbound.host,
+            inbound.port,
+            inbound.protocols,
+            configure.inbound_limits(self.settings),
+            Downlink(self.journal, self.publisher.names, monitor),
+            on_problem=partial(monitor.problem, "inbound"),
+        )
+
+    def _make_intake(self, session: Numbered) -> Intake:
+        uplink = self.flow.uplink
+        return Intake(
+            self.journal, self._results, configure.policy(self.settings), session, uplink.wake, self.monitor
+        )
+
+    def _build_broker(self) -> None:
+        settings, publisher, monitor = self.settings, self.publisher, self.monitor
+        host = socket.gethostname()
+        client_id = ClientId(
+            self.journal, configured=settings.mqtt.client_id, hostname=host, machine=machine()
+        )
+        self.home_assistant = HomeAssistant(
+            self.journal,
+            publisher,
+            prefix=settings.home_assistant.prefix,
+            enabled=settings.home_assistant.enabled,
+            host=host,
+            device=lambda name: configure.device(self.settings, name),
+        )
+        self.intake = self._make_intake(monitor.session)
+        publisher.on_room = self.intake.resume
+        where = configure.broker(settings, client_id.id)
+        messages = Messages(where, monitor, publisher, self.intake, client_id)
+        commands = Commands(where, monitor, publisher, self.controls, self.home_assistant)
+        self.broker = BrokerSessions(messages, commands, client_id, publisher, self._make_intake, where)
+
+    def _build_service(self) -> None:
+        sessions = (self.broker.messages.session, self.broker.commands.session)
+        parts: tuple[Part, ...] = (*sessions, self.intake, self.journal.writer, self.flow.uplink)
+        stuck = partial(self.monitor.problem, "watchdog")
+        self._service = Service(
+            self._loop, Notifier.from_environment(), self._status_line, (*parts, *self.link.watched), stuck
+        )
 
     # -- life --------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
-        """Run until stopped; return the exit code."""
-        parts = self._parts
-        self._loop.set_exception_handler(self._failed)
+        """Run until stopped; return the exit code. Raises `BridgeError` if it cannot start."""
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                await self._start(stack)
+                await self._stop.wait()
+                self._service.stopping()
+                if self._failure:
+                    self._say_farewell()
+                    raise self._failure
+                log.info("stopping")
+        except Exception as exc:
+            if not self._stop.is_set():
+                note_failure(self.settings.store.path, exc)
+                raise
+            if exc is not self._failure:  # what failed may be what an ending needs
+                self._fail(exc)
+        return 1 if self._failure else 0
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        """Open, build and enter everything; the stack leaves it in reverse."""
+        settings, loop = self.settings, self._loop
+        self.journal = journal = Journal.open(
+            settings.store.path, configure.limits(settings), LoopTime(loop), aside=Worker(loop, "commit").run
+        )
+        stack.callback(lambda: journal.close(reserve=not self._failure))
+        self._build()
+        loop.set_exception_handler(self._failed)
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop.set)
-        self._loop.add_signal_handler(signal.SIGHUP, self._service.reload, self.reload)
-        await parts.control.start()
-        if parts.metrics:
-            await parts.metrics.start()
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._service.reload, self.reload)
+        await stack.enter_async_context(self.broker)
+        await stack.enter_async_context(self.link)
+        workers = await stack.enter_async_context(Workers())
+        workers.start(clear_left_link(loop, settings, journal), ends=True)
+        stack.push_async_exit(self._drain_reports)
         self._publish_network()
         self._publish_info()
-        parts.home_assistant.start()
-        parts.uplink.start()
-        parts.controls.start()
-        if parts.listener:
-            parts.listener.start()
-        parts.monitor.start()
-        sessions = (parts.session, parts.control_session)
-        tasks = [self._loop.create_task(parts.run_session(session)) for session in sessions]
-        keeping = [self._loop.create_task(each) for each in (parts.managed.tasks() if parts.managed else ())]
-        for task in (*tasks, *keeping):
-            task.add_done_callback(self._task_ended)
-        keeping.append(self._loop.create_task(parts.clear_link()))
-        keeping.append(self._loop.create_task(parts.end_earlier()))
-        parts.watch_client_id()
-        log.info("%s started; %d messages are queued", __version__, parts.outbox.ledger.messages)
+        self.home_assistant.start()
+        self._set_grace()
+        await stack.enter_async_context(self.flow)
+        self.controls.start()
+        stack.callback(self.controls.stop)
+        self.monitor.start()
+        await self._start_servers(stack)
+        log.info("%s started; %d messages are queued", __version__, journal.outbox.ledger.messages)
         self._service.ready()
-        await self._stop.wait()
-        self._service.stopping()
-        if self._failure:
-            self._say_farewell()
-        try:
-            await self._shut_down(tasks, keeping)
-        except (OSError, sqlite3.Error, BridgeError) as exc:  # what failed may be what an ending needs
-            self._fail(exc)
-        return 1 if self._failure else 0
+
+    async def _start_servers(self, stack: contextlib.AsyncExitStack) -> None:
+        settings, health = self.settings, self.monitor.health
+        answers = Answers(self._loop, health, self.journal, self.controls, self.publisher, self.link)
+        control = ControlServer(socket_path(settings.control.path, settings.store.path), answers)
+        await control.start()
+        stack.callback(control.close)
+        if settings.metrics.port is not None:
+            server = MetricsServer(
+                settings.metrics.port, lambda: metrics.render(health.figures()), metrics.CONTENT_TYPE
+            )
+            await server.start()
+            stack.callback(server.close)
+
+    async def _drain_reports(self, kind: object, *_: object) -> None:
+        """Give the broker the last reports, while a link that it may need is still up."""
+        if kind is None:
+            self.publisher.wake()
+            await until(lambda: self.publisher.idle, BROKER_WAIT)
+            await until(lambda: self.journal.writer.idle, GRACE)
 
     def _say_farewell(self) -> None:
         """Tell the broker of the failure before all else ends; a disk that failed is touched no more."""
-        parts = self._parts
         disk = isinstance(self._failure, StoreError)
         if disk:
-            parts.writer.close()
-        parts.monitor.failed("store" if disk else "bridge", str(self._failure))
-        self._leave_broker()
-
-    def _leave_broker(self) -> None:
-        parts = self._parts
-        if parts.session.connected:  # our DISCONNECT takes the will back
-            parts.publisher.farewell(parts.names.state, b"offline")
-        for session in (parts.session, parts.control_session):
-            session.disconnect()
-
-    async def _shut_down(self, tasks: list[asyncio.Task[None]], keeping: list[asyncio.Task[None]]) -> None:
-        """In reverse: nothing new, let what is in flight end, say goodbye, close."""
-        parts = self._parts
-        log.info("stopping")
-        parts.control.close()
-        if parts.metrics:
-            parts.metrics.close()
-        parts.uplink.stop()
-        if parts.listener:
-            parts.listener.stop()
-        parts.controls.stop()
-        if not self._failure:
-            await self._settle()
-        await self._drop(keeping)
-        self._leave_broker()
-        for task in tasks:
-            task.remove_done_callback(self._task_ended)
-        await asyncio.wait(tasks, timeout=0.5)
-        for task in tasks:
-            task.cancel()  # it may be waiting for a broker that does not answer
-        await asyncio.gather(*tasks, return_exceptions=True)
-        parts.journal.close(reserve=not self._failure)
-
-    async def _drop(self, keeping: list[asyncio.Task[None]]) -> None:
-        """Give the link up, and the modem back."""
-        if self._parts.managed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINK_WAIT):
-                    await self._parts.managed.stop()
-        for task in keeping:
-            task.remove_done_callback(self._task_ended)
-            task.cancel()
-        await asyncio.gather(*keeping, return_exceptions=True)
-
-    async def _settle(self) -> None:
-        parts = self._parts
-        await self._until(
-            lambda: parts.uplink.in_flight == 0 and (parts.listener is None or parts.listener.idle),
-            min(STOP_WAIT, parts.settings.cloud.timeout + 1),
-        )
-        await self._until(lambda: parts.writer.idle, STOP_WAIT)
-        if parts.listener:
-            parts.listener.close()
-        parts.publisher.wake()
-        await self._until(lambda: parts.publisher.idle, BROKER_WAIT)
-        await self._until(lambda: parts.writer.idle, STOP_WAIT)
-
-    async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = self._loop.time() + seconds
-        while not condition() and self._loop.time() < deadline:
-            await asyncio.sleep(0.02)
+            self.journal.writer.close()
+        self.monitor.failed("store" if disk else "bridge", str(self._failure))
+        self.broker.leave()
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback or task raised: nothing goes on half-dead."""
         error = context.get("exception")
         self._fail(error or RuntimeError(context.get("message")))
 
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            self._fail(task.exception() or RuntimeError("a session ended by itself"))
-
     def _fail(self, error: BaseException) -> None:
         self._stop.set()  # first: whatever else fails below, it ends
-        error = self._parts.journal.failure(error)
+        error = self.journal.failure(error)
         if self._failure is None:
             self._failure = error
             # What the disk does is no fault of ours: one line says it.
             trace = None if isinstance(error, StoreError) else error
             log.critical("stopping because of a failure: %s", error or type(error).__name__, exc_info=trace)
 
+    # -- what the parts tell -----------------------------------------------------------------------------
+
+    def _link_changed(self) -> None:
+        """The SIM may say who we are to the cloud, where the configuration does not."""
+        if self.link.identity != self._identity:
+            self._identity = self.link.identity
+            self.access = configure.access(self.settings, self._identity)
+        self.publisher.state(self.publisher.names.network, dumps(self.link.status()).encode())
+        self.flow.uplink.wake()
+
+    def _store_full(self, full: bool) -> None:
+        self.monitor.store_full(full, str(self.journal.path), self.journal.room)
+        self.flow.uplink.wake()
+
+    def _status_line(self) -> str:
+        mqtt, uplink, listener = self.settings.mqtt, self.flow.uplink, self.flow.listener
+        return describe(
+            broker=None if self.broker.connected else f"{mqtt.host}:{mqtt.port}",
+            conditions=uplink.conditions,
+            network=self.link.status(),
+            queued=self.journal.outbox.ledger.messages,
+            notes=(
+                "paused" if uplink.paused else None,
+                "the disk is full" if self.journal.writer.full else None,
+                listener.problem if listener else None,
+            ),
+        )
+
     def _publish_network(self) -> None:
         """Regularly, as promised, though nothing may have changed."""
-        status = self._parts.managed.status() if self._parts.managed else unmanaged()
-        self._parts.publisher.state(self._parts.names.network, dumps(status).encode(), again=True)
-        self._loop.call_later(self._parts.settings.network.poll, self._publish_network)
+        names = self.publisher.names
+        self.publisher.state(names.network, dumps(self.link.status()).encode(), again=True)
+        self._loop.call_later(self.settings.network.poll, self._publish_network)
+
+    def _publish_info(self) -> None:
+        self.publisher.state(self.publisher.names.info, dumps(configure.info(self.settings)).encode())
 
     # -- the configuration, again ------------------------------------------------------------------------
 
@@ -205,14 +286,13 @@ class Bridge:
         """Read the configuration again; a bad one changes nothing, and says why."""
         if self._reread is None:
             return
-        parts = self._parts
         try:
             loaded = self._reread()
-            changes = parts.reload(loaded.settings)
+            changes = self._apply(loaded.settings)
         except BridgeError as exc:
             for line in str(exc).split("\n"):
                 log.error("the configuration is not reloaded: %s", line)
-            parts.monitor.problem("config", f"not reloaded: {exc}")
+            self.monitor.problem("config", f"not reloaded: {exc}")
             return
         logs.set_up(loaded.settings.log.level)
         for warning in loaded.warnings:
@@ -220,19 +300,35 @@ class Bridge:
         log.info("configuration reloaded; changed: %s", ", ".join(changes.applied) or "nothing")
         if changes.waiting:
             log.warning("these wait for a restart: %s", ", ".join(changes.waiting))
-        parts.uplink.flush()
+        self.flow.uplink.flush()
         self._publish_info()
-        parts.monitor.health_changed()
+        self.monitor.health_changed()
 
-    def _publish_info(self) -> None:
-        self._parts.publisher.state(self._parts.names.info, dumps(info(self._parts.settings)).encode())
+    def _apply(self, new: Settings) -> Changes:
+        """Take from ``new`` what needs no restart; raises `BridgeError` before anything is changed."""
+        access, policy = configure.access(new, self._identity), configure.policy(new)
+        limits, inbound = configure.limits(new), configure.inbound_limits(new)
+        # The broker waits for the restart, which must not be the one to find that its files do not serve.
+        configure.broker(new)
+        changes = compare(self.settings, new)
+        self.access, self.intake.policy, self.journal.outbox.limits = access, policy, limits
+        self.flow.uplink.set_slots(new.cloud.parallel)
+        if self.flow.listener:
+            self.flow.listener.set_limits(inbound)
+        self.settings = new
+        self._set_grace()
+        self.link.reloaded()
+        return changes
+
+    def _set_grace(self) -> None:
+        self.flow.grace = min(GRACE, self.settings.cloud.timeout + 1)
 
 
 def run(settings: Settings, reread: Callable[[], Loaded] | None = None) -> int:
     """Run the daemon until it is told to stop; return the exit code."""
 
     async def main() -> int:
-        return await Bridge(settings, asyncio.get_running_loop(), reread).run()
+        return await Bridge(settings, reread).run()
 
     try:
         return asyncio.run(main())

@@ -1,18 +1,26 @@
 """From the configuration to the values that the parts take; what a reload replaces is made here."""
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from bridge import __version__
 from bridge.adapters.inbound.listener import Limits as InboundLimits
+from bridge.adapters.ip.resolver import Resolver
+from bridge.adapters.ip.tcp import TcpTransport
+from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.broker import Broker, tls_context
+from bridge.adapters.system.loop_time import read_clock
+from bridge.core.exchange import Transport
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
 from bridge.core.modem import Identity
 from bridge.core.routing import Route, Router
 from bridge.errors import ConfigError
-from bridge.flow.message.codecs import TOTP_CANNOT, CloudAccess
+from bridge.flow.message import codecs
 from bridge.flow.message.intake import Policy
+from bridge.flow.message.paths import NetworkPaths
 from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
 from bridge.settings import Route as RouteSetting
@@ -44,10 +52,29 @@ def credentials(settings: Settings, sim: Identity = NOBODY) -> Credentials | Non
     raise ConfigError("credentials: give devicekey, or cloud_id and cloud_key")
 
 
-def access(settings: Settings, sim: Identity = NOBODY) -> CloudAccess:
+def access(settings: Settings, sim: Identity = NOBODY) -> codecs.CloudAccess:
     """Return where the cloud is and who we are to it."""
     cloud = settings.cloud
-    return CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings, sim))
+    return codecs.CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings, sim))
+
+
+def make_paths(loop: asyncio.AbstractEventLoop, access: Callable[[], codecs.CloudAccess]) -> NetworkPaths:
+    """Return the paths over the machine's network; ``access`` returns the cloud's as it is now."""
+    resolver = Resolver(loop)
+    stream, datagram = TcpTransport(loop, resolver), UdpTransport(loop, resolver)
+    transports: dict[Channel, Transport] = {
+        Channel.CLOUD: stream,
+        Channel.SMS: stream,
+        Channel.TCP: stream,
+        Channel.UDP: datagram,
+    }
+    by_channel: dict[Channel, codecs.Codec] = {
+        Channel.CLOUD: codecs.CloudCodec(access, read_clock),
+        Channel.SMS: codecs.SmsCodec(access),
+        Channel.TCP: codecs.DirectCodec(lambda: access().timeout),
+        Channel.UDP: codecs.DatagramCodec(lambda: access().timeout),
+    }
+    return NetworkPaths(by_channel, transports, identified=lambda: access().credentials is not None)
 
 
 def limits(settings: Settings) -> Limits:
@@ -59,9 +86,15 @@ def limits(settings: Settings) -> Limits:
 def policy(settings: Settings) -> Policy:
     """Return what intake decides by."""
     router = Router([(route.match, _route(route)) for route in settings.routes])
-    refusal = TOTP_CANNOT if settings.cloud.auth == "totp" else None
+    refusal = codecs.TOTP_CANNOT if settings.cloud.auth == "totp" else None
     air = None if settings.network.interface.startswith("cellular") else NO_MODEM
-    return Policy(router, settings.sms.via, refusal, air, settings.sms.max_segments)
+    return Policy(
+        router=router,
+        default_via=settings.sms.via,
+        sms_refusal=refusal,
+        air_refusal=air,
+        max_segments=settings.sms.max_segments,
+    )
 
 
 def _route(route: RouteSetting) -> Route:
@@ -99,7 +132,7 @@ def device(settings: Settings, name: str) -> Device:
     kind = interface.partition("-")[0]
     model = f"Hologram bridge ({interface})" if interface else "Hologram bridge"
     recipients = tuple(Recipient(each.name, each.to) for each in settings.home_assistant.notify)
-    return Device(name, __version__, kind, model, recipients)
+    return Device(id=name, version=__version__, kind=kind, model=model, recipients=recipients)
 
 
 def inbound_limits(settings: Settings) -> InboundLimits:

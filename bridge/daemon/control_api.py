@@ -3,15 +3,16 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from bridge.assemblies.no_link import NoLink
 from bridge.flow.health.figures import Health
 from bridge.flow.message import set_aside
 from bridge.flow.message.commands import Controls
 from bridge.flow.message.publisher import Publisher
+from bridge.protocol.api.status import UNMANAGED
 from bridge.store.journal import Journal
 
 if TYPE_CHECKING:
-    from bridge.daemon.managed import ManagedModem
-    from bridge.daemon.managed_wifi import ManagedWifi
+    from bridge.assemblies.link import ManagedLink
 
 
 class Answers:
@@ -24,14 +25,14 @@ class Answers:
         journal: Journal,
         controls: Controls,
         publisher: Publisher,
-        managed: "ManagedModem | ManagedWifi | None",
+        link: "ManagedLink | NoLink",
     ) -> None:
         self._loop = loop
         self._health = health
         self._outbox, self._writer = journal.outbox, journal.writer
         self._controls = controls
         self._publisher = publisher
-        self._managed = managed
+        self._link = link
         self._answers = {
             "stats": self._stats,
             "list": self._list,
@@ -95,9 +96,8 @@ class Answers:
         return {"purged": await purged}
 
     async def _network(self, _request: dict[str, Any]) -> dict[str, Any]:
-        return {"status": self._managed.status() if self._managed else None}
+        status = self._link.status()
+        return {"status": None if status["state"] == UNMANAGED else status}
 
     async def _modem(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._managed is None:
-            return {"error": 'no modem is managed here (network.interface is "")'}
-        return await self._managed.query(request)
+        return await self._link.query(request)

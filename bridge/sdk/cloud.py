@@ -61,13 +61,13 @@ class Cloud:
         self.keeps = True
         """What cannot be sent at once is kept and goes later; False: one try, and its outcome is final."""
         self._sender = Sender(
-            self._access,
-            self.is_ready_to_send,
-            self._sockets,
-            self._identity,
-            self._host,
-            self._news,
-            self._tell,
+            access=self._access,
+            network_up=self.is_ready_to_send,
+            sockets=self._sockets,
+            identity=self._identity,
+            host=self._host,
+            delivered=self._news,
+            happened=self._tell,
         )
         self._attached: OutboxService | None = None
         self._outbox = Path(outbox).absolute() if outbox is not None else outbox_path()

@@ -101,7 +101,10 @@ class CustomCloud(Cloud):
         if payload is None:
             raise HologramError(f"message: {type(message).__name__} is not allowed; give str or bytes")
         self._announce(len(payload))
-        return self._send(Wanted(Channel.TCP, (), payload, self.send_host, self.send_port), timeout)
+        return self._send(
+            Wanted(channel=Channel.TCP, names=(), payload=payload, host=self.send_host, port=self.send_port),
+            timeout,
+        )
 
     def _announce(self, size: int) -> None:
         log.info("Connecting to %s", self.send_host)

@@ -186,12 +186,12 @@ class Modem(ModemFacts):
         if given is None and self.deviceName != self._default_device:
             given = self.deviceName
         return WantedModem(
-            self.interface,
-            given,
-            self._default_device,
-            self.apn,
-            _speed(self.baudRate),
-            _script(self.chatScriptFile),
+            interface=self.interface,
+            device=given,
+            fallback=self._default_device,
+            apn=self.apn,
+            baud=_speed(self.baudRate),
+            chat=_script(self.chatScriptFile),
         )
 
     def _settings(self) -> "_Settings":
@@ -221,9 +221,9 @@ class Modem(ModemFacts):
     async def _open(self, seconds: float) -> Session:
         session = Session(
             self._wish(),
+            _News(self),
             scope=lambda: self.scope(),  # noqa: PLW0108  # set later
             own_sockets=lambda: self._own_sockets,
-            notices=_News(self),
             on_change=lambda: self.on_change(),  # noqa: PLW0108  # set later
         )
         await session.open(seconds)

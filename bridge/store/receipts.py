@@ -69,6 +69,15 @@ class Receipts:
         self._ring.append(receipt.key)
         self._added.append(receipt.key)
 
+    def repeats(self, receipt: Receipt | None) -> bool:
+        """Return whether the delivery repeats a stored one; note it otherwise. None repeats nothing."""
+        if receipt is None:
+            return False
+        if self.known(receipt):
+            return True
+        self.add(receipt)
+        return False
+
     def flush(self) -> None:
         """Write the new receipts, except those that the ring has already dropped."""
         added = self._added[-KEPT:]

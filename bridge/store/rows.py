@@ -58,19 +58,19 @@ def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queu
     up, down, reply, correlation, boot, lifetime = row[10:16]
     queued_at = times.date(boot, mono)
     return Queued(
-        seq,
-        id_,
-        lane_id,
-        Lane(endpoint, _read_names(names), Priority(priority)),
-        payload,
-        bool(idempotent),
-        queued_at,
-        attempts,
-        limit,
-        Traffic(up, down),
-        Reply(reply, correlation) if reply else None,
-        boot,
-        None if lifetime is None else queued_at + lifetime,
+        seq=seq,
+        id=id_,
+        lane_id=lane_id,
+        lane=Lane(endpoint, _read_names(names), Priority(priority)),
+        payload=payload,
+        idempotent=bool(idempotent),
+        queued_at=queued_at,
+        attempts=attempts,
+        max_attempts=limit,
+        traffic=Traffic(up, down),
+        reply=Reply(reply, correlation) if reply else None,
+        boot=boot,
+        deadline=None if lifetime is None else queued_at + lifetime,
     )
 
 

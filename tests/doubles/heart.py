@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from bridge.assemblies.no_link import NoLink
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.exchange import Outcome
 from bridge.core.messages import Channel, Endpoint, Traffic
 from bridge.core.routing import Route, Router
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import CloudAccess, CloudCodec, Codec, DatagramCodec, DirectCodec, SmsCodec
-from bridge.flow.message.commands import Controls
+from bridge.flow.message.commands import Carry, Controls
 from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
@@ -107,6 +108,22 @@ class Peer:
         return len(self._open)
 
 
+class Link:
+    """A link that does as a test says."""
+
+    def __init__(self, *, carries: bool = True, air: WayOut | None = None) -> None:
+        self.carries = carries
+        self.air = air
+        self.sockets: dict[Channel, Peer] = {}
+        self.wanted = 0
+
+    def wanted_now(self) -> None:
+        self.wanted += 1
+
+    def sockets_for(self, channel: Channel) -> Peer | None:
+        return self.sockets.get(channel)
+
+
 class Heart:
     """Intake, uplink, controls and downlink on a store."""
 
@@ -135,7 +152,10 @@ class Heart:
         self.uplink = Uplink(self.journal, self.results, self.paths, self.notices, slots=slots)
         policy = Policy(Router(routes), air_refusal=None)
         self.intake = Intake(self.journal, self.results, policy, self.session, self.uplink.wake, self.notices)
-        self.controls = Controls(self.journal, self.results, self.uplink, self.notices)
+        self.carry_out: Carry = NoLink().command
+        """What commands about the network are carried out by."""
+        network: Carry = lambda *order: self.carry_out(*order)  # noqa: E731, PLW0108  a test replaces it
+        self.controls = Controls(self.journal, self.results, self.uplink, network, self.notices)
         self.downlink = Downlink(self.journal, self.names, self.notices)
         self.uplink.start()
 
@@ -154,7 +174,7 @@ class Heart:
             Channel.UDP: self.udp,
         }
         paths = NetworkPaths(codecs, peers, identified=lambda: self.identified)
-        paths.texts, paths.texts_ready = WayOut(sms, self.air), lambda: True
+        self.modem = paths.modem = Link(air=WayOut(sms, self.air))
         return paths
 
     # -- what a test does --------------------------------------------------------------------------------

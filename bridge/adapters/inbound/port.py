@@ -97,7 +97,9 @@ class Connection(ABC):
         owner, data = self.owner, bytes(self.gathering.data)
         self.gathering.data.clear()
         if ending.what == "whole":
-            message = Received("tcp", self._peer, owner.port, data, self.spent(clean=True))
+            message = Received(
+                protocol="tcp", peer=self._peer, port=owner.port, data=data, traffic=self.spent(clean=True)
+            )
             owner.hand_over(message, partial(self.close, durable=True))
             return
         if ending.what == "empty":

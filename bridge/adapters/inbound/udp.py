@@ -76,5 +76,5 @@ class Datagrams:
         owner = self._owner
         header = tcpinfo.UDP + (tcpinfo.IPV6 if is_ipv6(address[0]) else tcpinfo.IPV4)
         spent = Traffic(0, header + len(data))
-        message = Received("udp", peer_text(address), owner.port, data, spent)
+        message = Received(protocol="udp", peer=peer_text(address), port=owner.port, data=data, traffic=spent)
         take_datagram(owner, message, admitted=owner.admits(address[0], "udp"))

@@ -58,7 +58,7 @@ class UdpTransport:
             if not code:
                 header = (IPV6 if family == socket.AF_INET6 else IPV4) + UDP
                 traffic = spent.plus(Traffic(header + len(job.request)))
-                done(Outcome(True, True, True, b"", False, None, traffic))
+                done(Outcome(connected=True, written=True, complete=True, traffic=traffic))
                 return
             if code in _NEVER:
                 text = f"{len(job.request)} bytes do not fit into a datagram to {job.host}:{job.port}"
@@ -99,4 +99,4 @@ def _unresolved(job: Job) -> str:
 
 
 def _failed(error: str, traffic: Traffic = NO_TRAFFIC, *, connected: bool = False) -> Outcome:
-    return Outcome(connected, False, False, b"", False, error, traffic)
+    return Outcome(connected=connected, error=error, traffic=traffic)

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 from bridge.adapters.system.odd_lines import OddLines
 from bridge.core.exchange import Outcome
-from bridge.core.messages import Traffic
 from bridge.core.sms import SmsJob
 from bridge.errors import AtOutOfStep, AtRefused, ModemError, ModemGone
 from bridge.protocol.sms.errors import MODEM_CODES, Blame, judge
@@ -21,8 +20,6 @@ from bridge.protocol.sms.listing import Entry, read_list, read_one, read_referen
 from bridge.protocol.sms.submit import Pdu, submit
 
 log = logging.getLogger("texts")
-
-NO_TRAFFIC = Traffic()
 
 PART_TRIES = 3
 """Number of tries of a part that was clearly refused for the moment, once an earlier part has gone out."""
@@ -115,7 +112,7 @@ class SmsTransport:
         async with self._turn:
             port = self._port()
             if port is None or not port.is_open:
-                done(_outcome(error="no modem is ready"))
+                done(Outcome(error="no modem is ready"))
                 return
             done(await self._send(port, job))
             with contextlib.suppress(ModemError):
@@ -131,7 +128,7 @@ class SmsTransport:
         try:
             await _prepare(port, len(pdus))
         except ModemError as exc:  # nothing has gone out, and the modem says itself that it cannot
-            return _outcome(error=str(exc))
+            return Outcome(error=str(exc))
         return await self._send_parts(port, job, pdus)
 
     async def _send_parts(self, port: Port, job: SmsJob, pdus: list[Pdu]) -> Outcome:
@@ -141,7 +138,8 @@ class SmsTransport:
             if isinstance(result, _Refusal):
                 return _broken_off(len(taken), len(pdus), result)
             taken.append(result)
-        return _outcome(written=True, complete=True, answer=" ".join(map(str, taken)))
+        references = " ".join(map(str, taken)).encode()
+        return Outcome(connected=True, written=True, complete=True, answer=references)
 
     async def _send_part(self, port: Port, job: SmsJob, pdu: Pdu, *, tries: int) -> "int | _Refusal":
         """Send a part and return its reference.
@@ -207,23 +205,11 @@ async def _prepare(port: Port, parts: int) -> None:
 
 
 def _broken_off(taken: int, total: int, refusal: _Refusal) -> Outcome:
+    final = refusal.final.encode()
     if not taken:
-        return _outcome(written=refusal.may_be_out, answer=refusal.final, error=refusal.text, connected=True)
+        return Outcome(connected=True, written=refusal.may_be_out, answer=final, error=refusal.text)
     text = f"the network took {taken} of {total} parts, and then: {refusal.text}"
-    return _outcome(written=True, answer=refusal.final, error=text)
-
-
-def _outcome(
-    *,
-    connected: bool | None = None,
-    written: bool = False,
-    complete: bool = False,
-    answer: str = "",
-    error: str | None = None,
-) -> Outcome:
-    """Return an outcome; SMS over the air cost no IP traffic."""
-    ready = written if connected is None else connected
-    return Outcome(ready, written, complete, answer.encode(), False, error, NO_TRAFFIC)
+    return Outcome(connected=True, written=True, answer=final, error=text)
 
 
 class ModemInbox:

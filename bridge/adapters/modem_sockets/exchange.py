@@ -267,10 +267,10 @@ class Datagram(Handler):
         job = self._job
         if error is None:
             spent = traffic.lookup(job.host).plus(Traffic(traffic.datagram(len(job.request))))
-            outcome = Outcome(True, True, True, b"", False, None, spent)
+            outcome = Outcome(connected=True, written=True, complete=True, traffic=spent)
         else:
             text = error if not fits else f"cannot send to {job.host}:{job.port}: {error}"
-            outcome = Outcome(not fits, False, False, b"", False, text, Traffic())
+            outcome = Outcome(connected=not fits, error=text)
         self._pool.loop.call_soon(done, outcome)
 
 

@@ -116,7 +116,9 @@ class Datagrams(Handler):
     def received(self, data: bytes, host: str, port: int) -> None:
         """Take one."""
         owner, spent = self._owner, Traffic(0, traffic.datagram(len(data)))
-        message = Received("udp", address_text(host, port), owner.port, data, spent)
+        message = Received(
+            protocol="udp", peer=address_text(host, port), port=owner.port, data=data, traffic=spent
+        )
         take_datagram(owner, message, admitted=_admits(owner, host, "udp"))
 
 

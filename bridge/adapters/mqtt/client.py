@@ -113,7 +113,17 @@ def to_delivery(message: Publish, epoch: int, *, version5: bool) -> Delivery:
     """
     topic, payload, qos, retain, dup, mid, properties, problem = message
     asks_nothing = retain and not (version5 and (payload or problem))
-    return Delivery(topic, payload, qos, asks_nothing, dup, mid, epoch, properties, problem)
+    return Delivery(
+        topic=topic,
+        payload=payload,
+        qos=qos,
+        retain=asks_nothing,
+        dup=dup,
+        mid=mid,
+        epoch=epoch,
+        properties=properties,
+        problem=problem,
+    )
 
 
 def publish_properties(client: LeanClient, given: Properties | None) -> PahoProperties | None:

@@ -152,7 +152,14 @@ def at_device(profile: Profile, path: str, sys: Path = SYS, dev: Path = DEV) -> 
             found = _as_modem(profile, device, dev) if device.usb_id in profile.usb_ids else None
             if found is None:
                 links = _links(dev, [str(tty)])
-                return Found(profile, path, path, device.name, links, device.serial)
+                return Found(
+                    profile=profile,
+                    at_port=path,
+                    dial_port=path,
+                    usb_path=device.name,
+                    by_id=links,
+                    serial=device.serial,
+                )
             dial = path if found.dial_port in (found.at_port, str(tty)) else found.dial_port
             return found._replace(at_port=path, dial_port=dial)
     return Found(profile, path, path, None)

@@ -3,30 +3,15 @@
 import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from bridge.core.destination import Destination
 from bridge.core.messages import Channel, Endpoint, Priority, State, Traffic
+from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api.reports import dumps, timestamp
 from bridge.store.journal import Journal
 
 _PAGE = resource.getpagesize()
-
-
-class Sending(Protocol):
-    """The uplink as far as the health shows it."""
-
-    @property
-    def paused(self) -> bool:
-        """Whether sending is paused."""
-
-    @property
-    def in_flight(self) -> int:
-        """The number of messages in flight."""
-
-    @property
-    def conditions(self) -> Mapping[Endpoint, Destination]:
-        """The condition of each destination."""
 
 
 class NotSending(NamedTuple):
@@ -42,7 +27,7 @@ class Health:
 
     def __init__(self, journal: Journal) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self.sending: Sending = NotSending()
+        self.sending: Uplink | NotSending = NotSending()
         self._started = self._time.now().mono
         self._last_error: dict[str, str] | None = None
         self.sessions_lost = 0

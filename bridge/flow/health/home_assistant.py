@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from bridge.core.delivery import Delivery
+from bridge.flow.message.publisher import Publisher
 from bridge.protocol.api import discovery
 from bridge.protocol.api.reports import dumps
 from bridge.store.journal import Journal
@@ -42,31 +43,27 @@ class HomeAssistant:
     def __init__(
         self,
         journal: Journal,
-        topics: discovery.Topics,
+        publisher: Publisher,
         *,
         prefix: str,
         enabled: bool,
         host: str,
         device: Callable[[str], discovery.Device],
-        publish: Callable[[str, bytes], None],
-        clear_retained: Callable[[str, Callable[[], None]], None],
-        repeat: Callable[[], None],
     ) -> None:
-        """``publish`` keeps and publishes a retained state; ``repeat`` publishes all states again.
+        """``device`` returns what is announced, given its id.
 
-        ``clear_retained`` has the broker forget a retained state, and tells when it has. ``device`` returns
-        what is announced, given its id; ``host`` names this machine in it the first time, and the id stays
-        when the name changes.
+        ``host`` names this machine in the id the first time; the id stays when the name changes.
         """
         self.birth = f"{prefix}/status"
         """The topic of Home Assistant's birth and last will."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self._topics = topics
+        names = publisher.names
+        self._topics = discovery.Topics(
+            names.prefix, names.state, names.health, names.network, names.event, names.last_sms
+        )
         self._enabled = enabled
         self._device = device
-        self._publish = publish
-        self._clear_retained = clear_retained
-        self._repeat = repeat
+        self._publisher = publisher
         self._known: dict[str, Any] = json.loads(journal.outbox.meta(REMEMBERED) or "{}")
         self._id = self._known.get("id") or "hologram_bridge_" + re.sub(r"[^a-z0-9]+", "_", host.lower())
         self._topic = f"{prefix}/device/{self._id}/config"
@@ -79,7 +76,7 @@ class HomeAssistant:
             old.discard(self._topic)
         self._remember(topic=None, old=sorted(old))
         for topic in sorted(old):
-            self._clear_retained(topic, partial(self._gone, topic))
+            self._publisher.clear_retained(topic, partial(self._gone, topic))
         if self._enabled:
             self.announce()
         else:
@@ -105,7 +102,7 @@ class HomeAssistant:
 
     def _publish_device(self, payload: dict[str, Any]) -> None:
         self._remember(topic=self._topic)
-        self._publish(self._topic, dumps(payload).encode())
+        self._publisher.state(self._topic, dumps(payload).encode(), again=True)
 
     def _remember(self, **changed: Any) -> None:
         known = {**self._known, "id": self._id, **changed}
@@ -139,7 +136,7 @@ class HomeAssistant:
 
     def _announce_with_states(self) -> None:
         self.announce()
-        self._after(STATES_PAUSE, self._repeat)
+        self._after(STATES_PAUSE, self._publisher.repeat)
 
     def _bury(self) -> None:
         """Remove the recalled components: after this Home Assistant has forgotten them."""
@@ -148,4 +145,4 @@ class HomeAssistant:
             self._remember(removed={})
         else:
             self._remember(topic=None, removed={}, old=[self._topic])
-            self._clear_retained(self._topic, partial(self._gone, self._topic))
+            self._publisher.clear_retained(self._topic, partial(self._gone, self._topic))

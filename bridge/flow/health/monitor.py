@@ -15,7 +15,6 @@ from bridge.flow.health.connections import Connections
 from bridge.flow.health.figures import Health
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.sessions import DATA, SessionNumber
-from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
@@ -44,11 +43,11 @@ DATA_FILTERS, CONTROL_FILTERS = "filters", "control_filters"
 class Monitor(Notices):
     """Observes the parts; lives in the event loop's thread."""
 
-    def __init__(self, journal: Journal, publisher: Publisher, names: Names) -> None:
+    def __init__(self, journal: Journal, publisher: Publisher) -> None:
         self.health = Health(journal)
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._publisher = publisher
-        self._names = names
+        self._names = publisher.names
         self.session = SessionNumber(journal, DATA)
         self.session_of: str | None = journal.outbox.meta(SESSION_OF)
         """Client id and broker of that session; None: an older version wrote only the number."""

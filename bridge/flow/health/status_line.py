@@ -9,6 +9,7 @@ from typing import Any
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import CLOUD, Endpoint
 from bridge.core.time import Time
+from bridge.protocol.api.status import UNMANAGED
 
 EVERY = 1.0
 """Seconds between checks for a change."""
@@ -43,18 +44,18 @@ def describe(
     *,
     broker: str | None,
     conditions: Mapping[Endpoint, Destination],
-    network: Mapping[str, Any] | None,
+    network: Mapping[str, Any],
     queued: int,
     notes: Iterable[str | None] = (),
 ) -> str:
     """Return the line.
 
     ``broker`` is the broker's address while there is no connection to it, else None. ``network`` is the
-    network status, None without a managed network. ``notes`` are further phrases; None is left out.
+    network status. ``notes`` are further phrases; None is left out.
     """
     parts = ["online" if broker is None else f"no broker at {broker}"]
     parts += [_condition(endpoint, destination) for endpoint, destination in _shown(conditions)]
-    if network is not None:
+    if network["state"] != UNMANAGED:
         parts.append(_link(network))
     parts.append(f"{queued} queued")
     parts += [note for note in notes if note]

@@ -106,18 +106,16 @@ class DirectCodec:
         """Return the exchange with the host and port of the route."""
         endpoint, silence = queued.lane.endpoint, self._timeout()
         limit = whole_limit(silence, len(queued.payload))
-        if endpoint.expect is None:
-            return Job(
-                endpoint.host,
-                endpoint.port,
-                queued.payload,
-                lambda _: False,
-                silence,
-                limit,
-                until_close=True,
-            )
-        expected = endpoint.expect.encode()
-        return Job(endpoint.host, endpoint.port, queued.payload, lambda got: expected in got, silence, limit)
+        expected = None if endpoint.expect is None else endpoint.expect.encode()
+        return Job(
+            host=endpoint.host,
+            port=endpoint.port,
+            request=queued.payload,
+            complete=lambda got: expected is not None and expected in got,
+            silence=silence,
+            limit=limit,
+            until_close=expected is None,
+        )
 
     def decode(self, outcome: Outcome) -> Reading:
         """Return the meaning of the peer's answer, which the result always contains."""
@@ -156,7 +154,14 @@ class DatagramCodec:
                 "payload", f"{size} bytes", f"a UDP datagram holds at most {MAX_DATAGRAM}; use channel tcp"
             )
         endpoint, silence = queued.lane.endpoint, self._timeout()
-        return Job(endpoint.host, endpoint.port, queued.payload, lambda _: True, silence, silence)
+        return Job(
+            host=endpoint.host,
+            port=endpoint.port,
+            request=queued.payload,
+            complete=lambda _: True,
+            silence=silence,
+            limit=silence,
+        )
 
     def decode(self, outcome: Outcome) -> Reading:
         """Return the meaning of the outcome.
@@ -176,7 +181,14 @@ TOTP_CANNOT = "TOTP credentials cannot send SMS by the cloud; use a device key, 
 def cloud_job(access: CloudAccess, request: bytes) -> Job:
     """Return the job that sends ``request`` to the cloud's socket."""
     limit = whole_limit(access.timeout, len(request))
-    return Job(access.host, access.port, request, _answered, access.timeout, limit)
+    return Job(
+        host=access.host,
+        port=access.port,
+        request=request,
+        complete=_answered,
+        silence=access.timeout,
+        limit=limit,
+    )
 
 
 def _answered(received: bytes) -> bool:

@@ -14,11 +14,11 @@ from typing import Any
 
 from bridge.core.admission import LogThrottle
 from bridge.core.delivery import Delivery
-from bridge.core.messages import Channel, Queued, Reply, Result, State
+from bridge.core.messages import Channel, Queued, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
 from bridge.flow.message.intake import Acknowledger, SkippedRetained, id_source, receipt_of
-from bridge.flow.message.results import Results
+from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import CONTROL, SessionNumber
 from bridge.flow.message.uplink import Uplink
 from bridge.flow.notices import Notices
@@ -60,15 +60,17 @@ End = Callable[[State, str], None]
 class Controls:
     """Carries out control commands; each ends in a result."""
 
-    def __init__(self, journal: Journal, results: Results, uplink: Uplink, notices: Notices) -> None:
+    def __init__(
+        self, journal: Journal, results: Results, uplink: Uplink, network: Carry, notices: Notices
+    ) -> None:
+        """``network`` carries out the commands about the network."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._uplink = uplink
         self._names = results.names
         self._notices = notices
         self._new_id = id_source()
-        self.network: Carry | None = None
-        """Carries out commands about the network; None: none is managed."""
+        self._network = network
         self._orders: set[asyncio.Future[str]] = set()
         self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
@@ -117,13 +119,19 @@ class Controls:
     def _accepted_of(self, command: commands.Control) -> tuple[AcceptedCommand, float | None]:
         """Return ``command`` as the store keeps it, and its deadline in monotonic seconds."""
         options, now = command.options, self._time.now()
-        name, idempotent = options.id or self._new_id(), options.id is not None
-        accepted = AcceptedCommand(name, idempotent, command.channel, now.wall, options.reply)
+        idempotent = options.id is not None
+        accepted = AcceptedCommand(
+            id=options.id or self._new_id(),
+            idempotent=idempotent,
+            channel=command.channel,
+            queued_at=now.wall,
+            reply=options.reply,
+        )
         return accepted, None if options.lifetime is None else now.mono + options.lifetime
 
     def _accept(self, accepted: AcceptedCommand, receipt: Receipt | None) -> bool:
         """Return whether this command is new; a repetition of a known id gets the known result again."""
-        if self._is_repeated(receipt):
+        if self._outbox.receipts.repeats(receipt):
             return False
         if not accepted.idempotent or self._outbox.add_key(accepted.id):
             self._outbox.accepted.add(accepted)
@@ -131,15 +139,6 @@ class Controls:
         known = self._outbox.key_result(accepted.id)
         if known is not None:
             self._results.repeat(known, accepted.reply)
-        return False
-
-    def _is_repeated(self, receipt: Receipt | None) -> bool:
-        """Return whether the broker repeats a delivery that is stored already; note its receipt otherwise."""
-        if receipt is None:
-            return False
-        if self._outbox.receipts.known(receipt):
-            return True
-        self._outbox.receipts.add(receipt)
         return False
 
     def _reject(
@@ -154,24 +153,20 @@ class Controls:
             log.warning(
                 "rejected a command on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
             )
-        claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
-        reply = commands.claimed_reply(delivery.properties, self._names.prefix)
-        now = self._time.now().wall
-        channel = commands.channel_of(topic)
-        result = Result(claimed or self._new_id(), channel, State.REJECTED, str(error), now, now)
+        rejection = self._results.of_unreadable(topic, delivery, error, self._new_id())
 
         def rejected(new: bool) -> None:  # positional, as the writer calls it
             session.ack(delivery)
             if new:
-                self._results.tell(result)
+                self._results.tell(rejection.result)
 
-        self._writer.write(partial(self._refuse, result, reply, receipt), rejected)
+        self._writer.write(partial(self._refuse, rejection, receipt), rejected)
 
-    def _refuse(self, result: Result, reply: Reply | None, receipt: Receipt | None) -> bool:
+    def _refuse(self, rejection: Rejection, receipt: Receipt | None) -> bool:
         """Store the result of a rejected command; return whether it is new. Runs inside the transaction."""
-        if self._is_repeated(receipt):
+        if self._outbox.receipts.repeats(receipt):
             return False
-        self._results.record(result, idempotent=False, reply=reply)
+        self._results.record(rejection.result, idempotent=False, reply=rejection.reply)
         return True
 
     def _run(self, command: commands.Control, deadline: float | None, end: End) -> None:
@@ -210,14 +205,11 @@ class Controls:
         self.purge(done)
 
     def _run_network(self, command: commands.Control, lifetime: float | None, end: End) -> None:
-        if self.network is None:
-            end(State.FAILED, 'no network interface is managed here (network.interface is "")')
-            return
         if len(self._orders) >= ORDERS:
             end(State.FAILED, f"{ORDERS} commands about the network are in flight already")
             return
         # Not awaited: it may take an hour, and commands about the queue must work meanwhile.
-        order = asyncio.ensure_future(self.network(command.command, command.timeout, lifetime))
+        order = asyncio.ensure_future(self._network(command.command, command.timeout, lifetime))
         self._orders.add(order)
 
         def ended(_: object) -> None:
@@ -290,8 +282,8 @@ class Controls:
         return drop(self._outbox, self._results, queued)
 
     def _finish(self, accepted: AcceptedCommand, state: State, description: str) -> None:
-        wall = self._time.now().wall
-        result = Result(accepted.id, accepted.channel, state, description, accepted.queued_at, wall)
+        of = self._results.of_command
+        result = of(accepted.id, accepted.channel, state, description, accepted.queued_at)
 
         def record() -> None:
             self._outbox.accepted.drop(accepted)

@@ -23,7 +23,6 @@ from bridge.core.messages import (
     Lane,
     Message,
     Priority,
-    Reply,
     Result,
     State,
 )
@@ -32,7 +31,7 @@ from bridge.core.retry import Kind, Reading
 from bridge.core.routing import Router
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
-from bridge.flow.message.results import Results
+from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import Numbered
 from bridge.flow.notices import Notices
 from bridge.protocol.api import commands
@@ -143,6 +142,10 @@ class Intake:
             replaced=self._replaced,
         )
 
+    def crowded(self, again: Callable[[], None]) -> bool:
+        """Whether too much waits for the disk; calls ``again`` when it does no longer."""
+        return self._writer.crowded(again)
+
     def _hold(self, delivery: Delivery, session: Acknowledger) -> None:
         """Keep ``delivery`` unacknowledged until results have been published.
 
@@ -229,7 +232,16 @@ class Intake:
         idempotent = options.id is not None
         name = options.id if options.id is not None else self._new_id()
         now = self._time.now().mono
-        return Message(name, idempotent, lane, payload, lifetime, max_attempts, options.reply, now)
+        return Message(
+            id=name,
+            idempotent=idempotent,
+            lane=lane,
+            payload=payload,
+            lifetime=lifetime,
+            max_attempts=max_attempts,
+            reply=options.reply,
+            received=now,
+        )
 
     # -- storing -----------------------------------------------------------------------------------------
 
@@ -293,30 +305,24 @@ class Intake:
     # -- refusing ----------------------------------------------------------------------------------------
 
     def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
-        claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
-        now = self._time.now().wall
-        result = Result(
-            claimed or self._new_id(), commands.channel_of(topic), State.REJECTED, str(error), now, now
-        )
+        rejection = self._results.of_unreadable(topic, delivery, error, self._new_id())
         if self._rejected.due():
             log.warning(
                 "rejected a message on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
             )
-        reply = commands.claimed_reply(delivery.properties, self._names.prefix)
         receipt = receipt_of(delivery, self._session.number)
         self._writer.append(
-            partial(self._refuse, result, bool(claimed), reply, receipt),
-            partial(self._refused, result, delivery, session),
+            partial(self._refuse, rejection, receipt),
+            partial(self._refused, rejection.result, delivery, session),
             key=receipt.key if receipt else None,
             again=delivery.dup,
             replaced=self._replaced,
         )
 
-    def _refuse(self, result: Result, idempotent: bool, reply: Reply | None, receipt: Receipt | None) -> bool:
-        if receipt:
-            if self._outbox.receipts.known(receipt):
-                return False
-            self._outbox.receipts.add(receipt)
+    def _refuse(self, rejection: Rejection, receipt: Receipt | None) -> bool:
+        result, idempotent, reply = rejection
+        if self._outbox.receipts.repeats(receipt):
+            return False
         if idempotent and not self._outbox.add_key(result.id):
             known = self._outbox.key_result(result.id)
             if known is not None:

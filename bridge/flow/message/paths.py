@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from bridge.core.exchange import Transport
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint
@@ -17,8 +18,26 @@ from bridge.flow.message.uplink import Path
 _OF_THE_CLOUD = (Channel.CLOUD, Channel.SMS)
 
 
+class Link(Protocol):
+    """A link that messages may take, and its modem."""
+
+    @property
+    def air(self) -> Path | None:
+        """What sends SMS over the air, while it can."""
+
+    @property
+    def carries(self) -> bool:
+        """Whether messages can go over it now."""
+
+    def wanted_now(self) -> None:
+        """Note that a message waits for it."""
+
+    def sockets_for(self, channel: Channel) -> Transport | None:
+        """Return the modem's own sockets for ``channel``, while they are the link."""
+
+
 class NetworkPaths:
-    """Maps endpoints to paths; the parts of the link set its attributes."""
+    """Knows the path to each endpoint; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -31,33 +50,32 @@ class NetworkPaths:
         self._codecs = codecs
         self._transports = transports
         self._identified = identified
-        self.link_up: Callable[[], bool] | None = None
-        """Returns whether the link is up; None: no link is managed, or messages do not need it."""
-        self.on_wanted: Callable[[], None] = lambda: None
-        """Is called when a message waits for the link."""
-        self.sockets: Callable[[Channel], Transport | None] | None = None
-        """Returns the transport over the modem's own sockets for a channel, None while they are not the
-        link."""
-        self.texts: Path | None = None
-        """Codec and transport of SMS over the air."""
-        self.texts_ready: Callable[[], bool] = lambda: False
+        self.link: Link | None = None
+        """The link that messages need; None: the machine's own network, which nobody knows to be down."""
+        self.modem: Link | None = None
+        """What sends SMS over the air."""
 
     def wanted(self) -> None:
         """Have an on-demand link dialled."""
-        self.on_wanted()
+        if self.link:
+            self.link.wanted_now()
 
     def ready(self, endpoint: Endpoint) -> bool:
         """Whether ``endpoint`` may be reachable: False only while its path is known to be closed."""
         if endpoint == MODEM_SMS:
-            return self.texts is not None and self.texts_ready()
+            return self._air is not None
         if endpoint.channel in _OF_THE_CLOUD and not self._identified():
             return False
-        return self.link_up is None or self.link_up()
+        return self.link is None or self.link.carries
 
     def path(self, endpoint: Endpoint) -> Path:
-        """Return the codec and the transport for ``endpoint``."""
+        """Return the codec and the transport of ``endpoint``."""
         if endpoint == MODEM_SMS:
-            assert self.texts is not None  # `ready` is False without it
-            return self.texts
-        sockets = self.sockets(endpoint.channel) if self.sockets else None
+            assert self._air is not None  # `ready` said so
+            return self._air
+        sockets = self.link.sockets_for(endpoint.channel) if self.link else None
         return Path(self._codecs[endpoint.channel], sockets or self._transports[endpoint.channel])
+
+    @property
+    def _air(self) -> Path | None:
+        return self.modem.air if self.modem else None

@@ -80,7 +80,7 @@ class Publisher:
     def __init__(self, journal: Journal, names: Names, events: Container[str] = TYPES) -> None:
         """``events`` are the types that are published."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self._names, self._wanted = names, events
+        self.names, self._wanted = names, events
         self.states = States()
         self.asides = Asides(journal.outbox, journal.writer)
         self._refused = Refused(self._publish_again, self._time)
@@ -131,7 +131,7 @@ class Publisher:
             return
         self._publish_events()
         for topic in sorted(
-            self.states.due, key=lambda each: each != self._names.state
+            self.states.due, key=lambda each: each != self.names.state
         ):  # the bridge's own state first
             if len(self._flights) >= link.window or not self._publish_state(topic):
                 return
@@ -239,7 +239,7 @@ class Publisher:
         report = self._outbox.get_report(seq)
         if report is None:
             return
-        if not report.topic.startswith(self._names.prefix + "/"):
+        if not report.topic.startswith(self.names.prefix + "/"):
             log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
             self._writer.write(lambda: self._outbox.reports_sent([seq]), frees=True)
         elif problem in NEVER:
@@ -337,9 +337,9 @@ class Publisher:
         if mid in self._overtaken:
             self._unanswered(mid)
         elif len(self._flights) < link.window:
-            if len(self._flights) == 1 and flight.key != self._names.state:
+            if len(self._flights) == 1 and flight.key != self.names.state:
                 self._publish_state(
-                    self._names.state
+                    self.names.state
                 )  # gives the broker something to acknowledge, for comparison
         elif late >= VERY_LATE and self._acknowledged_any:
             link.echo(lambda _: self._unanswered(mid))
@@ -402,7 +402,7 @@ class Publisher:
 
     def _publish_events(self) -> None:
         link = self._link
-        while self._events and link and link.publish_event(self._names.event, self._events[0]):
+        while self._events and link and link.publish_event(self.names.event, self._events[0]):
             self._events.popleft()
 
 

@@ -1,14 +1,16 @@
 """Results: written in the transaction that ends their command, published as events after its commit."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from bridge.core.delivery import Properties
+from bridge.core.delivery import Delivery, Properties
 from bridge.core.messages import Channel, Message, Queued, Reply, Result, State, Traffic
 from bridge.core.retry import Reading
+from bridge.errors import InvalidCommand
 from bridge.flow.message.publisher import write_properties
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
+from bridge.protocol.api import commands
 from bridge.protocol.api.reports import result_json
 from bridge.store.journal import Journal
 
@@ -24,6 +26,15 @@ _EVENTS = {
 _SMS_EVENTS = {**_EVENTS, State.DELIVERED: "sms.sent", State.UNCONFIRMED: "sms.unconfirmed"}
 
 
+class Rejection(NamedTuple):
+    """The end of a delivery that is no command."""
+
+    result: Result
+    idempotent: bool
+    """Whether its producer chose the id."""
+    reply: Reply | None
+
+
 class Results:
     """Builds, stores and publishes results."""
 
@@ -37,27 +48,41 @@ class Results:
     ) -> Result:
         """Return the result of a queued message; ``traffic`` is that of its last exchange alone."""
         return Result(
-            queued.id,
-            queued.lane.endpoint.channel,
-            state,
-            reading.description,
-            queued.queued_at,
-            self._time.now().wall,
-            queued.lane.topics,
-            queued.lane.to,
-            reading.code,
-            attempts,
-            queued.traffic.plus(traffic),
-            reading.answer,
+            id=queued.id,
+            channel=queued.lane.endpoint.channel,
+            state=state,
+            description=reading.description,
+            queued_at=queued.queued_at,
+            finished_at=self._time.now().wall,
+            topics=queued.lane.topics,
+            to=queued.lane.to,
+            code=reading.code,
+            attempts=attempts,
+            traffic=queued.traffic.plus(traffic),
+            answer=reading.answer,
         )
+
+    def of_command(
+        self, name: str, channel: Channel, state: State, description: str, queued_at: float | None = None
+    ) -> Result:
+        """Return the result of a command with the id ``name``, which came now or at ``queued_at``."""
+        now = self._time.now().wall
+        since = now if queued_at is None else queued_at
+        return Result(name, channel, state, description, queued_at=since, finished_at=now)
+
+    def of_unreadable(self, topic: str, delivery: Delivery, error: InvalidCommand, spare: str) -> "Rejection":
+        """Return the result of a delivery on ``topic`` that is no command; ``spare`` is an id without one."""
+        claimed = commands.claimed_id(topic, delivery.payload, delivery.properties)
+        channel = commands.channel_of(topic)
+        result = self.of_command(claimed or spare, channel, State.REJECTED, str(error))
+        reply = commands.claimed_reply(delivery.properties, self.names.prefix)
+        return Rejection(result, bool(claimed), reply)
 
     def of_message(self, message: Message, state: State, description: str) -> Result:
         """Return the result of a message that the outbox did not accept."""
-        now = self._time.now().wall
         lane = message.lane
-        return Result(
-            message.id, lane.endpoint.channel, state, description, now, now, topics=lane.topics, to=lane.to
-        )
+        result = self.of_command(message.id, lane.endpoint.channel, state, description)
+        return result._replace(topics=lane.topics, to=lane.to)
 
     def record(self, result: Result, *, idempotent: bool, reply: Reply | None) -> None:
         """Store ``result`` as a report; runs inside the transaction."""

@@ -9,6 +9,10 @@ from bridge.protocol.api.reports import timestamp
 CODES = {code.value: code.name for code in Code}
 
 
+UNMANAGED = "unmanaged"
+"""The state without a managed network."""
+
+
 def status(
     verdict: Verdict,
     *,
@@ -57,4 +61,4 @@ def _signal(signal: Signal) -> dict[str, int | None]:
 
 def unmanaged() -> dict[str, Any]:
     """Return the status without a managed network: the machine's own network is assumed to work."""
-    return status(Verdict("unmanaged", Code.CLOUD_CONNECTED, None), interface="")
+    return status(Verdict(UNMANAGED, Code.CLOUD_CONNECTED, None), interface="")

@@ -46,8 +46,8 @@ class AtCommands:
 
         async def ask() -> Answer:
             if prompt is None:
-                return await session.modem().at(text, timeout)
-            return await session.modem().port.command(text, timeout=timeout, prompt=prompt)
+                return await session.modem_to_ask().at(text, timeout)
+            return await session.modem_to_ask().port.command(text, timeout=timeout, prompt=prompt)
 
         return runtime().wait(ask())
 

@@ -1,13 +1,13 @@
 """Which modem a script wishes for, where it is, and how it is dialled."""
 
-import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bridge.adapters.ppp.dialler import PppDialler, dial_of
+from bridge.adapters.ppp.dialler import dial_of
 from bridge.adapters.ppp.pppd import Pppd
 from bridge.adapters.usb import sysfs as usb
 from bridge.adapters.usb.finder import Finder
+from bridge.assemblies.cellular_link import CellularSetup
 from bridge.core.modem import Place
 from bridge.protocol.ppp.dial import Dial, Scope
 from bridge.sdk.engine import holders
@@ -29,21 +29,23 @@ class WantedModem(NamedTuple):
     """A chat script of the script's own."""
 
 
-def dialler(wish: WantedModem, scope: Callable[[], Scope], on_down: Callable[[str], None]) -> PppDialler:
-    """Return what dials: pppd as a child, as a script that connects runs as root, as documented.
+MISSING = "Modem not detected"
+"""The fault where no modem is found."""
 
-    ``scope`` is asked at each call.
+
+def setup_of(wish: WantedModem, scope: Callable[[], Scope]) -> CellularSetup:
+    """Return the modem of ``wish`` as a link goes over it; ``scope`` is asked at each call.
+
+    pppd is a child, as a script that connects runs as root, as documented.
     """
 
     def dial(place: Place) -> Dial:
         return dial_of(place, apn=wish.apn, scope=scope(), chat=wish.chat, baud=wish.baud)
 
-    return PppDialler(Pppd(asyncio.get_running_loop(), on_down=on_down), dial)
-
-
-def finder(wish: WantedModem) -> Finder:
-    """Return what finds the modem of ``wish``."""
-    return Finder(wish.interface, (wish.device,) if wish.device else (), wish.fallback)
+    find = Finder(wish.interface, (wish.device,) if wish.device else (), wish.fallback)
+    return CellularSetup(
+        interface=wish.interface, find=find, dial=dial, pppd=Pppd, missing=MISSING, apn=wish.apn
+    )
 
 
 def check_free(path: str) -> None:

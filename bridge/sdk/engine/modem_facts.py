@@ -64,7 +64,7 @@ class ModemFacts(AtCommands):
         session = self.session
 
         async def ask() -> str | None:
-            await session.modem().poll()
+            await session.modem_to_ask().poll()
             return session.supervisor.facts.operator
 
         return runtime().ask(ask())
@@ -80,7 +80,7 @@ class ModemFacts(AtCommands):
         session = self.session
 
         async def ask() -> dict[str, Any]:
-            return await session.modem().location()
+            return await session.modem_to_ask().location()
 
         try:
             place = runtime().wait(ask())
@@ -118,7 +118,7 @@ class ModemFacts(AtCommands):
         session = self.session
 
         async def ask() -> bool:
-            await session.modem().poll()
+            await session.modem_to_ask().poll()
             return session.supervisor.facts.registration.registered
 
         return runtime().ask(ask())

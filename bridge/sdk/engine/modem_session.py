@@ -14,23 +14,20 @@ from bridge.adapters.modem.modem import Modem
 from bridge.adapters.modem.queries import answer
 from bridge.adapters.modem.sms import ModemInbox
 from bridge.adapters.modem_sockets.listening import ListeningSockets
-from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
+from bridge.adapters.modem_sockets.sockets import Sockets
 from bridge.adapters.system.loop_time import LoopTime
+from bridge.assemblies.cellular_link import CellularLink
+from bridge.assemblies.message_flow import until
+from bridge.assemblies.workers import Workers
 from bridge.core.link import Code, Phase
 from bridge.core.modem import Facts, Identity, Link, Place
 from bridge.errors import BridgeError, LinkError
 from bridge.errors import ModemError as CoreModemError
-from bridge.flow.link.cellular import Cellular
-from bridge.flow.link.commands import NetworkCommands
-from bridge.flow.link.hardware import Hardware
-from bridge.flow.link.manager import Network
-from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.link.traffic import Traffic
 from bridge.flow.notices import Notices
-from bridge.protocol.modems import by_interface
 from bridge.protocol.ppp.dial import Scope
 from bridge.protocol.sms.listing import read_notice
-from bridge.sdk.engine.dialling import WantedModem, check_free, dialler, finder
+from bridge.sdk.engine.dialling import MISSING, WantedModem, check_free, setup_of
 from bridge.sdk.engine.errors import ModemError, NetworkError
 from bridge.sdk.engine.inbox import LIMITS, Inbox
 from bridge.sdk.engine.sms import Texts
@@ -44,83 +41,38 @@ START_WAIT = 40.0
 SOCKETS_WAIT = 150.0
 """Seconds that a modem may take to have its sockets ready."""
 
-MISSING = "Modem not detected"
-"""What is said where no modem is found."""
 
-POLL = 60.0
-"""Seconds between looks at the modem that nobody asked for."""
-
-
-class Session:
-    """One modem, opened."""
+class Session(CellularLink):
+    """One modem, opened: it dials when it is told to, by itself never, and is never switched off."""
 
     def __init__(
         self,
         wish: WantedModem,
+        notices: Notices,
         *,
         scope: Callable[[], Scope],
         own_sockets: Callable[[], bool],
-        notices: Notices,
         on_change: Callable[[], None],
     ) -> None:
         """``scope`` says what goes over PPP, ``own_sockets`` whether the modem's sockets may be used.
 
         ``on_change`` is told when messages may or may not go.
         """
-        self._loop = asyncio.get_running_loop()
         self._wish = wish
         self._may_use_sockets = own_sockets
         self._notices = notices
-        self._on_change = on_change
-        self._find = finder(wish)
-        self._modem: Modem | None = None
-        self._sockets: Sockets | None = None
         self._own_sockets = False
         """The sockets carry without a link that was asked for, as with the SDK."""
         self._want_sockets = False
         self._turn = asyncio.Lock()
         """Held by whoever brings the sockets up."""
-        self._again: asyncio.Task[None] | None = None
-        self._listener: Listener | None = None
+        self._again = Workers()
         self._listens_for: Inbox | None = None
-        self._inbox = ModemInbox(self._port)
+        time = LoopTime(asyncio.get_running_loop())
+        super().__init__(setup_of(wish, scope), Traffic(pending=lambda: False), time, notices)
+        self.on_change = on_change
+        self._inbox = ModemInbox(self.port)
         self._texts = Texts(self._inbox)
-        self._tasks: list[asyncio.Task[None]] = []
-        self.supervisor = self._new_keeper()
-        self.cellular = Cellular(
-            self.supervisor, dialler(wish, scope, self._lost), self._usable_sockets, wish.apn
-        )
-        self.network = self._new_network()
-        self.command = NetworkCommands(self.network).carry_out
-        """Carries out a command about the link or the modem; raises `BridgeError`."""
-
-    def _new_keeper(self) -> ModemSupervisor:
-        """Return what finds the modem and asks it, but never switches it off."""
-        return ModemSupervisor(
-            Hardware(
-                find=self._find,
-                missing=MISSING,
-                make=self._make,
-                power=_no_power,
-                can_power=lambda _: False,
-                poll=POLL,
-            ),
-            LoopTime(self._loop),
-            self._notices,
-            on_change=self._changed,
-            link_up=lambda: self.network.up,
-        )
-
-    def _new_network(self) -> Network:
-        """Return what dials when it is told to, and by itself never."""
-        return Network(
-            self.cellular,
-            Traffic(pending=lambda: False),
-            LoopTime(self._loop),
-            self._notices,
-            autoconnect=False,
-            on_change=self._changed,
-        )
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -132,26 +84,18 @@ class Session:
         Raises `NetworkError` where there is none, `SerialError` where somebody else uses it (it says who),
         and `ModemError` where its port cannot be had.
         """
-        place = self._find()
+        place = self._setup.find()
         if place is None:
             where = f": {self._wish.device} is not there" if self._wish.device else ""
             raise NetworkError(f"{MISSING}{where}")
         check_free(place.at)
-        self._tasks = [self._loop.create_task(work) for work in (self.supervisor.run(), self.network.run())]
-        for task in self._tasks:
-            task.add_done_callback(self._ended)
-        await self._settle(lambda: self.supervisor.modem is not None or self._problem() is not None, seconds)
+        self.start()
+        await until(lambda: self.supervisor.modem is not None or self._problem() is not None, seconds)
         problem = self._problem()
         if problem and self.supervisor.modem is None and self.supervisor.shown_place is None:
             await self.close()
             check_free(place.at)
             raise ModemError(problem)
-
-    async def _settle(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until ``condition`` holds, or ``seconds`` are over."""
-        until = self._loop.time() + seconds
-        while not condition() and self._loop.time() < until:
-            await asyncio.sleep(0.02)
 
     def _problem(self) -> str | None:
         found = self.supervisor.fault()
@@ -159,58 +103,30 @@ class Session:
             return None
         return found.text
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._loop.call_exception_handler({"message": "the modem's task failed", "exception": error})
-
     async def close(self) -> None:
         """Hang up and let go of the modem."""
-        if self._again:
-            self._again.cancel()
+        await self._again.stop()
         await self.let_go_of_sockets()
-        await self.network.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await super().close()
 
     def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
-        profile = by_interface(place.interface)
-        self._modem = modem = Modem(
-            self._loop,
-            profile,
-            sim_pin=None,
-            on_facts=on_facts,
-            on_urc=self._heard,
-            on_lost=on_lost,
-            apn=self._wish.apn,
-            payload_after=payload_after if profile.sockets else None,
-        )
         self._own_sockets = False
-        self._sockets = make_sockets(profile, modem.port, self._loop, self._sockets_down)
-        return modem
+        return super()._make(place, on_facts, on_lost)
 
-    def _heard(self, urc: Urc) -> None:
+    def _takes(self, urc: Urc) -> bool:
         store = read_notice(urc.line)
-        if store is not None:
-            self._inbox.noticed(store)
-            self._notices.event("sms.received")
-        elif self._sockets:
-            self._sockets.urc(urc)
+        if store is None:
+            return False
+        self._inbox.noticed(store)
+        self._notices.event("sms.received")
+        return True
 
-    def _port(self) -> Any:
-        return self.supervisor.modem and self._modem and self._modem.port
-
-    def _changed(self) -> None:
-        self._loop.call_soon(self._settled)
-
-    def _settled(self) -> None:
-        if self.supervisor.modem is None and self._own_sockets:
+    def _settle(self) -> None:
+        if self.supervisor.modem is None:
             self._own_sockets = False
-        self.network.changed_facts()
-        self._on_change()
+        super()._settle()
         if self._want_sockets and not self.up and self.supervisor.ready and not self._turn.locked():
-            self._again = self._loop.create_task(self._sockets_in_time(0.0))
+            self._again.start(self._sockets_in_time(0.0), ends=True)
 
     # -- the link ----------------------------------------------------------------------------------------
 
@@ -273,7 +189,7 @@ class Session:
         except TimeoutError:
             raise LinkError(f"the modem's sockets were not ready within {SOCKETS_WAIT:g} s") from None
         self._own_sockets = True
-        self._on_change()
+        self.on_change()
 
     async def let_go_of_sockets(self) -> None:
         """Nobody wants them any more: a link takes their place, or nothing."""
@@ -290,19 +206,12 @@ class Session:
             log.log(logging.WARNING if seconds else logging.INFO, "the modem's sockets: %s", exc)
 
     def _usable_sockets(self) -> ListeningSockets | None:
-        if self._sockets is None or self.supervisor.modem is None or not self._may_use_sockets():
-            return None
-        return ListeningSockets(self._sockets, self._listener, ("tcp",))
+        return super()._usable_sockets() if self._may_use_sockets() else None
 
     def _sockets_down(self, reason: str) -> None:
         self._own_sockets = False
-        if self.cellular.over_sockets:
-            self.cellular.sockets_lost()
-            self.network.lost(reason)
+        super()._sockets_down(reason)
         self._changed()
-
-    def _lost(self, reason: str) -> None:
-        self.network.lost(reason)
 
     # -- what comes in -----------------------------------------------------------------------------------
 
@@ -314,51 +223,51 @@ class Session:
         """
         if not self.sockets_available or self._sockets is None:
             return False
-        if self._listener is None or (self._listener.port, self._listens_for) != (port, inbox):
-            self._listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), LIMITS, inbox)  # noqa: S104  # the modem's own
+        if self.listener is None or (self.listener.port, self._listens_for) != (port, inbox):
+            self.listener = Listener(self._loop, "0.0.0.0", port, ("tcp",), LIMITS, inbox)  # noqa: S104  # the modem's own
             self._listens_for = inbox
         if self.up:
-            await self._sockets.listen(self._listener)
+            await self._sockets.listen(self.listener)
         else:
             await self._sockets_in_time(START_WAIT)
         return True
 
     async def stop_listening(self) -> None:
         """Listen no more."""
-        listener, self._listener = self._listener, None
+        listener, self.listener = self.listener, None
         if listener is not None and self._sockets is not None and self.transport:
             await _quietly(self._sockets.stop_listening())
 
     # -- questions ---------------------------------------------------------------------------------------
 
-    def modem(self) -> Modem:
+    def modem_to_ask(self) -> Modem:
         """Return the modem, to be asked; raises `ModemError` while it cannot be."""
-        if self.supervisor.modem is None or self._modem is None:
+        if self.modem is None:
             found = self.supervisor.fault()
             lent = self.network.phase is not Phase.DISCONNECTED
             busy = "its only port is in use by the connection; disconnect first" if lent else "it is set up"
             raise ModemError(f"the modem cannot be asked: {found.text if found else busy}")
-        return self._modem
+        return self.modem
 
     async def identify(self) -> Identity:
         """Ask who the modem and its SIM are, as far as it can be asked; raises `ModemError`."""
         known = self.supervisor.facts.identity
         if self.supervisor.modem is None and known.iccid:
             return known
-        return await self.modem().identify()
+        return await self.modem_to_ask().identify()
 
     async def send_text(self, to: str, text: str) -> None:
         """Send a text; raises `InvalidCommand`, and `ModemError` where it has not clearly gone."""
-        await answer(self.modem(), {"what": "sms", "to": to, "text": text})
+        await answer(self.modem_to_ask(), {"what": "sms", "to": to, "text": text})
 
     async def count_texts(self) -> int:
         """Return how many texts wait in the modem. Raises `ModemError`."""
-        self.modem()
+        self.modem_to_ask()
         return await self._texts.count()
 
     async def pop_text(self) -> SMS | None:
         """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""
-        self.modem()
+        self.modem_to_ask()
         return await self._texts.pop()
 
 
@@ -367,7 +276,3 @@ async def _quietly(work: Any) -> None:
         await work
     except CoreModemError as exc:
         log.info("%s", exc)
-
-
-async def _no_power(_place: Place) -> None:
-    raise LinkError("a script does not switch USB ports off")

@@ -1,6 +1,6 @@
 """The post: the outbox beside the script and the uplink that empties it, for calls that wait.
 
-It is put together from the bridge's own parts, as `bridge.daemon.app` puts the daemon together; what
+It is the message flow that the daemon has too (`bridge.assemblies.message_flow`); what
 differs is who waits for the outcome (`bridge.sdk.engine.waiting`), and whose the way to the cloud is
 (`bridge.sdk.engine.device_registry`). A send is first made durable, then tried; what its call does not
 see delivered is tried again by the uplink's own rules until it is, by this run of the script or a later
@@ -21,12 +21,12 @@ from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ip.tcp import TcpTransport
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.threads import Worker
+from bridge.assemblies.message_flow import MessageFlow
 from bridge.core.destination import Condition
 from bridge.core.messages import Lane, Message, Priority
 from bridge.errors import BridgeError, StoreInUse
-from bridge.flow.message.uplink import Uplink
 from bridge.sdk.engine import holders
-from bridge.sdk.engine.calls import END_WAIT, Call, Outcomes, Sender, Wanted
+from bridge.sdk.engine.calls import Call, Outcomes, Sender, Wanted
 from bridge.sdk.engine.device_registry import DevicePaths, DeviceRegistry
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import ERR_UNKNOWN, Response, kept, of_code
@@ -90,13 +90,9 @@ class OutboxService:
             timeout=self._calls.timeout,
             judge=self._calls.judge,
         )
-        self._uplink = Uplink(
-            self._journal,
-            Outcomes(self._journal, self._calls.ended),
-            self._paths,
-            self._calls,
-            slots=SLOTS,
-        )
+        outcomes = Outcomes(self._journal, self._calls.ended)
+        self._flow = MessageFlow(self._journal, outcomes, self._paths, self._calls, slots=SLOTS)
+        self._uplink = self._flow.uplink
         if self._outbox.ledger.messages:
             log.info("%d messages of an earlier run are still to be sent", self._outbox.ledger.messages)
         self._starting = loop.call_later(GRACE, self._start)
@@ -105,7 +101,7 @@ class OutboxService:
         """Take up what an earlier run left."""
         if not self._started:
             self._started = True
-            self._uplink.start()
+            self._flow.start()
             self._tell_of_nobodys()
 
     def _tell_of_nobodys(self) -> None:
@@ -247,17 +243,11 @@ class OutboxService:
         """Let what is in flight end, and close the store; what is left stays in it."""
         if not self._runtime.usable:
             return
-        self._runtime.call(self._uplink.stop)
-        pause = threading.Event()
-        until = time.monotonic() + END_WAIT
-        while time.monotonic() < until:
-            if self._runtime.call(lambda: self._uplink.in_flight == 0 and self._writer.idle):
-                break
-            pause.wait(0.01)
-        self._runtime.call(self._shut)
+        self._runtime.wait(self._shut())
 
-    def _shut(self) -> None:
+    async def _shut(self) -> None:
         self._starting.cancel()  # where nothing was sent, it is still to come
+        await self._flow.close()
         self._journal.close()
 
 

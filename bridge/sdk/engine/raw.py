@@ -28,12 +28,12 @@ class RawCodec:
         """Return the exchange that sends the payload as it is."""
         endpoint, silence = queued.lane.endpoint, self._timeout
         return Job(
-            endpoint.host,
-            endpoint.port,
-            queued.payload,
-            _enough,
-            silence,
-            whole_limit(silence, len(queued.payload)),
+            host=endpoint.host,
+            port=endpoint.port,
+            request=queued.payload,
+            complete=_enough,
+            silence=silence,
+            limit=whole_limit(silence, len(queued.payload)),
             orderly=True,
         )
 

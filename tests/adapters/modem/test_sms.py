@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bridge.adapters.modem import sms as texts
 from bridge.adapters.modem.at_port import AtPort, Urc
 from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.core.exchange import Outcome
+from bridge.core.messages import Traffic
 from bridge.core.sms import SmsJob
 from bridge.errors import ModemGone, ModemSilent
 from bridge.protocol.sms.errors import Blame, judge
@@ -187,7 +187,7 @@ def test_a_text_goes_out_in_pdu_mode_and_its_reference_comes_back() -> None:
         told: list[tuple[SmsJob, int]] = []
         what = job("hello €")
         ended = await send(transport(port, on_reference=lambda *about: told.append(about)), what)
-        assert ended == Outcome(True, True, True, b"41", False, None, texts.NO_TRAFFIC)
+        assert ended == Outcome(True, True, True, b"41", False, None, Traffic())
         assert modem.said[:3] == ["AT+CMGF=0", "AT+CMEE=1", "AT+CMGS=20"]
         sent = tpdu.read_submit(bytes.fromhex(modem.said[3]))
         assert (sent.to, sent.text, sent.report) == (TO, "hello €", False)
@@ -289,7 +289,7 @@ def test_a_modem_that_is_not_there_or_hangs_takes_nothing() -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         assert await send(transport(None), job("hello")) == Outcome(
-            False, False, False, b"", False, "no modem is ready", texts.NO_TRAFFIC
+            False, False, False, b"", False, "no modem is ready", Traffic()
         )
         sender = transport(port)
         sending = asyncio.ensure_future(send(sender, job("hello")))

@@ -18,7 +18,7 @@ class Watch:
         self.heart = Heart(path)
         self.broker = Broker(64, lambda _: True)
         self.publisher = self.broker.publisher = Publisher(self.heart.journal, self.heart.names)
-        self.monitor = Monitor(self.heart.journal, self.publisher, self.heart.names)
+        self.monitor = Monitor(self.heart.journal, self.publisher)
         self.monitor.attach(self.heart.uplink)
         self.health = self.monitor.health
         self.publisher.attach(self.broker)

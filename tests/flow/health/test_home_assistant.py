@@ -8,14 +8,34 @@ import pytest
 
 from bridge.core.delivery import NO_PROPERTIES, Delivery
 from bridge.flow.health.home_assistant import BIRTH_PAUSE, REMOVAL_PAUSE, STATES_PAUSE, HomeAssistant
-from bridge.protocol.api.discovery import Device, Topics
+from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.topics import Names
+from bridge.protocol.api.discovery import Device
+from bridge.store.journal import Journal
 from tests.doubles.heart import Heart
 from tests.flow.conftest import MakeHeart
 
-TOPICS = Topics("box", "box/state", "box/health", "box/network", "box/event", "box/in/sms/last")
 CONFIG = "homeassistant/device/hologram_bridge_my_box/config"
 BORN = BIRTH_PAUSE[1] + 0.1
 """Seconds after which the birth message has been answered."""
+
+
+class _Publisher(Publisher):
+    """Keeps what is published and cleared in a rig."""
+
+    def __init__(self, journal: Journal, rig: "Rig") -> None:
+        super().__init__(journal, Names("box"))
+        self._rig = rig
+
+    def state(self, topic: str, payload: bytes, *, again: bool = False) -> None:
+        assert again
+        self._rig.published.append((topic, json.loads(payload)))
+
+    def clear_retained(self, topic: str, then: Callable[[], None]) -> None:
+        self._rig.cleared[topic] = then
+
+    def repeat(self) -> None:
+        self._rig.repeats += 1
 
 
 class Rig:
@@ -36,20 +56,14 @@ class Rig:
         self.repeats = 0
         self.home = HomeAssistant(
             heart.journal,
-            TOPICS,
+            _Publisher(heart.journal, self),
             prefix=prefix,
             enabled=enabled,
             host=host,
             device=lambda name: Device(name, "1.0", kind, "Box"),
-            publish=lambda topic, payload: self.published.append((topic, json.loads(payload))),
-            clear_retained=self.cleared.__setitem__,
-            repeat=self._repeat,
         )
         self.home.start()
         heart.turn()
-
-    def _repeat(self) -> None:
-        self.repeats += 1
 
     def born(self, payload: bytes = b"online") -> None:
         self.home.received(Delivery(self.home.birth, payload, 0, False, False, 0, 1, NO_PROPERTIES))

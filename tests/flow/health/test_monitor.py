@@ -11,7 +11,7 @@ from bridge.core.messages import CLOUD
 from bridge.core.reconnects import ALONE
 from bridge.core.retry import Kind
 from bridge.flow.health.monitor import DATA_FILTERS, FULL_SAID_EVERY, HEALTH_EVERY, SETTLED
-from tests.doubles.heart import answered
+from tests.doubles.heart import Link, answered
 from tests.flow.health.conftest import Watch
 
 WHOSE = "box at 127.0.0.1:1883"
@@ -189,10 +189,9 @@ def test_notices_reach_the_broker(watch: Watch) -> None:
 
 def test_a_link_that_came_up_has_what_waited_tried(watch: Watch) -> None:
     """The message that waited for the link is sent."""
-    up = False
-    watch.heart.paths.link_up = lambda: up
+    link = watch.heart.paths.link = Link(carries=False)
     watch.heart.publish("out/a")
-    up = True
+    link.carries = True
     watch.monitor.link_up()
     watch.turn()
     assert len(watch.heart.cloud.jobs) == 1

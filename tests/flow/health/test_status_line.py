@@ -6,6 +6,7 @@ from bridge.core.destination import Destination
 from bridge.core.messages import CLOUD, Channel, Endpoint
 from bridge.core.retry import Kind
 from bridge.flow.health.status_line import EVERY, StatusLine, describe
+from bridge.protocol.api.status import unmanaged
 from tests.doubles.time import MovableTime
 
 LTE: dict[str, Any] = {"state": "connected", "technology": "LTE", "signal": {"rssi_dbm": -79}, "error": None}
@@ -18,7 +19,7 @@ def destination(kind: Kind = Kind.ACCEPTED, reason: str = "") -> Destination:
 
 
 def line(**more: Any) -> str:
-    given: dict[str, Any] = {"broker": None, "conditions": {}, "network": None, "queued": 0, **more}
+    given: dict[str, Any] = {"broker": None, "conditions": {}, "network": unmanaged(), "queued": 0, **more}
     return describe(**given)
 
 

@@ -23,9 +23,9 @@ class Network:
         """What was acknowledged when each began."""
         self.ends: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._heart = heart
-        heart.controls.network = self
+        heart.carry_out = self
 
-    async def __call__(self, command: str, timeout: float | None, lifetime: float | None) -> str:
+    async def __call__(self, command: str, timeout: float | None, lifetime: float | None = None) -> str:
         self.asked.append((command, timeout, lifetime))
         self.acked.append(list(self._heart.control_session.acked))
         return await self.ends
@@ -199,7 +199,14 @@ def test_a_command_that_cannot_be_done_says_why(heart: Heart, error: Exception, 
 
 def test_without_a_managed_network_its_commands_fail(heart: Heart) -> None:
     """The result names the key that would change that."""
-    heart.command("network/set", b"connect")
+
+    async def test() -> None:
+        heart.command("network/set", b"connect")
+        await asyncio.sleep(0)  # its work
+        await asyncio.sleep(0)  # its end
+        heart.turn()
+
+    asyncio.run(test())
     assert (last(heart)["state"], "network.interface" in last(heart)["description"]) == ("failed", True)
 
 

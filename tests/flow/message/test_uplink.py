@@ -10,7 +10,7 @@ from bridge.core.retry import MAX_DELAY
 from bridge.core.routing import Route
 from bridge.flow.message.uplink import EXPIRE_BATCH
 from bridge.store.outbox import Limits
-from tests.doubles.heart import SPENT, UNREACHED, Heart, Peer, answered, silent
+from tests.doubles.heart import SPENT, UNREACHED, Heart, Link, Peer, answered, silent
 from tests.flow.conftest import MakeHeart
 
 
@@ -215,14 +215,12 @@ def test_attempts_may_run_out(make_heart: MakeHeart) -> None:
 
 def test_without_a_link_nothing_is_tried(heart: Heart) -> None:
     """The uplink asks for an on-demand link, and sends when it is up."""
-    up, wanted = False, []
-    heart.paths.link_up = lambda: up
-    heart.paths.on_wanted = lambda: wanted.append(1)
+    link = heart.paths.link = Link(carries=False)
     heart.publish("out/a")
     heart.turn(600.0)
     assert heart.cloud.jobs == []
-    assert wanted
-    up = True
+    assert link.wanted
+    link.carries = True
     heart.uplink.link_back()
     heart.turn()
     assert len(heart.cloud.jobs) == 1
@@ -230,15 +228,14 @@ def test_without_a_link_nothing_is_tried(heart: Heart) -> None:
 
 def test_a_link_that_goes_down_uses_up_no_attempt(heart: Heart) -> None:
     """The message had not left, and goes over the next link."""
-    up = True
-    heart.paths.link_up = lambda: up
+    link = heart.paths.link = Link()
     heart.publish("out/a")
-    up = False
+    link.carries = False
     heart.cloud.end(UNREACHED)
     heart.turn()
     (queued,) = heart.outbox.page(0, 1 << 60, 10)
     assert (queued.attempts, heart.condition(CLOUD)) == (0, "up")
-    up = True
+    link.carries = True
     heart.uplink.link_back()
     heart.turn()
     assert len(heart.cloud.jobs) == 2

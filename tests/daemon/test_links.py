@@ -8,21 +8,26 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.adapters.ppp.dialler import PppDialler, dial_of
+from bridge.adapters.ppp.unit import PppdUnit
+from bridge.adapters.system.loop_time import LoopTime
+from bridge.assemblies.link import traffic_of
+from bridge.assemblies.message_flow import MessageFlow
 from bridge.daemon.app import Bridge
-from bridge.daemon.configure import CALLED_WITH
-from bridge.daemon.managed import Around, ManagedModem
-from bridge.daemon.parts import Parts
+from bridge.daemon.configure import CALLED_WITH, access, limits, make_paths
+from bridge.daemon.links import clear_left_link
+from bridge.daemon.modem_link import ModemLink
 from bridge.flow.link.manager import Network
 from bridge.flow.link.pacing import STALE
+from bridge.flow.message.results import Results
+from bridge.flow.message.topics import Names
 from bridge.flow.notices import SILENT
 from bridge.settings import Settings
+from bridge.store.journal import Journal
 from tests.adapters.ppp.test_unit import Unit
 from tests.doubles.time import SetClock
 from tests.flow.link.test_manager import Wire
@@ -30,22 +35,16 @@ from tests.harness import Keeper, free_port
 from tests.harness.modem import SimModem
 
 
-class _Dialler(PppDialler):
-    """One that is not ruled out where no systemd runs."""
-
-    def unavailable(self) -> str | None:
-        return None
-
-
-class _Managed(ManagedModem):
+class _Link(ModemLink):
     """One whose unit is the stand-in's."""
 
-    def __init__(self, around: Around, unit: Unit) -> None:
-        self._unit = unit
-        super().__init__(around)
+    unit: Unit
 
-    def _dialler(self) -> PppDialler:
-        return _Dialler(self._unit.again(), partial(dial_of, apn="hologram"))
+    def _pppd(self) -> PppdUnit:
+        pppd = self.unit.again()
+        pppd.available = lambda: None  # type: ignore[method-assign]  # where no systemd runs too
+        pppd._on_down = self._lost
+        return pppd
 
 
 class Box:
@@ -68,28 +67,23 @@ class Box:
         return Settings.model_validate(settings)
 
     @contextlib.asynccontextmanager
-    async def parts(self, **network: Any) -> AsyncIterator[Parts]:
-        """The parts of a bridge; what they wrote is on disk afterwards."""
-        parts = Parts(self.settings(**network), asyncio.get_running_loop())
-        try:
-            yield parts
-            await until(lambda: parts.writer.idle)
-        finally:
-            parts.journal.close()
+    async def flow(self, settings: Settings) -> AsyncIterator[MessageFlow]:
+        """The message flow of a bridge; what was written is on disk afterwards."""
+        loop = asyncio.get_running_loop()
+        with Journal.open(settings.store.path, limits(settings), LoopTime(loop)) as journal:
+            results = Results(journal, Names("hologram"), SILENT)
+            paths = make_paths(loop, lambda: access(settings))
+            async with MessageFlow(journal, results, paths, SILENT, slots=4) as flow:
+                yield flow
 
     @contextlib.asynccontextmanager
-    async def bridge(self, **network: Any) -> AsyncIterator[ManagedModem]:
+    async def bridge(self, **network: Any) -> AsyncIterator[ModemLink]:
         """A bridge that runs, and ends as one that is stopped does: its link stays."""
-        async with self.parts(**network) as parts:
-            managed = _Managed(around_of(parts), self.unit)
-            tasks = [asyncio.create_task(each) for each in managed.tasks()]
-            try:
-                yield managed
-            finally:
-                await managed.stop()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        settings = self.settings(**network)
+        async with self.flow(settings) as flow:
+            _Link.unit = self.unit
+            async with _Link(lambda: settings, flow, Names("hologram"), SILENT) as link:
+                yield link
 
     async def connected(self, **network: Any) -> tuple[int, int]:
         """Run a bridge until its link is up; return how often the unit was started and stopped by now."""
@@ -105,12 +99,6 @@ class Box:
     def questions(self) -> int:
         """How often systemctl was run."""
         return len((self.unit.folder / "asked").read_text().splitlines())
-
-
-def around_of(parts: Parts) -> Around:
-    managed = parts.managed
-    assert isinstance(managed, ManagedModem)
-    return managed._around
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -191,16 +179,15 @@ def test_without_a_modem_to_manage_the_link_of_before_is_hung_up_once(
     none = {"interface": interface, "device": None, "autoconnect": False}
 
     async def start(box: Box) -> None:
-        async with box.parts(**none) as parts:
-            await parts.clear_link()
+        settings = box.settings(**none)
+        async with box.flow(settings) as flow:
+            await clear_left_link(asyncio.get_running_loop(), settings, flow.journal)
 
     async def start_all_of_it(box: Box) -> None:
-        bridge = Bridge(box.settings(**none), asyncio.get_running_loop())
+        bridge = Bridge(box.settings(**none))
         running = asyncio.create_task(bridge.run())
-        parts = bridge._parts
-        await until(
-            lambda: not parts.writer.busy(lambda: None) and parts.outbox.meta(CALLED_WITH) is None,
-        )
+        await until(lambda: running.done() or not box.stands)
+        await until(lambda: running.done() or bridge.journal.writer.idle)
         bridge._stop.set()
         assert await running == 0
 
@@ -232,11 +219,11 @@ def test_only_a_link_that_messages_take_is_judged_by_what_they_reach(
 
     async def story(box: Box) -> None:
         wire = Wire()
-        async with box.parts(scope=scope) as parts:
-            around = around_of(parts)._replace(unreached_since=lambda: wire.unreached)
+        async with box.flow(box.settings()) as flow:
+            flow.uplink.unreached_since = lambda: wire.unreached  # type: ignore[method-assign]  # as after a failure
             network = Network(
                 wire,
-                around.traffic(),
+                traffic_of(flow, takes_messages=scope == "system"),
                 SetClock(wire.clock),
                 SILENT,
                 autoconnect=True,

@@ -1,0 +1,127 @@
+"""A link, put together: its manager, the commands about it, and the end of both. The base of each kind."""
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Self
+
+from bridge.assemblies.message_flow import MessageFlow
+from bridge.assemblies.workers import Workers
+from bridge.core.exchange import Transport
+from bridge.core.messages import Channel
+from bridge.core.modem import Identity
+from bridge.core.progress import Part
+from bridge.errors import OperationError
+from bridge.flow.link.commands import NetworkCommands
+from bridge.flow.link.demand import Demand
+from bridge.flow.link.manager import Network
+from bridge.flow.link.traffic import Traffic
+from bridge.flow.message.uplink import Path
+
+HANG_UP_WAIT = 15.0
+"""Seconds for the link to be released at the end."""
+
+
+class ManagedLink(ABC):
+    """A link that is managed here; lives in the event loop's thread."""
+
+    identity = Identity()
+    """What is known of modem and SIM."""
+    air: Path | None = None
+    """What sends SMS over the air, while it can."""
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        """Is called after the status has changed, once in a turn of the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._workers = Workers()
+        self._changing = False
+
+    def _manage(self, network: Network) -> None:
+        """Have ``network`` drive the link."""
+        self.network = network
+        self.command = NetworkCommands(self.network).carry_out
+        """Carries out a command about the link or the modem; raises `BridgeError`."""
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    @property
+    def watched(self) -> tuple[Part, ...]:
+        """The parts that the watchdog watches."""
+        return (self.network,)
+
+    def _works(self) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return what has to run all the time."""
+        return (self.network.run(),)
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def start(self) -> None:
+        """Begin to drive the link."""
+        self._workers.start(*self._works())
+
+    async def close(self) -> None:
+        """Release the link; the system's own stays."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANG_UP_WAIT):
+                await self.network.stop()
+        await self._workers.stop()
+
+    def reloaded(self) -> None:
+        """Act on a configuration that was read again."""
+        self._changed()
+
+    # -- for the messages --------------------------------------------------------------------------------
+
+    @property
+    def carries(self) -> bool:
+        """Whether messages can go over the link."""
+        return self.network.up
+
+    def wanted_now(self) -> None:
+        """Note that a message waits for the link."""
+        self.network.wanted_now()
+
+    def sockets_for(self, channel: Channel) -> Transport | None:  # noqa: ARG002  a modem's differ by it
+        """Return the modem's own sockets for ``channel``, while they are the link."""
+        return None
+
+    # -- questions and changes ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """Return the payload of ``hologram/network/status``."""
+
+    async def query(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002  a modem looks at it
+        """Answer ``hologram-bridge modem``; raises `BridgeError`."""
+        raise OperationError('no modem is managed here (network.interface is "wifi")')
+
+    def _lost(self, reason: str) -> None:
+        self.network.lost(reason)
+
+    def _changed(self) -> None:
+        if not self._changing:
+            self._changing = True
+            self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._changing = False
+        self.network.changed_facts()
+        self.on_change()
+
+
+def traffic_of(flow: MessageFlow, *, takes_messages: bool) -> Traffic:
+    """Return what the manager of a link asks about the messages, all or none of which take that link."""
+    uplink, outbox, writer = flow.uplink, flow.journal.outbox, flow.journal.writer
+    return Traffic(
+        pending=Demand(outbox, lambda: uplink.paused, lambda: writer.committing),
+        sent=lambda: outbox.ledger.counts.total(),  # noqa: PLW0108  a rollback replaces the ledger
+        in_flight=lambda: uplink.in_flight if takes_messages else 0,
+        unreached_since=lambda: uplink.unreached_since() if takes_messages else None,
+    )

@@ -1,0 +1,141 @@
+"""The daemon's modem: the cellular link, with SMS over the air, and what is kept of it over restarts."""
+
+import json
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from bridge.adapters.modem.at_port import Urc
+from bridge.adapters.modem.modem import Modem
+from bridge.adapters.modem.queries import answer
+from bridge.adapters.modem.sim_pin import PinGuard
+from bridge.adapters.modem.sms import ModemInbox, SmsTransport
+from bridge.adapters.ppp.dialler import dial_of, ppp
+from bridge.adapters.usb.finder import Finder
+from bridge.assemblies.cellular_link import CellularLink, CellularSetup
+from bridge.assemblies.link import traffic_of
+from bridge.assemblies.message_flow import MessageFlow
+from bridge.core.progress import Part
+from bridge.daemon.configure import CALLED_WITH, called_with
+from bridge.errors import LinkError, OperationError
+from bridge.flow.message.topics import Names
+from bridge.flow.message.uplink import Path
+from bridge.flow.notices import Notices
+from bridge.flow.sms.codec import AirSmsCodec
+from bridge.flow.sms.inbox import SmsInbox
+from bridge.settings import Settings
+from bridge.store.texts import Texts
+
+log = logging.getLogger("network")
+
+PINS = "sim_pins"
+"""Key under which it is kept which PINs were refused."""
+
+
+class ModemLink(CellularLink):
+    """The modem of ``network.interface``; lives in the event loop's thread."""
+
+    def __init__(
+        self, settings: Callable[[], Settings], flow: MessageFlow, names: Names, notices: Notices
+    ) -> None:
+        """``settings`` returns the configuration as read last; a reload changes the limits of SMS."""
+        self._settings = settings
+        self._journal = journal = flow.journal
+        traffic = traffic_of(flow, takes_messages=settings().network.scope == "system")
+        super().__init__(self._make_setup(settings()), traffic, journal.time, notices)
+        self.listener, self.protocols = flow.listener, settings().inbound.protocols
+        texts = Texts(journal.database, journal.time.now)
+        codec = AirSmsCodec(lambda: settings().sms.max_segments, texts, journal.writer)
+        transport = SmsTransport(
+            self._loop, self.port, status_reports=self._wants_reports, on_reference=codec.referenced
+        )
+        self._air = Path(codec, transport)
+        inbox = ModemInbox(self.port, status_reports=self._wants_reports)
+        self._sms_inbox = SmsInbox(journal, texts, names, inbox, notices)
+        self._read_from: Modem | None = None
+        """The modem whose store the inbox has been told to read."""
+
+    def _make_setup(self, settings: Settings) -> CellularSetup:
+        network, meta = settings.network, self._journal.outbox.meta
+        find = Finder(network.interface, network.devices)
+        return CellularSetup(
+            interface=network.interface,
+            find=find,
+            dial=partial(
+                dial_of,
+                apn=network.apn,
+                user=network.ppp_user,
+                password=network.ppp_password,
+                scope=network.scope,
+            ),
+            pppd=ppp,
+            missing=f"{find.missing}; waiting for it",
+            apn=network.apn,
+            autoconnect=network.autoconnect,
+            poll=network.poll,
+            powers=True,
+            sim_pin=network.sim_pin,
+            pins=PinGuard(json.loads(meta(PINS) or "{}"), self._remember_pins),
+            status_reports=self._wants_reports,
+            adopts=meta(CALLED_WITH) in (None, called_with(settings)),
+            on_cleared=partial(self._remember, CALLED_WITH, called_with(settings)),
+        )
+
+    def _wants_reports(self) -> bool:
+        return self._settings().sms.status_reports
+
+    def _remember_pins(self, notes: Any) -> None:
+        self._remember(PINS, json.dumps(dict(notes)))
+
+    def _remember(self, key: str, value: str | None) -> None:
+        self._journal.writer.write(partial(self._journal.outbox.set_meta, key, value))
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    @property
+    def watched(self) -> tuple[Part, ...]:
+        """The parts that the watchdog watches."""
+        return (*super().watched, self._sms_inbox)
+
+    def _works(self) -> Iterable[Coroutine[Any, Any, None]]:
+        return (self.supervisor.run(), self._drive(), self._sms_inbox.run())
+
+    async def _drive(self) -> None:
+        """Drive the link; where nobody wants it at the start, one that an earlier run has left goes first."""
+        if self._settings().network.autoconnect is not True:
+            try:
+                await self.cellular.clear()
+            except LinkError as exc:
+                log.warning("%s", exc)
+        await self.network.run()
+
+    def reloaded(self) -> None:
+        """Have the inbox look: before it lists, the modem is told to hand over wanted reports."""
+        self._sms_inbox.wake()
+
+    # -- SMS ---------------------------------------------------------------------------------------------
+
+    @property
+    def air(self) -> Path | None:  # type: ignore[override]  # what a modem can do changes
+        """What sends SMS over the air, while the modem is in a network."""
+        return self._air if self.supervisor.ready else None
+
+    def _takes(self, urc: Urc) -> bool:
+        return self._sms_inbox.urc(urc.line, urc.data)
+
+    def _settle(self) -> None:
+        if self.modem is not self._read_from:
+            self._read_from = self.modem
+            self._sms_inbox.wake()
+        super()._settle()
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    async def query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer ``hologram-bridge modem``; raises `BridgeError`."""
+        if self.modem is None:
+            fault = self.supervisor.fault()
+            why = fault.text if fault else "its only port is in use by the connection; disconnect first"
+            raise OperationError(f"the modem cannot be asked: {why}")
+        return await answer(self.modem, request)
