@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import throughput
+from tests.bench.card import card
 from tests.bench.figures import Row, table
 from tests.bench.latency import latency, start
 from tests.bench.memory import memory
@@ -24,6 +25,7 @@ FIGURES: dict[str, Callable[[bool], list[Row]]] = {
     "memory": memory,
     "start": start,
     "bytes": wire,
+    "card": card,
 }
 
 
