@@ -129,7 +129,7 @@ def _on_file(path: Path) -> Finding:
             if size <= CHECKED_SIZE:
                 whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             messages, number = connection.execute(
-                "SELECT coalesce(sum(messages), 0), coalesce(sum(bytes), 0) FROM depth"
+                "SELECT count(*), coalesce(sum(length(payload)), 0) FROM message"
             ).fetchone()
             aside = _set_aside(connection)
             oldest = connection.execute(

@@ -1,13 +1,18 @@
 """Notices: what a flow may say to those around it. The daemon's go to MQTT, the SDK's to its handlers."""
 
+from collections.abc import Container
 from typing import Any
 
 from bridge.core.destination import Destination
+from bridge.core.events import TYPES
 from bridge.core.messages import Endpoint
 
 
 class Notices:
     """Takes all notices in the event loop's thread; this one passes none on."""
+
+    wanted: Container[str] = TYPES
+    """Types that `event` passes on. What comes with each message asks first: most boxes want none of it."""
 
     def event(self, event_type: str, **fields: Any) -> None:
         """Pass on an event, one of ``hologram/event``, with its fields."""

@@ -12,6 +12,10 @@ STEP = 2.0
 """Seconds of difference between the two clocks that count as a step. Less is drift, or NTP slewing."""
 
 
+NOTED, NOTED_IDLE = 60.0, 900.0
+"""Seconds between notes of the wall clock, and the same while nothing else is written, to spare the card."""
+
+
 class Times:
     """The boots that stored rows, and the wall time of their rows.
 
@@ -63,10 +67,10 @@ class Times:
         """Return the wall clock in Unix seconds."""
         return self._clock().wall
 
-    def check(self) -> float:
+    def check(self, *, idle: bool = False) -> float:
         """Check for a step of the wall clock; return it in seconds, 0 without one.
 
-        Runs inside a transaction.
+        Runs inside a transaction; ``idle``: nothing else is written meanwhile.
         """
         now = self._clock()
         step = now.offset - self._offset
@@ -76,7 +80,8 @@ class Times:
                     self._seen, now.wall
                 )  # the clock was ahead, and so was the time that it showed last
                 self._database.execute("meta_set", ("last_wall", self._seen))
-            self._database.execute("key_shift", {"step": step, "boot": self.boot})
+            for query in ("key_shift", "key_shift_ended"):
+                self._database.execute(query, {"step": step, "boot": self.boot})
             self._set_offset(self.boot, now.offset)
             self._offset = now.offset
         else:
@@ -84,8 +89,7 @@ class Times:
         if self._reference is None and now.wall >= max(self._seen, PLAUSIBLE):
             self._reference = now.offset
             self._adopt(now.wall)
-        # Once a minute, to spare the disk.
-        if now.wall > self._seen + 60 and self._reference is not None:
+        if now.wall > self._seen + (NOTED_IDLE if idle else NOTED) and self._reference is not None:
             self._seen = now.wall
             self._database.execute("meta_set", ("last_wall", now.wall))
         return step
@@ -96,7 +100,8 @@ class Times:
 
     def _adopt(self, wall: float) -> None:
         """Date boots that never had the time as if they ended now: their rows begin to age."""
-        self._database.execute("key_adopt", {"now": wall, "boot": self.boot, "plausible": PLAUSIBLE})
+        for query in ("key_adopt", "key_adopt_ended"):
+            self._database.execute(query, {"now": wall, "boot": self.boot, "plausible": PLAUSIBLE})
         earlier = [(boot, offset) for boot, offset in self._offsets.items() if boot != self.boot]
         for boot in [boot for boot, offset in earlier if offset < PLAUSIBLE]:
             self._set_offset(boot, wall - self._last_mono(boot))

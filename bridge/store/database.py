@@ -9,6 +9,7 @@ to be returned to a full disk.
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import sqlite3
 import threading
@@ -33,10 +34,21 @@ _WRITING = {
 
 Row = tuple[Any, ...]
 
-LOG_PAGES = 512
+PAGE, OLD_PAGE = 1024, 4096
+"""Bytes of a page of our files, and of those of earlier versions. A message changes one row on each of some
+pages, and a page that changes is written whole: SQLite's own 4096 bytes are mostly what did not change."""
+
+CONVERTED = 16 * 1024 * 1024
+"""Bytes up to which a file of an earlier version is converted to the small pages at a start. A larger one is
+converted at a later start, when it is smaller."""
+
+EXTENSION = 64 * 1024
+"""Bytes by which the file is extended at once."""
+
+LOG_SIZE = 512 * 1024
 """Pages in the log at which SQLite copies it into the file."""
 
-GIVE_BACK_PAGES, GIVE_BACK_STEPS = 200, 10
+GIVE_BACK_SIZE, GIVE_BACK_STEPS = 800 * 1024, 10
 """Pages returned to the file system in one step, and steps in one call."""
 
 
@@ -58,16 +70,19 @@ def _sql(name: str) -> str:
     return resources.files("bridge.store").joinpath(name).read_text()
 
 
-MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql")
+MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 """SQL files; the n-th upgrades a store of version n to version n + 1."""
 
 
-def known_tables(version: int) -> list[tuple[str, int, str]]:
+def known_tables(version: int, page_size: int) -> list[tuple[str, int, str]]:
     """Return the name, first page and definition of each table in a store of ``version``."""
     with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+        ours.execute(f"PRAGMA page_size = {page_size}")
         ours.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for name in MIGRATIONS[:version]:
             ours.executescript(_sql(name))
+        if page_size == PAGE:
+            ours.execute("VACUUM")  # as `_use_small_pages` leaves it
         found = ours.execute("SELECT name, rootpage, sql FROM sqlite_schema WHERE type = 'table'")
         return found.fetchall()
 
@@ -153,6 +168,8 @@ class Database:
                 raise StoreError(f"cannot open {path}: {exc.strerror}") from exc
             raise
         self._lock = threading.Lock()
+        # Open as long as the connection: closing it before would end SQLite's lock on the file [fcntl(2)].
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._files = {part: _identity(part) for part in (path, Path(f"{path}-wal"))}
         """Device and inode of the file and its log; None for a log that does not exist yet."""
 
@@ -167,18 +184,17 @@ class Database:
         run = self._connection.execute
         # This comes first: without it SQLite makes a -shm file, for which a full disk has no room.
         run("PRAGMA locking_mode = EXCLUSIVE")
+        run(f"PRAGMA page_size = {PAGE}")  # of a new file; others keep theirs
         run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA journal_size_limit = 4194304")
-        run(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         run("PRAGMA cache_size = -2000")
         if check:
             # It checks the indices too, because a damaged log leaves pages of different times.
             problem = run("PRAGMA integrity_check(1)").fetchone()[0]
             if problem != "ok":
                 raise StoreDamaged(f"the outbox is damaged: {problem}")
-        self._page_size = run("PRAGMA page_size").fetchone()[0]
         version = run("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             raise StoreNewer(
@@ -188,8 +204,45 @@ class Database:
         for step in range(version, len(MIGRATIONS)):
             script = f"BEGIN IMMEDIATE;\n{_sql(MIGRATIONS[step])}\nPRAGMA user_version = {step + 1};\nCOMMIT;"
             self._connection.executescript(script)
-        if check and not run(self._queries["message_sums"]).fetchone()[0]:
+        if check and not self._sums_agree():
             raise StoreDamaged("the outbox is damaged: its sums do not agree with its messages")
+        if version == 0 or self._is_to_be_converted():
+            self._use_small_pages()
+        self._page_size: int = run("PRAGMA page_size").fetchone()[0]
+        run(f"PRAGMA wal_autocheckpoint = {LOG_SIZE // self._page_size}")
+
+    def _sums_agree(self) -> bool:
+        """Return whether there are as many messages as the sums say."""
+        row = self._connection.execute(self._queries["sums_agree"]).fetchone()
+        if row is None:
+            return True
+        try:
+            depth = json.loads(row[1]).get("depth")
+            return depth is None or sum(int(held) for _, _, held, _ in depth) == int(row[2])
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return False
+
+    def _is_to_be_converted(self) -> bool:
+        run = self._connection.execute
+        size = int(run("PRAGMA page_size").fetchone()[0])
+        return size != PAGE and size * int(run("PRAGMA page_count").fetchone()[0]) <= CONVERTED
+
+    def _use_small_pages(self) -> None:
+        """Write the file again with small pages, its tables in the order of `known_tables`.
+
+        SQLite does it in one transaction: a crash leaves either the old file or the new one. If there is no
+        room for it, the file stays as it is.
+        """
+        run = self._connection.execute
+        try:
+            run("PRAGMA journal_mode = DELETE")  # with a write-ahead log the size of the pages cannot change
+            run(f"PRAGMA page_size = {PAGE}")
+            run("VACUUM")
+        except sqlite3.Error as exc:
+            if not isinstance(translate(exc, self.path), StoreFull):
+                raise
+        finally:
+            run("PRAGMA journal_mode = WAL")
 
     def _run(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
         with self._lock:
@@ -225,7 +278,30 @@ class Database:
                     self._files[part] = found
                     continue
                 raise disk.failed(part, FileNotFoundError(errno.ENOENT, ""))
+        self._extend()
         self._run("COMMIT")
+
+    def _extend(self) -> None:
+        """Extend the file to the length that the open transaction gives it; raises `StoreError`.
+
+        SQLite copies the log into the file later and reports nothing if there is no room then; the log could
+        never be emptied [SQLite documentation, Write-Ahead Logging]. So the room is taken before the commit.
+        """
+        size = self._run("PRAGMA page_count").fetchone()[0] * self._page_size
+        if size <= os.fstat(self._file).st_size:
+            return
+        try:
+            os.posix_fallocate(self._file, 0, size + EXTENSION)
+        except OSError as exc:
+            if exc.errno not in disk.FULL:
+                raise disk.failed(self.path, exc) from exc
+            self._extend_to(size)
+
+    def _extend_to(self, size: int) -> None:
+        try:
+            os.posix_fallocate(self._file, 0, size)
+        except OSError as exc:
+            raise StoreFull(f"no room for the outbox {self.path}: {exc.strerror}") from exc
 
     def rollback(self) -> None:
         """Roll the transaction back, unless SQLite has done so itself."""
@@ -253,8 +329,6 @@ class Database:
             "rebuild_adopt",
             "rebuild_heads",
             "rebuild_empty",
-            "rebuild_depth_clear",
-            "rebuild_depth",
             "rebuild_sums",
         ):
             self.execute(query)
@@ -271,18 +345,6 @@ class Database:
     def release(self) -> None:
         """Remove the savepoint, and keep everything after it."""
         self._run("RELEASE here")
-
-    def growth(self) -> int:
-        """Return the bytes by which the file will grow when the log is copied into it.
-
-        This counts the open transaction too. The log cannot be emptied before there is room for it in the
-        file, and SQLite does not report a copy that found none [SQLite documentation, Write-Ahead Logging].
-        """
-        pages = self._run("PRAGMA page_count").fetchone()[0] * self._page_size
-        try:
-            return int(max(pages - self.path.stat().st_size, 0))
-        except OSError as exc:
-            raise disk.failed(self.path, exc) from exc
 
     def copy_log(self) -> None:
         """Copy the log into the file.
@@ -302,7 +364,7 @@ class Database:
         log keeps its size: other programs may take the returned room, and results need the log.
         """
         for _ in range(GIVE_BACK_STEPS):
-            pages = min(GIVE_BACK_PAGES, (self.spare() - keep) // self._page_size)
+            pages = min(GIVE_BACK_SIZE, self.spare() - keep) // self._page_size
             if pages <= 0:
                 return
             # `execute` would step the statement once and free a single page.
@@ -318,6 +380,9 @@ class Database:
         """
         if self._lock.acquire(timeout=CLOSE_WAIT):
             self._connection.close()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
             self._lock.release()
 
 

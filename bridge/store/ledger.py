@@ -4,14 +4,22 @@ They are summed in memory during a transaction and written once at its end. Read
 they can be reported while a commit hangs.
 """
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 from bridge.core.messages import Channel, Priority, Traffic
 from bridge.store.database import Database
 
 DAYS = 800
 """Days whose bytes are kept: more than two years."""
+
+UNWRITTEN = 1000
+"""Messages that may be added before the sums are written. A start counts those that came since."""
+
+COUNTED = 10_000
+"""Reports that a start adds up. Of more it takes the sum, in which the last removals may be missing."""
 
 Depth = dict[tuple[Channel, Priority], tuple[int, int]]
 """Messages and payload bytes by channel and priority."""
@@ -27,104 +35,133 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.depth: Depth = {
-            (Channel(channel), Priority(priority)): (messages, size)
-            for channel, priority, messages, size in database.execute("depth_all")
-        }
-        rows = database.execute("meta_get_like", ("count:*",))
-        self.counts: Counter[str] = Counter({key.partition(":")[2]: value for key, value in rows})
-        self.report_bytes = self._report_bytes()
+        self.upto: int
+        self.upto, text = database.execute("sums_get").fetchone() or (0, "{}")
+        """Number of the newest message that the sums on disk count."""
+        sums: dict[str, Any] = json.loads(text)
+        self.depth: Depth = {}
+        self.messages = self.bytes = 0
+        # What is missing, as in a new file and after a repair, is computed from the rows.
+        for channel, priority, *held in (
+            *sums.get("depth", ()),
+            *database.execute("depth_count", (self.upto,)),
+        ):
+            self.move(Channel(channel), Priority(priority), *held)
+        self.counts: Counter[str] = Counter(sums.get("counts"))
+        self.report_bytes = self._report_bytes(sums.get("reports"))
         """Bytes of the reports that wait for the broker: payloads, topics and properties."""
-        self.ended, self.ended_bytes = self._ended_ids()
+        self.ended, self.ended_bytes = (
+            sums["ended"] if "ended" in sums else database.execute("key_ended").fetchone()
+        )
         """Number of idempotency keys with a result, and the bytes of both."""
-        self.messages = sum(messages for messages, _ in self.depth.values())
-        self.bytes = sum(size for _, size in self.depth.values())
+        self._day: str = sums.get("day", "")
+        """The UTC day whose bytes are in the sums and not yet in `usage`."""
+        self._spent = Traffic(*sums.get("spent", (0, 0)))
+        """The bytes of that day."""
         self._days = {day: Traffic(up, down) for day, up, down in database.execute("usage_all")}
-        self._moved: dict[tuple[Channel, Priority], list[int]] = {}
-        self._counted: Counter[str] = Counter()
+        self.writes = 0
+        """How often the sums were written."""
         self._traffic = Traffic()
-        self._reported = 0
-        self._ended_before = self.ended, self.ended_bytes
+        """Bytes that the open transaction adds."""
+        self._changed, self._added = False, 0
+        """Whether the sums are to be written, and the messages added since they were."""
 
-    def _ended_ids(self) -> tuple[int, int]:
-        rows = dict(self._database.execute("meta_get_like", ("ended_*",)).fetchall())
-        if len(rows) == 2:
-            return int(rows["ended_ids"]), int(rows["ended_bytes"])
-        number, size = self._database.execute("key_ended").fetchone()
-        return number, size
+    def _report_bytes(self, summed: int | None) -> int:
+        if summed is not None and self._database.execute("report_count").fetchone()[0] > COUNTED:
+            return summed
+        return int(self._database.execute("report_bytes").fetchone()[0])
 
-    def _report_bytes(self) -> int:
-        row = self._database.execute("meta_get", ("report_bytes",)).fetchone()
-        # The sum is missing in a new file, and after a repair: it is computed from the rows.
-        return int(row[0] if row else self._database.execute("report_bytes").fetchone()[0])
+    def add(self, channel: Channel, priority: Priority, size: int) -> None:
+        """Add a new message of ``size`` bytes within the transaction."""
+        self.move(channel, priority, 1, size)
+        self._added += 1
+
+    def remove(self, channel: Channel, priority: Priority, size: int) -> None:
+        """Remove a message of ``size`` bytes within the transaction."""
+        self.move(channel, priority, -1, -size)
+        self._changed = True
 
     def move(self, channel: Channel, priority: Priority, messages: int, size: int) -> None:
-        """Add ``messages`` and ``size`` bytes within the transaction; negative to remove them."""
-        moved = self._moved.setdefault((channel, priority), [0, 0])
-        moved[0] += messages
-        moved[1] += size
+        """Add ``messages`` and ``size`` bytes (negative: remove them) to the depth."""
+        before = self.depth.get((channel, priority), (0, 0))
+        self.depth[channel, priority] = (before[0] + messages, before[1] + size)
         self.messages += messages
         self.bytes += size
 
     def reported(self, size: int) -> None:
-        """Add ``size`` bytes of reports within the transaction; negative to remove them."""
-        self._reported += size
+        """Add the ``size`` in bytes of a report (negative: of a removed one) within the transaction."""
         self.report_bytes += size
+        self._changed = self._changed or size > 0
 
     def ended_key(self, number: int, size: int) -> None:
-        """Add ``number`` keys with results of ``size`` bytes within the transaction.
-
-        Negative to remove them.
-        """
-        self.ended += number
-        self.ended_bytes += size
+        """Add ``number`` keys with results of ``size`` bytes (negative: remove) within the transaction."""
+        if number:
+            self.ended += number
+            self.ended_bytes += size
+            self._changed = True
 
     def count(self, name: str, number: int = 1) -> None:
-        """Add to the counter ``name``, which is never reset."""
-        self._counted[name] += number
+        """Count an occurrence; the count never starts over."""
+        self.counts[name] += number
+        self._changed = True
 
     def spend(self, traffic: Traffic) -> None:
-        """Add bytes that the IP layer carried."""
+        """Add the bytes that the IP layer carried."""
         self._traffic = self._traffic.plus(traffic)
 
-    def flush(self, wall: float) -> None:
-        """Write the sums of the transaction; ``wall`` decides the day of the bytes."""
-        for key, (messages, size) in self._moved.items():
-            before = self.depth.get(key, (0, 0))
-            self.depth[key] = (before[0] + messages, before[1] + size)
-            self._database.execute("depth_set", (key[0].value, int(key[1]), *self.depth[key]))
-        for name, number in self._counted.items():
-            self.counts[name] += number
-            self._database.execute("meta_set", (f"count:{name}", self.counts[name]))
-        if self._reported:
-            self._database.execute("meta_set", ("report_bytes", self.report_bytes))
-        if self._ended_before != (self.ended, self.ended_bytes):
-            self._ended_before = self.ended, self.ended_bytes
-            self._database.execute("meta_set", ("ended_ids", self.ended))
-            self._database.execute("meta_set", ("ended_bytes", self.ended_bytes))
+    def flush(self, wall: float, last_seq: int) -> None:
+        """Write the sums where the transaction changed more than a start can count.
+
+        ``wall`` (Unix seconds) tells the day of the bytes, ``last_seq`` is the number of the newest message.
+        """
         if self._traffic != (0, 0):
-            day = utc_day(wall)
-            if day not in self._days:
-                self._forget_days()
-            self._days[day] = self._days.get(day, Traffic()).plus(self._traffic)
-            self._database.execute("usage_set", (day, *self._days[day]))
-        self._clear()
+            self._begin_day(utc_day(wall))
+            self._spent, self._traffic = self._spent.plus(self._traffic), Traffic()
+            self._changed = True
+        if not self._changed and self._added < UNWRITTEN:
+            return
+        self._changed, self._added, self.upto = False, 0, last_seq
+        self.writes += 1
+        depth = [(*key, *held) for key, held in self.depth.items() if held[0]]
+        sums = {"depth": depth, "counts": self.counts, "reports": self.report_bytes}
+        sums |= {"ended": (self.ended, self.ended_bytes), "day": self._day, "spent": self._spent}
+        self._database.execute("sums_set", (last_seq, json.dumps(sums, separators=(",", ":"))))
 
-    def _forget_days(self) -> None:
-        """Make place for a day: keep the newest days, however many a stepping clock has made."""
-        self._database.execute("usage_trim", (DAYS - 1,))
-        self._days = dict(sorted(self._days.items())[-DAYS + 1 :])
-
-    def _clear(self) -> None:
-        self._moved.clear()
-        self._counted.clear()
-        self._traffic = Traffic()
-        self._reported = 0
+    def _begin_day(self, day: str) -> None:
+        """Move the bytes of another day than ``day`` to `usage`, which keeps the newest `DAYS`."""
+        if day == self._day:
+            return
+        if self._day:
+            self._database.execute("usage_add", (self._day, *self._spent))
+            self._database.execute("usage_trim", (DAYS - 1,))
+            self._days[self._day] = self._days.get(self._day, Traffic()).plus(self._spent)
+            self._days = dict(sorted(self._days.items())[-DAYS + 1 :])
+        self._day, self._spent = day, Traffic()
 
     def spent(self, wall: float) -> tuple[Traffic, Traffic]:
-        """Return the bytes of the UTC day of ``wall``, and of its month."""
+        """Return the bytes of the UTC day of ``wall`` and of its month."""
         day = utc_day(wall)
-        month = [spent for each, spent in self._days.items() if each.startswith(day[:8])]
-        return self._days.get(day, Traffic()), Traffic(
+        days = {**self._days, self._day: self._days.get(self._day, Traffic()).plus(self._spent)}
+        month = [spent for each, spent in days.items() if each.startswith(day[:8])]
+        return days.get(day, Traffic()), Traffic(
             sum(each.up for each in month), sum(each.down for each in month)
         )
+
+
+def is_sums(text: Any) -> bool:
+    """Whether these are sums as `Ledger.flush` writes them; in a damaged file they may not be."""
+    try:
+        sums = json.loads(text)
+        Counter(sums["counts"]).total()
+        numbers = [
+            sums.get("reports", 0),
+            *sums.get("ended", ()),
+            *sums.get("spent", ()),
+            *sums["counts"].values(),
+        ]
+        for channel, priority, *held in sums.get("depth", ()):
+            Channel(channel), Priority(priority)
+            numbers += held
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return False
+    return all(type(number) is int for number in numbers) and isinstance(sums.get("day", ""), str)

@@ -22,9 +22,10 @@ from bridge.core.messages import (
 from bridge.store.accepted import AcceptedCommands
 from bridge.store.clock import Times
 from bridge.store.database import Database
+from bridge.store.lanes import Lanes
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
-from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message
+from bridge.store.rows import describe, endpoint_key, read_endpoint, read_message
 from bridge.store.set_aside import Kind, Row, SetAside
 
 KEYS_KEPT_FOR = 24 * 3600.0
@@ -91,16 +92,20 @@ class Outbox:
         # A key without a message, a command or a result is left over from a crash. It may be used again.
         database.execute("key_orphans")
         database.commit()
+        self._lanes = Lanes(database)
         self.ledger = Ledger(database)
         self.receipts = Receipts(database)
         self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
-        self._next_seq = self._number("message_last") + 1
+        # A number that the sums count is not drawn again.
+        self._next_seq = max(self._number("message_last"), self.ledger.upto) + 1
         self._next_report = self._number("report_last") + 1
         self._oldest = self._find_oldest()
         """Number, boot and monotonic time of the oldest message after the last `flush`; None without a
         message."""
         self._oldest_left = False
+        self._writes = 0
+        """Writes of the sums at the last `sweep`."""
         self.in_flight: set[int] = set()
         """Numbers of messages that are being sent. They are neither dropped nor purged, and do not expire."""
         self.last_errors: dict[int, str] = {}
@@ -120,12 +125,13 @@ class Outbox:
         if self._oldest is None or self._oldest_left:
             self._oldest, self._oldest_left = self._find_oldest(), False
         self.receipts.flush()
-        self.ledger.flush(self.times.wall())
+        self.ledger.flush(self.times.wall(), self._next_seq - 1)
 
     def reset(self) -> None:
         """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""
         self.receipts.reset()
         self.times.reset()
+        self._lanes.reset()
         self.ledger = Ledger(self._database)
         self.set_aside.reset()
         self._oldest, self._oldest_left = self._find_oldest(), False
@@ -172,7 +178,8 @@ class Outbox:
 
     def finish_key(self, message_id: str, result: bytes) -> None:
         """Keep the final result under a key, for later repetitions of it."""
-        if self._database.execute("key_finish", (result, message_id)).rowcount:
+        for received in self._database.execute("key_finish", (message_id,)).fetchall():
+            self._database.execute("key_keep", (message_id, *received, result))
             # The bytes are counted as SQLite counts them in `key_trim`: the length of a text is in
             # characters.
             self.ledger.ended_key(1, len(message_id) + len(result))
@@ -189,19 +196,20 @@ class Outbox:
             over = ledger.ended - limits.max_messages
             if not ledger.ended or (over <= 0 and ledger.ended_bytes <= limits.max_bytes):
                 return
-            self._forget_keys(self._database.execute("key_trim", (min(max(over, 1), KEYS_PORTION),)))
+            portion = (min(max(over, 1), KEYS_PORTION),)
+            if not self._forget_keys(self._database.execute("key_trim_old", portion)):
+                self._forget_keys(self._database.execute("key_trim", portion))
 
-    def _forget_keys(self, gone: Cursor) -> None:
+    def _forget_keys(self, gone: Cursor) -> int:
         sizes = [size for (size,) in gone.fetchall()]
         self.ledger.ended_key(-len(sizes), -sum(sizes))
+        return len(sizes)
 
     def _insert(self, message: Message) -> None:
         run, lane, now = self._database.execute, message.lane, self.times.now()
         seq = self._next_seq
         self._next_seq += 1
-        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
-        row = run("lane_find", key).fetchone()
-        lane_id = row[0] if row else run("lane_add", (*key, seq)).lastrowid
+        lane_id = self._lanes.append(lane, seq)
         mono = now.mono if message.received is None else message.received
         wall = now.wall - (now.mono - mono)
         deadline = None if message.lifetime is None else wall + message.lifetime
@@ -211,7 +219,7 @@ class Outbox:
             (seq, message.id, message.idempotent, lane_id, message.payload, self.times.boot, wall, mono,
              deadline, message.max_attempts, *reply),
         )  # fmt: skip
-        self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(message.payload))
+        self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 
     def _make_room(self, message: Message) -> tuple[bool, tuple[Queued, ...]]:
         """Return whether ``message`` fits, and the messages dropped for it.
@@ -239,6 +247,7 @@ class Outbox:
     def _put_back(self, dropped: list[Queued]) -> None:
         if dropped:
             self._database.rollback_to_savepoint()
+            self._lanes.reset()
         for queued in dropped:
             lane = queued.lane
             self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(queued.payload))
@@ -249,16 +258,18 @@ class Outbox:
         Only the head of a lane can be in flight. So of one lane more than there are messages in flight at
         least one has a free head.
         """
-        found: tuple[int, int] | None = None  # priority, seq
-        for priority, lane_id, head in self._database.execute(
-            "lane_lowest", (len(self.in_flight) + 1,)
-        ).fetchall():
-            if priority < at_most or (found and priority < found[0]):
+        for priority in sorted(Priority, reverse=True):
+            if priority < at_most:
                 break
-            seq = head if head not in self.in_flight else self._next_free(lane_id, head)
-            if seq is not None and (found is None or seq < found[1]):
-                found = (priority, seq)
-        return self.get(found[1]) if found else None
+            heads = self._lanes.oldest(priority, len(self.in_flight) + 1)
+            free = [
+                seq
+                for lane_id, head in heads
+                if (seq := head if head not in self.in_flight else self._next_free(lane_id, head)) is not None
+            ]
+            if free:
+                return self.get(min(free))
+        return None
 
     def _next_free(self, lane_id: int, after: int) -> int | None:
         for (seq,) in self._database.execute(
@@ -272,7 +283,7 @@ class Outbox:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the destinations of the queued messages."""
-        return [read_endpoint(row[0]) for row in self._database.execute("lane_endpoints")]
+        return self._lanes.endpoints()
 
     def heads(self, endpoint: Endpoint, limit: int, busy: Collection[int]) -> list[Queued]:
         """Return the oldest message of each ready lane of ``endpoint``, without ``busy``.
@@ -335,10 +346,9 @@ class Outbox:
         run("message_drop", (queued.seq,))
         self.last_errors.pop(queued.seq, None)
         self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
-        if run("lane_advance", (queued.seq, queued.lane_id)).rowcount == 0:
-            run("lane_drop", (queued.lane_id,))
         lane = queued.lane
-        self.ledger.move(lane.endpoint.channel, lane.priority, -1, -len(queued.payload))
+        self._lanes.advance(queued.lane_id, lane, queued.seq)
+        self.ledger.remove(lane.endpoint.channel, lane.priority, len(queued.payload))
 
     # -- looking -----------------------------------------------------------------------------------------
 
@@ -474,8 +484,11 @@ class Outbox:
 
     def sweep(self) -> float:
         """Check for a step of the clock, and forget old keys; return the step in seconds, 0 without one."""
-        step = self.times.check()
-        self._forget_keys(self._database.execute("key_expire", {**self.times.judge(), "age": KEYS_KEPT_FOR}))
+        step = self.times.check(idle=self.ledger.writes == self._writes)
+        self._writes = self.ledger.writes
+        judged = {**self.times.judge(), "age": KEYS_KEPT_FOR, "limit": KEYS_ROUNDS * KEYS_PORTION}
+        for query in ("key_expire_old", "key_expire"):
+            self._forget_keys(self._database.execute(query, judged))
         self._bound_keys()
         return step
 

@@ -4,12 +4,16 @@
 SELECT id FROM lane WHERE endpoint = ? AND names = ? AND priority = ?;
 -- name: lane_add
 INSERT INTO lane (endpoint, names, priority, head) VALUES (?, ?, ?, ?);
+-- name: lane_begin
+UPDATE lane SET head = ?, not_before = 0 WHERE id = ?;
 -- name: lane_advance
-UPDATE lane SET not_before = CASE head WHEN ? THEN 0 ELSE not_before END,
-                head = (SELECT min(seq) FROM message WHERE lane = lane.id)
-WHERE id = ? AND EXISTS (SELECT 1 FROM message WHERE lane = lane.id);
+UPDATE lane SET not_before = CASE head WHEN :seq THEN 0 ELSE not_before END,
+                head = coalesce((SELECT min(seq) FROM message WHERE lane = :lane), 0)
+WHERE id = :lane RETURNING head;
+-- name: lane_empty
+SELECT id, endpoint, names, priority FROM lane WHERE head = 0 ORDER BY id;
 -- name: lane_drop
-DELETE FROM lane WHERE id = ? AND NOT EXISTS (SELECT 1 FROM message WHERE lane = lane.id);
+DELETE FROM lane WHERE id = ? AND head = 0;
 -- name: lane_defer
 UPDATE lane SET not_before = ? WHERE id = ?;
 -- name: lane_wake_due
@@ -22,23 +26,24 @@ UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_endpoint
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ? AND endpoint = ?;
 -- name: lane_within
-SELECT EXISTS (SELECT 1 FROM lane WHERE not_before <= ?);
+SELECT EXISTS (SELECT 1 FROM lane WHERE not_before <= ? AND head > 0);
 -- name: lane_next_wake
 SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints
-SELECT DISTINCT endpoint FROM lane;
+SELECT DISTINCT endpoint FROM lane WHERE head > 0;
 -- name: lane_heads
 SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
        m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at
 FROM lane JOIN message m ON m.seq = lane.head
-WHERE lane.endpoint = ? AND lane.not_before = 0 AND lane.id NOT IN ({busy})
+WHERE lane.endpoint = ? AND (lane.not_before > 0) = 0 AND lane.head > 0 AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
--- name: lane_lowest
-SELECT priority, id, head FROM lane ORDER BY priority DESC, head LIMIT ?;
+-- name: lane_oldest
+SELECT id, head FROM lane
+WHERE endpoint = ? AND (not_before > 0) = ? AND priority = ? AND head > 0 ORDER BY head LIMIT ?;
 -- name: lane_rest
 SELECT seq FROM message WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?;
 -- name: lane_count
-SELECT count(*) FROM lane;
+SELECT count(*) FROM lane WHERE head > 0;
 
 -- name: message_add
 INSERT INTO message (seq, id, chosen, lane, payload, boot, queued_at, queued_mono, deadline, max_attempts,
@@ -63,8 +68,6 @@ SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.q
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
 SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
--- name: message_sums
-SELECT (SELECT coalesce(sum(messages), 0) FROM depth) = (SELECT count(*) FROM message);
 -- name: message_count
 SELECT count(*) FROM message;
 -- name: message_last
@@ -81,15 +84,23 @@ ORDER BY deadline - queued_at + queued_mono LIMIT ?;
 -- The wall times of a boot that never had the time are meaningless.
 -- name: key_adopt
 UPDATE chosen SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
+-- name: key_adopt_ended
+UPDATE ended SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
 -- name: message_list
 SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_mono, m.attempts,
        m.deadline - m.queued_at, lane.not_before, m.boot
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq > ? ORDER BY m.seq LIMIT ?;
--- name: depth_all
-SELECT channel, priority, messages, bytes FROM depth;
--- name: depth_set
-INSERT INTO depth (channel, priority, messages, bytes) VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET messages = excluded.messages, bytes = excluded.bytes;
+-- name: depth_count
+SELECT CASE endpoint WHEN 'cloud' THEN 'cloud' ELSE json_extract(endpoint, '$[0]') END AS channel, priority,
+       count(*), sum(length(payload))
+FROM message JOIN lane ON lane.id = message.lane WHERE message.seq > ? GROUP BY channel, priority;
+-- name: sums_get
+SELECT upto, value FROM sums WHERE id = 1;
+-- name: sums_set
+INSERT INTO sums (id, upto, value) VALUES (1, ?, ?)
+ON CONFLICT DO UPDATE SET upto = excluded.upto, value = excluded.value;
+-- name: sums_agree
+SELECT upto, value, (SELECT count(*) FROM message WHERE seq <= upto) FROM sums WHERE id = 1;
 
 -- name: report_add
 INSERT INTO report (seq, topic, payload, properties, retain) VALUES (?, ?, ?, ?, ?);
@@ -124,29 +135,47 @@ RETURNING length(payload) + length(topic) + coalesce(length(properties), 0);
 -- name: aside_sums
 SELECT count(*), coalesce(sum(length(payload) + length(topic) + coalesce(length(properties), 0)), 0) FROM set_aside;
 
--- Table `chosen` holds the idempotency keys: the ids that producers chose.
+-- Table `chosen` holds the idempotency keys (the ids that producers chose) of queued messages, and from version 3
+-- also some with a result; `ended` holds those with a result.
 -- name: key_add
-INSERT INTO chosen (id, boot, received_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO chosen (id, boot, received_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM ended WHERE id = ?1)
+ON CONFLICT DO NOTHING;
 -- name: key_result
-SELECT result FROM chosen WHERE id = ?;
+SELECT result FROM ended WHERE id = ?1 UNION ALL SELECT result FROM chosen WHERE id = ?1;
 -- name: key_finish
-UPDATE chosen SET result = ? WHERE id = ? AND result IS NULL;
+DELETE FROM chosen WHERE id = ? AND result IS NULL RETURNING boot, received_at;
+-- name: key_keep
+INSERT INTO ended (id, boot, received_at, result) VALUES (?, ?, ?, ?);
 -- name: key_ended
-SELECT count(*), coalesce(sum(length(id) + length(result)), 0) FROM chosen WHERE result IS NOT NULL;
--- name: key_trim
+SELECT count(*), coalesce(sum(length(id) + length(result)), 0)
+FROM (SELECT id, result FROM ended UNION ALL SELECT id, result FROM chosen WHERE result IS NOT NULL);
+-- name: key_trim_old
 DELETE FROM chosen WHERE id IN (SELECT id FROM chosen WHERE result IS NOT NULL ORDER BY received_at LIMIT ?)
+RETURNING length(id) + length(result);
+-- name: key_trim
+DELETE FROM ended WHERE seq IN (SELECT seq FROM ended ORDER BY received_at LIMIT ?)
 RETURNING length(id) + length(result);
 -- name: key_orphans
 DELETE FROM chosen WHERE result IS NULL AND id NOT IN (SELECT id FROM message WHERE chosen = 1)
 AND 'command:' || id NOT IN (SELECT key FROM meta);
 -- name: key_forget
 DELETE FROM chosen WHERE id = ?;
+-- name: key_expire_old
+DELETE FROM chosen WHERE id IN (
+    SELECT id FROM chosen WHERE result IS NOT NULL AND received_at <= max(:now, :earlier_now) - :age AND
+    CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END
+    ORDER BY received_at LIMIT :limit)
+RETURNING length(id) + length(result);
 -- name: key_expire
-DELETE FROM chosen WHERE result IS NOT NULL AND received_at <= max(:now, :earlier_now) - :age AND
-CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END
+DELETE FROM ended WHERE seq IN (
+    SELECT seq FROM ended WHERE received_at <= max(:now, :earlier_now) - :age AND
+    CASE boot WHEN :boot THEN received_at <= :now - :age ELSE received_at <= :earlier_now - :age END
+    ORDER BY received_at LIMIT :limit)
 RETURNING length(id) + length(result);
 -- name: key_shift
 UPDATE chosen SET received_at = received_at + :step WHERE boot = :boot;
+-- name: key_shift_ended
+UPDATE ended SET received_at = received_at + :step WHERE boot = :boot;
 
 -- name: receipt_set
 INSERT INTO receipt (slot, session, mid, digest) VALUES (?, ?, ?, ?);
@@ -155,9 +184,9 @@ DELETE FROM receipt WHERE slot < ?;
 -- name: receipt_all
 SELECT slot, session, mid, digest FROM receipt ORDER BY slot;
 
--- name: usage_set
+-- name: usage_add
 INSERT INTO usage (day, bytes_up, bytes_down) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET bytes_up = excluded.bytes_up, bytes_down = excluded.bytes_down;
+ON CONFLICT DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up, bytes_down = bytes_down + excluded.bytes_down;
 -- name: usage_all
 SELECT day, bytes_up, bytes_down FROM usage;
 -- name: usage_trim
@@ -180,15 +209,15 @@ SELECT id, lead FROM boot;
 -- Boots without rows; later messages are of later boots.
 -- name: boot_forget
 DELETE FROM boot WHERE id < :boot AND id < coalesce((SELECT boot FROM message ORDER BY seq LIMIT 1), :boot)
-AND id < coalesce((SELECT min(boot) FROM chosen), :boot);
+AND id < coalesce((SELECT min(boot) FROM chosen), :boot) AND id < coalesce((SELECT min(boot) FROM ended), :boot);
 -- name: boot_add
 INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
 UPDATE boot SET lead = ? WHERE id = ?;
 
--- After a recovery. The sums over reports and finished keys are computed again at the next start.
+-- After a recovery. The sums over rows are computed again at the next start; the counts are kept.
 -- name: rebuild_sums
-DELETE FROM meta WHERE key IN ('report_bytes', 'ended_ids', 'ended_bytes');
+UPDATE sums SET upto = 0, value = json_remove(value, '$.depth', '$.reports', '$.ended');
 -- After a recovery. The clock offset of a boot whose row was lost follows from its messages.
 -- name: rebuild_boots
 INSERT INTO boot (id, boot_id, lead)
@@ -206,13 +235,6 @@ WHERE lane NOT IN (SELECT id FROM lane);
 UPDATE lane SET not_before = 0, head = coalesce((SELECT min(seq) FROM message WHERE lane = lane.id), 0);
 -- name: rebuild_empty
 DELETE FROM lane WHERE head = 0;
--- name: rebuild_depth_clear
-DELETE FROM depth;
--- name: rebuild_depth
-INSERT INTO depth (channel, priority, messages, bytes)
-SELECT CASE endpoint WHEN 'cloud' THEN 'cloud' ELSE json_extract(endpoint, '$[0]') END AS channel, priority,
-       count(*), sum(length(payload))
-FROM message JOIN lane ON lane.id = message.lane GROUP BY channel, priority;
 
 -- name: text_part_add
 INSERT INTO text_part (text, sender, reference, wide, total, number, sent_at, running, pdu)

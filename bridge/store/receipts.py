@@ -19,6 +19,9 @@ from bridge.store.database import Database
 KEPT = 4096
 """Receipts kept: more than a broker was seen to repeat, far fewer than there are packet identifiers."""
 
+SPARE = 256
+"""Receipts that may be kept beyond these, so that not every transaction writes the page of the oldest too."""
+
 
 class Receipt(NamedTuple):
     """One delivery by the broker."""
@@ -59,6 +62,7 @@ class Receipts:
         self._ring.clear()
         self._ring.extend((session, mid, fingerprint) for _slot, session, mid, fingerprint in rows)
         self._slot = rows[-1][0] + 1 if rows else 0
+        self._trimmed = rows[0][0] if rows else 0
 
     def known(self, receipt: Receipt) -> bool:
         """Whether the delivery repeats one that is stored already."""
@@ -87,7 +91,9 @@ class Receipts:
             "receipt_set", [(self._slot + place, *entry) for place, entry in enumerate(added)]
         )
         self._slot += len(added)
-        self._database.execute("receipt_trim", (self._slot - KEPT,))
+        if self._slot - self._trimmed > KEPT + SPARE:
+            self._trimmed = self._slot - KEPT
+            self._database.execute("receipt_trim", (self._trimmed,))
         self._added.clear()
 
     def reset(self) -> None:

@@ -22,7 +22,8 @@ from typing import Any
 
 from bridge.store import disk
 from bridge.store.accepted import is_accepted
-from bridge.store.database import MIGRATIONS, Database, Row, known_tables
+from bridge.store.database import MIGRATIONS, OLD_PAGE, PAGE, Database, Row, known_tables
+from bridge.store.ledger import is_sums
 from bridge.store.rows import is_lane
 
 log = logging.getLogger("store")
@@ -37,11 +38,13 @@ TABLES = {
     "text_seen": "seq",
     "text_sent": "seq",
     "set_aside": "id",
+    "ended": "seq",
+    "sums": "id",
     "meta": None,
     "chosen": None,
     "usage": None,
 }
-"""Tables to recover, with the column that is the row id; `depth` is counted again from the messages."""
+"""Tables to recover, with the column that is the row id. Of the sums only the counts are kept."""
 
 CLOSE_LOOKS = 5000
 """Row ids tried one by one behind a damaged page before the steps grow."""
@@ -56,13 +59,13 @@ PORTION = 2 * 1024 * 1024
 """Bytes of payload in one transaction on the new file. An interrupted repair starts again, so the file
 need not be complete at a commit."""
 
-PAGE = 4096
-"""Bytes of a page: SQLite's default, which every outbox has."""
+BLOCK = 4096
+"""Bytes that are read at once: what a disk cannot read is at least as large."""
 
 _NOT_OURS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
 """Errors for a row that does not fit our tables; every other error is the disk's."""
 
-_HEADER = b"SQLite format 3\0" + PAGE.to_bytes(2) + bytes((2, 2, 0, 64, 32, 32))
+_MAGIC, _FIXED = b"SQLite format 3\0", bytes((2, 2, 0, 64, 32, 32))
 """The beginning of all our files: magic, page size, write-ahead log and fixed values [SQLite documentation,
 "Database File Format", 1.3]."""
 
@@ -86,11 +89,30 @@ _TIMES = (-1e9, 1e11)
 def size_of(damaged: Path) -> int:
     """Return the bytes of the pages of ``damaged`` and its log that are not all zeros; raises OSError."""
     sizes = (
-        sum(PAGE for _, block in _blocks(part) if block.strip(b"\0"))
+        sum(BLOCK for _, block in _blocks(part) if block.strip(b"\0"))
         for part in (damaged, damaged.with_name(damaged.name + "-wal"))
         if part.exists()
     )
     return sum(sizes)
+
+
+def _page_size(damaged: Path) -> int:
+    """Return the bytes of a page of ``damaged``, as it or its log says; raises OSError.
+
+    The log has a header of its own [SQLite documentation, "Database File Format", 4.1]. If both headers are
+    damaged, it is the size of new files.
+    """
+    for part, place, width in ((damaged, 16, 2), (damaged.with_name(damaged.name + "-wal"), 8, 4)):
+        first = next((block for _, block in _blocks(part)), b"") if part.exists() else b""
+        size = int.from_bytes(first[place : place + width])
+        if size in (PAGE, OLD_PAGE):
+            return size
+    return PAGE
+
+
+def _header(page: int) -> bytes:
+    """Return how a file with pages of ``page`` bytes begins."""
+    return _MAGIC + page.to_bytes(2) + _FIXED
 
 
 def copy_readable(damaged: Path, copy: Path) -> None:
@@ -99,6 +121,7 @@ def copy_readable(damaged: Path, copy: Path) -> None:
     The copy begins with our header and has whole pages, at least one, because SQLite deletes the log of an
     empty file.
     """
+    page = _page_size(damaged)
     for suffix in ("", "-wal"):
         part, to = damaged.with_name(damaged.name + suffix), copy.with_name(copy.name + suffix)
         size = part.stat().st_size if part.exists() else 0
@@ -109,23 +132,23 @@ def copy_readable(damaged: Path, copy: Path) -> None:
                 if block.strip(b"\0"):
                     file.seek(place)
                     file.write(block)
-            file.truncate(size if suffix else max(-(-size // PAGE), 1) * PAGE)
+            file.truncate(size if suffix else max(-(-size // page), 1) * page)
             if not suffix:
                 file.seek(0)
-                file.write(_HEADER)
+                file.write(_header(page))
 
 
 def _blocks(part: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the places and blocks of a file; a block that the disk cannot read is all zeros."""
     with part.open("rb", buffering=0) as file:
-        for place in range(0, part.stat().st_size, PAGE):
+        for place in range(0, part.stat().st_size, BLOCK):
             try:
-                block = os.pread(file.fileno(), PAGE, place)
+                block = os.pread(file.fileno(), BLOCK, place)
             except OSError as exc:
                 if exc.errno != errno.EIO:
                     raise
                 log.error("%s cannot be read at byte %d: %s", part, place, exc.strerror)
-                block = bytes(PAGE)
+                block = bytes(BLOCK)
             yield place, block
 
 
@@ -177,7 +200,7 @@ def _has_our_tables(source: sqlite3.Connection) -> bool:
         ).fetchall()
     except sqlite3.Error:
         return False
-    known = known_tables(version) if 0 < version <= len(MIGRATIONS) else []
+    known = known_tables(version, PAGE) if 0 < version <= len(MIGRATIONS) else []
     return bool(known) and sorted(found, key=str) == sorted(((name, sql) for name, _, sql in known), key=str)
 
 
@@ -186,17 +209,18 @@ def _name_tables(copy: Path) -> None:
     # The content of the log is in the file by now, because closing the connection has copied it.
     for suffix in ("-wal", "-shm"):
         copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+    page = _page_size(copy)
     with copy.open("r+b") as file:
         version = int.from_bytes(file.read(100)[60:64])
         file.seek(0)
-        file.write(_empty_first_page(copy.stat().st_size // PAGE))
+        file.write(_empty_first_page(copy.stat().st_size // page, page))
     newest = len(MIGRATIONS)
     with contextlib.closing(_opened(copy)) as source:
-        for name, root, sql in known_tables(version if 0 < version <= newest else newest):
+        for name, root, sql in known_tables(version if 0 < version <= newest else newest, page):
             source.execute("INSERT INTO sqlite_schema VALUES ('table', ?1, ?1, ?2, ?3)", (name, root, sql))
 
 
-def _empty_first_page(pages: int) -> bytes:
+def _empty_first_page(pages: int, page: int) -> bytes:
     """Return the first page of a file of ``pages`` pages without tables [as above, 1.3 and 1.6]."""
     numbers = (
         1,
@@ -212,9 +236,9 @@ def _empty_first_page(pages: int) -> bytes:
         0,
         0,
     )  # change counter, size, no free pages, schema format 4, UTF-8
-    header = _HEADER + b"".join(number.to_bytes(4) for number in numbers) + bytes(20)
+    header = _header(page) + b"".join(number.to_bytes(4) for number in numbers) + bytes(20)
     header += (1).to_bytes(4) + bytes(4)  # the change counter again, which makes the size valid
-    return (header + bytes((13, 0, 0, 0, 0)) + PAGE.to_bytes(2) + b"\0").ljust(PAGE, b"\0")
+    return (header + bytes((13, 0, 0, 0, 0)) + page.to_bytes(2) + b"\0").ljust(page, b"\0")
 
 
 def _copy_tables(source: sqlite3.Connection, database: Database) -> dict[str, int]:
@@ -261,6 +285,8 @@ def _mend(table: str, row: dict[str, Any], kinds: dict[str, str]) -> dict[str, A
             row[name] = 0.0
     if table == "report" and not _is_json(row.get("properties") or "[]"):
         row["properties"] = None
+    if table == "sums" and not is_sums(row.get("value")):
+        return None
     if table == "lane" and not is_lane(row.get("endpoint"), row.get("names"), row.get("priority")):
         return None
     return None if table == "meta" and not _is_meta(row.get("key"), row.get("value")) else row
@@ -269,8 +295,6 @@ def _mend(table: str, row: dict[str, Any], kinds: dict[str, str]) -> dict[str, A
 def _is_meta(key: Any, value: Any) -> bool:
     if not isinstance(key, str) or not isinstance(value, int | float | str):
         return False
-    if key.startswith("count:"):
-        return isinstance(value, int)
     if key.startswith("command:"):
         return is_accepted(key, value)
     return not (isinstance(value, str) and value[:1] in ("[", "{")) or _is_json(value)

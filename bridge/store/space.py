@@ -57,7 +57,7 @@ class Disk:
 
     def room(self) -> int:
         """Return the bytes that will be free when the log has been copied into the file."""
-        return self._reserve.free() - self._database.growth() + self._database.spare()
+        return self._reserve.free() + self._database.spare()
 
     def needed(self, size: int) -> int:
         """Return the room that a message of ``size`` bytes needs, once in the log and once in the file."""

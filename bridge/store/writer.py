@@ -40,6 +40,10 @@ CROWD = 256
 """Waiting appends at which their sources should pause. Mosquitto sends far more messages ahead than Receive
 Maximum allows, and memory is scarce."""
 
+LINGER = 2.0
+"""Seconds that an operation whose loss does no harm may wait for a transaction of others. One of its own
+would cost the card some pages and a sync."""
+
 CHECK_EVERY = 2.0
 """Seconds between checks: for room while the disk is full, and of the room for results while it is not."""
 
@@ -113,7 +117,10 @@ class Writer:
         self._time = time
         self._writes: list[_Pending] = []
         self._appends: dict[object, _Pending] = {}
-        self._scheduled = False
+        self._lingering: list[_Pending] = []
+        """Operations that wait for a transaction of others."""
+        self._may_linger = True
+        self._scheduled = self._hurried = False
         self._committing = False
         self._again: dict[Callable[[], None], None] = {}
         self._closed = False
@@ -130,13 +137,32 @@ class Writer:
         if not self._disk.hold():
             self._enter_low()
 
-    def write(self, operation: Operation, done: Done | None = None, *, frees: bool = False) -> None:
+    def write(
+        self, operation: Operation, done: Done | None = None, *, frees: bool = False, linger: bool = False
+    ) -> None:
         """Run ``operation`` in the next transaction, even on a full disk.
 
-        While the disk is exhausted an operation that only ``frees`` pages runs before the others.
+        While the disk is exhausted an operation that only ``frees`` pages runs before the others. An
+        operation that may ``linger`` waits up to `LINGER` seconds for a transaction of others.
         """
-        self._writes.append(_Pending(operation, done, frees=frees))
+        pending = _Pending(operation, done, frees=frees)
+        if linger and self._may_linger and self.space is Space.OK:
+            if not self._lingering:
+                self._time.call_later(LINGER, self._end_lingering)
+            self._lingering.append(pending)
+            return
+        self._writes.append(pending)
         self._schedule()
+
+    def hasten(self) -> None:
+        """Let no operation linger from now on: the bridge is about to end."""
+        self._may_linger = False
+        self._end_lingering()
+
+    def _end_lingering(self) -> None:
+        if self._lingering:
+            self._writes, self._lingering = [*self._writes, *self._lingering], []
+            self._schedule()
 
     def append(
         self,
@@ -194,12 +220,13 @@ class Writer:
     @property
     def waiting(self) -> int:
         """The number of operations that are not durable yet."""
-        return len(self._writes) + len(self._appends)
+        return len(self._writes) + len(self._lingering) + len(self._appends)
 
     @property
     def idle(self) -> bool:
         """Whether every operation that there is room for is durable."""
-        return not self._writes and not self._committing and (self.full or not self._appends)
+        waiting = self._writes or self._lingering or self._committing
+        return not waiting and (self.full or not self._appends)
 
     @property
     def committing(self) -> bool:
@@ -219,20 +246,28 @@ class Writer:
         """Return the progress of the commits, for the watchdog."""
         return (Progress("writer", self._commits, busy=not self.idle and not self._closed),)
 
+    def hurry(self) -> None:
+        """Commit without the pause: whoever brings operations waits for this one."""
+        self._hurried = True
+        if self._scheduled:
+            self._time.call_soon(self._commit)
+
     def _schedule(self) -> None:
         if self._scheduled or self._committing:
             return
         self._scheduled = True
         since = self._time.now().mono - self._committed
         # A lone message is committed at once; under load each sync carries what came within the pace.
-        if since >= PACE:
+        if since >= PACE or self._hurried:
             self._time.call_soon(self._commit)
         else:
             self._time.call_later(PACE - since, self._commit)
 
     def _commit(self) -> None:
-        """Run the waiting operations in one transaction."""
-        self._scheduled = False
+        """Run all waiting operations in one transaction, then their callbacks."""
+        if not self._scheduled:  # another call of a pause that was cut short
+            return
+        self._scheduled = self._hurried = False
         batch = self._take()
         if self._closed or (not batch.writes and not batch.appends):
             return
@@ -257,7 +292,7 @@ class Writer:
             one = next((each for each in self._writes if each.frees), self._writes[0])
             self._writes.remove(one)
             return _Batch([one], {}, [])
-        writes, self._writes = self._writes, []
+        writes, self._writes, self._lingering = [*self._writes, *self._lingering], [], []
         appends = self._take_appends() if self.space is Space.OK and self._appends else {}
         return _Batch(writes, appends, [])
 

@@ -222,13 +222,13 @@ def test_a_disk_without_room_says_how_much_it_takes(keeper: Keeper, cloud: Cloud
         [*bridge.wrap, *PROGRAM, "doctor", "-c", str(bridge.config)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert re.search(r"make room there: \S+ MB have to stay free for results", told.stdout)
+    assert re.search(r"free some space there: \S+ MB must stay free", told.stdout)
 
 
 def fill(bridge: BridgeProcess, client: Client, number: int) -> None:
-    """Leave ``number`` messages of 1 KB in the outbox of a bridge that is stopped."""
+    """Leave ``number`` messages in the outbox of a bridge that is stopped, each within a page."""
     bridge.start()
-    client.flood((f"hologram/out/t{each % 4}", f"{each} {'x' * 1000}") for each in range(number))
+    client.flood((f"hologram/out/t{each % 4}", f"{each} {'x' * 500}") for each in range(number))
     client.wait_for(lambda: len(client.events("message.queued")) == number)
     assert bridge.stop() == 0
 
@@ -258,7 +258,7 @@ def test_a_damaged_database_is_recovered(bridge: BridgeProcess, cloud: Cloud, cl
     client.publish("hologram/out/new", b"new", user={"id": "new"})
     assert client.wait_result("new", 20)["state"] == "delivered"
     eventually(lambda: bridge.queue("stats")["queue"]["messages"] == 0, 30, what="the recovered are sent")
-    wanted = {f"{each} {'x' * 1000}".encode() for each in range(1000)} | {b"new"}
+    wanted = {f"{each} {'x' * 500}".encode() for each in range(1000)} | {b"new"}
     arrived = cloud.payloads()
     print(f"{len(arrived) - 1} of 1000 messages survived 3 damaged pages of {size // 4096}")
     assert set(arrived) <= wanted, "nothing is made up"

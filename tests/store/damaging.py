@@ -22,13 +22,12 @@ from typing import Any
 from bridge.core.messages import Channel
 from bridge.errors import StoreError
 from bridge.store.accepted import AcceptedCommand
-from bridge.store.database import translate
+from bridge.store.database import PAGE, translate
 from bridge.store.files import note_failure
 from bridge.store.receipts import Receipt
 from tests.harness.small_disk import free
 from tests.store.box import Box, message
 
-PAGE = 4096
 LONGEST = 60.0
 """Seconds that an opening may take."""
 
@@ -198,7 +197,9 @@ def everything(box: Box) -> dict[str, Any]:
     found = {
         "messages": sorted(f"{queued.id} {len(queued.payload)}" for queued in box.all()),
         "reports": sorted(str(report.payload) for report in box.outbox.reports_after(0, 1 << 40)),
-        "ids": sorted(str(row[0]) for row in box.database._run("SELECT id FROM chosen")),
+        "ids": sorted(
+            str(row[0]) for row in box.database._run("SELECT id FROM chosen UNION SELECT id FROM ended")
+        ),
     }
     assert box.outbox.ledger.messages == len(found["messages"])
     box.outbox.accepted.left()

@@ -11,13 +11,11 @@ import pytest
 
 from bridge.core.messages import CLOUD, CLOUD_SMS, Lane, Priority
 from bridge.errors import StoreDamaged, StoreError, StoreInUse
-from bridge.store.database import MIGRATIONS, Database, Lock, load_queries
+from bridge.store.database import MIGRATIONS, PAGE, Database, Lock, load_queries
 from bridge.store.disk import write_error
 from bridge.store.files import CHECKED_SIZE, mark_suspect, open_store
 from bridge.store.reserve import Reserve
 from tests.store.box import DAY, NOON, Box, Clock, message
-
-PAGE = 4096
 
 
 def queue(path: Path, number: int = 2000) -> None:
@@ -211,7 +209,7 @@ def test_messages_whose_lane_is_lost_get_one(tmp_path: Path) -> None:
     run("DELETE FROM lane WHERE names = '[\"t0\"]'")
     run("UPDATE lane SET head = 999, not_before = 1e12 WHERE names = '[\"t1\"]'")
     run("INSERT INTO lane (endpoint, names, priority, head) VALUES ('cloud', '[\"empty\"]', 1, 5)")
-    run("UPDATE depth SET messages = 77")
+    run("UPDATE sums SET value = json_set(value, '$.depth[0][2]', 77)")
     with box:
         box.database.rebuild()
     box.reopen()

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StoreFull
+from bridge.store.database import PAGE
 from bridge.store.files import note_failure, open_store
 from bridge.store.repair import KEPT
 from tests.harness.process import ROOT
 from tests.harness.small_disk import small_disk
 from tests.store.box import Box, message
-from tests.store.test_files import PAGE, damage, queue
+from tests.store.test_files import damage, queue
 
 STAMP = "20260102-030405"
 

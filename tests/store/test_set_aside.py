@@ -1,7 +1,5 @@
 """What could not be passed on: kept durably, within bounds."""
 
-import contextlib
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -115,20 +113,3 @@ def test_a_repair_keeps_it(box: Box, tmp_path: Path) -> None:
     repaired = Database(tmp_path / "repaired.db")
     salvage(box.path, repaired)
     assert repaired.execute("aside_get", (number,)).fetchone()[2] == b"x"
-
-
-def test_a_store_of_the_version_before(tmp_path: Path) -> None:
-    """It is brought up to date, and keeps what it had."""
-    box = Box(tmp_path / "outbox.db")
-    box.database.begin()
-    box.outbox.report("t", b"x")
-    box.database.commit()
-    box.database.close()
-    with contextlib.closing(sqlite3.connect(box.path)) as old:
-        old.execute("DROP TABLE set_aside")
-        old.execute("DROP INDEX chosen_ended")
-        old.execute("CREATE INDEX chosen_age ON chosen (received_at)")
-        old.execute("PRAGMA user_version = 2")
-    box.reopen()
-    assert len(box.outbox.reports_after(0, 10)) == 1
-    assert box.outbox.set_aside.rows == 0

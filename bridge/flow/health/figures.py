@@ -65,6 +65,12 @@ class Health:
             "memory": memory(),
         }
 
+    def lasting(self) -> dict[str, Any]:
+        """Return the figures without those that change by themselves: times and the memory."""
+        figures = self.figures()
+        figures["queue"]["oldest_age"] = None
+        return figures | {"at": None, "uptime": None, "memory": None}
+
     def payload(self) -> bytes:
         """Return the figures as JSON."""
         return dumps(self.figures()).encode("utf-8", "backslashreplace")

@@ -24,6 +24,9 @@ log = logging.getLogger("bridge")
 HEALTH_EVERY = 60.0
 """Seconds between publications of the health without a change."""
 
+HEALTH_IDLE = 900.0
+"""Seconds between healths in which only times and the memory differ."""
+
 FULL_SAID_EVERY = 3600.0
 """Seconds between log lines while the disk is full."""
 
@@ -46,13 +49,15 @@ class Monitor(Notices):
     def __init__(self, journal: Journal, publisher: Publisher) -> None:
         self.health = Health(journal)
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self._publisher = publisher
+        self._publisher, self.wanted = publisher, publisher.wanted
         self._names = publisher.names
         self.session = SessionNumber(journal, DATA)
         self.session_of: str | None = journal.outbox.meta(SESSION_OF)
         """Client id and broker of that session; None: an older version wrote only the number."""
         self._data, self._control = Connections(self._time), Connections(self._time)
         self.health.broker = self.broker
+        self._figures, self._figures_at = dict[str, Any](), 0.0
+        """The figures that last were new, and when that was (monotonic seconds)."""
         self._uplink: Uplink | None = None
 
     def attach(self, uplink: Uplink) -> None:
@@ -194,7 +199,11 @@ class Monitor(Notices):
         self._publisher.state(self._names.health, self.health.payload())
 
     def _beat(self) -> None:
-        self.health_changed()
+        """Publish the health if a figure has changed, or after a while: each time costs the broker's card."""
+        figures, now = self.health.lasting(), self._time.now().mono
+        if figures != self._figures or now - self._figures_at >= HEALTH_IDLE:
+            self._figures, self._figures_at = figures, now
+            self.health_changed()
         self._time.call_later(HEALTH_EVERY, self._beat)
 
     def _sweep(self) -> None:

@@ -286,17 +286,21 @@ class Intake:
         if acceptance.verdict is Verdict.KNOWN:
             self._notices.reports_ready()
         elif acceptance.verdict is Verdict.STORED:
-            lane = message.lane
-            about = {"to": lane.to} if lane.to else {}
-            self._notices.event(
-                "message.queued",
-                id=message.id,
-                channel=lane.endpoint.channel.value,
-                **about,
-                topics=lane.topics,
-                priority=lane.priority.label,
-            )
-            self._on_queued(lane.endpoint)
+            if "message.queued" in self._notices.wanted:
+                self._notice_queued(message)
+            self._on_queued(message.lane.endpoint)
+
+    def _notice_queued(self, message: Message) -> None:
+        lane = message.lane
+        about = {"to": lane.to} if lane.to else {}
+        self._notices.event(
+            "message.queued",
+            id=message.id,
+            channel=lane.endpoint.channel,
+            **about,
+            topics=lane.topics,
+            priority=lane.priority.label,
+        )
 
     def _replaced(self) -> None:
         """Count a delivery that ended because its repetition replaced it while it waited for room."""

@@ -80,7 +80,7 @@ class Publisher:
     def __init__(self, journal: Journal, names: Names, events: Container[str] = TYPES) -> None:
         """``events`` are the types that are published."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self.names, self._wanted = names, events
+        self.names, self.wanted = names, events
         self.states = States()
         self.asides = Asides(journal.outbox, journal.writer)
         self._refused = Refused(self._publish_again, self._time)
@@ -95,6 +95,8 @@ class Publisher:
         self._overtaken: set[int] = set()
         """Packet identifiers of publications older than one that the broker has acknowledged."""
         self._acknowledged: list[int] = []
+        self._prompt = False
+        """Whether one of these is an inbound message."""
         self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._pumping = False
         self._looking = False
@@ -164,7 +166,11 @@ class Publisher:
             return False
         properties = _read_properties(report.properties)
         return self._give(
-            Flight(report.seq, size, 0.0), report.topic, report.payload, bool(report.retain), properties
+            Flight(report.seq, size, 0.0, report.topic.startswith(self.names.inbound)),
+            report.topic,
+            report.payload,
+            bool(report.retain),
+            properties,
         )
 
     def _give(
@@ -215,6 +221,7 @@ class Publisher:
         else:
             self._suspects.sizes.taken(flight.size)
             self._refused.taken(flight.key)
+            self._prompt = self._prompt or flight.inbound
             self._sent(flight.key)
 
     def _sent(self, seq: int) -> None:
@@ -225,7 +232,11 @@ class Publisher:
 
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
-        self._writer.write(lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True)
+        # A result that is published twice says the same; an inbound message could be carried out twice.
+        linger, self._prompt = not self._prompt, False
+        self._writer.write(
+            lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True, linger=linger
+        )
 
     def _refuse(self, seq: int, problem: str) -> None:
         """Handle the refusal of a report.
@@ -357,7 +368,7 @@ class Publisher:
 
     def event(self, event_type: str, **fields: Any) -> None:
         """Publish an event; ``fields`` are its JSON keys beside the type and the time."""
-        if event_type not in self._wanted:
+        if event_type not in self.wanted:
             return
         self._events.append(event_json(event_type, self._time.now().wall, fields))
         if not self._suspects and not self._trials.checking:

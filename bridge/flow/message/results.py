@@ -116,7 +116,7 @@ def _events_of(channel: Channel) -> Mapping[State, str]:
 
 
 def _about(result: Result) -> dict[str, Any]:
-    about: dict[str, Any] = {"id": result.id, "channel": result.channel.value}
+    about: dict[str, Any] = {"id": result.id, "channel": result.channel}
     if result.to is not None:
         about["to"] = result.to
     if result.topics:

@@ -45,6 +45,8 @@ class Flight(NamedTuple):
     """Bytes of topic, payload and properties."""
     since: float
     """Time of publication in monotonic seconds."""
+    inbound: bool = False
+    """Whether it is an inbound message."""
 
 
 class _Charge(NamedTuple):

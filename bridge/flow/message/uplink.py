@@ -148,6 +148,7 @@ class Uplink:
     def stop(self) -> None:
         """Start no more messages; those in flight end by themselves."""
         self._stopping = True
+        self._writer.hasten()
 
     def flush(self) -> None:
         """Try everything now, without the remaining delays of lanes and destinations."""
@@ -212,7 +213,7 @@ class Uplink:
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
-        if isinstance(job, Job) and _connects(endpoint):
+        if isinstance(job, Job) and _connects(endpoint) and "socket.connected" in self._notices.wanted:
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
         if codec.at_most_once:
@@ -233,7 +234,7 @@ class Uplink:
     def _on_socket(self, event_type: str, queued: Queued) -> None:
         endpoint = queued.lane.endpoint
         about = {"to": endpoint.where} if endpoint.where else {}
-        self._notices.event(event_type, channel=endpoint.channel.value, **about, id=queued.id)
+        self._notices.event(event_type, channel=endpoint.channel, **about, id=queued.id)
 
     # -- ending ------------------------------------------------------------------------------------------
 
@@ -244,7 +245,7 @@ class Uplink:
         traffic.moves += 1
         if job.large:
             traffic.large = 0
-        if outcome.connected and _connects(endpoint):
+        if outcome.connected and _connects(endpoint) and "socket.closed" in self._notices.wanted:
             self._on_socket("socket.closed", queued)
         reading = codec.decode(outcome)
         if reading.kind is Kind.UNREACHED and not self._paths.ready(endpoint):
@@ -335,6 +336,9 @@ class Uplink:
             self._results.record(result, idempotent=queued.idempotent, reply=reply)
 
         self._writer.write(operation, lambda _: self._recorded(queued, result))
+        in_traffic = self._traffic.get(queued.lane.endpoint)
+        if in_traffic and not in_traffic.out:  # every slot that is taken waits for this commit
+            self._writer.hurry()
 
     def _recorded(self, queued: Queued, result: Result) -> None:
         self._results.tell(result)

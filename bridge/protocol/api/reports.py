@@ -30,10 +30,10 @@ def result_json(result: Result) -> bytes:
     """Return the payload of ``hologram/result``."""
     fields: dict[str, Any] = {
         "id": result.id,
-        "channel": result.channel.value,
+        "channel": result.channel,
         "to": result.to,
         "topics": result.topics,
-        "state": result.state.value,
+        "state": result.state,
         "code": result.code,
         "description": result.description,
         "attempts": result.attempts,

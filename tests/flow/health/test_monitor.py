@@ -10,7 +10,7 @@ from bridge.core.destination import Destination
 from bridge.core.messages import CLOUD
 from bridge.core.reconnects import ALONE
 from bridge.core.retry import Kind
-from bridge.flow.health.monitor import DATA_FILTERS, FULL_SAID_EVERY, HEALTH_EVERY, SETTLED
+from bridge.flow.health.monitor import DATA_FILTERS, FULL_SAID_EVERY, HEALTH_EVERY, HEALTH_IDLE, SETTLED
 from tests.doubles.heart import Link, answered
 from tests.flow.health.conftest import Watch
 
@@ -157,12 +157,20 @@ def test_the_last_health_says_why_the_bridge_ends(watch: Watch) -> None:
 
 
 def test_the_health_comes_by_itself(watch: Watch) -> None:
-    """It is published once a minute, with new figures."""
+    """A minute after a figure changed; if only times and the memory did, it takes a quarter of an hour."""
     watch.monitor.start()
     watch.turn()
     first = health(watch)["uptime"]
     watch.turn(2 * HEALTH_EVERY)
-    assert health(watch)["uptime"] >= first + HEALTH_EVERY
+    assert health(watch)["uptime"] == first
+    watch.heart.publish("out/a")
+    watch.turn(HEALTH_EVERY)
+    second = health(watch)["uptime"]
+    assert second >= first + 2 * HEALTH_EVERY
+    watch.turn(HEALTH_IDLE - HEALTH_EVERY)
+    assert health(watch)["uptime"] == second
+    watch.turn(HEALTH_EVERY)
+    assert health(watch)["uptime"] >= second + HEALTH_IDLE
 
 
 def test_a_step_of_the_clock_lets_refused_credentials_be_tried(watch: Watch) -> None:

@@ -1,0 +1,81 @@
+"""Lanes in the database: which there are, the oldest message of each, and which may be sent.
+
+A lane without messages keeps its row, with ``head`` 0, for the next message on the same topics: making and
+dropping the row and its index entries with each message would write more than the message. `KEPT` bounds the
+rows that are kept.
+"""
+
+from bridge.core.messages import Endpoint, Lane, Priority
+from bridge.store.database import Database
+from bridge.store.rows import endpoint_key, names_key, read_endpoint
+
+KEPT = 512
+"""Lanes without messages that keep their row. A box has some tens of topics."""
+
+Key = tuple[str, str, int]
+"""Endpoint, names and priority as the row has them."""
+
+
+class Lanes:
+    """The rows of ``lane``; what writes runs inside the writer's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._empty: dict[int, Key]
+        """Lanes without messages by their number, the one that has been so for longest first."""
+        self._ids: dict[Key, int]
+        """The numbers of the lanes in `_empty`."""
+        self._endpoints: set[str]
+        """Destinations of which there is or was a lane with messages since the start."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Read what the database has, as after a transaction that was rolled back."""
+        rows = self._database.execute("lane_empty").fetchall()
+        self._empty = {lane_id: (endpoint, names, priority) for lane_id, endpoint, names, priority in rows}
+        self._ids = {key: lane_id for lane_id, key in self._empty.items()}
+        self._endpoints = {row[0] for row in self._database.execute("lane_endpoints").fetchall()}
+
+    def append(self, lane: Lane, seq: int) -> int:
+        """Add the message ``seq`` to the end of ``lane``; return the lane's number."""
+        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
+        run = self._database.execute
+        lane_id = self._ids.pop(key, None)
+        if lane_id is not None:
+            del self._empty[lane_id]
+            self._endpoints.add(key[0])
+            run("lane_begin", (seq, lane_id))
+        elif row := run("lane_find", key).fetchone():
+            lane_id = row[0]
+        else:
+            self._endpoints.add(key[0])
+            lane_id = run("lane_add", (*key, seq)).lastrowid
+        return int(lane_id or 0)
+
+    def advance(self, lane_id: int, lane: Lane, seq: int) -> None:
+        """Take the message ``seq``, whose row is gone, out of the lane."""
+        rows = self._database.execute("lane_advance", {"seq": seq, "lane": lane_id}).fetchall()
+        if not rows or rows[0][0]:
+            return
+        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
+        self._empty[lane_id], self._ids[key] = key, lane_id
+        if len(self._empty) > KEPT:
+            oldest = next(iter(self._empty))
+            self._database.execute("lane_drop", (oldest,))
+            del self._ids[self._empty.pop(oldest)]
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the destinations of the queued messages."""
+        return [read_endpoint(row[0]) for row in self._database.execute("lane_endpoints")]
+
+    def oldest(self, priority: Priority, limit: int) -> list[tuple[int, int]]:
+        """Return the numbers and heads of up to ``limit`` lanes of ``priority``, the oldest head first."""
+        found = [
+            (int(lane_id), int(head))
+            for endpoint in self._endpoints
+            for waiting in (0, 1)
+            for lane_id, head in self._database.execute(
+                "lane_oldest", (endpoint, waiting, int(priority), limit)
+            )
+        ]
+        return sorted(found, key=lambda each: each[1])[:limit]
