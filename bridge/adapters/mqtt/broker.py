@@ -1,4 +1,4 @@
-"""The broker: where it is, how TLS with it is set up, and why it could not be reached."""
+"""The broker: its address, the TLS context for it, and why a connection to it failed."""
 
 import ssl
 from typing import Any, NamedTuple, Self
@@ -7,7 +7,7 @@ from bridge.errors import ConfigError
 
 
 class Broker(NamedTuple):
-    """How to reach and talk to the broker."""
+    """The broker's address, the client's identity and the protocol options."""
 
     host: str
     port: int
@@ -20,7 +20,7 @@ class Broker(NamedTuple):
 
 
 def connect_problem(error: Exception, where: str) -> str:
-    """Return why the broker at ``where`` could not be connected to, for a person."""
+    """Return why no connection to the broker at ``where`` was made, for a person."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS with the broker at {where} failed: {error.verify_message} ({error.reason})"
     if isinstance(error, ssl.SSLError):
@@ -32,21 +32,21 @@ def connect_problem(error: Exception, where: str) -> str:
 
 
 class _TlsFilesError(OSError):
-    """The files of `mqtt.tls` do not serve now; a renewal may be writing them."""
+    """The files of `mqtt.tls` are unusable at the moment; a renewal may be writing them."""
 
 
 class _FilesContext(ssl.SSLContext):
-    """A context that reads its files for each connection: certificates are renewed in place."""
+    """A context that reads its files for each connection, because certificates are renewed in place."""
 
     def __new__(cls, *_files: str | None) -> Self:
-        """The protocol is the one of `ssl.create_default_context`."""
+        """Create the context with the protocol of `ssl.create_default_context`."""
         return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
 
     def __init__(self, *files: str | None) -> None:
         self._files = files
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        """Wrap with what the files hold now; raises OSError where they do not serve."""
+        """Wrap with the files' present contents; raises OSError where they are unusable."""
         try:
             context = _load(*self._files)
         except ConfigError as exc:
@@ -55,10 +55,10 @@ class _FilesContext(ssl.SSLContext):
 
 
 def tls_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
-    """Return a context that trusts ``ca`` (the system's roots where None) and shows ``cert`` if there is one.
+    """Return a context that trusts ``ca`` (None: the system's roots) and presents ``cert`` if it is given.
 
-    The files are read now, and again for each connection. Raises `ConfigError`, which names the key, for
-    files that do not serve.
+    The files are read now, and again for each connection. Raises `ConfigError`, which names the
+    configuration key, for unusable files.
     """
     _load(ca, cert, key)
     return _FilesContext(ca, cert, key)
@@ -71,7 +71,7 @@ def _load(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
         raise ConfigError(
             f'mqtt.tls.ca: "{ca}" is not allowed ({_why(exc)}); allowed is a file of certificates in PEM form'
         ) from exc
-    # Python 3.13 began to refuse authorities without some extensions, which those made at home lack.
+    # Python 3.13 began to refuse authorities without some extensions. Home-made authorities lack them.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cert:
         try:
@@ -85,12 +85,12 @@ def _load(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
 
 
 def _no_passphrase() -> str:
-    """Refuse a key that is encrypted: OpenSSL would ask at the terminal, and a daemon has none."""
+    """Refuse an encrypted key: OpenSSL would ask at the terminal, and a daemon has none."""
     raise OSError(0, "the key is encrypted")
 
 
 def _why(error: OSError) -> str:
-    """Return the reason alone, such as ``key values mismatch``; OpenSSL has none for what is not PEM."""
+    """Return the reason, such as ``key values mismatch``; OpenSSL gives none for files that are not PEM."""
     if isinstance(error, ssl.SSLError):
         return error.reason.lower().replace("_", " ") if error.reason else "not in PEM form"
     return error.strerror or str(error)

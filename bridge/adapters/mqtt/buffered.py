@@ -1,14 +1,16 @@
-"""paho-mqtt behind our own reader: what the broker publishes never reaches it.
+"""paho-mqtt behind our own reader: the broker's publications bypass paho.
 
-paho ends the connection at a message that it cannot read, and the broker sends it again. So each chunk from
-the broker is cut into packets by `bridge.protocol.mqtt.packets`: messages wait in `BufferedSocket.came`, and
-paho reads the rest, cleaned by `bridge.protocol.mqtt.answers`. Acknowledgements go past paho as well.
+paho ends the connection at a message that it cannot read, and the broker then sends the message again. So
+`bridge.protocol.mqtt.packets` cuts each chunk from the broker into packets. Messages wait in
+`BufferedSocket.came`; paho reads the other packets, cleaned by `bridge.protocol.mqtt.answers`.
+Acknowledgements bypass paho as well.
 
-It saves time too: paho reads a packet in three or more ``recv`` calls, writes each with a ``send`` of its
-own, and fills three tables anew for every packet's properties.
+The buffer saves time too: paho reads a packet in three or more ``recv`` calls, writes each with a ``send`` of
+its own, and builds three tables for every packet's properties.
 
-Leans on names that paho does not promise: ``_create_socket``, without which nothing connects, and
-``_last_bytes_received``, ``_ping_t`` and where ``Properties`` is looked up, which only cost time.
+This module uses names outside paho's public interface. Nothing connects without ``_create_socket``. Only
+speed depends on the others: ``_last_bytes_received``, ``_ping_t`` and the module that ``Properties`` is
+looked up in.
 """
 
 import socket
@@ -30,13 +32,13 @@ from bridge.protocol.mqtt.properties import variable_bytes
 
 READ_SIZE = 65536
 WRITE_LIMIT = 262144
-"""Bytes that wait for the broker before paho is told to hold its packets back."""
+"""Bytes queued for the broker above which paho has to keep its packets."""
 
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class BufferedSocket:
-    """A non-blocking socket that reads ahead, and writes when told to."""
+    """A non-blocking socket that reads ahead and writes on `flush`."""
 
     def __init__(self, sock: Any, *, version5: bool) -> None:
         self._sock = sock
@@ -47,18 +49,18 @@ class BufferedSocket:
         self._end: OSError | None = None
         self._ended = False
         self.came: deque[Publish] = deque()
-        """Messages that were read and not handed on yet."""
+        """Messages received and not handed on yet."""
         self.problem = ""
-        """What the broker sent that is no MQTT: nothing after it is read."""
+        """Description of bytes that are not MQTT, empty without any; reading stops there."""
 
     def fill(self) -> int:
-        """Read what has come, a chunk at most; return its bytes. What ended the connection paho is told."""
+        """Read one chunk at most; return its length in bytes. `recv` reports a broken connection to paho."""
         if self._ended or self.problem:
             return 0
         try:
             data: bytes = self._sock.recv(READ_SIZE)
             # Acknowledge at once: a broker without set_tcp_nodelay (Mosquitto's default) holds its next
-            # packet back until we do, and Linux would wait 40 ms with it. Has to be said again each time.
+            # packet back until we do, and Linux would wait 40 ms. Linux forgets the option after each read.
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except WOULD_BLOCK:
             return 0
@@ -77,17 +79,17 @@ class BufferedSocket:
         if isinstance(packet, Publish):
             self.came.append(packet)
         elif packet.kind == PUBREL:
-            self.push(b"\x70\x02" + packet.body[:2])  # what it releases was taken before PUBREC was sent
+            self.push(b"\x70\x02" + packet.body[:2])  # the message was made durable before PUBREC was sent
         else:
             self._ahead += readable(packet, version5=self._version5)
 
     @property
     def unread(self) -> bool:
-        """Whether there is something for paho to read, the end of the connection too."""
+        """Whether paho has something to read; the end of the connection counts."""
         return bool(self._ahead) or self._ended
 
     def recv(self, size: int) -> bytes:
-        """Return up to ``size`` bytes of what paho is to see."""
+        """Return up to ``size`` bytes of the packets for paho."""
         if not self._ahead:
             if self._end:
                 raise self._end
@@ -99,7 +101,7 @@ class BufferedSocket:
         return data
 
     def pending(self) -> int:
-        """Return how many bytes can be read without asking the kernel."""
+        """Return how many bytes TLS has decrypted already, which the kernel does not report as readable."""
         return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
     def send(self, data: bytes) -> int:
@@ -110,11 +112,11 @@ class BufferedSocket:
         return len(data)
 
     def push(self, data: bytes) -> None:
-        """Keep an acknowledgement for `flush`: as many as there are deliveries, so they need no bound."""
+        """Keep an acknowledgement for `flush`; the number of deliveries bounds the acknowledgements."""
         self._behind += data
 
     def flush(self) -> bool:
-        """Write what was kept; return whether all of it went. Raises OSError for a broken connection."""
+        """Write the kept bytes; return whether all were written. Raises OSError for a broken connection."""
         while self._behind:
             try:
                 sent = self._sock.send(self._behind)
@@ -124,25 +126,25 @@ class BufferedSocket:
         return True
 
     def close(self) -> None:
-        """Close, after what was kept has gone as far as it goes: paho's DISCONNECT is in there."""
+        """Close after one `flush`, because paho's DISCONNECT may be among the kept bytes."""
         try:
             self.flush()
         except OSError:
-            self._behind.clear()  # the connection is broken already
+            self._behind.clear()  # the connection is broken: no byte can leave
         self._sock.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
 
-class LeanClient(paho.Client):
+class BufferedClient(paho.Client):
     """paho's client over buffered sockets."""
 
     def publish_event(self, topic: bytes, payload: bytes) -> bool:
-        """Publish at QoS 0 without paho's bookkeeping; return whether the packet was taken.
+        """Publish at QoS 0 without paho's bookkeeping; return whether the buffer had room [MQTT 5.0, 3.3].
 
-        Packets cannot be mixed up: a buffered socket takes each of paho's whole [MQTT 5.0, section 3.3;
-        3.1.1 has no properties].
+        Packets cannot interleave, because a buffered socket takes each of paho's packets whole. MQTT 3.1.1
+        has no properties.
         """
         sock: Any = self.socket()
         if not isinstance(sock, BufferedSocket):
@@ -156,14 +158,14 @@ class LeanClient(paho.Client):
         return True
 
     def ack(self, mid: int, qos: int) -> MQTTErrorCode:
-        """Acknowledge what is durable: PUBACK, or PUBREC for QoS 2 [MQTT 5.0, section 4.3]."""
+        """Acknowledge a durable message: PUBACK, or PUBREC for QoS 2 [MQTT 5.0, section 4.3]."""
         sock: Any = self.socket()
         if isinstance(sock, BufferedSocket):
             sock.push((b"\x50\x02" if qos == 2 else b"\x40\x02") + mid.to_bytes(2, "big"))
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def heard(self) -> None:
-        """Tell paho's keep-alive that the broker lives: the answer to its ping may be behind much else."""
+    def mark_alive(self) -> None:
+        """Reset paho's keep-alive: the broker's PINGRESP may be queued behind many other packets."""
         self._ping_t = 0.0
         self._last_bytes_received = time.monotonic()
 
@@ -175,8 +177,8 @@ class LeanClient(paho.Client):
 _TABLES = vars(paho_properties.Properties(PacketTypes.PUBLISH))  # type: ignore[no-untyped-call]  # paho's
 
 
-class _LeanProperties(paho_properties.Properties):
-    """Properties whose tables are made once, not for every packet."""
+class _SharedProperties(paho_properties.Properties):
+    """Properties that share their tables, which paho builds for every packet."""
 
     types: Any = _TABLES.get("types")
     names: Any = _TABLES.get("names")
@@ -186,15 +188,15 @@ class _LeanProperties(paho_properties.Properties):
         object.__setattr__(self, "packetType", packetType)
 
     def clear(self) -> None:
-        """Forget what was set, without asking for every property that exists."""
+        """Delete the properties that are set, without a look at every property that exists."""
         for name in [name for name in vars(self) if name != "packetType"]:
             object.__delattr__(self, name)
 
 
 def install() -> None:
-    """Have paho's decoders use the lean properties."""
-    if not all(vars(_LeanProperties).get(name) for name in ("types", "names", "properties")):
+    """Have paho's decoders use the properties with shared tables."""
+    if not all(vars(_SharedProperties).get(name) for name in ("types", "names", "properties")):
         return
-    for module in ("paho.mqtt._packet", "paho.mqtt.client"):  # since 2.2, and before
+    for module in ("paho.mqtt._packet", "paho.mqtt.client"):  # paho since 2.2, and before
         if hasattr(sys.modules.get(module), "Properties"):
-            vars(sys.modules[module])["Properties"] = _LeanProperties
+            vars(sys.modules[module])["Properties"] = _SharedProperties

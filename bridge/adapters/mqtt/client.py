@@ -1,7 +1,7 @@
-"""paho's client as the bridge uses it: made, connected, subscribed, and its values turned into ours and back.
+"""Functions that make, connect and subscribe paho's client, and convert between its values and ours.
 
-What MQTT 5 and MQTT 3.1.1 want said differently is said here. Nothing is kept and nothing waits; all but
-`connect` belongs to the loop's thread.
+The differences between MQTT 5 and MQTT 3.1.1 are here. The functions keep no state and do not wait. All but
+`connect` belong to the loop's thread.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.adapters.mqtt.broker import Broker
-from bridge.adapters.mqtt.buffered import LeanClient, install
+from bridge.adapters.mqtt.buffered import BufferedClient, install
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.messages import RECEIVE_MAXIMUM
 from bridge.errors import Unpublishable
@@ -24,25 +24,25 @@ from bridge.protocol.mqtt.packets import Publish
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF  # [MQTT 5.0, section 3.1.2.11.2]
 
 PACKET_LIMIT = 32_000_000
-"""Bytes of one packet from the broker, which drops what is larger; far above what we accept."""
+"""Bytes of the largest packet that the broker may send; far above the payloads that we accept."""
 
 LARGEST_PACKET = 268_435_460
-"""Bytes of the largest packet that MQTT has a form for [MQTT 5.0, section 1.5.5; 3.1.1, section 2.2.3]."""
+"""Bytes of the largest packet that MQTT can encode [MQTT 5.0, section 1.5.5; 3.1.1, section 2.2.3]."""
 
 
 class Limits(NamedTuple):
-    """What the broker takes, by its own word [MQTT 5.0, section 3.2.2.3]; MQTT 3.1.1 has no words for it."""
+    """The limits that the broker announces [MQTT 5.0, section 3.2.2.3]; MQTT 3.1.1 cannot announce any."""
 
     packet: int = LARGEST_PACKET
-    """Bytes of a whole packet."""
+    """Bytes of the largest whole packet."""
     window: int = 65_535
-    """Our unacknowledged QoS 1 publications."""
+    """Number of our QoS 1 publications that may be unacknowledged."""
     qos: int = 1
     retain: bool = True
 
 
 def limits(connack: PahoProperties | None) -> Limits:
-    """Return the limits that the broker told with its CONNACK."""
+    """Return the limits in the broker's CONNACK."""
     told = vars(connack) if connack is not None else {}
     return Limits(
         min(told.get("MaximumPacketSize", LARGEST_PACKET), LARGEST_PACKET),
@@ -52,10 +52,10 @@ def limits(connack: PahoProperties | None) -> Limits:
     )
 
 
-def new_client(broker: Broker, will: tuple[str, bytes] | None) -> LeanClient:
-    """Return a client for a persistent session that acknowledges by hand; ``will`` is topic and payload."""
+def new_client(broker: Broker, will: tuple[str, bytes] | None) -> BufferedClient:
+    """Return a client with a persistent session and manual acknowledgements; ``will``: topic and payload."""
     install()
-    client = LeanClient(
+    client = BufferedClient(
         CallbackAPIVersion.VERSION2,
         client_id=broker.client_id,
         protocol=paho.MQTTv5 if broker.version5 else paho.MQTTv311,
@@ -73,15 +73,15 @@ def new_client(broker: Broker, will: tuple[str, bytes] | None) -> LeanClient:
     return client
 
 
-def set_will(client: LeanClient, will: tuple[str, bytes], most: Limits) -> None:
-    """Set topic and payload of the will for the next CONNECT, as far as the broker can take it."""
+def set_will(client: BufferedClient, will: tuple[str, bytes], most: Limits) -> None:
+    """Set the will (topic and payload) of the next CONNECT, at the QoS and retain flag of ``most``."""
     client.will_set(*will, qos=most.qos, retain=most.retain)
 
 
-def connect(client: LeanClient, broker: Broker) -> None:
-    """Connect and have CONNECT queued. Runs in a thread of its own: TCP and TLS handshakes block.
+def connect(client: BufferedClient, broker: Broker) -> None:
+    """Connect and queue CONNECT. Runs in a thread of its own because TCP and TLS handshakes block.
 
-    Raises OSError or ValueError where it cannot be connected to.
+    Raises OSError or ValueError where no connection can be made.
     """
     if broker.version5:
         properties = PahoProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
@@ -93,11 +93,11 @@ def connect(client: LeanClient, broker: Broker) -> None:
         client.connect(broker.host, broker.port, broker.keepalive)
 
 
-def subscribe(client: LeanClient, topics: Sequence[str]) -> None:
+def subscribe(client: BufferedClient, topics: Sequence[str]) -> None:
     """Ask for ``topics`` at QoS 1."""
     if client.protocol == paho.MQTTv5:
-        # A stored copy of a retained command is nobody's wish of this moment. As published, the flag tells an
-        # empty message from one that clears such a copy.
+        # A stored copy of a retained command may be months old, so the broker is asked to send none. Retain
+        # As Published tells an empty message from one that clears such a copy.
         options = SubscribeOptions(
             qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
         )
@@ -107,7 +107,7 @@ def subscribe(client: LeanClient, topics: Sequence[str]) -> None:
 
 
 def to_delivery(message: Publish, epoch: int, *, version5: bool) -> Delivery:
-    """Return what came in the connection numbered ``epoch``.
+    """Return ``message``, received in the connection numbered ``epoch``, as a delivery.
 
     In MQTT 5 the retain flag is the publisher's (Retain As Published); in 3.1.1 it marks a stored copy.
     """
@@ -126,7 +126,7 @@ def to_delivery(message: Publish, epoch: int, *, version5: bool) -> Delivery:
     )
 
 
-def publish_properties(client: LeanClient, given: Properties | None) -> PahoProperties | None:
+def publish_properties(client: BufferedClient, given: Properties | None) -> PahoProperties | None:
     """Return the correlation and user properties for a publication; None in MQTT 3.1.1, which has none."""
     if given is None or (given.correlation is None and not given.user) or client.protocol != paho.MQTTv5:
         return None
@@ -139,12 +139,12 @@ def publish_properties(client: LeanClient, given: Properties | None) -> PahoProp
 
 
 def checked(
-    client: LeanClient, topic: str, payload: bytes, given: Properties | None, most: int
+    client: BufferedClient, topic: str, payload: bytes, given: Properties | None, most: int
 ) -> PahoProperties | None:
-    """Return what `publish_properties` does.
+    """Check a publication and return its properties, as `publish_properties` does.
 
-    Raises `Unpublishable` for what has no form, or where the packet would have more than ``most`` bytes.
-    paho finds the same, but only after it has noted the publication as one to repeat.
+    Raises `Unpublishable` for a topic or property that MQTT cannot encode, and for a packet of more than
+    ``most`` bytes. paho checks the same, but only after it has stored the publication for a repetition.
     """
     try:
         topic_size = len(topic.encode())
@@ -161,13 +161,13 @@ def checked(
 
 
 def packet_size(topic: int, payload: int, properties: int = 1, qos: int = 1) -> int:
-    """Return the bytes of a PUBLISH packet by those of its parts [MQTT 5.0, section 3.3]."""
+    """Return the length of a PUBLISH packet in bytes, from those of its parts [MQTT 5.0, section 3.3]."""
     body = 2 + topic + 2 * qos + properties + payload
     return 1 + sum(body >= bound for bound in (0, 1 << 7, 1 << 14, 1 << 21)) + body
 
 
 def _properties_size(given: Properties) -> int:
-    """Return the bytes of the packed properties; ValueError for one that is too long."""
+    """Return the length of the encoded properties in bytes; raises ValueError for one that is too long."""
     texts = [text.encode() for pair in given.user for text in pair]
     sizes = [len(text) for text in (*texts, given.correlation or b"")]
     if max(sizes) > 65_535:

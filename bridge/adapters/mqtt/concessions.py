@@ -1,9 +1,9 @@
-"""Concessions: what is left out for a broker that ends the connection instead of answering CONNECT.
+"""Concessions: a smaller CONNECT for a broker that ends the connection instead of answering.
 
-A broker that keeps nothing, or takes QoS 0 alone, cannot take our will. In MQTT 5 it says so; in 3.1.1 it has
-no words and ends the connection [seen: Mosquitto 2.0.11, ``retain_available false`` and ``max_qos 0``]. A
-broker that is going down does the same, and so does a proxy whose broker is away: what was taken with less is
-tried once more with everything before it counts.
+A broker without retained messages, or with QoS 0 alone, cannot take our will. In MQTT 5 it names the reason.
+In 3.1.1 it can only end the connection [seen: Mosquitto 2.0.11, ``retain_available false`` and
+``max_qos 0``]. A broker that shuts down also ends the connection, and so does a proxy whose broker is away.
+So a limit counts only after the full CONNECT has failed once more.
 """
 
 from bridge.adapters.mqtt.client import Limits
@@ -20,7 +20,7 @@ _ORDER = (
 
 
 class Concessions:
-    """Which limits to connect with."""
+    """The limits to connect with."""
 
     def __init__(self) -> None:
         self._order: tuple[Limits, ...] = _ORDER
@@ -29,15 +29,15 @@ class Concessions:
 
     @property
     def limits(self) -> Limits:
-        """What the next CONNECT is made with."""
+        """The limits of the next CONNECT."""
         return self._order[self._place]
 
     def cut(self) -> None:
-        """The broker ended the connection before it answered."""
+        """Note that the broker ended the connection before it answered."""
         self._place = (self._place + 1) % len(self._order)
 
     def taken(self) -> bool:
-        """The broker took us; whether the connection is good: else another is to be tried with everything."""
+        """Note that the broker accepted; return False if the full CONNECT is to be tried once more."""
         found = self.limits
         if found in (FULL, self._proven):
             return True
@@ -47,5 +47,5 @@ class Concessions:
         return False
 
     def ended(self) -> None:
-        """A connection that was taken has ended: the next broker there may take everything."""
+        """Note the end of an accepted connection: the next broker at the address may have no limits."""
         self._place = 0

@@ -1,4 +1,4 @@
-"""One connection to the broker: to hear whether it takes us, or to end a session. It blocks."""
+"""One connection to the broker, to test whether it accepts us or to end a session. It blocks."""
 
 import queue
 from typing import Any, NamedTuple
@@ -16,23 +16,23 @@ WAIT = 10.0
 
 
 class Answer(NamedTuple):
-    """What the broker said to CONNECT."""
+    """The broker's answer to CONNECT."""
 
     problem: str | None
-    """Why it did not take us."""
+    """Why the broker did not accept us; None where it did."""
     fix: str | None = None
-    """What to do about a refusal."""
+    """The remedy for a refusal."""
     present: bool = False
-    """It still had the session."""
+    """Whether the broker still had the session."""
     expiry: int | None = None
-    """For how many seconds it keeps the session, where it said so."""
+    """Seconds that the broker keeps the session; None where it does as it was asked."""
 
 
 def ask(broker: Broker, expiry: int | None) -> Answer:
-    """Connect once and leave.
+    """Connect once and disconnect.
 
-    The session stays for ``expiry`` seconds, in MQTT 3.1.1 for ever; None ends it [MQTT 5.0, section 3.1.2.4;
-    MQTT 3.1.1, section 3.1.2.4].
+    The session lasts for ``expiry`` seconds, in MQTT 3.1.1 for ever. None ends the session [MQTT 5.0, section
+    3.1.2.4; MQTT 3.1.1, section 3.1.2.4].
     """
     client = _new_client(broker, expiry)
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
@@ -79,7 +79,7 @@ def _wish(broker: Broker, expiry: int | None) -> dict[str, Any]:
 def _read(broker: Broker, flags: Any, reason: Any, properties: Any) -> Answer:
     if reason.is_failure:
         return _split(refused(reason, properties, broker))
-    # It is in CONNACK only where the broker does not do as it was asked [MQTT 5.0, section 3.2.2.3.2].
+    # CONNACK has the expiry only where it differs from the requested one [MQTT 5.0, section 3.2.2.3.2].
     return Answer(None, None, flags.session_present, getattr(properties, "SessionExpiryInterval", None))
 
 

@@ -1,4 +1,4 @@
-"""What the reason codes of MQTT mean for a person: the one table for the log, the health and the doctor.
+"""The reason codes of MQTT explained for a person: the one table for the log, the health and the doctor.
 
 The codes are those that CONNACK and DISCONNECT carry [MQTT 5.0, sections 3.2.2.2 and 3.14.2.1]. paho turns
 the return codes 1 to 5 of MQTT 3.1.1, section 3.2.2.3, into them.
@@ -17,10 +17,10 @@ RIVAL = (
     'another client uses the client id "{id}", which is the case after an image was copied to a second box: '
     "give each its own mqtt.client_id"
 )
-"""The cause that a box in a field cannot mend itself."""
+"""The cause that a box in a field cannot repair by itself."""
 
 RIVAL_LIKELY = f"it ends soon after each connection, and the broker's own log says why; likely {RIVAL}"
-"""The same where nobody says it: MQTT 3.1.1 has no DISCONNECT from the broker."""
+"""The likely cause where the broker names none: MQTT 3.1.1 has no DISCONNECT from the broker."""
 
 _ITS_LOG = "the broker's own log says why"
 _AGAIN = "it is tried again"
@@ -52,30 +52,30 @@ _FIXES = {
     0x9D: _MOVED,
     0x9F: "let the broker take more connections in a time; " + _AGAIN,
 }
-"""What to do, by reason code; of one that is not here the broker's log knows more."""
+"""The remedy for each reason code; for other codes the broker's log says more."""
 
 
 def unanswered(reason: ReasonCode, broker: Broker) -> str:
-    """Return what paho's ``reason`` for a connection that ended before CONNACK means, and what to do."""
-    if not broker.version5 and reason == "Protocol error":  # paho keeps the return code 1 of 3.1.1 to itself
+    """Explain paho's ``reason`` for a connection that ended before CONNACK, with the remedy."""
+    if not broker.version5 and reason == "Protocol error":  # paho hides the return code 1 of 3.1.1
         return refused(ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version"), None, broker)
     return f"the broker closed the connection before it answered; {_ITS_LOG}"
 
 
 def refused(reason: ReasonCode, properties: Properties | None, broker: Broker) -> str:
-    """Return why the broker did not take us, and what to do about it."""
+    """Return why the broker refused the connection, with the remedy."""
     return "the broker refused the connection: " + "; ".join(explain(reason, properties, broker))
 
 
 def ended(reason: ReasonCode, properties: Properties | None, broker: Broker) -> str:
-    """Return why the broker's DISCONNECT ended the connection, and what to do about it."""
+    """Return why the broker's DISCONNECT ended the connection, with the remedy."""
     return "the broker ended the connection: " + "; ".join(explain(reason, properties, broker))
 
 
 def explain(reason: ReasonCode, properties: Properties | None, broker: Broker) -> tuple[str, str]:
-    """Return the reason's name with what the broker said beside it, and what to do."""
+    """Return the reason's name with the broker's own text, and the remedy."""
     other = '"3.1.1"' if broker.version5 else "5"
     fix = _FIXES.get(reason.value, _ITS_LOG).format(id=broker.client_id, other=other)
-    # Reason String and Server Reference [MQTT 5.0, sections 3.2.2.3.9 and 3.2.2.3.16]: any length, so cut.
+    # Reason String and Server Reference [MQTT 5.0, sections 3.2.2.3.9 and 3.2.2.3.16] may be very long.
     more = [getattr(properties, name, "") for name in ("ReasonString", "ServerReference")]
     return str(reason) + "".join(f" ({each[:200]!r})" for each in more if each), fix

@@ -1,11 +1,11 @@
 """The MQTT session: one paho client, driven by our event loop.
 
 paho's own thread is not used: an exception in a callback ends that thread while ``is_connected()`` stays
-true. Here its documented external-loop calls run in the event loop (``loop_read`` and ``loop_write`` in
-`bridge.adapters.mqtt.wire`, ``loop_misc`` here); deliveries are handled after paho has returned, so that what
-goes wrong in our code reaches our code; and acknowledgements come from the loop's thread too, so none can
-meet another connection than the one it is meant for. Only connecting, which blocks, has a thread of its own;
-while it runs the loop's thread asks nothing of paho.
+true. Instead paho's documented external-loop calls run in the event loop: ``loop_read`` and ``loop_write`` in
+`bridge.adapters.mqtt.wire`, ``loop_misc`` here. Deliveries are handled after paho has returned, so that our
+exceptions do not pass through paho. Acknowledgements come from the loop's thread too, so each one belongs to
+the connection of its delivery. Only connecting has a thread of its own, because it blocks; meanwhile the
+loop's thread makes no call to paho.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.adapters.mqtt.broker import Broker, connect_problem
-from bridge.adapters.mqtt.buffered import LeanClient
+from bridge.adapters.mqtt.buffered import BufferedClient
 from bridge.adapters.mqtt.client import (
     Limits,
     checked,
@@ -45,38 +45,38 @@ from bridge.protocol.mqtt.packets import Publish
 log = logging.getLogger("mqtt")
 
 PUBLISH_WINDOW = 64
-"""Our unacknowledged publications at most, if the broker's own Receive Maximum is not smaller."""
+"""Most unacknowledged publications of ours; a smaller Receive Maximum of the broker takes precedence."""
 
 CONNACK_WAIT = 10.0
-"""Seconds from CONNECT to CONNACK before the connection is given up."""
+"""Seconds from CONNECT to CONNACK before the connection is dropped."""
 
 ECHO = "hologram-bridge/echo"
-"""A filter that nobody subscribes to: a broker that is asked to end that subscription only answers."""
+"""A filter that nobody subscribes to: UNSUBSCRIBE for it changes nothing and is answered."""
 
 NOT_FOR_A_PACKET = {0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F, 0xA0}
-"""Reasons of a broker's DISCONNECT that have nothing to do with what a publication is: busy, shutting down,
+"""Reasons of a broker's DISCONNECT that do not depend on the contents of a publication: busy, shutting down,
 keep alive, taken over, Receive Maximum, rate, quota, administrative, moved, connect time
 [MQTT 5.0, section 3.14.2.1]."""
 
 
 class Handler(Protocol):
-    """What a session tells its owner; all calls come in the loop's thread."""
+    """The session's notifications to its owner; all calls come in the loop's thread."""
 
     def mqtt_up(self, *, session_present: bool) -> None:
-        """The connection stands and the subscriptions are asked for."""
+        """Learn that the connection is up and the subscriptions are requested."""
 
     def mqtt_down(self, reason: str) -> None:
-        """The connection is lost, or could not be made."""
+        """Learn that the connection is lost, or could not be made."""
 
     def mqtt_received(self, delivery: Delivery) -> None:
-        """A message came."""
+        """Take a message."""
 
     def mqtt_published(self, mid: int, problem: str | None) -> None:
-        """The broker acknowledged our QoS 1 publication, or refused it for the reason given."""
+        """Learn that the broker acknowledged our publication, or refused it because of ``problem``."""
 
 
 class Session:
-    """A persistent session with the broker, kept up for ever."""
+    """A persistent session with the broker, which reconnects until `disconnect`."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Session:
     ) -> None:
         """``stale`` are filters of an earlier configuration that the session may still hold.
 
-        ``crowded`` says that too much came already; it calls back what it is given when there is room again.
+        ``backpressure`` returns whether to pause reading; it then calls its argument once there is room.
         """
         self._loop = loop
         self._broker = broker
@@ -106,38 +106,38 @@ class Session:
             on_published=handler.mqtt_published,
             on_lost=self._lost,
             on_cut=self._was_cut,
-            crowded=crowded,
+            backpressure=crowded,
         )
         self._will = will
         self._epoch = 0
         self._limits = Limits()
         self._concessions = Concessions()
         self._echoes: dict[int, Callable[[int], None]] = {}
-        """Whom to tell that the broker answered, by the packet id of the question."""
+        """Callbacks for the broker's answer, by the packet id of the request."""
         self._written: list[int] = []
-        """Packet ids of publications at QoS 0, which only a later answer of the broker's confirms."""
+        """Packet ids of publications at QoS 0, which only a later answer of the broker confirms."""
         self._closed = asyncio.Event()
         self._reason = ""
         self._code = 0
         """The reason code of the broker's DISCONNECT; 0 without one."""
         self._unexplained = False
-        """Whether the last connection was ended without a word, and no crash explains it."""
+        """Whether the last connection ended without a DISCONNECT, and no crash explains it."""
         self._resumed = False
-        """Whether the broker had the session: another client leaves it there, a crash does not."""
+        """Whether the broker had the session: it survives another client with our id, but not a crash."""
         self._since: float | None = None
-        """When the broker took the connection, in the loop's time; None: it has not."""
+        """Time of the loop, in seconds, at which the broker accepted the connection; None before."""
         self._stopping = False
         self.reconnects = Reconnects(random.uniform)
         self._turns = 0
-        """Tries to connect, and looks at a connection that stands."""
+        """Number of attempts to connect and of checks of a connection that is up."""
         self.connected = False
         self.subscribed = False
         """Whether the broker has confirmed the subscriptions of this connection."""
         self.window = PUBLISH_WINDOW
         self.cut = False
-        """Whether the broker ended the last connection, and not for a reason that no publication gives."""
+        """Whether the broker ended the last connection, possibly because of a publication."""
 
-    def _new_client(self, will: tuple[str, bytes] | None) -> LeanClient:
+    def _new_client(self, will: tuple[str, bytes] | None) -> BufferedClient:
         client = new_client(self._broker, will)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -156,7 +156,7 @@ class Session:
             await asyncio.sleep(self.reconnects.delay())
 
     async def _connect_once(self) -> None:
-        """Hold one connection until it ends, and tell why it did."""
+        """Hold one connection until it ends, and report why it did."""
         self._turns += 1
         self._closed.clear()
         self._reason, self._code, self._since = "", 0, None
@@ -173,25 +173,25 @@ class Session:
         finally:
             self._wire.detach()
         accepted, self.connected, self.subscribed = self.connected, False, False
-        # What is published again, and when, the owner decides: paho would repeat at each connection what the
-        # broker cuts it for.
+        # The owner decides what is published again, and when. paho would repeat a publication at each
+        # connection, even one that makes the broker end it.
         self._client.drop_out_messages()
         self._concede(accepted=accepted)
         self._judge()
         self._handler.mqtt_down(self._reason or "the broker did not answer CONNECT")
 
     def _judge(self) -> None:
-        """Take down how the connection ended; name the likely cause where the broker says none."""
+        """Record how the connection ended; name the likely cause where the broker names none."""
         lasted = None if self._since is None else self._loop.time() - self._since
         self.reconnects.ended(lasted, taken_over=self._code == TAKEN_OVER)
         if self._stopping:
-            return  # that we end it says nothing of the connections before
+            return  # our own disconnect says nothing about earlier connections
         self._unexplained = self._code == 0 and lasted is not None and self._resumed
         if self._unexplained and self.reconnects.suspicious:
             self._reason += "; " + RIVAL_LIKELY.format(id=self._broker.client_id)
 
     def _connect(self) -> None:
-        """Runs in a thread of its own."""
+        """Connect; runs in a thread of its own."""
         connect(self._client, self._broker)
 
     async def _watch(self) -> None:
@@ -241,7 +241,7 @@ class Session:
         self._loop.call_soon(self._announce, self._epoch, flags.session_present)
 
     def _adapt_will(self, code: int) -> None:
-        """Have a will that the broker can take, where it says that it is for the will that it refuses us.
+        """Use a will that the broker can take, where it refused the connection because of the will.
 
         [MQTT 5.0, section 3.2.2.2: 0x9A Retain not supported, 0x9B QoS not supported]
         """
@@ -250,7 +250,7 @@ class Session:
             set_will(self._client, self._will, self._limits)
 
     def _concede(self, *, accepted: bool) -> None:
-        """Ask a broker for less that ended an MQTT 3.1.1 connection instead of answering."""
+        """Ask for less where a broker ended an MQTT 3.1.1 connection instead of answering."""
         if accepted:
             self._concessions.ended()
         elif self.cut:
@@ -294,7 +294,7 @@ class Session:
         elif self._since is None and not self._reason:
             self._reason = unanswered(reason, self._broker)
         elif not self._reason:
-            lost = reason == "Unspecified error"  # what paho calls an end that nobody explained
+            lost = reason == "Unspecified error"  # paho's name for the end of the stream
             self._reason = "the connection to the broker " + ("was lost" if lost else f"ended: {reason}")
         self._closed.set()
 
@@ -308,7 +308,7 @@ class Session:
         if self.connected and epoch == self._epoch:
             then(epoch)
 
-    # -- what the wire tells -----------------------------------------------------------------------------
+    # -- the wire's callbacks ----------------------------------------------------------------------------
 
     def _received(self, message: Publish) -> None:
         if self.connected:
@@ -332,13 +332,13 @@ class Session:
         return (Progress(f"broker {self._broker.client_id}", progress, busy=not self._stopping),)
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge ``delivery``, unless its connection is gone: then the broker will send it again."""
+        """Acknowledge ``delivery``, unless its connection has ended: the broker then sends it again."""
         if delivery.qos and self.connected and delivery.epoch == self._epoch:
             self._client.ack(delivery.mid, delivery.qos)
             self._wire.flush_soon()
 
     def leave(self, filters: Sequence[str]) -> None:
-        """Give the subscriptions to ``filters`` up, now and in each later connection."""
+        """End the subscriptions to ``filters``, now and in each later connection."""
         self._stale = list(filters)
         if self.connected and self._stale:
             self._client.unsubscribe(self._stale)
@@ -361,8 +361,8 @@ class Session:
     ) -> int | None:
         """Publish; return the packet id that `Handler.mqtt_published` will name, None while disconnected.
 
-        A broker that takes no QoS 1, or keeps nothing, gets it at QoS 0, or without the retain flag. Raises
-        `Unpublishable`.
+        A broker without QoS 1 gets the message at QoS 0; one without retained messages gets it without the
+        retain flag. Raises `Unpublishable`.
         """
         if not self.connected:
             return None
@@ -375,9 +375,9 @@ class Session:
         return info.mid
 
     def _confirm_later(self, mid: int) -> None:
-        """Take ``mid``, at QoS 0, as published when the broker has answered something that came after it.
+        """Report ``mid``, at QoS 0, as published once the broker has answered a later packet.
 
-        It reads in order, and would have ended the connection.
+        The broker reads in order, and it ends the connection at a packet that it refuses.
         """
         self._written.append(mid)
         if len(self._written) == 1:
@@ -392,7 +392,10 @@ class Session:
             self._handler.mqtt_published(mid, None)
 
     def publish_event(self, topic: str, payload: bytes) -> bool:
-        """Publish at QoS 0; False where it cannot go now. What the broker cannot take is left out."""
+        """Publish at QoS 0; return False where the buffer is full or the broker away.
+
+        An event that is too large for the broker is dropped.
+        """
         if not self.connected:
             return False
         if packet_size(len(topic.encode()), len(payload), qos=0) > self._limits.packet:
@@ -405,13 +408,13 @@ class Session:
 
     @property
     def connection(self) -> int | None:
-        """The number of the connection that stands; None without one."""
+        """The number of the connection that is up; None without one."""
         return self._epoch if self.connected and not self._closed.is_set() else None
 
     def echo(self, then: Callable[[int], None]) -> None:
-        """Ask the broker something harmless; ``then`` gets the connection's number when it has answered.
+        """Send a request without effect; ``then`` gets the connection's number when the broker has answered.
 
-        Nothing is called if the connection ends first.
+        ``then`` is not called if the connection ends first.
         """
         if self.connected:
             _, mid = self._client.unsubscribe(ECHO)
@@ -424,7 +427,7 @@ class Session:
         self._lost(reason)
 
     def explained(self) -> None:
-        """The connections that were cut of late say nothing of the next: it need not wait."""
+        """Forget the recent cuts because their cause is known: the next connection need not wait."""
         self.reconnects.lasts(LASTED)
 
     def disconnect(self) -> None:
@@ -437,10 +440,10 @@ class Session:
 
 
 def _is_cut(reason: ReasonCode, *, told: bool) -> bool:
-    """Whether the broker ended the connection for what a publication may be.
+    """Whether the broker may have ended the connection because of a publication.
 
-    ``told`` says that ``reason`` is the broker's; else paho found the end of the stream, which it calls an
-    unspecified error, or something that is wrong with what came or did not come.
+    With ``told``, ``reason`` is the broker's. Otherwise paho found the end of the stream, which it calls an
+    unspecified error, or a protocol error, or a missing answer.
     """
     if told:
         return reason.value not in NOT_FOR_A_PACKET

@@ -1,11 +1,11 @@
 """The wire between paho and the event loop: bytes are read and written when the socket is ready.
 
-paho's documented external-loop calls (``loop_read``, ``loop_write``) run here, for all but messages,
-which `bridge.adapters.mqtt.buffered` reads past it. What came is handed on after paho has returned, so
-that what goes wrong in our code reaches our code.
+paho's documented external-loop calls (``loop_read``, ``loop_write``) run here for all packets but messages,
+which `bridge.adapters.mqtt.buffered` keeps from paho. Messages are handed on after paho has returned, so that
+our exceptions do not pass through paho.
 
-Everything runs in the loop's thread but for one call: when paho connects anew it closes what it still has of
-the connection before, in the thread that connects. That socket was detached long ago, and `Wire` ignores it.
+Everything runs in the loop's thread but for one call: when paho reconnects, it closes the socket of the
+previous connection in the thread that connects. `Wire` has detached that socket before, and ignores it.
 """
 
 import asyncio
@@ -18,32 +18,32 @@ from paho.mqtt import MQTTException
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.adapters.mqtt.buffered import BufferedSocket, LeanClient
+from bridge.adapters.mqtt.buffered import BufferedClient, BufferedSocket
 from bridge.protocol.mqtt.packets import Publish
 
 READ_BURST = 256
-"""Messages handed on in one go, which one transaction then makes durable."""
+"""Most messages handed on in one turn of the loop, which one transaction then makes durable."""
 
 
 class Wire:
-    """Moves the bytes of a client's connections, one after the other."""
+    """Moves the bytes of a client's successive connections."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        client: LeanClient,
+        client: BufferedClient,
         *,
         on_message: Callable[[Publish], None],
         on_published: Callable[[int, str | None], None],
         on_lost: Callable[[str], None],
         on_cut: Callable[[str], None],
-        crowded: Callable[[Callable[[], None]], bool],
+        backpressure: Callable[[Callable[[], None]], bool],
     ) -> None:
-        """``on_published`` gets the packet id, and why the broker refused if it did.
+        """``on_published`` gets the packet id, and the reason of a refusal or None.
 
-        ``on_lost`` gets why the connection cannot go on, empty where paho's ``on_disconnect`` has said it;
-        ``on_cut`` gets it where the other side ended the connection.
-        ``crowded`` says that too much came already; it calls back what it is given when there is room again.
+        ``on_lost`` gets why the connection cannot go on, empty where paho's ``on_disconnect`` reported it.
+        ``on_cut`` gets the reason where the other side ended the connection. ``backpressure`` returns whether
+        to pause reading; it then calls its argument once there is room.
         """
         self._loop = loop
         self._client = client
@@ -51,20 +51,20 @@ class Wire:
         self._confirm = on_published
         self._lost = on_lost
         self._cut = on_cut
-        self._crowded = crowded
+        self._backpressure = backpressure
         self._published: list[tuple[int, str | None]] = []
         self._sock: BufferedSocket | None = None
         self._writing = False
         self._flushing = False
         self._paused = False
         self.bursts = 0
-        """Times that something was read."""
+        """Number of reads from the socket."""
         client.on_socket_close = self._on_socket_close
 
     # -- the socket --------------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Take up the socket that paho has connected."""
+        """Take over the socket that paho has connected."""
         sock: Any = self._client.socket()
         if sock is None:
             self._lost("")
@@ -76,7 +76,7 @@ class Wire:
         self.flush()
 
     def detach(self) -> None:
-        """Give the socket up and close it, whatever paho did with it."""
+        """Close the socket and forget it, whatever paho did with it."""
         sock, self._sock = self._sock, None
         self._unwatch(sock)
         if sock is not None:
@@ -89,7 +89,7 @@ class Wire:
             self._loop.remove_writer(sock.fileno())
 
     def _on_socket_close(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
-        """Paho closes sockets inside its calls: the loop must forget the number before it is used again."""
+        """Unwatch a socket that paho closes inside its calls, before its descriptor is used again."""
         if sock is self._sock:
             self._unwatch(sock)
 
@@ -97,7 +97,7 @@ class Wire:
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is read from a connection that stands, until there is room again."""
+        """Whether reading from a connection that is up waits until there is room again."""
         return self._paused and self._sock is not None
 
     def _readable(self) -> None:
@@ -106,27 +106,27 @@ class Wire:
             return
         self.bursts += 1
         if not sock.came and sock.fill():
-            self._client.heard()
+            self._client.mark_alive()
         self._feed_paho(sock)
         came = self._hand_on(sock)
         self.flush()
         if sock is not self._sock:
-            return  # while it was handed on, the connection was given up
+            return  # a handler ended the connection
         if not sock.came and sock.problem:
             self._lost(f"the broker sent what is not MQTT: {sock.problem}")
         elif sock.fileno() >= 0:
             self._read_on(sock, came=came)
 
     def _read_on(self, sock: BufferedSocket, *, came: bool) -> None:
-        if came and self._crowded(self._resume):
+        if came and self._backpressure(self._resume):
             self._loop.remove_reader(sock.fileno())
             self._paused = True
         elif sock.came or sock.pending():
-            # What was read ahead makes no socket readable: come back for it, after the others had their turn.
+            # Messages that were read ahead make no socket readable: return for them in the loop's next turn.
             self._loop.call_soon(self._readable)
 
     def _hand_on(self, sock: BufferedSocket) -> bool:
-        """Tell what was collected; return whether there were messages."""
+        """Hand on confirmations and messages; return whether there were messages."""
         published, self._published = self._published, []
         for mid, problem in published:
             self._confirm(mid, problem)
@@ -136,16 +136,16 @@ class Wire:
         return burst > 0
 
     def _resume(self) -> None:
-        """Read on, if it is still the connection that was paused."""
+        """Resume reading, if the paused connection is still open."""
         if self._paused and self._sock is not None and self._sock.fileno() >= 0:
             self._paused = False
             self._loop.add_reader(self._sock.fileno(), self._readable)
-            self._readable()  # what was read ahead makes no socket readable
+            self._readable()  # messages that were read ahead make no socket readable
 
     def _feed_paho(self, sock: BufferedSocket) -> None:
         client = self._client
-        # Only here can a PUBACK be read. Left set, paho would build a reason and properties for each QoS 0
-        # publication as well, which costs more than publishing it.
+        # A PUBACK is read only here. With the callback left set, paho would build a reason and properties for
+        # each QoS 0 publication as well, which costs more than the publication.
         client.on_publish = self._on_publish
         try:
             while sock.unread and sock.fileno() >= 0:
@@ -165,13 +165,13 @@ class Wire:
     # -- writing -----------------------------------------------------------------------------------------
 
     def flush_soon(self) -> None:
-        """Have what paho has queued written in the next turn of the loop, with all that comes until then."""
+        """Schedule `flush` for the loop's next turn, so that one write takes all packets until then."""
         if not self._writing and not self._flushing:
             self._flushing = True
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what paho has queued; what the socket does not take now waits for it to be writable."""
+        """Write paho's queued packets; the rest waits until the socket is writable."""
         self._flushing = False
         sock = self._sock
         if sock is None or sock.fileno() < 0:
