@@ -1,1 +1,1 @@
-"""The machine's own network: one exchange over TCP, one datagram over UDP, names looked up."""
+"""The machine's own network: one exchange over TCP, one datagram over UDP, DNS look-ups."""

@@ -1,4 +1,4 @@
-"""Names to addresses, cached: a DNS look-up is billed like everything else."""
+"""Names resolved to addresses, with a cache because the carrier bills DNS look-ups."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from bridge.core.messages import Traffic
 from bridge.protocol.tcpinfo import lookup_cost
 
 MAX_AGE = 24 * 3600.0
-"""Seconds that an address is kept while connections to it succeed."""
+"""Seconds that an address stays cached while connections to it succeed."""
 
 
 class Address(NamedTuple):
@@ -21,7 +21,7 @@ class Address(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What a look-up gave: addresses, or an error; and what it cost."""
+    """The result of a look-up: addresses or an error, and its traffic."""
 
     addresses: tuple[Address, ...]
     error: str | None
@@ -29,10 +29,10 @@ class Lookup(NamedTuple):
 
 
 class Resolver:
-    """Resolves in a thread of its own, since getaddrinfo blocks for as long as the network likes.
+    """Resolves in a thread of its own, because getaddrinfo blocks without a limit.
 
-    All other state belongs to the event loop's thread. A name is looked up again when a connection to it
-    failed (`forget`) or after a day.
+    All state belongs to the event loop's thread. A name is looked up again after a failed connection to it
+    (`forget`), or after a day.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -41,7 +41,7 @@ class Resolver:
         self._waiting: dict[tuple[str, int], list[Callable[[Lookup], None]]] = {}
 
     def cached(self, host: str, port: int) -> tuple[Address, ...]:
-        """Return the addresses known for ``host`` without a look-up, or nothing."""
+        """Return the addresses of ``host`` that need no look-up; empty where it needs one."""
         known = self._cache.get((host, port))
         if known and known[0] > self._loop.time():
             return known[1]
@@ -51,16 +51,16 @@ class Resolver:
         return literal
 
     def forget(self, host: str, port: int) -> None:
-        """Drop what is cached, because it did not work."""
+        """Drop the cached addresses of ``host`` after a failed connection."""
         if not _literal(host, port):
             self._cache.pop((host, port), None)
 
     def lookup(self, host: str, port: int, done: Callable[[Lookup], None]) -> None:
-        """Resolve ``host`` and call ``done`` in the loop; callers that ask meanwhile share one look-up."""
+        """Resolve ``host`` and call ``done`` in the loop; concurrent callers share one look-up."""
         waiting = self._waiting.setdefault((host, port), [])
         waiting.append(done)
         if len(waiting) == 1:
-            # A daemon thread: a look-up that hangs must not keep the process from ending.
+            # A daemon thread, because a hung look-up must not keep the process from ending.
             threading.Thread(target=self._resolve, args=(host, port), name="resolver", daemon=True).start()
 
     def _resolve(self, host: str, port: int) -> None:
@@ -78,18 +78,18 @@ class Resolver:
         try:
             self._loop.call_soon_threadsafe(self._resolved, host, port, found)
         except RuntimeError:
-            return  # the loop is closed: the process is ending, nobody waits any more
+            return  # the loop is closed: the process is ending and has no caller left
 
     def _resolved(self, host: str, port: int, found: Lookup) -> None:
         if found.addresses:
             self._cache[host, port] = (self._loop.time() + MAX_AGE, found.addresses)
         for done in self._waiting.pop((host, port), []):
             done(found)
-            found = found._replace(traffic=Traffic())  # the look-up is paid for once
+            found = found._replace(traffic=Traffic())  # the first caller's message carries the cost
 
 
 def _cost(host: str, addresses: tuple[Address, ...]) -> Traffic:
-    """Loopback addresses come from the hosts file, which costs nothing."""
+    """Return the traffic of a look-up; loopback addresses come from the hosts file and cost none."""
     if all(address.sockaddr[0].startswith("127.") or address.sockaddr[0] == "::1" for address in addresses):
         return Traffic()
     return lookup_cost(host, len(addresses))
@@ -106,9 +106,9 @@ def _literal(host: str, port: int) -> tuple[Address, ...]:
 
 
 def _getaddrinfo(host: str, port: int) -> tuple[Address, ...]:
-    """IPv4 alone first: the carrier's network has no other, and each family asked for is a query billed.
+    """Resolve to IPv4 first: the carrier's network has IPv4 alone, and each family's query is billed.
 
-    ``localhost`` is nobody's to ask for, whether a hosts file names it or not [RFC 6761, 6.3].
+    ``localhost`` needs no query, with or without a hosts file [RFC 6761, 6.3].
     """
     if host.lower().removesuffix(".").rpartition(".")[2] == "localhost":
         return _literal("127.0.0.1", port)

@@ -1,16 +1,16 @@
 """One exchange over one TCP connection: connect, write the request once, read the answer.
 
-Few packets, since each costs 40 bytes and more of a metered link:
+The transport saves packets, because each costs at least 40 bytes of a metered link:
 
-* ``TCP_QUICKACK`` off before connect lets the handshake's last ACK ride with the request;
-* the request leaves in one write;
-* the connection ends by reset (``SO_LINGER`` 0) once the answer is there and the peer's FIN has come: its
-  acknowledgement, and the closing handshake, are saved. A FIN that meets a socket already closed would
-  cost a second reset, so a moment is spent on waiting for it.
+* ``TCP_QUICKACK`` is off before connect, so that the handshake's last ACK travels with the request.
+* The request leaves in one write.
+* The connection ends by reset (``SO_LINGER`` 0) after the answer and the peer's FIN. The reset saves the ACK
+  of the FIN and the closing handshake. A FIN that arrives after the close would cost a second reset, so the
+  transport waits `FIN_GRACE` for it.
 
-A host of one's own may read until the end: an orderly exchange, and one until close, end by a FIN, but only
-once the peer has acknowledged the whole request. Less than that is reset: a FIN would pass a part off as the
-whole, and the kernel would go on sending what is sent again later.
+A user's own host may read until the end of the stream. So an orderly exchange, and one until close, end by a
+FIN once the peer has acknowledged the whole request. Until then they end by reset: a FIN would present a part
+as the whole, and the kernel would go on sending bytes that the bridge sends again later.
 
 Measured: 466 bytes instead of 622 for a request of 81.
 """
@@ -66,7 +66,7 @@ class _Connection:
         self._resolver = resolver
         self._job = job
         self._orderly = job.orderly or job.until_close
-        """How the connection ends depends on what the peer has acknowledged."""
+        """Whether the connection ends by a FIN once the peer has acknowledged the whole request."""
         self._done: _Done | None = done
         self._sock: socket.socket | None = None
         self._addresses: list[Address] = []
@@ -126,7 +126,7 @@ class _Connection:
         self._write()
 
     def _connected(self) -> None:
-        """Listen from now on, before everything is written: a peer may answer early."""
+        """Read from now on, before the whole request is written, because a peer may answer early."""
         if not self._exchange.reached:
             self._exchange.connected(self._loop.time())
             self._loop.add_reader(self._socket().fileno(), self._readable)
@@ -151,7 +151,7 @@ class _Connection:
             return
         self._loop.remove_writer(sock.fileno())
         if self._job.until_close:
-            with contextlib.suppress(OSError):  # the peer may have reset us already: the reader learns it
+            with contextlib.suppress(OSError):  # the peer may have reset already; the next read fails then
                 sock.shutdown(socket.SHUT_WR)
 
     def _readable(self) -> None:
@@ -180,10 +180,10 @@ class _Connection:
     # -- deciding ----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """See what the peer has acknowledged.
+        """Read how many bytes the peer has acknowledged.
 
-        A slow link takes its time over what the kernel holds, which SIOCOUTQ tells [tcp(7)]; a FIN of ours
-        counts as one byte of it.
+        SIOCOUTQ is the number of bytes that the kernel still holds [tcp(7)]; our FIN counts as one byte. On a
+        slow link it is what tells progress from silence.
         """
         exchange = self._exchange
         if self._sock is None or not exchange.reached:
@@ -230,7 +230,7 @@ class _Connection:
 
     def _drop_socket(self, *, close: bool = False) -> None:
         if self._sock is not None:
-            fin = close and not self._job.until_close  # there it has gone already
+            fin = close and not self._job.until_close  # an exchange until close has sent its FIN before
             if counts := self._counts():
                 ipv6 = self._sock.family == socket.AF_INET6
                 offered = counts.timestamps or _offers_timestamps()
@@ -256,11 +256,11 @@ class _Connection:
 
 
 def _offers_timestamps() -> bool:
-    """Whether our SYNs have the timestamp option [linux, ip-sysctl: tcp_timestamps], for IPv6 too."""
+    """Whether our SYNs carry the timestamp option, over IPv6 too [linux, ip-sysctl: tcp_timestamps]."""
     try:
         fd = os.open(_TIMESTAMPS, os.O_RDONLY)
     except OSError:
-        return True  # as Linux does by default
+        return True  # Linux's default
     try:
         return os.read(fd, 1) != b"0"
     finally:

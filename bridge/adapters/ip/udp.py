@@ -1,4 +1,4 @@
-"""One datagram to one peer; that it was sent is all that can be known of it."""
+"""One datagram to one peer, which does not acknowledge it."""
 
 import asyncio
 import errno
@@ -17,14 +17,15 @@ _DATAGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 NO_TRAFFIC = Traffic()
 
 _NEVER = {errno.EMSGSIZE}
-"""Errors that the same datagram meets again however often it is tried."""
+"""Errors that every attempt with the same datagram meets."""
 
 
 class UdpTransport:
     """Sends each job's request as one datagram; owned by the event loop's thread.
 
-    Its `Outcome` says ``connected`` where the datagram could be handed to the network; ``written`` and
-    ``complete`` when it was. Connected but not written: it can never be sent, ``error`` says why.
+    Its `Outcome` is ``connected`` where a network was reachable, and ``written`` and ``complete`` where the
+    kernel took the datagram. Connected but not written means that the datagram can never be sent; ``error``
+    says why.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver) -> None:
@@ -69,7 +70,7 @@ class UdpTransport:
 
 
 class _Waiting:
-    """Who waits for a look-up, which may take longer than the exchange may."""
+    """The caller of a look-up, which may take longer than the exchange may."""
 
     def __init__(self, done: Callable[[Outcome], None]) -> None:
         self.done: Callable[[Outcome], None] | None = done
@@ -84,7 +85,7 @@ class _Waiting:
 
 
 def send_datagram(family: socket.AddressFamily, sockaddr: tuple[str, int], data: bytes) -> int:
-    """Send ``data``; return 0, or the error's number. A socket of its own has no peer's old errors."""
+    """Send ``data``; return 0, or the errno. A fresh socket holds no ICMP errors of earlier peers."""
     try:
         with socket.socket(family, _DATAGRAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
