@@ -1,20 +1,20 @@
 """The inbound port: one TCP connection or one UDP datagram is one message.
 
 The cloud connects, writes the bytes and closes [Hologram documentation, "Receive messages"]. A message ends
-with the peer's close, or after `Limits.timeout` seconds of silence. How a connection ends tells its peer what
-became of it::
+with the peer's close, or after `Limits.timeout` seconds of silence. The end of a connection is the receipt
+for its peer::
 
     we close it (FIN)     the message is durable here
     we reset it (RST)     nothing was taken: too large, cut at the deadline, broken off, empty, refused, or
                           this process died before the message was durable
 
-The second holds for a crash too: accepted sockets carry ``SO_LINGER`` 0, which makes the kernel reset what a
-dead process leaves open, and only a durable message takes it off. A peer that resets in the middle has not
-finished its message: what came before it is dropped and counted, since nobody can tell how much is missing.
+A crash resets too: accepted sockets carry ``SO_LINGER`` 0, with which the kernel resets the connections of a
+dead process. Only a durable message removes the option. A peer that resets in the middle has not finished its
+message: the received part is dropped and counted, because the length of the missing part is unknown.
 
-Everything is bounded. Connections beyond `Limits.max_connections` wait in the listen backlog, as do all
-while the disk is full or too much waits for it; datagrams that come then are dropped and counted. Both come
-in at a pace that no cellular link reaches, so that a flood leaves the processor to what goes out.
+Everything is bounded. Connections beyond `Limits.max_connections` wait in the listen backlog. While the disk
+is full, or too many bytes wait for it, all connections wait there, and datagrams are dropped and counted. The
+pace of both is limited above that of any cellular link, so that a flood leaves processor time for sending.
 """
 
 import asyncio
@@ -39,20 +39,20 @@ __all__ = ["Limits", "Listener", "Sink"]
 log = logging.getLogger("inbound")
 
 WAITING_BYTES = 8_000_000
-"""Bytes that may wait to be durable before nothing more is taken; overhead included."""
+"""Bytes of messages not yet durable, with overhead, above which nothing more is accepted."""
 
 OVERHEAD = 1000
-"""What one waiting message needs beside its bytes."""
+"""Bytes of memory that a waiting message needs beside its payload."""
 
 MAX_RETRY = 15.0
-"""Seconds between tries to get a port that is taken."""
+"""Most seconds between attempts to open a port that another process holds."""
 
 COUNTED = ("received", "empty", "refused", "too_large", "broken", "cut", "dropped")
-"""What is counted: whole messages, and each way not to become one. ``dropped`` is UDP under overload."""
+"""The counters: whole messages, and each reason why none came about. ``dropped`` is UDP under overload."""
 
 
 class Listener:
-    """Owns the inbound sockets; lives in the event loop's thread."""
+    """Owns the inbound sockets, in the event loop's thread."""
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class Listener:
         *,
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``on_problem`` is told of a port that cannot be had."""
+        """``on_problem`` gets the description of a port that cannot be opened."""
         self.loop = loop
         self.port = port
         self.sink = sink
         self.counts: Counter[str] = Counter()
         self.waiting = 0
-        """Bytes handed over that are not durable yet."""
+        """Bytes of messages that were handed over and are not durable yet."""
         self._host = host
         self._on_problem = on_problem
         self._refusals = LogInterval(3600.0)
@@ -103,7 +103,7 @@ class Listener:
     # -- life --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the ports, now or when they can be had."""
+        """Open the ports, and retry a port that another process holds."""
         for port in self._ports:
             self._open(port, 0)
         self._sweep()
@@ -143,14 +143,14 @@ class Listener:
         self.loop.call_later(delay, self._open, port, failures + 1)
 
     def stop(self) -> None:
-        """Take nothing new; messages that have begun may end."""
+        """Accept nothing new; messages that have begun may finish."""
         self._stopped = True
         for port in self._ports:
             port.close()
         self._tcp.end_empty()
 
     def close(self) -> None:
-        """Reset what is still open."""
+        """Reset the connections that are still open."""
         self.stop()
         self._tcp.reset_all()
 
@@ -161,11 +161,11 @@ class Listener:
 
     @property
     def problem(self) -> str | None:
-        """Why a port is not open."""
+        """Why a port is not open; None where all are."""
         return "; ".join(self._problems.values()) or None
 
     def figures(self) -> dict[str, Any]:
-        """Return the counts since the start, and what is open now."""
+        """Return the counts since the start, and the number of open connections."""
         return {
             "listening": [port.name for port in self._ports if port.listening],
             "open": len(self._tcp.open),
@@ -175,7 +175,7 @@ class Listener:
         }
 
     def _sweep(self) -> None:
-        """Look for what is due, a few times within the shortest time that counts."""
+        """Check the connections' times, several times within the shortest limit."""
         self._tcp.check_times()
         if not self._stopped or self._tcp.open:
             shortest = min(self.limits.timeout, self.limits.deadline)
@@ -189,7 +189,7 @@ class Listener:
         return not self._stopped and self.waiting < WAITING_BYTES and self.sink.taking
 
     def admits(self, host: str, protocol: str) -> bool:
-        """Tell whether ``host`` may come in; say in the log how it could, once an hour for its network."""
+        """Return whether ``host`` is allowed; log once an hour for each network how to allow it."""
         if self._admission.admits(host):
             return True
         self.counts["refused"] += 1
@@ -202,13 +202,13 @@ class Listener:
         return False
 
     def drop(self, what: str, peer: str, why: str) -> None:
-        """Count a message that was none, and say so once a minute."""
+        """Count a connection or datagram without a message, and log it once a minute."""
         self.counts[what] += 1
         if self._notes.due(what, self.loop.time()):
             log.warning("no message from %s: %s (%d so far)", peer, why, self.counts[what])
 
     def hand_over(self, message: Received, durable: Callable[[], None] | None = None) -> None:
-        """Give a whole message to the sink; ``durable`` is called when it is safe."""
+        """Give a whole message to the sink; ``durable`` is called once it is on the disk."""
         size = len(message.data) + OVERHEAD
         self.waiting += size
         self.counts["received"] += 1

@@ -1,4 +1,4 @@
-"""What the inbound ports share: the values that pass, what they need of each other, and their sockets."""
+"""The parts that the inbound ports share: protocols, the connection's base class, and socket functions."""
 
 import asyncio
 import os
@@ -15,16 +15,16 @@ from bridge.core.inbound import Ending, Gathering, Limits, Received
 from bridge.core.messages import Traffic
 
 BACKLOG = 1024
-"""Connections that wait in the kernel (it may hold fewer: net.core.somaxconn)."""
+"""Connections that may wait in the kernel, which may hold fewer (net.core.somaxconn)."""
 
 BURST = 16
-"""Connections or datagrams taken in one turn of the loop, so that a flood leaves turns to everybody else."""
+"""Connections or datagrams accepted in one turn of the loop, so that a flood leaves turns for other work."""
 
 PAUSE = 0.01
-"""Seconds of rest at least once the pace is reached: a flood is taken in bunches, not one by one."""
+"""Least seconds of rest once the pace is reached, so that a flood is accepted in batches."""
 
 READ = 65536
-"""Bytes read in one go; a datagram is never larger."""
+"""Bytes of one read; a datagram is never larger."""
 
 SAVE_SYN, SAVED_SYN = 27, 28
 """Socket options: keep the headers of each connection's SYN; read them [linux/include/uapi/linux/tcp.h]."""
@@ -35,7 +35,7 @@ FINISH_ON_CLOSE = struct.pack("ii", 0, 0)
 
 
 class Sink(Protocol):
-    """What takes the messages."""
+    """The consumer of inbound messages."""
 
     @property
     def taking(self) -> bool:
@@ -45,11 +45,11 @@ class Sink(Protocol):
         """Take ``message``; ``durable`` is called once it is on the disk, never before this returns."""
 
     def wasted(self, traffic: Traffic) -> None:
-        """Learn what a connection cost that brought no message."""
+        """Count the traffic of a connection that brought no message."""
 
 
 class Owner(Protocol):
-    """What the ports need of the listener."""
+    """The listener as the ports see it."""
 
     loop: asyncio.AbstractEventLoop
     port: int
@@ -62,17 +62,17 @@ class Owner(Protocol):
         """Whether more may be taken."""
 
     def admits(self, host: str, protocol: str) -> bool:
-        """Tell whether ``host`` may come in; one that may not is counted."""
+        """Return whether ``host`` is allowed, and count one that is not."""
 
     def drop(self, what: str, peer: str, why: str) -> None:
-        """Count a message that was none."""
+        """Count a connection or datagram without a message."""
 
     def hand_over(self, message: Received, durable: Callable[[], None] | None = None) -> None:
-        """Give a whole message to the sink; ``durable`` is called when it is safe."""
+        """Give a whole message to the sink; ``durable`` is called once it is on the disk."""
 
 
 class Connection(ABC):
-    """One connection, until its message is durable or given up; the `Gathering` decides."""
+    """One connection, until its message is durable or dropped; the `Gathering` decides."""
 
     def __init__(self, owner: Owner, peer: str) -> None:
         self.owner = owner
@@ -81,12 +81,12 @@ class Connection(ABC):
         self._settled = False
 
     def check_time(self) -> None:
-        """Judge by the time."""
+        """End the message if its silence or its deadline is due."""
         self.gathering.tick(self.owner.loop.time(), self.owner.limits)
         self.step()
 
     def step(self) -> bool:
-        """Do what was decided, once; return whether more may come."""
+        """Carry out the decision, once; return whether more data may come."""
         ending = self.gathering.ending
         if ending and not self._settled:
             self._settled = True
@@ -115,15 +115,15 @@ class Connection(ABC):
 
     @abstractmethod
     def spent(self, *, clean: bool = False) -> Traffic:
-        """Return what the connection costs in all; ``clean`` says that a close ends it, and no reset."""
+        """Return the connection's whole traffic; with ``clean`` a FIN ends it, otherwise a reset."""
 
     @abstractmethod
     def close(self, *, durable: bool = False) -> None:
-        """Close; the peer may learn thereby whether its message is ``durable``."""
+        """Close: by a FIN if the message is ``durable``, otherwise by a reset where the port can reset."""
 
 
 def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
-    """Take a datagram whose peer is ``admitted``, or has been counted as one that is not."""
+    """Take a datagram; one that is not ``admitted`` was counted by `Owner.admits`."""
     limit = owner.limits.max_bytes
     if not admitted:
         pass
@@ -140,9 +140,9 @@ def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
 
 
 def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """Return a non-blocking socket bound to ``host`` and ``port``, listening if it is TCP; raises OSError.
+    """Return a non-blocking socket bound to ``host`` and ``port``; TCP listens. Raises OSError.
 
-    ``::`` takes IPv4 too. May block where ``host`` is a name.
+    ``::`` accepts IPv4 too. The call may block where ``host`` is a name.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -162,7 +162,7 @@ def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        # "Address already in use" without the address that Python appends
+        # "Address already in use" without the address that Python appends.
         raise OSError(exc.errno, os.strerror(exc.errno or 0)) from exc
     return sock
 
@@ -173,11 +173,11 @@ def address_text(host: str, port: int) -> str:
 
 
 def is_ipv6(host: str) -> bool:
-    """Whether packets of the peer ``host`` are IPv6, which on an IPv6 socket they need not be."""
+    """Whether packets of the peer ``host`` are IPv6; an IPv6 socket may have IPv4 peers."""
     return ":" in host and plain_address(host).version == 6
 
 
 def peer_text(address: tuple[Any, ...]) -> str:
-    """Return a socket address as text; IPv4 on an IPv6 socket is IPv4 again."""
+    """Return a socket address as text, an IPv4 peer of an IPv6 socket in IPv4 form."""
     host = address[0]
     return address_text(str(plain_address(host)) if ":" in host else host, address[1])

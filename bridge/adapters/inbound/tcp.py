@@ -1,7 +1,6 @@
 """The inbound TCP port: one connection is one message.
 
-How a connection ends tells its peer what became of the message; `bridge.adapters.inbound.listener` has
-the rules.
+The end of a connection is the receipt for its peer; `bridge.adapters.inbound.listener` has the rules.
 """
 
 import errno
@@ -25,10 +24,10 @@ from bridge.protocol import tcpinfo
 log = logging.getLogger("inbound")
 
 TCP_PACE = (1000, 1000)
-"""Connections a second in the long run, and at once; the rest waits in the backlog."""
+"""Connections a second in the long run, and in a burst; the others wait in the backlog."""
 
 _SYN_LIMIT = 256
-"""Bytes that the headers of a SYN never exceed."""
+"""Bytes of buffer for the headers of a SYN, which never exceed it."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -53,7 +52,7 @@ class Connections:
         return self._sock is not None
 
     def listen(self, sock: socket.socket) -> None:
-        """Take connections from ``sock``, which is this object's from now on."""
+        """Accept connections from ``sock``, which this object owns from now on."""
         self._sock = sock
         self.resume()
 
@@ -77,7 +76,7 @@ class Connections:
         self._accepting = False
 
     def close(self) -> None:
-        """Take no more; what is open stays so."""
+        """Accept no more; open connections stay open."""
         self._pause()
         if self._sock is not None:
             self._sock.close()
@@ -101,11 +100,11 @@ class Connections:
                     log.warning("cannot take a connection: %s; trying again in a second", exc.strerror)
                     self._rest(1.0)
                     return
-                continue  # that one connection failed before it was ours [accept(2), Linux]
+                continue  # the connection failed before it was accepted [accept(2), Linux]
             self._take(sock, address)
 
     def _rest(self, seconds: float) -> None:
-        """Leave the others in the backlog for a moment."""
+        """Pause accepting for ``seconds``; new connections wait in the backlog."""
         self._rest_until = self.owner.loop.time() + seconds
         self._pause()
         self.owner.loop.call_later(seconds, self.resume)
@@ -126,7 +125,7 @@ class Connections:
         self.resume()
 
     def check_times(self) -> None:
-        """End what has been silent, cut what took too long."""
+        """Complete silent messages, and cut those past the deadline."""
         for connection in tuple(self.open):
             connection.check_time()
         self.resume()
@@ -137,7 +136,7 @@ class Connections:
             connection.end_if_empty()
 
     def reset_all(self) -> None:
-        """Break off everything."""
+        """Reset every connection."""
         for connection in tuple(self.open):
             connection.close()
 
@@ -152,13 +151,13 @@ class _Connection(Connection):
         self._watched = False
 
     def begin(self) -> None:
-        """Read what is there already, which often is everything; watch for the rest."""
+        """Read at once, because the whole message has often arrived; watch for the rest."""
         if self._read() and self._read():
             self._watched = True
             self.owner.loop.add_reader(self._sock.fileno(), self._read)
 
     def _read(self) -> bool:
-        """Read once; return whether there is more to come."""
+        """Read once; return whether more may come."""
         gathering, limits = self.gathering, self.owner.limits
         try:
             data = self._sock.recv(min(READ, limits.max_bytes + 1 - len(gathering.data)))
@@ -174,13 +173,13 @@ class _Connection(Connection):
         return self.step()
 
     def step(self) -> bool:
-        """Do what was decided; a message is read no further that waits to be durable."""
+        """Carry out the decision; stop reading while the message waits to be durable."""
         if self.gathering.ending:
             self._unwatch()
         return super().step()
 
     def check_time(self) -> None:
-        """Judge by the time. A silence may have been ours, as a disk took its time: look before judging."""
+        """Check the limits after one more read: a slow disk of ours may have caused the silence."""
         if not self.gathering.ending and self._read():
             super().check_time()
 
@@ -193,7 +192,7 @@ class _Connection(Connection):
         return _spent(self._sock, clean=clean)
 
     def close(self, *, durable: bool = False) -> None:
-        """Close, cleanly where the message is safe; the peer may be gone by now, which is all the same."""
+        """Close, by a FIN where the message is durable; it makes no difference if the peer is gone."""
         self._unwatch()
         if durable and self._sock.fileno() >= 0:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FINISH_ON_CLOSE)
@@ -207,11 +206,11 @@ class _Connection(Connection):
 
 
 def _spent(sock: socket.socket, *, clean: bool = False) -> Traffic:
-    """Return what the connection costs in all, if it is closed now; a capture beside it confirms the sums.
+    """Return the connection's whole traffic if it is closed now; packet captures confirm the sums.
 
-    Linux counts the segments of an accepted socket from the handshake's end on, so our SYN-ACK comes on top;
-    a ``clean`` close is acknowledged, where a reset is not; and the peer's SYN may have offered more than we
-    took up.
+    Linux counts the segments of an accepted socket from the end of the handshake, so our SYN-ACK is added.
+    The peer acknowledges a ``clean`` close, but not a reset. The peer's SYN may carry more options than were
+    agreed on.
     """
     try:
         counts = tcpinfo.read(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))

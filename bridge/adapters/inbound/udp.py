@@ -10,7 +10,7 @@ from bridge.core.messages import Traffic
 from bridge.protocol import tcpinfo
 
 UDP_PACE = (500, 1000)
-"""Datagrams a second in the long run, and at once; the rest waits in the kernel, as far as it has room."""
+"""Datagrams a second in the long run, and in a burst; the kernel queues the others while it has room."""
 
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("@9I")  # the ninth is SK_MEMINFO_DROPS
@@ -34,14 +34,14 @@ class Datagrams:
 
     @property
     def overflowed(self) -> int:
-        """How many datagrams the kernel had no room for [linux/include/uapi/linux/sock_diag.h]."""
+        """Number of datagrams that the kernel had no room for [linux/include/uapi/linux/sock_diag.h]."""
         if self._sock is None:
             return 0
         found = self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(found)[-1]) if len(found) == _MEMINFO.size else 0
 
     def listen(self, sock: socket.socket) -> None:
-        """Take datagrams from ``sock``, which is this object's from now on."""
+        """Take datagrams from ``sock``, which this object owns from now on."""
         self._sock = sock
         self._watch()
 
@@ -69,7 +69,7 @@ class Datagrams:
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an ICMP error or a broken checksum is nobody's message
+                continue  # an ICMP error or a broken checksum, not a message
             self._take(data, address)
 
     def _take(self, data: bytes, address: tuple[str, int]) -> None:
