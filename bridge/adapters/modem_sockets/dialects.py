@@ -1,15 +1,15 @@
-"""The two families of AT sockets behind one face: u-blox (SARA-U2, SARA-R4) and Quectel (BG96, EC21).
+"""The two families of AT sockets behind one interface: u-blox (SARA-U2, SARA-R4) and Quectel (BG96, EC21).
 
-A dialect turns "connect", "write", "close" into the commands of its make. Owned by the event loop's thread.
+A dialect turns "connect", "write" and "close" into the commands of its make. The event loop's thread owns it.
 
-A u-blox modem connects with its AT port taken, and says nothing meanwhile: one that hangs then looks like one
-that connects, so a hang is noticed only after the profile's ``connect_timeout``. Quectel's leave the port
-free, and a hang shows at the next command. Most SARA-R4 could do the same (``async_connect`` of +USOCO); it
-is not used, as R404M and R410M-01B do not know it [UBX-17003787 R09, section 18.9.4]. Writing takes the AT
-port too, on all but SARA-U2 for as long as the network pleases: a hang in it is noticed after `WRITING`.
+A u-blox modem keeps its AT port busy while it connects, so a hung modem looks like a connecting one until the
+profile's ``connect_timeout``. A Quectel modem leaves the port free, and a hang shows at the next command.
+Most SARA-R4 could do the same (``async_connect`` of +USOCO), but R404M and R410M-01B do not know the
+parameter [UBX-17003787 R09, section 18.9.4], so it is not used. A write keeps the AT port busy too. On all
+but SARA-U2 the network determines how long, so a hang in a write shows only after `WRITING`.
 
-A write may take fewer bytes than it was given, or none while the modem's queue is full: it returns how many,
-and where that is not plain the modem is asked how many bytes of the stream it has in all.
+A write may take only some of its bytes, or none while the modem's queue is full; it returns the number. Where
+the answer leaves the number open, the dialect asks the modem how many bytes of the stream it has taken.
 """
 
 import asyncio
@@ -25,12 +25,13 @@ from bridge.protocol.at.sockets import Opened, SocketEvent, quectel, ublox
 log = logging.getLogger("sockets")
 
 LOCAL = 3.0
-"""Seconds for what needs nobody but the modem, which u-blox gives less than one."""
+"""Seconds for a command that the modem answers without the network; u-blox allows less than one."""
 
 ACTIVATION = 150.0
 """Seconds that a PDP context may take [u-blox: +UPSDA, 150 s; Quectel: +QIACT, 150 s]."""
 
 DEACTIVATION = 40.0
+"""Seconds that the deactivation of a PDP context may take [Quectel: +QIDEACT, 40 s]."""
 
 R4_CLOSING = 130.0
 """Seconds that a SARA-R4 may take to close [SARA-R4 AT commands manual UBX-17003787, +USOCL: 120 s]."""
@@ -40,15 +41,15 @@ WRITING = 125.0
 "determined by network"; UBX-17003787 R09, section 18.10, +USOWR on SARA-R4: 120 s]."""
 
 QUEUEING = 20.0
-"""Seconds for u-blox's datagrams, and for what SARA-U2 writes: it queues them within a second or so
+"""Seconds for u-blox's datagrams and for SARA-U2's writes, which the modem queues within about a second
 [UBX-17003787 R16, section 19.11, +USOST: 10 s; Particle Device OS, mdm_hal.cpp, +USOWR on SARA-U2: 1 s]."""
 
 CLOSING = 10
-"""Seconds after which a close that the peer does not answer is forced: Quectel's default, SARA-U2's limit."""
+"""Seconds until the modem forces an unanswered close: Quectel's default, SARA-U2's limit."""
 
 
 class Commands(Protocol):
-    """What gives the commands: an `bridge.adapters.modem.at_port.AtPort`."""
+    """The AT port as dialects see it: a `bridge.adapters.modem.at_port.AtPort`."""
 
     async def command(
         self,
@@ -59,70 +60,71 @@ class Commands(Protocol):
         prompt: bytes | None = None,
         shown: str | None = None,
     ) -> Answer:
-        """Give one command and return its answer; raises ModemError."""
+        """Send one command and return its answer; raises ModemError."""
 
 
 class Dialect(Protocol):
-    """Sockets as one make has them. Everything may raise ModemError."""
+    """The sockets of one make of modem. Every coroutine may raise ModemError."""
 
     sockets: int
-    """How many there are."""
+    """Number of the modem's sockets."""
     chunk: int
     """Bytes of a stream that one `write` takes."""
     datagram: int
     """Bytes of the largest datagram."""
     pushes: bool
-    """Received data comes by itself; else it is fetched."""
+    """Whether received data comes with a URC; otherwise it is fetched."""
     close_closed: bool
-    """A socket that the peer has closed is still to be closed here."""
+    """Whether a socket that the peer has closed must be closed here too."""
     connecting: asyncio.Lock | None
-    """Held while connecting, where that takes the AT port."""
+    """Lock that is held while a connect keeps the AT port busy; None where it does not."""
 
     async def bring_up(self, apn: str) -> str | None:
-        """Activate the PDP context, without sockets of before; return the address."""
+        """Activate the PDP context and close earlier sockets; return the local address."""
 
     async def bring_down(self) -> None:
-        """Deactivate it."""
+        """Deactivate the PDP context."""
 
     async def take(self, *, udp: bool, used: frozenset[int], own_port: int) -> int:
-        """Return a socket that is not in ``used``; for UDP ``own_port`` is the one to listen on, or 0."""
+        """Return a socket that is not in ``used``; ``own_port`` is the UDP port to listen on, or 0."""
 
     async def connect(self, socket: int, host: str, port: int) -> None:
         """Connect over TCP."""
 
     async def write(self, socket: int, data: bytes, sent: int) -> int:
-        """Write at most ``chunk`` bytes of a stream of which ``sent`` were taken; return how many are now.
+        """Write at most ``chunk`` bytes of a stream; return how many of them the modem took.
 
-        None are while the modem's queue is full: wait a little, and write them again.
+        ``sent`` is how many bytes of the stream the modem took before. The result is 0 while the modem's
+        queue is full: wait, and write the same bytes again.
         """
 
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
         """Send one datagram."""
 
     async def read(self, socket: int) -> tuple[bytes, bool]:
-        """Fetch bytes of a stream, none where none wait; and whether there may be more."""
+        """Fetch waiting bytes of a stream; return them and whether there may be more."""
 
     async def read_datagram(self, socket: int) -> tuple[str, int, bytes] | None:
-        """Fetch one datagram with the peer's address and port."""
+        """Fetch one datagram; return the peer's address, its port and the data, or None."""
 
     async def listen(self, socket: int, port: int, *, udp: bool) -> None:
         """Listen on ``port``."""
 
     async def outstanding(self, socket: int) -> int:
-        """Return how many bytes the peer has not acknowledged; 0 where the modem cannot tell."""
+        """Return how many bytes the peer has not acknowledged; 0 where the modem does not know."""
 
     async def close(self, socket: int) -> None:
-        """Close; what takes less than `CLOSING` seconds was answered by the peer's close."""
+        """Close; if that takes less than `CLOSING` seconds, the peer has closed too."""
 
-    def news(self, urc: Urc) -> SocketEvent | None:
-        """Return what an unsolicited code means."""
+    def event(self, urc: Urc) -> SocketEvent | None:
+        """Return the socket event that an unsolicited code reports; None for other codes."""
 
     def lost(self, why: str) -> None:
-        """End what waits for an unsolicited code."""
+        """Fail the calls that wait for an unsolicited code."""
 
 
 class Ublox:
-    """SARA-U2; with ``r4`` SARA-R4, which has +CGACT in the place of +UPSDA."""
+    """SARA-U2, or SARA-R4 with ``r4``, which has +CGACT instead of +UPSDA."""
 
     sockets = ublox.SOCKETS
     chunk = ublox.CHUNK
@@ -131,7 +133,7 @@ class Ublox:
     close_closed = False
 
     def __init__(self, port: Commands, *, r4: bool, connecting: float) -> None:
-        """``connecting`` is the seconds that a connect may take."""
+        """``connecting`` is the limit of a connect, in seconds."""
         self._port = port
         self._r4 = r4
         self._connecting = connecting
@@ -150,19 +152,19 @@ class Ublox:
         return ublox.address(await self._port.command(ublox.ADDRESS))
 
     async def _bring_up_r4(self, apn: str) -> str | None:
-        with contextlib.suppress(AtRefused):  # without it a lost context shows as sockets that close
+        with contextlib.suppress(AtRefused):  # without these codes a lost context shows as closing sockets
             await self._port.command(ublox.R4_TELL)
         await self._set_apn(apn)
         await self._port.command(ublox.R4_ACTIVATE, timeout=ACTIVATION)
-        for socket in range(self.sockets):  # the context may have been up all the time, sockets open
+        for socket in range(self.sockets):  # sockets are open if the context was up before
             with contextlib.suppress(AtRefused):
                 await self.close(socket)
         return ublox.address(await self._port.command(ublox.R4_ADDRESS))
 
     async def _set_apn(self, apn: str) -> None:
-        """Set the APN of SARA-R4's context where it is another.
+        """Set the APN of SARA-R4's context if it differs.
 
-        Some firmware refuses that while it is attached; then what it is attached with has to do.
+        Some firmware refuses that while it is attached; it then keeps the APN that it attached with.
         """
         with contextlib.suppress(AtRefused):
             if context_apn((await self._port.command(ublox.R4_CONTEXTS)).lines) == ("IP", apn):
@@ -174,14 +176,14 @@ class Ublox:
             log.warning("the modem keeps the APN that it has: %s", exc)
 
     async def bring_down(self) -> None:
-        """Deactivate; the default bearer of LTE stays, no error of ours [3GPP TS 27.007, section 10.1.10]."""
+        """Deactivate; LTE refuses it for the last bearer, which is no error [3GPP TS 27.007, 10.1.10]."""
         with contextlib.suppress(AtRefused):
             await self._port.command(
                 ublox.R4_DEACTIVATE if self._r4 else ublox.DEACTIVATE, timeout=DEACTIVATION
             )
 
     async def take(self, *, udp: bool, used: frozenset[int], own_port: int) -> int:
-        """Have the modem create a socket."""
+        """Create a socket; the modem chooses its number."""
         del used
         text = ublox.create(ublox.UDP, own_port) if udp else ublox.create(ublox.TCP)
         socket = ublox.created(await self._port.command(text, timeout=LOCAL))
@@ -190,7 +192,7 @@ class Ublox:
         return socket
 
     async def connect(self, socket: int, host: str, port: int) -> None:
-        """Connect; the AT port is taken until it stands or has failed."""
+        """Connect; the AT port is busy until the connection is up or has failed."""
         await self._port.command(ublox.connect(socket, host, port), timeout=self._connecting)
 
     async def write(self, socket: int, data: bytes, sent: int) -> int:
@@ -210,11 +212,11 @@ class Ublox:
         if count < gained <= len(data):
             return gained
         if count < 0:
-            raise ModemError("the modem does not say how much of what was written it took")
+            raise ModemError("the modem does not say how much of the data it took")
         return count
 
     async def _figure(self, text: str) -> int:
-        """Return what +USOCTL tells, -1 where it tells nothing."""
+        """Return the figure of a +USOCTL answer; -1 where the modem refuses it."""
         try:
             answer = await self._port.command(text, timeout=LOCAL)
             return ublox.figure(answer, *map(int, text.partition("=")[2].split(",")))
@@ -222,15 +224,15 @@ class Ublox:
             return -1
 
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
-        """Send in hex, or after a prompt."""
+        """Send one datagram, in hex or after a prompt."""
         text, rest = ublox.send(socket, host, port, data)
         shown = _shown("USOST", data)
         answer = await self._port.command(text, timeout=QUEUEING, prompt=rest, shown=shown)
         if ublox.sent(answer, socket) != len(data):
-            raise ModemError("the modem does not say that it sent all of it")
+            raise ModemError("the modem does not say that it sent the whole datagram")
 
     async def read(self, socket: int) -> tuple[bytes, bool]:
-        """Fetch what waits; a refusal means that there is nothing."""
+        """Fetch the waiting bytes; a refusal means that none wait."""
         try:
             answer = await self._port.command(ublox.read(socket), timeout=LOCAL)
         except AtRefused:
@@ -248,7 +250,7 @@ class Ublox:
             return None
 
     async def listen(self, socket: int, port: int, *, udp: bool) -> None:
-        """Listen; a UDP socket is bound already, which is all that some firmware wants."""
+        """Listen; some firmware refuses it for a UDP socket, whose port is bound already."""
         try:
             await self._port.command(ublox.listen(socket, port))
         except AtRefused:
@@ -256,19 +258,19 @@ class Ublox:
                 raise
 
     async def outstanding(self, socket: int) -> int:
-        """Ask for it."""
+        """Ask the modem."""
         return max(0, await self._figure(ublox.ask_outstanding(socket)))
 
     async def close(self, socket: int) -> None:
         """Close; SARA-R4 may take 120 s."""
         await self._port.command(ublox.close(socket), timeout=R4_CLOSING if self._r4 else CLOSING + 5.0)
 
-    def news(self, urc: Urc) -> SocketEvent | None:
-        """Read +UUSORD and its kin."""
-        return ublox.news(urc, r4=self._r4)
+    def event(self, urc: Urc) -> SocketEvent | None:
+        """Read +UUSORD and the related codes."""
+        return ublox.event(urc, r4=self._r4)
 
     def lost(self, why: str) -> None:
-        """Nothing waits for unsolicited codes here."""
+        """Do nothing: no call of this dialect waits for an unsolicited code."""
 
 
 class Quectel:
@@ -281,7 +283,7 @@ class Quectel:
     close_closed = True
 
     def __init__(self, port: Commands, loop: asyncio.AbstractEventLoop, *, connecting: float) -> None:
-        """``connecting`` is the seconds that an opening may take."""
+        """``connecting`` is the limit of an opening, in seconds."""
         self._port = port
         self._loop = loop
         self._connecting = connecting
@@ -289,7 +291,7 @@ class Quectel:
         self._opening: dict[int, asyncio.Future[int]] = {}
 
     async def bring_up(self, apn: str) -> str | None:
-        """Activate context 1; one that is active is deactivated first, which closes its sockets."""
+        """Activate context 1; deactivate it first if it is active, which closes its sockets."""
         if quectel.address(await self._port.command(quectel.ACTIVE)):
             await self.bring_down()
         for text in quectel.profile(apn):
@@ -303,7 +305,7 @@ class Quectel:
             await self._port.command(quectel.DEACTIVATE, timeout=DEACTIVATION)
 
     async def take(self, *, udp: bool, used: frozenset[int], own_port: int) -> int:
-        """Choose a number from below: the modem gives the highest to what comes in."""
+        """Choose the lowest free number, because the modem gives the highest to incoming connections."""
         del udp, own_port
         free = next((number for number in range(self.sockets) if number not in used), None)
         if free is None:
@@ -327,7 +329,7 @@ class Quectel:
             raise AtRefused(text, f"+QIOPEN: {socket},{error}", "QIOPEN", error)
 
     async def write(self, socket: int, data: bytes, sent: int) -> int:
-        """Write; a refusal for want of room is believed where the modem knows the socket."""
+        """Write; a full queue counts only where the modem knows the socket: it refuses a lost one alike."""
         try:
             await self._give(socket, data)
         except AtRefused as exc:
@@ -344,33 +346,33 @@ class Quectel:
         return len(data)
 
     async def _give(self, socket: int, data: bytes) -> None:
-        """Give in hex, or after a prompt."""
+        """Pass ``data`` to the modem, in hex or after a prompt."""
         text, rest = quectel.write(socket, data)
         shown = _shown("QISENDEX", data)
         await self._port.command(text, timeout=WRITING, finals=quectel.SENT, prompt=rest, shown=shown)
 
     async def send(self, socket: int, host: str, port: int, data: bytes) -> None:
-        """Open towards the peer, and send."""
+        """Open a socket to the peer, and send."""
         await self._open(socket, quectel.open_socket(socket, "UDP", host, port))
         await self._give(socket, data)
 
     async def read(self, socket: int) -> tuple[bytes, bool]:
-        """Nothing waits: it is pushed."""
+        """Return nothing: data comes with a URC."""
         del socket
         return b"", False
 
     async def read_datagram(self, socket: int) -> tuple[str, int, bytes] | None:
-        """Nothing waits: it is pushed."""
+        """Return None: datagrams come with a URC."""
         del socket
         return None
 
     async def listen(self, socket: int, port: int, *, udp: bool) -> None:
-        """Listen on all of the modem's addresses, as the manual's 127.0.0.1 means."""
+        """Listen on all of the modem's addresses, which the manual writes as 127.0.0.1."""
         service = "UDP SERVICE" if udp else "TCP LISTENER"
         await self._open(socket, quectel.open_socket(socket, service, "127.0.0.1", 0, port))
 
     async def outstanding(self, socket: int) -> int:
-        """Ask for it."""
+        """Ask the modem."""
         try:
             answer = await self._port.command(quectel.ask_outstanding(socket), timeout=LOCAL)
         except AtRefused:
@@ -378,12 +380,12 @@ class Quectel:
         return quectel.outstanding(answer)
 
     async def close(self, socket: int) -> None:
-        """Close."""
+        """Close; the modem forces it after `CLOSING` seconds."""
         await self._port.command(quectel.close(socket, CLOSING), timeout=CLOSING + 5.0)
 
-    def news(self, urc: Urc) -> SocketEvent | None:
-        """Read +QIURC, and +QIOPEN for who waits for it."""
-        found = quectel.news(urc)
+    def event(self, urc: Urc) -> SocketEvent | None:
+        """Read +QIURC; pass +QIOPEN to the call that waits for it."""
+        found = quectel.event(urc)
         if isinstance(found, Opened):
             opened = self._opening.get(found.socket)
             if opened is not None and not opened.done():
@@ -392,12 +394,12 @@ class Quectel:
         return found
 
     def lost(self, why: str) -> None:
-        """End what waits for its opening."""
+        """Fail the calls that wait for +QIOPEN."""
         for opened in self._opening.values():
             if not opened.done():
                 opened.set_exception(ModemError(why))
 
 
 def _shown(name: str, data: bytes) -> str:
-    """Return a command as traces may have it: payloads hold keys."""
+    """Return a command for traces without its payload, which may hold keys."""
     return f"AT+{name}=… ({len(data)} bytes)"

@@ -1,16 +1,16 @@
 """One exchange over a modem's own socket: connect, write the request in chunks, read the answer.
 
-What differs from `bridge.adapters.ip.tcp`:
+The differences to `bridge.adapters.ip.tcp`:
 
-* A modem cannot close one side only. Where the peer's close is the receipt (`Job.until_close`), the peer gets
-  half of the silence to close by itself. Then, once it has acknowledged every byte, the socket is closed for
-  good, and that the modem reports it closed before it would force it means that the peer has closed too. What
-  a peer answers only after it has seen our end is lost.
-* Most modems' close blocks the AT port until the peer answers, so after an answer the peer's own close is
-  waited for a moment. Nothing is saved by a reset, which modems do not offer.
-* The time in which commands of others hold the AT port is no silence of the peer's.
-* The modem holds few bytes, and tells only of an open socket what the peer has acknowledged of them: the
-  exchange is a ``shallow`` one.
+* A modem cannot close one direction alone. Where the peer's close is the receipt (`Job.until_close`), the
+  peer gets half of the silence to close by itself. Once it has acknowledged every byte, the socket is closed.
+  If the modem reports the close before it would force it, the peer has closed too. An answer that the peer
+  sends only after our FIN is lost.
+* Most modems' close blocks the AT port until the peer answers, so after an answer the exchange waits a moment
+  for the peer's own close. Modems offer no reset, which would save packets.
+* Time in which other commands hold the AT port does not count as the peer's silence.
+* The modem holds few bytes, and reports only for an open socket how many the peer has acknowledged: the
+  exchange is ``shallow``.
 * Traffic is an estimate: see `bridge.protocol.at.sockets.traffic`.
 """
 
@@ -27,33 +27,33 @@ from bridge.protocol.at.sockets import traffic
 from bridge.protocol.at.sockets.traffic import Meter
 
 CLOSE_GRACE = 0.5
-"""Seconds that the peer has to close after its answer, before we do."""
+"""Seconds that the peer has to close after its answer, before the bridge closes."""
 
 FULL = 0.5
-"""Seconds until a modem whose queue is full is given the same bytes again."""
+"""Seconds until the same bytes are written again to a modem whose queue is full."""
 
 ACKNOWLEDGING = 0.5
-"""Seconds between looks at what the peer has acknowledged."""
+"""Seconds between checks of what the peer has acknowledged."""
 
 
 class Handler:
-    """The owner of a socket; this one ignores everything, as a listening socket's may."""
+    """The owner of a socket. This base ignores everything, which suits a listening socket."""
 
-    def stirs(self, *, waiting: bool) -> None:
-        """Learn that data waits in the modem, to be fetched when the AT port is free; or no more."""
+    def data_waits(self, *, waiting: bool) -> None:
+        """Learn whether data waits in the modem, to be fetched when the AT port is free."""
 
     def received(self, data: bytes, host: str, port: int) -> None:
-        """Take what came; with the peer where it is a datagram."""
+        """Take received data; ``host`` and ``port`` are a datagram's peer."""
 
     def closed(self) -> None:
-        """Learn that the peer has closed; what it sent has been received."""
+        """Learn that the peer has closed; all its data has been received."""
 
     def lost(self, why: str) -> None:
         """Learn that the socket is gone."""
 
 
 class Pool(Protocol):
-    """What an exchange needs of the sockets' owner."""
+    """The sockets' owner as an exchange sees it."""
 
     loop: asyncio.AbstractEventLoop
     dialect: Dialect
@@ -61,15 +61,15 @@ class Pool(Protocol):
     async def take(self, handler: Handler, *, udp: bool) -> int:
         """Wait for a free socket and give it to ``handler``; raises ModemError."""
 
-    async def give_back(self, socket: int, handler: Handler, *, close: bool) -> None:
+    async def release(self, socket: int, handler: Handler, *, close: bool) -> None:
         """Forget the ``socket`` of ``handler``, after closing it if ``close`` says so."""
 
     def keep(self, task: "asyncio.Task[None]") -> None:
-        """Hold on to a task until it has ended."""
+        """Keep a reference to ``task`` until it has ended."""
 
 
 class Connection(Handler):
-    """The socket of one exchange. The task moves it on; the `Exchange` decides; the task cleans up."""
+    """The socket of one exchange: the `Exchange` decides; a task carries its decisions out and cleans up."""
 
     def __init__(self, pool: Pool, job: Job, done: Callable[[Outcome], None]) -> None:
         self._pool = pool
@@ -85,10 +85,10 @@ class Connection(Handler):
         self._timer = self._loop.call_at(self._exchange.tick(self._loop.time()), self._rang)
         pool.keep(self._loop.create_task(self._run()))
 
-    # -- what the socket says ----------------------------------------------------------------------------
+    # -- the socket's callbacks --------------------------------------------------------------------------
 
-    def stirs(self, *, waiting: bool) -> None:
-        """Data waits in the modem: no silence."""
+    def data_waits(self, *, waiting: bool) -> None:
+        """Do not count time as silence while data waits in the modem."""
         if waiting:
             self._exchange.held = True
         else:
@@ -102,18 +102,18 @@ class Connection(Handler):
         self._step()
 
     def closed(self) -> None:
-        """The peer has closed, which ends the exchange."""
+        """End the exchange, because the peer has closed."""
         self._peer_closed.set()
         self._exchange.closed()
         self._step()
 
     def lost(self, why: str) -> None:
-        """The socket is gone."""
+        """Fail the exchange, because the socket is gone."""
         self._peer_closed.set()
         self._exchange.failed(why)
         self._step()
 
-    # -- the way -----------------------------------------------------------------------------------------
+    # -- the exchange's steps ----------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -122,11 +122,11 @@ class Connection(Handler):
                 await self._carry(socket)
             finally:
                 close = not self._peer_closed.is_set() or self._pool.dialect.close_closed
-                closing = self._pool.give_back(socket, self, close=close and not self._shut)
+                closing = self._pool.release(socket, self, close=close and not self._shut)
                 self._pool.keep(self._loop.create_task(closing))
         except ModemError as exc:
             self._exchange.failed(str(exc) if self._exchange.reached else _text(exc))
-        finally:  # where it is not over, the task was cancelled
+        finally:  # an exchange that is not over was cancelled
             self.lost("the modem's sockets were closed")
 
     async def _carry(self, socket: int) -> None:
@@ -149,9 +149,10 @@ class Connection(Handler):
             await _within(self._peer_closed, CLOSE_GRACE)
 
     async def _write(self, socket: int) -> None:
-        """Write the request, as much at a time as the modem takes.
+        """Write the request in the portions that the modem takes.
 
-        A queue that is full although nothing is outstanding is the modem's fault: no silence of the peer's.
+        Where the queue is full although no byte is outstanding, the modem is at fault, and the time does not
+        count as the peer's silence.
         """
         exchange, dialect = self._exchange, self._pool.dialect
         while not (exchange.handed_over or exchange.over):
@@ -166,7 +167,7 @@ class Connection(Handler):
             exchange.took(taken, self._loop.time())
 
     async def _await_end(self, socket: int) -> None:
-        """Wait until it is over; the modem may hold bytes that a slow link takes its time over."""
+        """Wait for the end; ask after bytes that the modem holds, because a slow link may still send them."""
         exchange = self._exchange
         while not exchange.over:
             await _within(self._over, self._job.silence / 3)
@@ -181,7 +182,7 @@ class Connection(Handler):
         return waiting
 
     async def _close_after(self, socket: int, quiet: float) -> None:
-        """Wait for the peer's close, then close; a close that was not forced is the peer's too."""
+        """Wait for the peer's close, then close; unless the modem forced the close, the peer closed too."""
         exchange = self._exchange
         while not exchange.over and (rest := exchange.alive_at + quiet - self._loop.time()) > 0:
             await _within(self._over, rest)
@@ -190,7 +191,7 @@ class Connection(Handler):
         begun = self._loop.time()
         try:
             await self._pool.dialect.close(socket)
-        except AtRefused:  # the peer was faster: its close is on the way
+        except AtRefused:  # the peer closed first, and the modem's report of it is about to come
             await _within(self._over, CLOSE_GRACE)
             exchange.end("the modem could not close")
         else:
@@ -214,7 +215,7 @@ class Connection(Handler):
             self._timer = self._loop.call_at(due, self._rang)
 
     def _step(self) -> float:
-        """Tell of the end, once it has come; return when to look again."""
+        """Report the end once the exchange is over; return the time of the next check."""
         exchange = self._exchange
         due = exchange.tick(self._loop.time())
         if exchange.over and not self._over.is_set():
@@ -227,7 +228,7 @@ class Connection(Handler):
 
 
 class Datagram(Handler):
-    """One datagram to one peer; that the modem took it is all that can be known."""
+    """One datagram to one peer, which does not acknowledge it."""
 
     def __init__(self, pool: Pool, job: Job, done: Callable[[Outcome], None]) -> None:
         self._pool = pool
@@ -249,14 +250,14 @@ class Datagram(Handler):
                     await dialect.send(socket, host_text(job.host), job.port, job.request)
                     self._finish(None)
             finally:
-                await self._pool.give_back(socket, self, close=True)
+                await self._pool.release(socket, self, close=True)
         except ModemError as exc:
             self._finish(_text(exc))
-        finally:  # where it is not over, the task was cancelled
+        finally:  # a datagram without a result was cancelled
             self.lost("the modem's sockets were closed")
 
     def lost(self, why: str) -> None:
-        """The socket is gone."""
+        """Fail, because the socket is gone."""
         self._finish(why)
 
     def _finish(self, error: str | None, *, fits: bool = True) -> None:
@@ -275,7 +276,7 @@ class Datagram(Handler):
 
 
 def host_text(host: str) -> str:
-    """Return ``host`` as it may stand between quotes; raises ModemError."""
+    """Return ``host`` in ASCII for a quoted AT parameter; raises ModemError."""
     try:
         text = host if ":" in host else host.encode("idna").decode()
     except UnicodeError:
@@ -291,5 +292,5 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 
 
 def _text(error: ModemError) -> str:
-    """Return the modem's word without our command, which the reader did not give."""
+    """Return the modem's error without our command, which the reader did not send."""
     return error.final if isinstance(error, AtRefused) else str(error)

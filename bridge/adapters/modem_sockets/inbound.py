@@ -1,9 +1,9 @@
 """The inbound port on a modem's own sockets: one TCP connection or one UDP datagram is one message.
 
-As `bridge.adapters.inbound.listener`, whose limits, counts, allow list and sink are used, less what a
-modem cannot do: it accepts by itself, so a connection that may not come in, or for which there is no
-room, is closed instead of left waiting; and it closes but never resets, so how a connection ends does not
-tell its peer what became of the message. One that is taken is closed only after it is durable.
+The limits, counts, allow list and sink are those of `bridge.adapters.inbound.listener`. A modem can do less.
+It accepts by itself, so a connection that is not allowed, or for which there is no room, is closed instead of
+left in a backlog. It closes but never resets, so the end of a connection is no receipt for its peer. A
+connection whose message is taken is closed only after the message is durable.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from bridge.protocol.at.sockets.traffic import Meter
 
 
 class Inbound:
-    """What comes in over the modem's sockets."""
+    """The incoming connections of a modem."""
 
     def __init__(self, pool: Pool, owner: Owner) -> None:
         self.pool = pool
@@ -49,72 +49,72 @@ class Inbound:
         self._sweep_later()
 
     def ended(self, connection: "_Connection") -> None:
-        """Forget a connection, and close it."""
+        """Forget a connection, and release its socket."""
         self.open.discard(connection)
         close = not connection.gone or self.pool.dialect.close_closed
-        closing = self.pool.give_back(connection.socket, connection, close=close)
+        closing = self.pool.release(connection.socket, connection, close=close)
         self.pool.keep(self.pool.loop.create_task(closing))
 
 
 class _Connection(Connection, Handler):
-    """A connection of the modem's; how it is closed tells the peer nothing."""
+    """A connection that the modem accepted; its close is no receipt for the peer."""
 
     def __init__(self, inbound: Inbound, socket: int, host: str, port: int) -> None:
         super().__init__(inbound.owner, address_text(host, port))
         self.socket = socket
         self.gone = False
-        """The peer has closed."""
+        """Whether the peer has closed, or the socket is lost."""
         self._inbound = inbound
         self._meter = Meter()
         self._meter.accept()
 
-    def stirs(self, *, waiting: bool) -> None:
-        """Data waits in the modem: no silence."""
+    def data_waits(self, *, waiting: bool) -> None:
+        """Do not count time as silence while data waits in the modem."""
         self.gathering.held = waiting
 
     def received(self, data: bytes, host: str = "", port: int = 0) -> None:
-        """Take a piece."""
+        """Take a piece of the message."""
         del host, port
         self._meter.read(len(data))
         self.gathering.received(data, self.owner.loop.time(), self.owner.limits)
         self.step()
 
     def closed(self) -> None:
-        """The peer has closed: the message is whole."""
+        """Complete the message, because the peer has closed."""
         self.gone = True
         self.gathering.closed()
         self.step()
 
     def lost(self, why: str) -> None:
-        """The connection is gone in the middle."""
+        """Drop the message, because the connection is lost in the middle of it."""
         self.gone = True
         self.gathering.broke(why)
         self.step()
 
     def refuse(self) -> None:
-        """Take nothing."""
+        """Close without reading."""
         self._settled = True
         self.waste()
 
     def spent(self, *, clean: bool = False) -> Traffic:
-        """Return what it costs with its close, of which a modem knows one kind."""
+        """Return the connection's traffic with its close; a modem has one kind of close."""
         del clean
         return self._meter.closed()
 
     def close(self, *, durable: bool = False) -> None:
-        """Close it."""
+        """Close, always by a FIN."""
         del durable
         self._inbound.ended(self)
 
 
 class Datagrams(Handler):
-    """Datagrams, as they come."""
+    """The owner of the socket that receives datagrams."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
 
     def received(self, data: bytes, host: str, port: int) -> None:
-        """Take one."""
+        """Take one datagram."""
         owner, spent = self._owner, Traffic(0, traffic.datagram(len(data)))
         message = Received(
             protocol="udp", peer=address_text(host, port), port=owner.port, data=data, traffic=spent
@@ -125,5 +125,5 @@ class Datagrams(Handler):
 def _admits(owner: Owner, host: str, protocol: str) -> bool:
     try:
         return owner.admits(host, protocol)
-    except ValueError:  # no address
+    except ValueError:  # the modem gave no valid address
         return False

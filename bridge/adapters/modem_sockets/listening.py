@@ -1,4 +1,4 @@
-"""A modem's own sockets as a link of their own: ready to carry, and listening for what comes in."""
+"""A modem's own sockets as a link: a PDP context, with sockets that listen while it is up."""
 
 import logging
 
@@ -10,7 +10,7 @@ log = logging.getLogger("sockets")
 
 
 class ListeningSockets:
-    """A modem's sockets that listen, while they are up, for what the listener would take."""
+    """A modem's sockets, which take messages for the listener while they are up."""
 
     def __init__(self, sockets: Sockets, listener: Listener | None, protocols: tuple[str, ...]) -> None:
         self._sockets = sockets
@@ -23,7 +23,7 @@ class ListeningSockets:
         return self._sockets.busy
 
     async def bring_up(self, apn: str) -> str | None:
-        """Get the sockets ready and listen; return the local address. Raises `ModemError`."""
+        """Activate the PDP context and listen; return the local address. Raises `ModemError`."""
         address = await self._sockets.bring_up(apn)
         if self._listener is not None:
             await self._listen(self._listener)
@@ -39,8 +39,8 @@ class ListeningSockets:
                 log.warning("the modem cannot listen for %s: %s", protocol, exc)
 
     async def bring_down(self) -> None:
-        """Put them away; a modem that is gone has done so."""
+        """Deactivate the PDP context; a modem that is gone has no context left."""
         try:
             await self._sockets.bring_down()
         except ModemError as exc:
-            log.info("putting the modem's sockets away: %s", exc)
+            log.info("closing the modem's sockets: %s", exc)

@@ -1,10 +1,11 @@
 """A modem's own TCP and UDP sockets, by AT commands: a transport, and an inbound port, without PPP.
 
-`Sockets` owns them all; it gives commands by an AT port and learns of the rest by `Sockets.urc`. Names are
-resolved by the modem. Owned by the event loop's thread.
+`Sockets` owns them all. It sends commands through an AT port, and `Sockets.urc` takes the modem's unsolicited
+codes. The modem resolves names. The event loop's thread owns everything here.
 
-When the PDP context is lost (``+UUPSDD``, ``+QIURC: "pdpdeact"``) every socket is lost with it: exchanges
-end, listening ends, and ``on_down`` is told, once; after the next `Sockets.bring_up` listen again.
+When the PDP context is lost (``+UUPSDD``, ``+QIURC: "pdpdeact"``), every socket is lost with it: exchanges
+end, listening ends, and ``on_down`` is called once. The owner has to listen again after the next
+`Sockets.bring_up`.
 """
 
 import asyncio
@@ -29,22 +30,22 @@ __all__ = ["Sockets", "make_sockets", "payload_after"]
 log = logging.getLogger("sockets")
 
 _OF_SOCKETS = ("+QIURC", "+UUSO")
-"""How codes begin that are about sockets alone."""
+"""Prefixes of unsolicited codes that concern sockets alone."""
 
 RESERVED = 2
-"""Sockets that are left for what comes in, while we listen."""
+"""Number of sockets kept free for incoming connections while the modem listens."""
 
 payload_after = quectel.payload_after
-"""For the `bridge.adapters.modem.at_port.AtPort` of a modem with sockets; harmless for the others."""
+"""Framing for the `bridge.adapters.modem.at_port.AtPort` of a modem with sockets; harmless for others."""
 
 
 def make_sockets(
     profile: Profile, port: Commands, loop: asyncio.AbstractEventLoop, on_down: Callable[[str], None]
 ) -> "Sockets | None":
-    """Return the sockets of a modem of ``profile``, None where it has none.
+    """Return the sockets of a modem of ``profile``; None for a modem without any.
 
-    ``on_down`` is told of a lost PDP context. The port must have been made with `payload_after`, and hand its
-    unsolicited codes to `Sockets.urc`.
+    ``on_down`` gets the reason why a PDP context was lost. The port must have been made with `payload_after`,
+    and must pass its unsolicited codes to `Sockets.urc`.
     """
     dialect: Dialect
     if profile.sockets is None:
@@ -65,11 +66,11 @@ class _Entry:
         self.handler = handler
         self.udp = udp
         self.waiting = False
-        """Data waits in the modem."""
+        """Whether data waits in the modem."""
         self.closed = False
-        """The peer has closed."""
+        """Whether the peer has closed."""
         self.ending = False
-        """We are closing: what it says is of no interest."""
+        """Whether the bridge is closing it, so that its events no longer matter."""
 
 
 class Sockets:
@@ -86,7 +87,7 @@ class Sockets:
         self._up = False
         self._entries: dict[int, _Entry] = {}
         self._epoch = 0
-        """Counts the PDP contexts."""
+        """Number of the PDP context, which tells a socket of an earlier one."""
         self._fetching: dict[int, asyncio.Task[None]] = {}
         self._taking = False
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -99,28 +100,28 @@ class Sockets:
 
     @property
     def is_up(self) -> bool:
-        """Whether the PDP context stands."""
+        """Whether the PDP context is active."""
         return self._up
 
     @property
     def busy(self) -> bool:
-        """Whether anything is in flight, out or in; listening is not."""
+        """Whether a message is in flight, out or in; a listening socket does not count."""
         return len(self._entries) > len(self._listening)
 
     async def bring_up(self, apn: str) -> str | None:
-        """Activate the PDP context and return our address; raises ModemError. May take minutes."""
-        self._drop("the connection is made anew")
+        """Activate the PDP context and return the local address; raises ModemError. May take minutes."""
+        self._drop("the modem connects again")
         address = await self.dialect.bring_up(apn)
         self._up = True
         return address
 
     async def bring_down(self) -> None:
-        """Deactivate the PDP context; raises ModemError. What is in flight ends."""
+        """Deactivate the PDP context and fail the messages in flight; raises ModemError."""
         self._drop("the modem's connection is closed")
         await self.dialect.bring_down()
 
     def lost(self, why: str) -> None:
-        """Learn that the port is gone; ``on_down`` is not told."""
+        """Learn that the port is gone; ``on_down`` is not called."""
         self._drop(why)
 
     def _drop(self, why: str) -> None:
@@ -161,7 +162,7 @@ class Sockets:
         return socket
 
     async def _room(self) -> None:
-        """Wait until a socket may be taken; one at a time, so that no number is chosen twice."""
+        """Wait for room; admit one caller at a time, so that no number is chosen twice."""
         waiting = self.loop.create_future()
         self._queue.append(waiting)
         self._next()
@@ -181,11 +182,11 @@ class Sockets:
                 self._taking = True
                 waiting.set_result(None)
 
-    async def give_back(self, socket: int, handler: Handler, *, close: bool) -> None:
+    async def release(self, socket: int, handler: Handler, *, close: bool) -> None:
         """Forget the ``socket`` of ``handler``, after closing it if ``close`` says so."""
         entry = self._entries.get(socket)
         if entry is None or entry.handler is not handler:
-            return  # it went with the PDP context; or the peer closed, and its number has a new owner
+            return  # lost with the PDP context; or closed by the peer, and the number has a new owner
         entry.ending = True
         if close:
             await self._close(socket, entry)
@@ -194,7 +195,7 @@ class Sockets:
         self._next()
 
     async def _close(self, socket: int, entry: _Entry) -> None:
-        if fetching := self._fetching.get(socket):  # its answer may be that the peer has closed
+        if fetching := self._fetching.get(socket):  # the answer may report that the peer has closed
             await asyncio.wait([fetching])
         if self._entries.get(socket) is not entry or (entry.closed and not self.dialect.close_closed):
             return
@@ -204,7 +205,7 @@ class Sockets:
             log.debug("closing socket %d: %s", socket, exc)
 
     def keep(self, task: "asyncio.Task[None]") -> None:
-        """Hold on to ``task`` until it has ended."""
+        """Keep a reference to ``task`` until it has ended."""
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -220,8 +221,8 @@ class Sockets:
     async def listen(self, owner: Owner, protocols: tuple[str, ...] = ("tcp",)) -> None:
         """Take messages on ``owner.port`` for ``owner``, a `bridge.adapters.inbound.listener.Listener`.
 
-        Its limits hold, and its sink gets the messages; fine where it does so already. Raises ModemError.
-        Lasts as long as the PDP context.
+        The owner's limits apply, and its sink gets the messages. Listening lasts as long as the PDP context;
+        a second call changes nothing. Raises ModemError.
         """
         if self._inbound is None or self._inbound.owner is not owner:
             await self.stop_listening()
@@ -233,42 +234,42 @@ class Sockets:
             try:
                 await self.dialect.listen(socket, owner.port, udp=udp)
             except ModemError:
-                await self.give_back(socket, handler, close=True)
+                await self.release(socket, handler, close=True)
                 raise
             self._listening[protocol] = (socket, handler)
             log.info("listening on the modem's port %d, %s", owner.port, protocol)
 
     async def stop_listening(self) -> None:
-        """Take nothing new; what has begun may end."""
+        """Accept nothing new; messages that have begun may finish."""
         listening, self._listening = self._listening, {}
         for socket, handler in listening.values():
-            await self.give_back(socket, handler, close=True)
+            await self.release(socket, handler, close=True)
 
-    # -- what the modem says -----------------------------------------------------------------------------
+    # -- the modem's unsolicited codes -------------------------------------------------------------------
 
     def urc(self, urc: Urc) -> None:
-        """Take an unsolicited code; one that is not about sockets is ignored."""
-        news = self.dialect.news(urc)
-        if isinstance(news, ContextLost):
+        """Take an unsolicited code; ignore one that does not concern sockets."""
+        event = self.dialect.event(urc)
+        if isinstance(event, ContextLost):
             if self._up:
                 self._drop("the network ended the connection")
                 self._on_down("the network ended the connection")
-        elif isinstance(news, Incoming):
-            self._accept(news)
-        elif news is None and urc.line.startswith(_OF_SOCKETS):
+        elif isinstance(event, Incoming):
+            self._accept(event)
+        elif event is None and urc.line.startswith(_OF_SOCKETS):
             self._odd.say(urc.line)
-        elif news is not None and not isinstance(news, ContextLost):
-            self._about(news)
+        elif event is not None and not isinstance(event, ContextLost):
+            self._about(event)
 
-    def _accept(self, news: Incoming) -> None:
+    def _accept(self, event: Incoming) -> None:
         if self._inbound is None:
             return
         entry = _Entry(Handler(), udp=False)
-        self._own(news.socket, entry)
-        entry.handler = self._inbound.incoming(news.socket, news.host, news.port)
+        self._own(event.socket, entry)
+        entry.handler = self._inbound.incoming(event.socket, event.host, event.port)
 
     def _own(self, socket: int, entry: _Entry) -> None:
-        """Enter a new owner; the one before may not have heard yet that its socket is free again."""
+        """Register a new owner; end the previous one, which may not know yet that its socket was closed."""
         known = self._entries.get(socket)
         self._entries[socket] = entry
         if known is not None and known.closed:
@@ -276,9 +277,9 @@ class Sockets:
         elif known is not None:
             known.handler.lost("the modem gave its socket away")
 
-    def _about(self, news: SocketEvent) -> None:
-        entry = self._entries.get(news.socket) if not isinstance(news, ContextLost) else None
-        match news:
+    def _about(self, event: SocketEvent) -> None:
+        entry = self._entries.get(event.socket) if not isinstance(event, ContextLost) else None
+        match event:
             case _ if entry is None:
                 return
             case Readable(socket=socket):
@@ -297,13 +298,13 @@ class Sockets:
     def _fetch_soon(self, socket: int, entry: _Entry) -> None:
         entry.waiting = True
         if not entry.closed:
-            entry.handler.stirs(waiting=True)
+            entry.handler.data_waits(waiting=True)
         if socket not in self._fetching:
             task = self._fetching[socket] = self.loop.create_task(self._fetch(socket))
             self.keep(task)
 
     async def _fetch(self, socket: int) -> None:
-        """Fetch for whoever has ``socket`` until nothing is left, then pass on the peer's close."""
+        """Fetch for the owner of ``socket`` until nothing waits, then pass on the peer's close."""
         entry = self._entries.get(socket)
         try:
             while entry is not None and entry.waiting:
@@ -311,7 +312,7 @@ class Sockets:
                 while not entry.ending and await self._fetch_once(socket):
                     pass
                 if self._entries.get(socket) is entry and not entry.waiting:
-                    entry.handler.stirs(waiting=False)
+                    entry.handler.data_waits(waiting=False)
                     if entry.closed:
                         entry.handler.closed()
                         return
@@ -325,7 +326,7 @@ class Sockets:
     async def _fetch_once(self, socket: int) -> bool:
         """Fetch one piece; return whether there may be more.
 
-        It is for who has the socket when the answer comes: a code that gave it away came before.
+        The piece goes to the owner at the time of the answer: a code that reassigned the socket came before.
         """
         entry = self._entries.get(socket)
         if entry is None:
@@ -345,7 +346,7 @@ class Sockets:
     # -- the end -----------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """End everything; the PDP context stays as it is."""
+        """Fail every exchange and close; the PDP context stays as it is."""
         self._drop("the modem's sockets were closed")
         for task in tuple(self._tasks):
             task.cancel()
@@ -356,7 +357,7 @@ class Sockets:
 class DatagramTransport:
     """Carries UDP jobs over a modem's sockets.
 
-    As with the machine's own network, connected but not written means that it can never be sent.
+    As with the machine's own network, connected but not written means that the datagram can never be sent.
     """
 
     def __init__(self, sockets: Sockets) -> None:

@@ -38,7 +38,7 @@ from bridge.protocol.at.sockets.traffic import Meter
 )  # fmt: skip
 def test_ublox_codes(line: str, news: SocketEvent | None) -> None:
     """Codes become values; broken ones and those of others become nothing."""
-    assert ublox.news(Urc(line)) == news
+    assert ublox.event(Urc(line)) == news
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_ublox_codes(line: str, news: SocketEvent | None) -> None:
 )
 def test_the_end_of_a_context_that_has_no_code_of_its_own(line: str, lost: bool) -> None:
     """On SARA-R4 and Quectel the 3GPP code tells; another context's end is not ours."""
-    assert ublox.news(Urc(line), r4=True) == (ContextLost() if lost else None)
-    assert quectel.news(Urc(line)) == (ContextLost() if lost else None)
+    assert ublox.event(Urc(line), r4=True) == (ContextLost() if lost else None)
+    assert quectel.event(Urc(line)) == (ContextLost() if lost else None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_end_of_a_context_that_has_no_code_of_its_own(line: str, lost: bool)
 )
 def test_quectel_codes(line: str, data: bytes, news: SocketEvent | None) -> None:
     """Codes become values; bytes that were lost on the way are noticed."""
-    assert quectel.news(Urc(line, data)) == news
+    assert quectel.event(Urc(line, data)) == news
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_no_line_is_too_broken(text: str, data: bytes) -> None:
     """Whatever stands behind a name, nothing is raised."""
     for name in ("+UUSORD:", "+UUSOCL:", "+UUSOLI:", "+QIURC:", '+QIURC: "recv",', "+QIOPEN:", "+CGEV:", ""):
         line = name + text
-        ublox.news(Urc(line, data))
-        quectel.news(Urc(line, data))
+        ublox.event(Urc(line, data))
+        quectel.event(Urc(line, data))
         assert quectel.payload_after(line) >= 0
         answer = Answer((line,), "OK", data)
         ublox.created(answer)
@@ -161,7 +161,7 @@ def test_what_a_peer_says_arrives_whatever_the_pieces(payload: bytes, size: int)
     said = b'\r\n+QIURC: "recv",0,%d\r\n' % len(payload) + payload + b"\r\n"
     events = [event for at in range(0, len(said), size) for event in engine.feed(said[at : at + size])]
     (code,) = (event for event in events if isinstance(event, Urc))
-    assert quectel.news(code) == Data(0, payload)
+    assert quectel.event(code) == Data(0, payload)
     line = f'+USORD: 0,{len(payload)},"{payload.hex().upper()}"'
     assert ublox.data_read(Answer((line,), "OK")) == payload
 

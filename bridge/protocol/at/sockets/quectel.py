@@ -103,7 +103,7 @@ def payload_after(line: str) -> int:
     return 0
 
 
-def news(urc: Urc) -> SocketEvent | None:
+def event(urc: Urc) -> SocketEvent | None:
     """Return the socket event of an unsolicited code; None for any other code, and for broken ones."""
     found = fields(urc.line)
     name = urc.line.partition(":")[0]

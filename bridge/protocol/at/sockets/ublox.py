@@ -192,7 +192,7 @@ def address(answer: Answer) -> str | None:
     return None
 
 
-def news(urc: Urc, *, r4: bool = False) -> SocketEvent | None:
+def event(urc: Urc, *, r4: bool = False) -> SocketEvent | None:
     """Return the socket event of an unsolicited code; None for any other code, and for broken ones.
 
     On SARA-R4 the sockets' context is number 1 of +CGDCONT; SARA-U2's profile chooses a context itself.
