@@ -1,4 +1,4 @@
-"""``hologram-bridge check-config``: validates, and prints the effective configuration with secrets masked."""
+"""``hologram-bridge check-config``: validates the configuration and prints it with secrets masked."""
 
 import argparse
 from pathlib import Path
@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the effective configuration; raises :class:`bridge.errors.ConfigError` for what is wrong."""
+    """Print the effective configuration; raises `bridge.errors.ConfigError` for a wrong one."""
     from bridge.daemon.configure import broker
 
     loaded = load(args.config)
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         say(f"WARNING:config:{warning}", error=True)
     say_json(effective(loaded.settings))
-    # Not on stdout, which programs read; a caution is nothing that keeps the bridge from running.
+    # Programs read stdout, so warnings go to stderr. A warning does not keep the bridge from running.
     where = loaded.path or "the environment"
     verdict = "it can be used, with the warnings above" if loaded.warnings else "all is right"
     say(f"{where}: {verdict}", error=True)

@@ -1,4 +1,4 @@
-"""``hologram-bridge doctor``: looks at everything that the bridge needs, and says how to mend it."""
+"""``hologram-bridge doctor``: checks everything that the bridge needs, and says how to fix it."""
 
 import argparse
 import sys
@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, and print what was found; return the exit code."""
+    """Run the checks and print the findings; return the exit code."""
     from bridge.doctor.checks import examine, unreadable
     from bridge.doctor.context import Context
     from bridge.errors import ConfigError
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(findings: "Iterator[Finding]", *, as_json: bool) -> "list[Finding]":
-    """Print the findings, as they come where a person reads them; return them."""
+    """Print the findings, one by one for a person or at the end as JSON; return them."""
     found = []
     for each in findings:
         found.append(each)

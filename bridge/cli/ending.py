@@ -1,4 +1,4 @@
-"""How a command ends, whichever it is: errors become one line each on stderr, and an exit code."""
+"""The end of every command: an error becomes one line on stderr, and an exit code."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from bridge.errors import BridgeError
 
 
 def exit_code(name: str, work: Callable[[], int]) -> int:
-    """Do ``work`` for the program called ``name``; return what it returned, or its error's exit code."""
+    """Run ``work`` for the program called ``name``; return its result, or its error's exit code."""
     try:
         return work()
     except BridgeError as exc:
@@ -19,6 +19,6 @@ def exit_code(name: str, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has enough; keep Python from complaining at exit.
+        # The reader of our output has closed the pipe. Python would report that at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

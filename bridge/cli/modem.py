@@ -1,4 +1,4 @@
-"""``hologram-bridge modem``: one-shot questions to the modem, through the running daemon or on its port."""
+"""``hologram-bridge modem``: one-shot modem commands, through the running daemon or on the modem's port."""
 
 import argparse
 import asyncio
@@ -88,12 +88,12 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
         if (value := getattr(args, name, None)) is not None:
             request[name] = value
     if args.modem_command == "sms" and ("to" in request) != ("text" in request):
-        raise UsageError("sms: --to NUMBER and TEXT go together; without both, the stored texts are listed")
+        raise UsageError("sms: --to NUMBER and TEXT go together; without both, the stored SMS are listed")
     return request
 
 
 def _settings(args: argparse.Namespace) -> Any:
-    """Return the settings; None where there are none and the command line says all."""
+    """Return the settings; None without a configuration if the command line is complete."""
     from bridge.settings import load
 
     try:
@@ -105,7 +105,7 @@ def _settings(args: argparse.Namespace) -> Any:
 
 
 def _ask_daemon(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the daemon's answer; None where none runs, or where another modem is meant than its own."""
+    """Return the daemon's answer; None if none runs, or if ``--device`` names another modem."""
     from bridge.adapters.system.control_socket import ask, socket_path
 
     settings = None if args.device or args.profile else _settings(args)
@@ -115,7 +115,7 @@ def _ask_daemon(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, 
 
 
 def _ask_port(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
-    """Open the modem's port and ask."""
+    """Open the modem's port, and return the answer."""
     from bridge.adapters.usb.sysfs import at_device, find, portless
     from bridge.protocol.modems import PROFILES
 
@@ -137,7 +137,7 @@ def _ask_port(args: argparse.Namespace, request: dict[str, Any]) -> dict[str, An
 
 
 def _profile(name: str) -> Any:
-    """Return the profile called ``name``, with or without ``cellular-``; the generic one for none."""
+    """Return the profile called ``name``, with or without ``cellular-``; the generic one for no name."""
     from bridge.protocol.modems import PROFILES, by_interface
 
     interface = name if name.startswith("cellular") else f"cellular-{name}"
@@ -163,7 +163,7 @@ async def _ask(found: Any, request: dict[str, Any], apn: str) -> dict[str, Any]:
     modem = Modem(
         asyncio.get_running_loop(),
         found.profile,
-        sim_pin=None,  # entering it is the daemon's: it remembers a PIN that was wrong
+        sim_pin=None,  # only the daemon enters the PIN, because it remembers one that was wrong
         on_facts=lambda _facts: None,
         on_urc=lambda _urc: None,
         on_lost=lambda _reason: None,
@@ -204,7 +204,7 @@ def _print_sms(said: dict[str, Any]) -> None:
         note = f"  ({message['note']})" if message.get("note") else ""
         say(f"{message.get('sent_at') or '-'}  {message['from'] or '-'}  {message['body'] or ''}{note}")
     if not said["messages"]:
-        say("no texts are stored on the modem")
+        say("no SMS are stored on the modem")
 
 
 _PRINTERS: dict[str, Callable[[dict[str, Any]], None]] = {

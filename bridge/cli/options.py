@@ -7,10 +7,10 @@ from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that shows its commands where none is given; its subparsers are of the same kind."""
+    """A parser that prints its help where no command is given; its subparsers are of the same class."""
 
     def error(self, message: str) -> NoReturn:
-        """End with 2, after the help or one line."""
+        """Exit with 2, after the help or one line."""
         if message.startswith("the following arguments are required: ") and message.endswith(COMMAND):
             self.print_help(sys.stderr)
             self.exit(2)
@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
 
 
 COMMAND = "COMMAND"
-"""What the help calls a command that is to be chosen."""
+"""The placeholder for a command in the help."""
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
 }
 
 MOST = 1_000_000_000
-"""Messages that are listed at most: as many as an outbox may be set to hold."""
+"""Most messages that are listed: the largest outbox that can be configured."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _on_file(settings: Any, store: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Act on the file, as the user who owns it, so that it stays the daemon's."""
+    """Act on the file, as the user who owns it, so that new files beside it belong to the daemon's user."""
     from bridge.cli.offline import act
     from bridge.store.owner import as_owner
 
@@ -172,7 +172,7 @@ def _print_aside(answer: dict[str, Any]) -> None:
 
 
 def _print_one(answer: dict[str, Any]) -> None:
-    """Print what a terminal shows without harm; ``--raw`` gives the bytes."""
+    """Print one entry escaped for a terminal; ``--raw`` gives the payload's bytes."""
     for name in ("id", "kind", "topic", "bytes", "reason", "at", "properties"):
         if answer[name] is not None:
             say(f"{name:<10} {answer[name]}")

@@ -16,7 +16,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the configuration and run; return the exit code."""
+    """Load the configuration and run the daemon; return the exit code."""
     from bridge.daemon import app, logs
     from bridge.settings import load
 

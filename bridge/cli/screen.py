@@ -1,4 +1,4 @@
-"""What commands print: text from outside is escaped, so that it cannot steer the terminal or forge a line."""
+"""The commands' output: text from outside is escaped, so it cannot steer the terminal or forge a line."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def say_raw(text: str) -> None:
-    """Print what a reader wants as it came; on a terminal it is escaped all the same."""
+    """Print ``text`` unchanged to a file or pipe; on a terminal it is escaped."""
     print(visible(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def say_json(value: Any) -> None:
-    """Print JSON; what a terminal would act on is written in JSON's own escapes."""
+    """Print JSON; characters that a terminal would act on are written as JSON escapes."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     safe = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
     print(text if text.isprintable() else "".join(safe))

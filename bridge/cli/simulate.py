@@ -1,4 +1,4 @@
-"""``hologram-bridge simulate``: the simulated cloud, what the cloud sends to a device, and the modem."""
+"""``hologram-bridge simulate``: the simulated cloud, messages from the cloud to a device, and the modem."""
 
 import argparse
 import asyncio
@@ -91,7 +91,7 @@ def run_cloud(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: an option is wrong.
-        OperationError: the port or the log file cannot be had.
+        OperationError: the port or the log file cannot be opened.
 
     """
     screen = None if args.quiet else LineWriter(sys.stdout)
@@ -109,15 +109,15 @@ def run_cloud(args: argparse.Namespace) -> int:
         totp=_pair("--device-id", args.device_id, "--private-key", args.private_key),
     )
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a payload may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # a payload may hold unencodable characters
     _raise_file_limit()
     asyncio.run(_serve(cloud))
-    _let_go_of_stdout()
+    _flush_stdout()
     return 0
 
 
-def _let_go_of_stdout() -> None:
-    """Flush, and where the reader of a pipe has gone, keep the interpreter from complaining at its exit."""
+def _flush_stdout() -> None:
+    """Flush; where the reader of the pipe has closed it, keep the interpreter from reporting that at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -135,7 +135,7 @@ async def _serve(cloud: SimCloud) -> None:
 
 
 def run_push(args: argparse.Namespace) -> int:
-    """Send the message ``count`` times, each on its own; returns 0.
+    """Send the message ``count`` times, each in its own connection or datagram; returns 0.
 
     Raises:
         UsageError: an option is wrong.
@@ -205,6 +205,6 @@ def _cloud_keys(cloud_id: str | None, cloud_key: str | None) -> tuple[str, str] 
 
 
 def _raise_file_limit() -> None:
-    """Allow as many connections at once as the system lets this process have."""
+    """Raise the limit of open files, and thereby of connections, as far as the system allows."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

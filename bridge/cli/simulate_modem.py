@@ -1,4 +1,4 @@
-"""``hologram-bridge simulate modem`` and ``simulate tell``: the simulated modem, and orders to it."""
+"""``hologram-bridge simulate modem`` and ``simulate tell``: the simulated modem, and its control socket."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from bridge.errors import UsageError
 from bridge.sim.modem import faults, tell
 from bridge.sim.modem.profiles import ICCID, IMSI, PROFILES, by_name
 
-if TYPE_CHECKING:  # the modem itself is loaded when it is to run: every command builds this parser
+if TYPE_CHECKING:  # every command builds this parser, so the modem's modules are imported only to run it
     from bridge.sim.modem.device import Options
 
 _INBOUND_PORT: Final = 4010
@@ -30,7 +30,7 @@ example: hologram-bridge simulate modem --profile bg96 --link /tmp/at --cloud 12
 
 
 def add_modem(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``modem``."""
+    """Add the command ``modem``."""
     parser = kinds.add_parser(
         "modem",
         help="run the simulated modem",
@@ -102,7 +102,7 @@ def add_modem(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def add_tell(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``tell``."""
+    """Add the command ``tell``."""
     parser = kinds.add_parser(
         "tell",
         help="send an order to a running simulated modem",
@@ -137,7 +137,7 @@ def run_tell(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: the order cannot be read.
-        OperationError: it was refused, or nobody is there.
+        OperationError: the modem refused it, or no modem listens at the path.
 
     """
     words = args.order

@@ -1,7 +1,7 @@
-"""``hologram-bridge usb-power``: what ``hologram-usb-power@.service`` runs as root: one port, off and on.
+"""``hologram-bridge usb-power``: the command of ``hologram-usb-power@.service``: one USB port, off and on.
 
-The place on the bus is all that it takes from the bridge. A place of another form is refused, and one where
-no known modem is.
+It runs as root and takes nothing from the bridge but the place on the bus. It refuses a place of another
+form, and a place without a known modem.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Switch it off and on; raises `OperationError`."""
+    """Switch the port off and on; raises `OperationError`."""
     from bridge.adapters.usb.sysfs import power_cycle
 
     place = allowed(args.place)
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def allowed(place: str, sys: Path | None = None) -> str:
-    """Return ``place`` where a known modem is at it; raises `OperationError`."""
+    """Return ``place`` if a known modem is there; raises `OperationError` otherwise."""
     from bridge.adapters.usb.power import check_place
     from bridge.adapters.usb.sysfs import SYS, find, portless
     from bridge.errors import OperationError

@@ -128,7 +128,7 @@ def test_at_refuses_what_would_take_the_port_away(ask: Ask, command: str) -> Non
 
 def test_texts_are_listed_and_sent(bg96: SimModem, ask: Ask) -> None:
     """One that was sent goes out over the air; those that came are shown, long ones as one."""
-    assert ask("sms") == (0, "no texts are stored on the modem\n", "")
+    assert ask("sms") == (0, "no SMS are stored on the modem\n", "")
     code, text, _ = ask("sms", "--to", "+15551234567", "from the field: 21 °C")
     assert code == 0
     assert "+15551234567" in text

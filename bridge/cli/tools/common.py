@@ -1,4 +1,4 @@
-"""What the tools share: options, credentials, and the way errors end."""
+"""The parts that the tools share: options, credentials, and the report of errors."""
 
 import argparse
 import tempfile
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bridge.sdk import HologramCloud, Response
 
 DEFAULT_TIMEOUT = 5
-"""Seconds before the socket closes if no response comes [Python SDK 0.3]."""
+"""Seconds until the socket closes without a response [Python SDK 0.3]."""
 
 CREDENTIALS = ("cloud_id", "cloud_key", "devicekey", "device_id", "private_key")
 
@@ -34,7 +34,7 @@ def parser(name: str, text: str) -> argparse.ArgumentParser:
 
 
 def add_credentials(options: argparse.ArgumentParser) -> None:
-    """Add what the device proves itself by, and the file that may hold it."""
+    """Add the credentials' options, and the file that may hold them."""
     for name in CREDENTIALS:
         options.add_argument(f"--{name}", nargs="?", help=_HELP[name])
     options.add_argument(
@@ -49,7 +49,7 @@ def add_credentials(options: argparse.ArgumentParser) -> None:
 
 
 def add_destination(options: argparse.ArgumentParser) -> None:
-    """Add where it goes, and how long to wait."""
+    """Add the options for host, port, timeout and Wi-Fi network."""
     options.add_argument("--host", help="the host to connect to (default: cloudsocket.hologram.io)")
     options.add_argument("-p", "--port", type=port, help="the port to connect to (default: 9999)")
     options.add_argument(
@@ -63,7 +63,7 @@ def add_destination(options: argparse.ArgumentParser) -> None:
 
 
 def add_bridge(options: argparse.ArgumentParser) -> None:
-    """Add the way through a running bridge, and what every tool has."""
+    """Add the options for a running bridge, and those of every tool."""
     options.add_argument(
         "--via-bridge",
         action="store_true",
@@ -80,7 +80,7 @@ def add_bridge(options: argparse.ArgumentParser) -> None:
 
 
 def port(text: str) -> int:
-    """Return the port that an option gives; raises `ValueError` or argparse's error for what is none."""
+    """Return the port that an option gives; raises `ValueError` or argparse's error for a wrong one."""
     number = int(text)
     if not 0 < number < 65536:
         raise argparse.ArgumentTypeError(f"{text} is not a port; give 1 to 65535")
@@ -121,7 +121,7 @@ def _read_file(path: Path) -> dict[str, str]:
 
 @contextmanager
 def no_outbox() -> Iterator[Path]:
-    """Give an outbox that ends with the tool: it sends at once, or says that it could not."""
+    """Yield the path of an outbox that ends with the tool, because the tool sends at once or fails."""
     from bridge.sdk.engine.outbox_service import close
 
     with tempfile.TemporaryDirectory(prefix="hologram-") as folder:
@@ -134,7 +134,7 @@ def no_outbox() -> Iterator[Path]:
 
 @contextmanager
 def hologram_cloud(args: argparse.Namespace, found: dict[str, str]) -> "Iterator[HologramCloud]":
-    """Give the cloud that the options name, with the credentials ``found`` and `no_outbox`."""
+    """Yield the cloud that the options name, with the credentials ``found`` and `no_outbox`."""
     from bridge.sdk import HologramCloud
 
     with no_outbox() as outbox:
@@ -151,7 +151,7 @@ def hologram_cloud(args: argparse.Namespace, found: dict[str, str]) -> "Iterator
 
 
 def not_delivered(response: "Response") -> str | None:
-    """Return why a message is not known to be delivered, for a person; None where the peer has its word."""
+    """Return why a message is not known to be delivered, for a person; None where the peer confirmed it."""
     if response.code == -1:
         return f"no answer: it may or may not have arrived ({response.reason})"
     return f"not sent: {response.reason}" if response.reason else None

@@ -1,7 +1,7 @@
 """``hologram``: the command of the released SDK, with its subcommands and options [hologram-python 0.10].
 
-Where a bridge runs and has the modem, the bridge is asked; else the modem is used as by a script of the SDK.
-The configuration says which modem that is; without one it is found by its USB id.
+A running bridge that has the modem carries the command out. Otherwise the command uses the modem as a script
+of the SDK does. The configuration names the modem; without a configuration it is found by its USB id.
 """
 
 import argparse
@@ -16,7 +16,7 @@ NAME = "hologram"
 
 
 class _Verbosity(argparse.Action):
-    """``-v`` is 1, ``-vv`` and ``-v 2`` are 2, as with the released command."""
+    """``-v`` means 1, ``-vv`` and ``-v 2`` mean 2, as with the released command."""
 
     def __call__(
         self, _parser: object, namespace: argparse.Namespace, values: object, _option: str | None = None
@@ -26,7 +26,7 @@ class _Verbosity(argparse.Action):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the options, as released."""
+    """Return the parser with the released options."""
     parser = argparse.ArgumentParser(
         prog=NAME, description="Use the modem and the Hologram cloud.", allow_abbrev=False
     )

@@ -24,7 +24,7 @@ HEARTBEAT = 30
 
 
 def heartbeat(args: argparse.Namespace) -> int:
-    """Send a message again and again."""
+    """Send a message repeatedly."""
     args.host = args.port = None
     args.repeat = args.repeat or HEARTBEAT
     return send(args)
@@ -51,7 +51,7 @@ def send(args: argparse.Namespace) -> int:
             args.message = [args.message]
             return messages.repeat(args, cloud)
         timeout = args.timeout or common.DEFAULT_TIMEOUT
-        return _tell(cloud, cloud.sendMessage(args.message, topics=args.topic, timeout=timeout))
+        return _report(cloud, cloud.sendMessage(args.message, topics=args.topic, timeout=timeout))
 
 
 def _send_sms(args: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def _send_sms(args: argparse.Namespace) -> int:
             "--destination missing. A destination number must be provided in order to send SMS to it"
         )
     with _cloud(args) as cloud:
-        return _tell(cloud, cloud.sendSMS(args.destination, args.message))
+        return _report(cloud, cloud.sendSMS(args.destination, args.message))
 
 
 def _send_to_a_host(args: argparse.Namespace) -> int:
@@ -83,7 +83,7 @@ def _send_to_a_host(args: argparse.Namespace) -> int:
 
 
 def _send_via_bridge(args: argparse.Namespace) -> int:
-    """Hand it to the bridge, whose own credentials are used; what it cannot send now it keeps."""
+    """Send by the bridge with the bridge's own credentials; it keeps a message that it cannot send now."""
     from bridge.cli.tools.via_bridge import Bridge
     from bridge.sdk.engine.response import RESULT_STRINGS
 
@@ -95,7 +95,7 @@ def _send_via_bridge(args: argparse.Namespace) -> int:
     return 0 if result["state"] == "delivered" else 1
 
 
-def _tell(cloud: "HologramCloud", response: "Response") -> int:
+def _report(cloud: "HologramCloud", response: "Response") -> int:
     why = common.not_delivered(response)
     if why:
         raise OperationError(why)
@@ -105,7 +105,7 @@ def _tell(cloud: "HologramCloud", response: "Response") -> int:
 
 @contextmanager
 def _cloud(args: argparse.Namespace) -> "Iterator[HologramCloud]":
-    """Give the cloud by the modem; beside a bridge that has it, by this machine's network."""
+    """Yield the cloud, reached by the modem, or by this machine's network while a bridge has the modem."""
     from bridge.sdk import HologramCloud
 
     key = getattr(args, "devicekey", None)
@@ -136,7 +136,7 @@ def _cloud(args: argparse.Namespace) -> "Iterator[HologramCloud]":
 
 
 def receive(args: argparse.Namespace) -> int:
-    """Print what comes in until the time is up, or Ctrl-C."""
+    """Print inbound messages until the timeout or Ctrl-C."""
     if args.data and args.sms:
         raise UsageError("must pick either one of data or sms")
     if bridge(args.config) is not None:
@@ -184,7 +184,7 @@ def _receive_data(cloud: "HologramCloud", timeout: int | None) -> None:
 
 
 def _poll(timeout: int | None, look: Callable[[], None]) -> None:
-    """Look once a second for ``timeout`` seconds, or until Ctrl-C where that is -1."""
+    """Call ``look`` once a second for ``timeout`` seconds, or until Ctrl-C without a timeout."""
     if timeout not in (None, -1):
         print(f"waiting for {timeout} seconds...", flush=True)
     until = None if timeout in (None, -1) else time.monotonic() + (timeout or 0)
@@ -194,7 +194,7 @@ def _poll(timeout: int | None, look: Callable[[], None]) -> None:
             time.sleep(1.0 if until is None else max(0.0, min(1.0, until - time.monotonic())))
             look()
     except KeyboardInterrupt:
-        return  # how it is ended by hand
+        return  # Ctrl-C is the documented end
 
 
 def _show_all(pop: Callable[[], Any], show: Callable[[Any], None]) -> None:
@@ -223,7 +223,7 @@ def _receive_via_bridge(args: argparse.Namespace) -> int:
 
 
 def _sms(text: str) -> object:
-    """Return a text that the bridge has told, as the SDK's."""
+    """Return an SMS that the bridge published, as the SDK's value."""
     from bridge.sdk.engine.values import SMS
 
     said = json.loads(text)

@@ -1,6 +1,6 @@
-"""The connection of ``hologram network connect`` where no bridge runs: a process that outlives the command.
+"""The connection of ``hologram network connect`` without a bridge: a process that outlives the command.
 
-It holds a lock with its process id in it for as long as it lives, and ends on SIGTERM.
+The process holds a locked file with its process id for as long as it lives, and ends on SIGTERM.
 """
 
 import argparse
@@ -17,24 +17,24 @@ from pathlib import Path
 from bridge.errors import BridgeError, OperationError
 
 CONNECT_WAIT = 200.0
-"""Seconds for a connection, as the SDK's ``connect`` has it."""
+"""Seconds to wait for a connection, the default of the SDK's ``connect``."""
 
 LOCK = Path("/run/hologram-network.lock")
-"""PPP needs root, and so does this."""
+"""File with the process id; only root can write it, and PPP needs root too."""
 
 END_WAIT = 30.0
-"""Seconds for the process to end: pppd takes leave of the modem."""
+"""Seconds for the process to end, because pppd hangs up first."""
 
 
 def complain(text: str) -> None:
-    """Say what is wrong, in the released command's form."""
+    """Print an error in the released command's form."""
     print(f"ERROR: {text}", file=sys.stderr, flush=True)
 
 
 def start(config: Path | None) -> bool:
-    """Start the process and wait until it is connected, or has ended; return whether it is.
+    """Start the process and wait until it is connected or has ended; return whether it is connected.
 
-    Raises `OperationError` where PPP cannot be had here.
+    Raises `OperationError` where PPP is not available.
     """
     from bridge.adapters.ppp.pppd import Pppd
 
@@ -42,7 +42,7 @@ def start(config: Path | None) -> bool:
     if missing:
         raise OperationError(missing)
     if _holder() is not None:
-        return True  # it is connected, or tries to be
+        return True  # an earlier process is connected or connecting
     words = [
         sys.executable,
         "-I",
@@ -50,7 +50,7 @@ def start(config: Path | None) -> bool:
         _program(),
         *([] if config is None else ["-c", str(config.absolute())]),
     ]
-    process = subprocess.Popen(  # noqa: S603  # this very program
+    process = subprocess.Popen(  # noqa: S603  # this program itself
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd="/"
     )
     assert process.stdout is not None
@@ -59,13 +59,13 @@ def start(config: Path | None) -> bool:
 
 
 def _program() -> str:
-    """Return what the process runs: this module, from wherever the command has it."""
+    """Return the process's Python code, which imports this module from the command's own path."""
     paths = [str(Path(path).absolute()) for path in sys.path]
     return f"import sys; sys.path[:0] = {paths!r}; from {__name__} import main; sys.exit(main(sys.argv[1:]))"
 
 
 def stop() -> None:
-    """End the process, and wait for that; fine where there is none. Raises `OperationError`."""
+    """End the process and wait for its end; return at once where none runs. Raises `OperationError`."""
     pid = _holder()
     if pid is None:
         return
@@ -80,7 +80,7 @@ def stop() -> None:
 
 
 def _holder() -> int | None:
-    """Return the process that has the lock; None where nobody has it."""
+    """Return the id of the process that holds the lock; None without one."""
     try:
         with LOCK.open("r+") as file:
             try:
@@ -94,7 +94,7 @@ def _holder() -> int | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Connect, say so on stdout, and keep the connection until SIGTERM."""
+    """Connect, print "connected", and keep the connection until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-c", "--config", type=Path)
     args = parser.parse_args(arguments)
@@ -126,9 +126,9 @@ def _keep(config: Path | None) -> int:
             cloud.network.scope = scope(config)
             if not cloud.network.connect(CONNECT_WAIT):
                 return 1
-            with contextlib.suppress(BrokenPipeError):  # whoever asked for it may have gone
+            with contextlib.suppress(BrokenPipeError):  # the command may have ended by Ctrl-C
                 print("connected", flush=True)
-            _let_go_of_terminal()
+            _close_output()
             while True:
                 signal.pause()
         finally:
@@ -139,8 +139,8 @@ def _end(_number: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
-def _let_go_of_terminal() -> None:
-    """Nobody reads what is said from now on, and whoever waits for the end of the output has it."""
+def _close_output() -> None:
+    """Close the output: it has no reader from now on, and the command waits for its end."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)

@@ -1,7 +1,7 @@
 """``hologram modem`` and ``hologram network``: the modem, wherever it is [hologram-python 0.10].
 
-A running bridge that has the modem answers by its control socket; else the modem's port is opened, as by a
-script of the SDK.
+A running bridge that has the modem answers by its control socket. Otherwise the command opens the modem's
+port, as a script of the SDK does.
 """
 
 import argparse
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Work = Callable[[argparse.Namespace], int]
 
 RESULT_WAIT = 200.0
-"""Seconds for the bridge to connect, as the SDK's `connect` has it."""
+"""Seconds to wait for the bridge to connect, the default of the SDK's `connect`."""
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def _opened(config: Path | None) -> "Iterator[Modem]":
 # -- hologram modem ----------------------------------------------------------------------------------------
 
 
-def _told(words: str, key: str, attribute: str) -> Work:
-    """Return what prints one thing that the bridge knows as ``key`` and the SDK's modem as ``attribute``."""
+def _print_fact(words: str, key: str, attribute: str) -> Work:
+    """Return a command that prints one fact: ``key`` of the bridge, or ``attribute`` of the SDK's modem."""
 
     def work(args: argparse.Namespace) -> int:
         running = bridge(args.config)
@@ -54,7 +54,7 @@ def _told(words: str, key: str, attribute: str) -> Work:
 
 
 def _command(args: argparse.Namespace, text: str, timeout: float | None = None) -> tuple[str, list[str]]:
-    """Give the AT command ``text``; return how it ended, in the SDK's word, and the lines it brought."""
+    """Send the AT command ``text``; return its result, as the SDK names it, and the lines of the answer."""
     running = bridge(args.config)
     if running is not None:
         said = running.ask("at", text=text, timeout=timeout or common.DEFAULT_TIMEOUT)
@@ -87,7 +87,7 @@ def _location(args: argparse.Namespace) -> int:
     from bridge.sdk.engine.modem_facts import location_of
 
     running = bridge(args.config)
-    with _opened(args.config) as found:  # which opens nothing yet
+    with _opened(args.config) as found:  # the port opens at the first access
         place = location_of(running.ask("location")) if running is not None else found.location
     print(f"Location: {'Not Available' if place is None else json.dumps(vars(place))}")
     return 0 if place is not None else 1
@@ -122,7 +122,7 @@ def _radio(on: bool) -> Work:
 
 
 def _network_command(args: argparse.Namespace, command: str) -> bool:
-    """Have the running bridge do ``command``; return whether it did, the reason being told."""
+    """Let the running bridge carry ``command`` out; return whether it succeeded, else print the reason."""
     from bridge.cli.tools.via_bridge import Bridge as Broker
 
     with Broker(args.config) as broker:
@@ -133,7 +133,7 @@ def _network_command(args: argparse.Namespace, command: str) -> bool:
 
 
 def connect(args: argparse.Namespace) -> int:
-    """Connect over PPP: by the running bridge, else by a process that goes on when this one has ended."""
+    """Connect over PPP: by the running bridge, otherwise by a process that outlives this one."""
     try:
         if bridge(args.config) is not None:
             good = _network_command(args, "connect")
@@ -147,7 +147,7 @@ def connect(args: argparse.Namespace) -> int:
 
 
 def disconnect(args: argparse.Namespace) -> int:
-    """End what `connect` has begun; fine where there is nothing."""
+    """End the connection that `connect` made; succeed where there is none."""
     print("Checking for existing PPP sessions", flush=True)
     if bridge(args.config) is not None:
         return 0 if _network_command(args, "disconnect") else 1
@@ -166,16 +166,16 @@ def _deprecated(name: str, work: Work) -> Work:
 COMMANDS: dict[str, tuple[str, Work]] = {
     "connect": ("connect, as hologram network connect", _deprecated("connect", connect)),
     "disconnect": ("disconnect, as hologram network disconnect", _deprecated("disconnect", disconnect)),
-    "sim": ("the SIM's number", _told("ICCID", "iccid", "iccid")),
-    "operator": ("the network that the modem is in", _told("Operator", "operator", "operator")),
+    "sim": ("the SIM's number", _print_fact("ICCID", "iccid", "iccid")),
+    "operator": ("the network that the modem is in", _print_fact("Operator", "operator", "operator")),
     "signal": ("the radio signal", _signal),
-    "type": ("the kind of modem", _told("Type", "kind", "description")),
+    "type": ("the kind of modem", _print_fact("Type", "kind", "description")),
     "location": ("where the modem is, if it has the means", _location),
     "reset": ("restart the modem", _reset),
     "radio-on": ("switch the radio on", _radio(True)),
     "radio-off": ("switch the radio off", _radio(False)),
     "command": ("give an AT command and show the answer", _at),
-    "version": ("the modem's firmware", _told("Modem version", "firmware", "version")),
-    "imei": ("the modem's IMEI", _told("IMEI", "imei", "imei")),
+    "version": ("the modem's firmware", _print_fact("Modem version", "firmware", "version")),
+    "imei": ("the modem's IMEI", _print_fact("IMEI", "imei", "imei")),
 }
-"""What can be asked of the modem."""
+"""The commands of ``hologram modem``: help text and function."""

@@ -1,4 +1,4 @@
-"""``hologram_receive``: prints what comes in."""
+"""``hologram_receive``: prints inbound messages."""
 
 import argparse
 import logging
@@ -56,14 +56,14 @@ def _work(args: argparse.Namespace) -> int:
 def _listen(host: str, port: int, timeout: float | None) -> int:
     from bridge.sdk import CustomCloud
 
-    logging.getLogger("inbound").setLevel(logging.WARNING)  # what is not taken is said
+    logging.getLogger("inbound").setLevel(logging.WARNING)  # messages that are not taken are logged
     with common.no_outbox() as outbox:
         cloud = CustomCloud(None, receive_host=host, receive_port=port, enable_inbound=True, outbox=outbox)
         print(f"Ready to receive data on port {cloud.receive_port}", flush=True)
         try:
             _wait(timeout, lambda: _show_all(cloud.popReceivedMessage))
         except KeyboardInterrupt:
-            pass  # how it is ended by hand; what has come in until now is still shown below
+            pass  # Ctrl-C is the documented end; messages received until now are still shown below
         finally:
             cloud.closeReceiveSocket()
             _show_all(cloud.popReceivedMessage)

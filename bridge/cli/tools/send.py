@@ -1,4 +1,4 @@
-"""``hologram_send``: messages to the Hologram cloud, or to a host of one's own."""
+"""``hologram_send``: messages to the Hologram cloud, or to the user's own host."""
 
 import argparse
 import math
@@ -66,7 +66,7 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def _check_host(args: argparse.Namespace) -> None:
-    """Raise `UsageError` unless the options are for a host of one's own."""
+    """Raise `UsageError` unless the options are complete for the user's own host."""
     if args.host is None or args.port is None:
         raise UsageError(
             "credentials are missing: give --devicekey, or --cloud_id and --cloud_key, or --device_id and "
@@ -101,7 +101,7 @@ def _to_a_host(args: argparse.Namespace) -> int:
 def _send_each(
     args: argparse.Namespace, cloud: "CustomCloud", send: "Callable[[str], Response]", who: str
 ) -> int:
-    """Send each message and tell what became of it; return the exit code."""
+    """Send each message and print its result; return the exit code."""
     failures = 0
     for message in args.message:
         response = send(message)
@@ -109,7 +109,7 @@ def _send_each(
         why = common.not_delivered(response)
         if why is None:
             say_raw(f"{who}: {response}")
-        else:  # where there are several, of which one it is told
+        else:  # with several messages, the line names the one that failed
             say(f"{NAME}: {f'{message!r}: ' if len(args.message) > 1 else ''}{why}", error=True)
     return 1 if failures else 0
 
@@ -122,7 +122,7 @@ def _timeout(args: argparse.Namespace) -> float:
 def repeat(args: argparse.Namespace, cloud: "HologramCloud") -> int:
     """Send every ``--repeat`` seconds until ``--duration`` is over, a message is refused, or Ctrl-C.
 
-    What is not delivered is tried again for as long as that goes on.
+    An undelivered message is tried again meanwhile.
     """
     from bridge.sdk.engine.periodic import Periodic
 

@@ -1,6 +1,6 @@
-"""The way through a running bridge: a command by MQTT, and its result.
+"""The path through a running bridge: a command by MQTT, and its result.
 
-MQTT 5 carries the result back by Response Topic and Correlation Data; with 3.1.1 the result is known by its
+With MQTT 5 the result comes back by Response Topic and Correlation Data. With 3.1.1 it is recognized by its
 id on the bridge's result topic.
 """
 
@@ -26,14 +26,14 @@ from bridge.cli.screen import say
 from bridge.errors import OperationError
 
 RESULT_WAIT = 30.0
-"""Seconds for a result, unless --timeout says otherwise."""
+"""Seconds to wait for a result without ``--timeout``."""
 
 BROKER_WAIT = 10.0
-"""Seconds for the broker to answer."""
+"""Seconds to wait for the broker's answer."""
 
 
-def _corner(username: str | None) -> str:
-    """Return where results for this user go: to a place of its own, as the shipped access list has it.
+def _reply_level(username: str | None) -> str:
+    """Return the topic level of this user's results, which the shipped access list grants to the user.
 
     A Response Topic may hold no wildcard [MQTT 5.0, section 3.3.2.3.5].
     """
@@ -52,7 +52,7 @@ class Bridge:
         self._me = secrets.token_hex(6)
         self._broker = broker(settings, f"hologram-tools-{self._me}")
         self._prefix = settings.mqtt.prefix
-        self._reply = f"reply/{_corner(self._broker.username)}/{self._me}"
+        self._reply = f"reply/{_reply_level(self._broker.username)}/{self._me}"
         self._ready = threading.Event()
         self._problem = ""
         self._lock = threading.Condition()
@@ -60,7 +60,7 @@ class Bridge:
         self._state = ""
         self._filters = [f"{self._prefix}/bridge/state"]
         self._inbound: SimpleQueue[str] = SimpleQueue()
-        """What came in, until it is shown."""
+        """Received messages that are not printed yet."""
         self._client = self._new_client()
 
     def _new_client(self) -> paho.Client:
@@ -76,7 +76,7 @@ class Bridge:
             client.tls_set_context(self._broker.tls)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
-        client.on_message = self._came
+        client.on_message = self._received
         return client
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class Bridge:
             self._problem = "it does not let us subscribe to " + ", ".join(self._filters[1:])
         self._ready.set()
 
-    def _came(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         with self._lock:
             if message.topic == f"{self._prefix}/bridge/state":
                 self._state = message.payload.decode(errors="replace")
@@ -135,19 +135,19 @@ class Bridge:
             correlation = getattr(message.properties, "CorrelationData", None)
             name = correlation.decode() if correlation else result["id"]
         except (ValueError, KeyError, TypeError):
-            return  # not the bridge's
+            return  # another client published this
         self._results[name] = result
 
-    # -- what the tools do -------------------------------------------------------------------------------
+    # -- for the tools -----------------------------------------------------------------------------------
 
     def ask(self, command: str, request: dict[str, Any], timeout: float | None) -> bool:
-        """As `request`, and print the result; return whether it was delivered."""
+        """Send a `request` and print the result; return whether it was delivered."""
         return self._show(self.request(command, request, timeout))
 
     def request(self, command: str, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
-        """Hand ``request`` over and return its result.
+        """Publish ``request`` for the bridge and return its result.
 
-        Raises `OperationError` where the broker does not take it or no result comes in ``timeout`` seconds.
+        Raises `OperationError` if the broker refuses it, or if no result comes in ``timeout`` seconds.
         """
         version5 = self._broker.version5
         if not self._ready.is_set():
@@ -197,7 +197,7 @@ class Bridge:
     def listen(
         self, timeout: float | None, show: Callable[[str], None], topic: str = "in", what: str = "data"
     ) -> None:
-        """Give every message on ``topic`` to ``show``, for ``timeout`` seconds or until Ctrl-C."""
+        """Pass every message on ``topic`` to ``show``, for ``timeout`` seconds or until Ctrl-C."""
         self._connect(f"{self._prefix}/{topic}")
         print(f"Ready to receive {what} from {self._prefix}/{topic}", flush=True)
         until = None if timeout is None else time.monotonic() + timeout
@@ -205,4 +205,4 @@ class Bridge:
             while True:
                 show(self._inbound.get(timeout=None if until is None else max(0.0, until - time.monotonic())))
         except (Empty, KeyboardInterrupt):
-            return  # Ctrl-C is how it is ended by hand
+            return  # Ctrl-C is the documented end

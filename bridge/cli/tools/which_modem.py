@@ -1,4 +1,4 @@
-"""Which modem the command ``hologram`` uses: a running bridge's, or one that it opens itself."""
+"""The modem of the command ``hologram``: a running bridge's, or one that the command opens itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def settings(config: Path | None) -> "Settings | None":
-    """Return the configuration; None where there is none that can be read and none is asked for."""
+    """Return the configuration; None if none is readable and no option names one."""
     from bridge.settings import load
 
     try:
@@ -30,7 +30,7 @@ class Bridge:
         self._control = control
 
     def ask(self, what: str, **more: object) -> dict[str, Any]:
-        """Return its answer about the modem; raises `OperationError`."""
+        """Return the bridge's answer about the modem; raises `OperationError`."""
         from bridge.adapters.system.control_socket import ask
 
         answer = ask(self._control, {"command": "modem", "what": what, **more})
@@ -41,7 +41,7 @@ class Bridge:
 
 
 def bridge(config: Path | None) -> Bridge | None:
-    """Return the running bridge that has the modem; None where none runs, or it has none."""
+    """Return the running bridge that has the modem; None without a bridge, or if the bridge has no modem."""
     from bridge.adapters.system.control_socket import ask, socket_path
 
     found = settings(config)
@@ -64,7 +64,7 @@ def modem(config: Path | None) -> "Modem":
 
 
 def scope(config: Path | None) -> "NetworkScope":
-    """Return what goes over the modem: everything, unless the configuration says otherwise."""
+    """Return the traffic that goes over the modem: all, unless the configuration says otherwise."""
     from bridge.sdk import NetworkScope
 
     found = settings(config)
