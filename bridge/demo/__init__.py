@@ -1,4 +1,4 @@
-"""The demo: a broker, a simulated cloud and the bridge on free ports, traffic of its own, and a view of it.
+"""The demo: a broker, a simulated cloud and the bridge on free ports, with its own traffic and a view of it.
 
-The view knows only what any user could know: what goes over MQTT, and the simulated cloud's log.
+The view uses only sources that any user has: MQTT messages, and the simulated cloud's log.
 """

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"hologram-bridge demo: {exc}", file=sys.stderr)
         return exc.exit_code
     except BrokenPipeError:
-        # Whoever read our output has enough; keep Python from complaining at exit.
+        # The reader of our output has closed the pipe. Python would report that at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -65,7 +65,7 @@ def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
 
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
-        reconfigure(errors="backslashreplace")  # a payload may hold what the terminal cannot show
+        reconfigure(errors="backslashreplace")  # a payload may hold unencodable characters
     board, started = Board(), time.monotonic()
     play(_view_of(board, plain=plain), board, stop, seconds)
     print(

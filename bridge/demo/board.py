@@ -1,6 +1,6 @@
-"""What is known so far: fed with MQTT messages and lines of the cloud's log, read by the two views.
+"""The demo's state, gathered from MQTT messages and the cloud's log, for the two views.
 
-Everything stays in values that a view can show; each thing that happened is also a `Line`.
+The board keeps values that a view can show; each event is also a `Line`.
 """
 
 import json
@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 from bridge.core.visible import visible
 
 ROWS = 300
-"""Messages that are remembered."""
+"""Number of messages kept."""
 
 _FORGET_AFTER = 120.0
-"""Seconds in which the bridge tells of a command, or its payload is not looked for any longer."""
+"""Seconds until a command without an event of the bridge is forgotten."""
 
 _COMMANDS = 200_000
-"""Commands that wait for the bridge to tell of them: a flood must not shift the payloads."""
+"""Most commands that wait for the bridge's event; large, so that a flood does not mix the payloads up."""
 
 _TEXT_LIMIT = 200
 
 
 class Line(NamedTuple):
-    """One thing that happened: Unix seconds, a word for it, and the rest."""
+    """One event: Unix seconds, a word for its kind, and the text."""
 
     at: float
     kind: str
@@ -59,7 +59,7 @@ class Arrival(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What the bridge said of itself at ``heard_at`` (Unix seconds); ``day`` is the one of its bytes."""
+    """The bridge's health at ``heard_at`` (Unix seconds); ``day`` is the date of its byte counters."""
 
     state: str
     memory: int
@@ -77,7 +77,7 @@ class _Command(NamedTuple):
 
 
 class Board:
-    """Gathers; owned by the demo's main thread."""
+    """The demo's state, owned by its main thread."""
 
     def __init__(self, prefix: str = "hologram") -> None:
         self.prefix = prefix
@@ -98,9 +98,9 @@ class Board:
         self._spent = (0, 0)
         self._in = 0
 
-    # -- what happens ------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------------
 
-    def heard(self, topic: str, payload: bytes, now: float) -> list[Line]:
+    def received(self, topic: str, payload: bytes, now: float) -> list[Line]:
         """Take one MQTT message; ``now`` in Unix seconds."""
         below = topic.removeprefix(self.prefix + "/")
         try:
@@ -121,7 +121,7 @@ class Board:
             }.get(below)
             return reader(json.loads(payload), now) if reader else []
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            # Whoever tries things may publish anything, on our own topics too.
+            # A viewer may publish anything, on the bridge's own topics too.
             return [Line(now, "odd", f"{shown(topic)} {shown(payload)}")]
 
     def arrival(self, line: str) -> list[Line]:
@@ -166,7 +166,7 @@ class Board:
             self._keep(row)
             return [Line(now, "queued", f"{row.to} {row.text}".rstrip() + f" ({row.id})")]
         if kind.startswith(("message.", "sms.")):
-            return []  # its result tells the same, and more
+            return []  # its result has the same data and more
         rest = {key: value for key, value in event.items() if key not in ("event_type", "at")}
         return [Line(now, "event", f"{kind} {shown(json.dumps(rest))}")]
 
@@ -187,7 +187,7 @@ class Board:
             int(result["bytes_down"]),
             "" if state == "delivered" else reason,
         )
-        if known is None or known.state == "queued":  # a result can be told again
+        if known is None or known.state == "queued":  # a result may be published twice
             self._count(state)
             self._spend(str(result["finished_at"]), row.up, row.down)
         self._keep(row)
@@ -224,7 +224,7 @@ class Board:
 
     def _state(self, state: str, now: float) -> list[Line]:
         online = state == "online"
-        if online == self.online:  # its retained copy, and then the bridge itself
+        if online == self.online:  # the retained copy comes first, then the bridge's own message
             return []
         self.online = online
         return [Line(now, "bridge", shown(state))]
@@ -234,14 +234,14 @@ class Board:
     def spent(self) -> tuple[int, int]:
         """Return the bytes up and down today.
 
-        Health has them once a minute, results have them at once: the larger figure is the newer one.
+        Health reports them once a minute and results at once, so the larger figure is the newer one.
         """
         health = self.health
         up, down = (health.up, health.down) if health and health.day >= self._day else (0, 0)
         return max(up, self._spent[0]), max(down, self._spent[1])
 
     def condition(self) -> str:
-        """Return how the bridge is, in a word or two."""
+        """Return the bridge's condition in a word or two."""
         if not self.online:
             return "offline"
         state = self.health.state if self.health else "ok"
@@ -252,7 +252,7 @@ class Board:
         return self.health.memory if self.health else 0
 
     def uptime(self, now: float) -> float:
-        """Return for how many seconds the bridge has run."""
+        """Return the bridge's uptime in seconds."""
         return max(0.0, self.health.uptime + now - self.health.heard_at) if self.health else 0.0
 
     def summary(self) -> str:
@@ -277,9 +277,9 @@ class Board:
         self._spent = (self._spent[0] + up, self._spent[1] + down)
 
     def _payload(self, to: str, now: float) -> str:
-        """Return the payload of the oldest command to the same place that the bridge has not told of.
+        """Return the payload of the oldest command to ``to`` without an event of the bridge.
 
-        It tells of them in their order, so what stands before that one was rejected.
+        The bridge's events keep the order of the commands, so every command before that one was rejected.
         """
         commands = self._commands
         while commands and now - commands[0].at > _FORGET_AFTER:
@@ -292,7 +292,7 @@ class Board:
 
 
 def shown(value: object) -> str:
-    """Return text that is safe on a terminal: no control characters, not endless."""
+    """Return text that is safe on a terminal: without control characters, and of limited length."""
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     text = text[:_TEXT_LIMIT] + ("…" if len(text) > _TEXT_LIMIT else "")
     return visible(text)
@@ -309,13 +309,13 @@ def _unix(text: str) -> float:
 
 
 def _to(about: dict[str, Any]) -> str:
-    """Return where a message goes, as the bridge tells it."""
+    """Return a message's destination from the bridge's event."""
     named = about.get("to") or ", ".join(about.get("topics") or ())  # a rejected one has neither
     return shown(named or {"cloud": "(no topic)"}.get(about["channel"], about["channel"]))
 
 
 def _command(below: str, payload: bytes) -> tuple[str, str]:
-    """Return where a command wants to go, in the words of `_to`, and its text."""
+    """Return a command's destination, in the form of `_to`, and its text."""
     head, _, rest = below.partition("/")
     if head == "out":
         return shown(rest) or "(no topic)", shown(payload)
@@ -332,7 +332,7 @@ def _command(below: str, payload: bytes) -> tuple[str, str]:
 
 
 def _told(row: Row) -> str:
-    """Return a result for a line."""
+    """Return a result as the text of a line."""
     about = " ".join(part for part in (row.to, row.text) if part not in ("", "-"))
     said = f"{about}: {row.reason}" if about and row.reason else about + row.reason
     tries = "attempt" if row.attempts == 1 else "attempts"

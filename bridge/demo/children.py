@@ -1,4 +1,4 @@
-"""The processes that the demo starts, and how they end."""
+"""The demo's child processes: their start and end."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ STOP_WAIT = 5.0
 """Seconds from SIGTERM until a child is killed."""
 
 START_WAIT = 60.0
-"""Seconds until a child that runs has to be there: on a busy machine Python takes ten to start."""
+"""Seconds for a child to become ready; on a busy machine Python takes ten to start."""
 
 _LAST_LINES = 8
 
@@ -40,7 +40,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; raises `OperationError` where that cannot be done."""
+        """Start the process; raises `OperationError` where that fails."""
         try:
             with self._log.open("ab") as output:
                 self._process = subprocess.Popen(  # noqa: S603 the command is ours
@@ -57,14 +57,14 @@ class Child:
             ) from None
 
     def check(self) -> None:
-        """Raise `OperationError` with its last lines if it has ended though nobody asked it to."""
+        """Raise `OperationError` with the process's last lines if it has ended by itself."""
         if self._process is not None and (code := self._process.poll()) is not None:
             how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
             lines = [f"{self.name} ended by itself ({how}); its last lines:", *self._last_lines()]
             raise OperationError("\n".join(lines))
 
     def stop(self) -> None:
-        """End it: SIGTERM, and SIGKILL when that does not help in time. Stopping twice is fine."""
+        """End the process by SIGTERM, and by SIGKILL after `STOP_WAIT`. A second call changes nothing."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -96,10 +96,10 @@ def find_mosquitto(environment: Mapping[str, str], *, sbin: str = "/usr/sbin:/us
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody holds.
+    """Return a free port of the loopback interface.
 
-    It is below Linux's range of outgoing connections [ip(7), ip_local_port_range]: one of those could take it
-    before its server listens, even the connection that asks whether it does.
+    It is below Linux's range for outgoing connections [ip(7), ip_local_port_range]. One of those could take a
+    port in the range before its server listens, even the connection that probes for the server.
     """
     while True:
         port = random.randrange(*_PORTS)  # noqa: S311 no secret

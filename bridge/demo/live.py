@@ -1,4 +1,4 @@
-"""The view on a terminal: one screen that fits 80x24 and uses more room where there is."""
+"""The view on a terminal: one screen that fits 80x24 and uses a larger terminal."""
 
 from collections.abc import Collection, Sequence
 from itertools import islice
@@ -16,21 +16,21 @@ from bridge.demo.board import Arrival, Board, Line, Row, clock
 from bridge.demo.tries import Try
 
 REFRESH = 0.2
-"""Seconds between pictures."""
+"""Seconds between two drawings."""
 
 _SIDE_BY_SIDE = 150
-"""Columns from which the cloud's view stands beside the messages."""
+"""Least columns to show the cloud's view beside the messages."""
 
 _ID = 16
-"""Columns of an id; of a longer one the end tells more."""
+"""Columns of an id; a longer one is cut at its start, because its end distinguishes it."""
 
 _HEADER = 3
 _NOTE_STAYS = 12.0
-"""Seconds after which a note has been read."""
+"""Seconds that a note is shown."""
 
 _WAY = "a message's way: mosquitto → on disk → the cloud → its result back to mosquitto"
 _LOW = 20
-"""Lines under which only the messages are shown."""
+"""Lines of a terminal below which only the messages are shown."""
 
 _Item = TypeVar("_Item")
 
@@ -43,10 +43,10 @@ _COLOURS = {
 }
 _ENDED_BADLY = {"rejected", "expired", "dropped", "failed", "unconfirmed"}
 _NOTED = {"demo", "event", "network", *_ENDED_BADLY}
-"""What is worth the line under the counters."""
+"""Kinds of events shown in the line under the counters."""
 
 _READ = 3.0
-"""Seconds for reading that a message ended badly, before less important news takes the line."""
+"""Seconds that a failed message keeps the line before a less important event replaces it."""
 
 
 class LiveView:
@@ -71,7 +71,7 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def show(self, lines: Sequence[Line], now: float, cloud_back_at: float | None) -> None:
-        """Take what happened and draw when it is time; both times in Unix seconds."""
+        """Take events and draw if it is time; both times are Unix seconds."""
         for line in lines:
             if line.kind in _NOTED and not self._is_being_read(line):
                 self._note = line
@@ -82,7 +82,7 @@ class LiveView:
             self._live.update(self._picture(size.width, size.height, now), refresh=True)
 
     def _is_being_read(self, line: Line) -> bool:
-        """Whether the line stays as it is, in spite of ``line``."""
+        """Whether the shown line stays in spite of ``line``."""
         note = self._note
         return note.kind in _ENDED_BADLY and line.kind not in _ENDED_BADLY and line.at - note.at < _READ
 
@@ -133,7 +133,7 @@ class LiveView:
         return Text(f" {text}", style=colour)
 
     def _parts(self, now: float) -> Text:
-        """Return what runs and how it is: what 80 columns may cut off comes last."""
+        """Return the parts and their conditions; the last ones may be cut at 80 columns."""
         board = self._board
         line = Text()
         line.append(" hologram-bridge ", style="bold reverse")

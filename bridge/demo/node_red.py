@@ -1,6 +1,6 @@
 """``python -m bridge.demo.node_red``: the demo with a private Node-RED that runs the flows.
 
-Of the flows in ``node-red-flows`` only the broker's address is edited, which is what a user does too.
+The flows in ``node-red-flows`` are changed only in the broker's address, as a user does it too.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from bridge.errors import BridgeError, OperationError
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = ROOT / "node-red-flows" / "flows.json"
 INSTALLED = ROOT / ".node-red"
-"""Where ``.ci/node-packages`` puts Node-RED and its dashboard."""
+"""Folder in which ``.ci/node-packages`` installs Node-RED and its dashboard."""
 
 PAGE = "/dashboard/bridge"
-"""The dashboard's first page, as the flows have it."""
+"""Path of the dashboard's first page in the flows."""
 
 USUAL_PORT = 1880
-"""Node-RED's own; taken if it is free."""
+"""Node-RED's default port, used if it is free."""
 
 START_WAIT = 120.0
-"""Seconds until Node-RED must listen: a small Raspberry Pi reads its nodes for a while."""
+"""Seconds for Node-RED to listen; a small Raspberry Pi loads its nodes slowly."""
 
 _SETTINGS = """\
-// A private Node-RED: this machine only, nothing is installed, nobody is told.
+// A private Node-RED: this machine only, no installations, no telemetry.
 module.exports = {
     uiHost: "127.0.0.1",
     uiPort: %(port)d,
@@ -105,7 +105,7 @@ def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
     def view_of(built: Stage) -> Any:
         """Start Node-RED on the stage, and return the demo's own view with its address among the lines."""
         port = _port()
-        # One more child: the stage watches over it, and ends it before the broker.
+        # As a child of the stage it is watched, and ended before the broker.
         built.children.append(_start(built, port, stop))
         address = f"http://127.0.0.1:{port}"
         print(f"Node-RED with the flows: {address}/  the dashboard: {address}{PAGE}")
@@ -126,7 +126,7 @@ def _screen(board: Board, lines: list[Try], built: Stage) -> Any:
 
 
 def _start(built: Stage, port: int, stop: Stop) -> Child:
-    """Start Node-RED and wait for the dashboard; raises `OperationError` where it does not come."""
+    """Start Node-RED and wait for the dashboard; raises `OperationError` if it does not appear."""
     folder = built.cloud_log.parent / "node-red"
     command = prepare(folder, port, built.broker_port)
     print("starting Node-RED; the first time it takes a while")
@@ -143,7 +143,7 @@ def _start(built: Stage, port: int, stop: Stop) -> Child:
 
 
 def _shown(port: int) -> bool:
-    """Tell whether the dashboard is served: it listens some time before its flows run."""
+    """Return whether the dashboard is served; Node-RED listens some time before its flows run."""
     request = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         request.request("GET", PAGE)
@@ -155,7 +155,7 @@ def _shown(port: int) -> bool:
 
 
 def _port() -> int:
-    """Return Node-RED's usual port where it is free, else any."""
+    """Return Node-RED's default port if it is free, otherwise any free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -166,7 +166,7 @@ def _port() -> int:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return ``given`` without what would run another Node-RED than the one prepared."""
+    """Return ``given`` without the variables that would change the prepared Node-RED."""
     return {name: value for name, value in given.items() if not name.upper().startswith("NODE_RED")}
 
 

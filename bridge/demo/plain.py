@@ -14,7 +14,7 @@ SUMMARY_EVERY = 15.0
 
 
 class PlainView:
-    """Prints lines as things happen."""
+    """Prints a line for each event."""
 
     def __init__(self, board: Board, tries: Sequence[Try]) -> None:
         self._board = board
@@ -35,7 +35,7 @@ class PlainView:
         return None
 
     def show(self, lines: Sequence[Line], now: float, _cloud_back_at: float | None) -> None:
-        """Print what happened; ``now`` in Unix seconds."""
+        """Print the events; ``now`` in Unix seconds."""
         if self._summary_at is None:
             self._summary_at = now + SUMMARY_EVERY
         elif now >= self._summary_at:

@@ -1,4 +1,4 @@
-"""What the demo does by itself: a small traffic in a cycle, as values with times."""
+"""The demo's own traffic: a cycle of steps, as values with times."""
 
 import math
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from itertools import count
 from typing import NamedTuple
 
 CYCLE = 40.0
-"""Seconds after which everything comes again."""
+"""Seconds after which the steps repeat."""
 
 OUTAGE_AT = 14.0
 OUTAGE = 8.0
-"""Seconds: when in each cycle the simulated cloud goes, and for how long."""
+"""Seconds of the simulated cloud's outage: its start in each cycle, and its length."""
 
 EVERY = 3.0
 """Seconds between sensor readings."""
@@ -19,7 +19,7 @@ _SENSORS = ("kitchen", "cellar", "attic", "boiler")
 
 
 class Publish(NamedTuple):
-    """Publish ``payload`` on ``topic``, which is below the bridge's prefix; ``note`` is for the viewer."""
+    """Publish ``payload`` on ``topic`` below the bridge's prefix; ``note`` is for the viewer."""
 
     topic: str
     payload: str
@@ -27,7 +27,7 @@ class Publish(NamedTuple):
 
 
 class CloudDown(NamedTuple):
-    """Stop the simulated cloud; it is back after ``seconds``."""
+    """Stop the simulated cloud for ``seconds``."""
 
     seconds: float
 
@@ -40,7 +40,7 @@ Step = Publish | CloudDown | CloudUp
 
 
 class Due(NamedTuple):
-    """A step and when it is due, in seconds from the start of the traffic."""
+    """A step and its time, in seconds from the start of the traffic."""
 
     at: float
     step: Step

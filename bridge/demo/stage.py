@@ -1,6 +1,6 @@
-"""The stage: what is started, the loop that feeds the view, and the end of it all.
+"""The stage: the child processes, and the loop that feeds the view.
 
-One thread owns everything; paho's own thread does nothing but put what comes into a queue.
+One thread owns everything. paho's own thread only puts received messages into a queue.
 """
 
 import json
@@ -29,35 +29,35 @@ PREFIX = "hologram"
 DEVICEKEY = "demo1234"
 MODEM = "nova-u201"
 CLOUD_DELAY = 0.3
-"""Seconds that the simulated cloud takes for each answer, as over LTE."""
+"""Seconds until each answer of the simulated cloud, as over LTE."""
 
 _TURN = 0.05
-"""Seconds that a turn of the loop waits for something to happen."""
+"""Seconds that one turn of the loop waits for an event."""
 
 _BURST = 500
-"""Messages that are taken before the view is drawn again."""
+"""Most messages taken between two drawings."""
 
 _START_WAIT = 30.0
-"""Seconds until the bridge must be online; a small Raspberry Pi takes its time."""
+"""Seconds for the bridge to come online; a small Raspberry Pi is slow."""
 
 Heard = queue.SimpleQueue[tuple[str, bytes]]
 
 
 class View(Protocol):
-    """What shows the board."""
+    """A view of the board."""
 
     def show(self, lines: list[Line], now: float, cloud_back_at: float | None) -> None:
-        """Take what happened; called many times a second, with Unix seconds."""
+        """Take events; called many times a second. Both times are Unix seconds."""
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Prepare the terminal."""
 
     def __exit__(self, *error: object) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 class Stage:
-    """The children, by the order in which they start."""
+    """The child processes in the order of their start."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         mosquitto = find_mosquitto(environment)
@@ -79,7 +79,7 @@ class Stage:
         )  # fmt: skip
         self.ports = [folder / "modem-at", folder / "modem-dial"]
         self.inbound_port = free_port()
-        # Short names: the path of a Unix socket holds 107 bytes, and a temporary folder's may be long.
+        # The name is short because the path of a Unix socket is limited to 107 bytes.
         self.modem_control = folder / "tell"
         self.modem = Child(
             "the simulated modem",
@@ -96,31 +96,31 @@ class Stage:
         self.children = [self.broker, self.cloud, self.modem, self.bridge]
 
     def start(self) -> None:
-        """Start them; raises `OperationError` where one does not come up."""
+        """Start all processes; raises `OperationError` if one does not become ready."""
         self.broker.start()
         wait_for_port(self.broker, self.broker_port)
         for child in (self.cloud, self.modem):
             child.start()
-        # So that the story begins with a modem, and not with the search for it.
+        # Wait for the modem, so that the traffic does not begin with the search for it.
         wait_until(self.modem, lambda: all(port.exists() for port in self.ports), "has no ports")
         self.bridge.start()
-        # Under load the bridge can be there first, and its first message would seem to fail.
+        # Wait for the cloud: under load the bridge may start faster, and its first message would fail.
         wait_for_port(self.cloud, self.cloud_port)
 
     def check(self) -> None:
-        """Raise `OperationError` if one has ended by itself."""
+        """Raise `OperationError` if a process has ended by itself."""
         for child in self.children:
             child.check()
 
     def stop(self) -> None:
-        """End them, the last one first."""
+        """End all processes, the last one first."""
         for child in reversed(self.children):
             child.stop()
 
 
 @contextmanager
 def stage(environment: Mapping[str, str]) -> Iterator[Stage]:
-    """Give a stage whose files and processes are gone when the block ends."""
+    """Yield a stage whose files and processes are gone when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="hologram-demo-"))
     try:
         built = Stage(folder, environment)
@@ -151,7 +151,7 @@ class Performance:
         self._log_read = 0
 
     def run(self, seconds: float | None) -> None:
-        """Play until stopped, or for ``seconds`` of traffic; raises `OperationError` when a child ends."""
+        """Play until stopped, or for ``seconds`` of traffic; raises `OperationError` if a child ends."""
         self._connect()
         try:
             while not self._stop.wanted and not self._over(seconds):
@@ -180,7 +180,7 @@ class Performance:
     # -- one turn ----------------------------------------------------------------------------------------
 
     def _play(self) -> list[Line]:
-        """Do the steps that are due; the traffic starts when the bridge is there."""
+        """Carry out the due steps; the traffic starts once the bridge is online."""
         now = time.monotonic()
         if self._started is None:
             if not self._board.online:
@@ -216,20 +216,20 @@ class Performance:
         return [Line(now, "demo", text)]
 
     def _listen(self) -> list[Line]:
-        """Take what MQTT brought, waiting a moment for the first."""
+        """Take received MQTT messages, waiting a moment for the first."""
         lines: list[Line] = []
         try:
             topic, payload = self._heard.get(timeout=_TURN)
             for _ in range(_BURST):
-                lines += self._board.heard(topic, payload, time.time())
+                lines += self._board.received(topic, payload, time.time())
                 topic, payload = self._heard.get_nowait()
-            lines += self._board.heard(topic, payload, time.time())
+            lines += self._board.received(topic, payload, time.time())
         except queue.Empty:
-            pass  # all that came is on the board: only the next message was missing, and the next turn asks
+            pass  # the queue is empty: every received message is on the board
         return lines
 
     def _arrivals(self) -> list[Line]:
-        """Take the lines that are new in the simulated cloud's log, whole ones only."""
+        """Take the new lines of the simulated cloud's log, whole ones only."""
         path = self._stage.cloud_log
         if not path.exists() or path.stat().st_size == self._log_read:
             return []
@@ -242,7 +242,7 @@ class Performance:
 
 
 def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
-    """Build the stage and play on it; ``view_of`` makes the view of it."""
+    """Build the stage and play on it; ``view_of`` creates its view."""
     with stage(os.environ) as built, view_of(built) as view:
         Performance(built, board, view, stop).run(seconds)
 
@@ -256,7 +256,7 @@ def _client(heard: Heard) -> paho.Client:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="hologram-demo", protocol=paho.MQTTv5)
 
     def connected(client: paho.Client, *_: Any) -> None:
-        # At QoS 0 all comes in the order in which it happened; at QoS 1 a burst would be held back.
+        # QoS 0 keeps the order of the messages; at QoS 1 the broker would delay a burst.
         client.subscribe(f"{PREFIX}/#", 0)
 
     def message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
@@ -268,7 +268,7 @@ def _client(heard: Heard) -> paho.Client:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return ``given`` without what would configure the bridge otherwise than its file says."""
+    """Return ``given`` without the variables that would override the bridge's file."""
     meant_for_others = (
         "RUNTIME_DIRECTORY",
         "NOTIFY_SOCKET",
@@ -284,7 +284,7 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _broker_file(folder: Path, port: int) -> Path:
-    """Write the broker's configuration: loopback only, nothing on disk, room for a viewer's floods."""
+    """Write the broker's configuration: loopback only, no persistence, a long queue for a viewer's floods."""
     path = folder / "mosquitto.conf"
     path.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n"

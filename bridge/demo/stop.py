@@ -1,10 +1,10 @@
-"""The wish to end. It imports next to nothing, so that it is there before a hasty Ctrl-C."""
+"""The request to end. The module imports almost nothing, so that it handles even an early Ctrl-C."""
 
 import signal
 
 
 class Stop:
-    """Set by Ctrl-C, SIGTERM and a closed terminal; nothing is interrupted, the loop looks at it."""
+    """Set by Ctrl-C, SIGTERM and a closed terminal; it interrupts nothing, and the loop checks it."""
 
     def __init__(self) -> None:
         self.wanted = False

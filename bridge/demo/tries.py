@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 
 class Try(NamedTuple):
-    """A word for it, and the line as the shell takes it."""
+    """A name, and a line for the shell."""
 
     what: str
     line: str
 
 
 def lines(port: int, inbound: int, prefix: str = "hologram") -> list[Try]:
-    """Return the lines for the broker on ``port``; each has room on a terminal 80 wide.
+    """Return the lines for the broker on ``port``; each fits a terminal of 80 columns.
 
-    ``inbound`` is where the simulated modem takes what the cloud sends to the device.
+    ``inbound`` is the port on which the simulated modem takes the cloud's messages to the device.
     """
     publish = f"mosquitto_pub -p {port} -q 1 -t {prefix}"
     return [

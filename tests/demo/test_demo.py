@@ -371,7 +371,7 @@ def test_wrong_seconds_are_a_usage_error(value: str) -> None:
 def test_what_a_viewer_publishes_on_our_own_topics_does_not_stop_the_view(topic: str, payload: bytes) -> None:
     """Anything may come on any topic of the private broker; all figures can still be shown."""
     board = Board()
-    for line in board.heard(f"hologram/{topic}", payload, 1000.0):
+    for line in board.received(f"hologram/{topic}", payload, 1000.0):
         assert line.text.isprintable()
     assert (board.summary(), board.spent(), board.memory(), board.condition()) == (
         f"{board.taken} in, 0 queued", (0, 0), 0, "offline",
@@ -387,11 +387,11 @@ def test_a_result_that_is_told_again_counts_once() -> None:
         "description": "", "attempts": 1, "queued_at": "2024-01-01T00:00:00.000Z",
         "finished_at": "2024-01-01T00:00:01.500Z", "bytes_up": 10, "bytes_down": 20,
     }  # fmt: skip
-    board.heard("hologram/out/t", b"payload", 0.0)
-    board.heard("hologram/event", json.dumps(event | {"topics": ["t"]}).encode(), 0.0)
+    board.received("hologram/out/t", b"payload", 0.0)
+    board.received("hologram/event", json.dumps(event | {"topics": ["t"]}).encode(), 0.0)
     assert set(board.open) == {"a"}
     for _ in range(2):
-        board.heard("hologram/result", json.dumps(result).encode(), 0.0)
+        board.received("hologram/result", json.dumps(result).encode(), 0.0)
     assert (board.counts, board.spent(), board.open) == ({"delivered": 1}, (10, 20), {})
     assert (board.rows["a"].text, board.rows["a"].took) == ("payload", 1.5)
 
@@ -400,11 +400,11 @@ def test_payloads_stay_with_their_messages_when_one_is_rejected() -> None:
     """A command that the bridge tells nothing of does not lend its payload to the next on its topic."""
     board = Board()
     for topic, payload in [("t", b"1"), ("bad one", b"2"), ("u", b"3"), ("t", b"4"), ("t", b"5")]:
-        board.heard(f"hologram/out/{topic}", payload, 0.0)
+        board.received(f"hologram/out/{topic}", payload, 0.0)
     event = {"event_type": "message.queued", "at": "2024-01-01T00:00:00.000Z", "channel": "cloud"}
     for name, topic in [("a", "t"), ("b", "u"), ("c", "t"), ("d", "other"), ("e", "t")]:
         told = json.dumps(event | {"id": name, "topics": [topic]}).encode()
-        board.heard("hologram/event", told, 0.0)
+        board.received("hologram/event", told, 0.0)
     assert [row.text for row in board.rows.values()] == ["1", "3", "4", "", "5"]
 
 
