@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.cli.screen import say_json
 from bridge.core.visible import visible
 from bridge.errors import UsageError
-from bridge.sim.modem import faults, tell
+from bridge.sim.modem import faults, orders
 from bridge.sim.modem.profiles import ICCID, IMSI, PROFILES, by_name
 
 if TYPE_CHECKING:  # every command builds this parser, so the modem's modules are imported only to run it
@@ -107,7 +107,7 @@ def add_tell(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "tell",
         help="send an order to a running simulated modem",
         description="Send an order and print the answer.",
-        epilog=(tell.__doc__ or "").partition("\n\n")[2].replace("``", ""),
+        epilog=(orders.__doc__ or "").partition("\n\n")[2].replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="the --control socket of the modem")
@@ -141,12 +141,12 @@ def run_tell(args: argparse.Namespace) -> int:
 
     """
     words = args.order
-    order = tell.read_order(words[0] if len(words) == 1 else shlex.join(words))
-    say_json(tell.tell(args.path, order))
+    order = orders.read_order(words[0] if len(words) == 1 else shlex.join(words))
+    say_json(orders.send(args.path, order))
     return 0
 
 
-async def _serve(options: "Options", orders: Path | None, *, quiet: bool) -> None:
+async def _serve(options: "Options", control_path: Path | None, *, quiet: bool) -> None:
     from bridge.sim.journal import LineWriter
     from bridge.sim.modem import control
     from bridge.sim.modem.device import SimModem
@@ -157,7 +157,7 @@ async def _serve(options: "Options", orders: Path | None, *, quiet: bool) -> Non
         loop.add_signal_handler(number, stop.set)
     screen = None if quiet else LineWriter(sys.stdout)
     say = (lambda _: None) if screen is None else (lambda line: screen.write(f"{visible(line)}\n"))
-    async with SimModem(options, say) as modem, control.serve(modem, orders):
+    async with SimModem(options, say) as modem, control.serve(modem, control_path):
         roles = ("AT", "dial") if len(modem.ports) > 1 else ("AT and dial",)
         named = [f"{role} {port.pty.path}" for role, port in zip(roles, modem.ports, strict=False)]
         print(f"simulated modem {options.profile.name}: {', '.join(named)}", flush=True)

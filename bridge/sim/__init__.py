@@ -1,1 +1,1 @@
-"""Peers to try the bridge with: the simulated cloud."""
+"""Simulated peers of the bridge: the cloud and the modem."""

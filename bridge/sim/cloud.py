@@ -1,7 +1,7 @@
-"""The simulated cloud: a server that speaks the cloud socket's protocol, with faults to order.
+"""The simulated cloud: a server that speaks the cloud socket's protocol, with faults on request.
 
-One thread, one asyncio loop, which owns everything here. What happens on a connection is in
-:mod:`bridge.sim.exchange`, what the bytes mean in :mod:`bridge.sim.wire`.
+One asyncio loop in one thread owns everything here. :mod:`bridge.sim.exchange` has the connection,
+:mod:`bridge.sim.wire` the protocol.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from bridge.sim.requests import OK, CloudKeys, Request
 from bridge.sim.wire import Accounts, judge
 
 IDLE: Final = 5.0
-"""Seconds of silence after which a connection is closed ("a few": Hologram, Embedded TCP API)."""
+"""Seconds of silence until a connection is closed ("a few": Hologram, Embedded TCP API)."""
 
 _ACCEPTS: Final = 64  # connections taken in one turn of the loop
 
@@ -72,7 +72,7 @@ class SimCloud:
         """Open the log and listen.
 
         Raises:
-            OperationError: the log cannot be written or the port cannot be had.
+            OperationError: the log cannot be written or the port cannot be opened.
 
         """
         if self._log_path is not None:
@@ -84,7 +84,7 @@ class SimCloud:
         self._sweep = loop.call_later(self.idle / 5, self._close_idle)
 
     async def close(self) -> None:
-        """Stop listening, end every connection, write the log out. Closing twice is fine."""
+        """Stop listening, end every connection and flush the log. A second call changes nothing."""
         if self._sweep is not None:
             self._sweep.cancel()
         if self._listener is not None:
@@ -106,7 +106,7 @@ class SimCloud:
         await self.close()
 
     def decide(self, request: Request) -> Record:
-        """Judge the request, number it, let its fault hit it, and write it down before it is answered."""
+        """Judge and number the request, apply its fault, and log it before it is answered."""
         self.received += 1
         code, problem = judge(request, self._accounts, time.time())
         fault = faulty.fault_at(self._faults, self.received) if self._faults else None
@@ -115,7 +115,7 @@ class SimCloud:
         return self._write(Record(self.received, utc_now(), request, answered, fault, accepted, problem))
 
     def give_up(self, pending: int, problem: str) -> None:
-        """Write down a request that never came to its end: code 1, which is not answered."""
+        """Log a request that never ended: code 1, which is not answered."""
         self.received += 1
         self._write(Record(self.received, utc_now(), Request("unknown", pending), None, None, False, problem))
 
@@ -128,7 +128,7 @@ class SimCloud:
         return record
 
     def _accept(self) -> None:
-        """Take the connections that wait; the loop calls again while there are more."""
+        """Accept the waiting connections; the loop calls again while there are more."""
         listener = self._listener
         for _ in range(_ACCEPTS):
             if listener is None:
@@ -147,7 +147,7 @@ class SimCloud:
             Exchange(self, connection, self._exchanges).read()
 
     def _rest(self, listener: socket.socket) -> None:
-        """Out of file descriptors: leave the others in the backlog for a moment."""
+        """Pause accepting, for want of file descriptors; connections wait in the backlog."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener)
 
@@ -170,7 +170,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a non-blocking listening socket with room for a burst of connections.
 
     Raises:
-        OperationError: the address is taken, not ours or unknown; the text says what to do.
+        OperationError: the address is in use, not of this machine, or unknown; the text says what to do.
 
     """
     try:
@@ -186,7 +186,7 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; {hint}"
         ) from None
     listener.setblocking(False)
-    # Accepted sockets inherit it: bytes of a split answer leave one by one.
+    # Accepted sockets inherit the option, so that the bytes of a split answer leave one by one.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

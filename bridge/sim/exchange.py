@@ -1,8 +1,8 @@
 """One connection of the simulated cloud, from its first byte to its end.
 
-A plain socket rather than an asyncio stream or transport: most requests are whole by the time they are
-accepted, and are then read, answered and closed on the spot, without the loop ever watching them.
-Everything here runs on the event loop's thread.
+It uses a plain socket and no asyncio stream, because most requests are whole when their connection is
+accepted. Such a request is read, answered and closed at once, and the loop never watches its socket.
+Everything here runs in the event loop's thread.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ from bridge.sim.journal import Record
 from bridge.sim.requests import MSGINVALID, PROTINVALID, Request
 from bridge.sim.wire import RequestReader, answer
 
-_LINGER: Final = 1.0  # seconds that an early refusal reads on, so that its answer is not lost to a reset
+_LINGER: Final = 1.0  # seconds of reading after an early refusal, so that no reset overtakes the answer
 _READ: Final = 262144
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close by RST
 
 
 class Cloud(Protocol):
-    """What a connection needs of its server; ``delay`` and ``idle`` in seconds."""
+    """The server as a connection sees it; ``delay`` and ``idle`` are in seconds."""
 
     delay: float
     idle: float
 
     def decide(self, request: Request) -> Record:
-        """Judge a whole request and write it down."""
+        """Judge a whole request and log it."""
 
     def give_up(self, pending: int, problem: str) -> None:
-        """Write down ``pending`` bytes that never became a request."""
+        """Log ``pending`` bytes that never became a request."""
 
 
 class Exchange:
@@ -50,7 +50,7 @@ class Exchange:
         self.hangs_up_at: float | None = None  # loop time; None while nothing more is expected
 
     def read(self) -> None:
-        """Take what has come; answer when it is a whole request, else wait for more."""
+        """Read; answer a whole request, otherwise wait for more."""
         try:
             data = self._connection.recv(_READ, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -62,7 +62,7 @@ class Exchange:
         if not data:
             self.end_reading("the connection was closed before the end of the request")
         elif self._reader is None:
-            pass  # what follows a request is read and forgotten
+            pass  # bytes after a request are discarded
         elif (request := self._reader.feed(data)) is None:
             self._wait(self._cloud.idle)
         else:
@@ -70,13 +70,13 @@ class Exchange:
             self._respond(self._cloud.decide(request))
 
     def end_reading(self, problem: str) -> None:
-        """Nothing more comes: close, and write down what began as a request."""
+        """Close, and log the part of a request that has come."""
         if self._reader is not None and self._reader.pending:
             self._cloud.give_up(self._reader.pending, problem)
         self.close()
 
     def close(self) -> None:
-        """End the connection now, whatever it is at."""
+        """End the connection at once, in any state."""
         if self._timer is not None:
             self._timer.cancel()
         if self._watched:
@@ -94,7 +94,7 @@ class Exchange:
             loop.add_reader(self._connection, self.read)
 
     def _respond(self, record: Record) -> None:
-        """Do what the record says: at once, or after the delay."""
+        """Carry out the record's decision: at once, or after the delay."""
         if not self._cloud.delay and record.fault != "late":
             self._act(record)
             return
@@ -125,7 +125,7 @@ class Exchange:
             self._drip(data, faulty.SPLIT_GAP if record.fault == "split" else faulty.DRIP_GAP)
             return
         self._send(data)
-        if record.request.code in {MSGINVALID, PROTINVALID}:  # refused before its end: more may be under way
+        if record.request.code in {MSGINVALID, PROTINVALID}:  # refused before its end: more may be in flight
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_WR)
             self._wait(_LINGER)
@@ -140,7 +140,7 @@ class Exchange:
         self._later(gap, lambda: self._drip(data[1:], gap))
 
     def _send(self, data: bytes) -> bool:
-        """Send a few bytes; a new connection's buffer always holds them. False: the peer is gone."""
+        """Send a few bytes, which always fit a new connection's buffer; return False if the peer is gone."""
         try:
             self._connection.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:

@@ -1,4 +1,4 @@
-"""Faults to order: what the simulated cloud does wrong at every n-th request.
+"""Faults on request: errors of the simulated cloud at every n-th request.
 
 =========  ===========================================================================  ========
 fault      what the client sees                                                         accepted
@@ -13,8 +13,8 @@ split      the right answer, one byte at a time with 10 ms between them         
 drip       the right answer, one byte a second                                          yes
 =========  ===========================================================================  ========
 
-*Accepted* is what the log says of the request. A fault of the *no* kind leaves it ``accepted: false``, so
-what is sent again afterwards counts as the first to arrive; one of the *yes* kind accepts a right request.
+*Accepted* is the request's value in the log. A fault of the *no* kind leaves it ``accepted: false``, so a
+repetition counts as the first arrival. A fault of the *yes* kind accepts a right request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,16 +32,16 @@ DRIP_GAP: Final = 1.0
 """Seconds between the bytes of a dripped answer."""
 
 GARBAGE: Final = b"\x00\xff?! no answer \x80\r\n"
-"""What comes in place of an answer; it starts with no digit and no bracket and is not UTF-8."""
+"""Bytes sent instead of an answer; they start with no digit and no bracket and are not UTF-8."""
 
 CODES: Final = {f"code{code}": code for code in range(1, 9)}
-"""The faults that answer a code, with it."""
+"""The faults that answer a code, each with its code."""
 
 ACCEPTING: Final = frozenset({"late", "split", "drip"})
 """The faults under which a right request is accepted."""
 
 NAMES: Final = ("close", "reset", "silent", "garbage", *CODES, "late", "split", "drip")
-"""Every fault there is."""
+"""All faults."""
 
 
 class Fault(NamedTuple):

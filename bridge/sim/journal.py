@@ -1,4 +1,4 @@
-"""What the simulated cloud tells of each request: a line of JSON in a file, and a line for a person."""
+"""The simulated cloud's log of requests: a line of JSON in a file, and a line for a person."""
 
 import asyncio
 import base64
@@ -16,10 +16,10 @@ _PREVIEW = 60  # characters of payload in a person's line
 
 
 class Record(NamedTuple):
-    """One request and what became of it.
+    """One request and its outcome.
 
-    ``number`` counts from 1; ``at`` is UTC; ``code`` is the code that is answered, None when none is;
-    ``fault`` the fault that hit it; ``problem`` why it was refused, in words.
+    ``number`` counts from 1; ``at`` is UTC; ``code`` is the code of the answer, None without one; ``fault``
+    is the fault that was applied; ``problem`` is the reason of a refusal.
     """
 
     number: int
@@ -67,7 +67,7 @@ def live_line(record: Record) -> str:
 
 
 def _data(data: bytes | None) -> tuple[str | None, str | None]:
-    """Return the payload as text, or else as base64."""
+    """Return the payload as text, or as base64 if it is not text."""
     if data is None:
         return None, None
     try:
@@ -99,20 +99,20 @@ def _outcome(record: Record) -> str:
 
 
 class LineWriter:
-    """Writes lines to a stream, and flushes once per turn of the event loop where not at once.
+    """Writes lines to a stream, and flushes at once or once per turn of the event loop.
 
-    A stream that goes away (a closed pipe, a full disk) ends the writing and nothing else.
-    Owned by the event loop's thread.
+    An error of the stream (a closed pipe, a full disk) ends the writing and nothing else. The event loop's
+    thread owns it.
     """
 
     def __init__(self, stream: IO[str], *, at_once: bool = False) -> None:
-        """``at_once``: each line is in the file when `write` returns, for who acts on it then."""
+        """With ``at_once`` each line is in the file when `write` returns, so that readers may rely on it."""
         self._stream: IO[str] | None = stream
         self._at_once = at_once
         self._due = False
 
     def write(self, line: str) -> None:
-        """Take one line; it is in the file before the loop sleeps again, or already."""
+        """Write one line; it is flushed at once, or before the loop sleeps again."""
         if self._stream is None:
             return
         try:
@@ -127,7 +127,7 @@ class LineWriter:
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Bring what was written to the operating system."""
+        """Pass the written lines to the operating system."""
         self._due = False
         if self._stream is not None:
             try:

@@ -1,4 +1,4 @@
-"""Requests as values, and what makes a whole request of each form right or wrong.
+"""Requests as values, and the checks of a whole request of each form.
 
 The order of the checks: form (2), payload (4), metadata (7), topics (8); credentials (3) are judged in
 :mod:`bridge.sim.wire`. Sources: Hologram, Embedded TCP API; hologram-python 0.3 to 0.10.
@@ -28,7 +28,7 @@ _LONG = frozenset({"devicekey", "data", "tags"})
 
 
 class OneTimeCode(NamedTuple):
-    """What a TOTP request proves itself with; ``timestamp`` in Unix seconds, ``code`` as it travelled."""
+    """The proof of a TOTP request; ``timestamp`` in Unix seconds, ``code`` as sent."""
 
     device_id: str
     timestamp: int
@@ -49,9 +49,9 @@ Proof = str | CloudKeys | OneTimeCode | None
 class Request(NamedTuple):
     """One whole request, before its credentials are checked.
 
-    ``code`` is why it is refused whoever sent it: 0, 2, 4, 5, 7 or 8; ``problem`` says it in words. ``data``
-    is the payload (UTF-8 in JSON), several TOTP messages joined by a newline. ``size`` is the request's
-    length in bytes with its terminator.
+    ``code`` is the reason of a refusal that does not depend on the sender: 0, 2, 4, 5, 7 or 8. ``problem`` is
+    the same in words. ``data`` is the payload (UTF-8 in JSON); several TOTP messages are joined by newlines.
+    ``size`` is the request's length in bytes with its terminator.
     """
 
     form: Form
@@ -65,7 +65,7 @@ class Request(NamedTuple):
 
 
 def refused(form: Form, size: int, code: int, problem: str) -> Request:
-    """Return a request of which nothing is known but what is wrong with it."""
+    """Return a request that could not be read, with the reason."""
     return Request(form, size, code, problem)
 
 
@@ -77,7 +77,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)  # NaN and Infinity are
 
 
 def read_json(text: bytes, size: int) -> Request:
-    """Read a JSON request without its terminator; ``size`` counts that too."""
+    """Read a JSON request without its terminator; ``size`` includes the terminator."""
     try:
         value = _DECODER.decode(text.decode())
     except (ValueError, RecursionError):
@@ -118,12 +118,12 @@ def _json_proof(value: dict[str, Any], long_names: bool) -> Proof:
 
 
 def _metadata_is_right(metadata: object) -> bool:
-    """Version byte 1, then text such as ``agnostic-0.9.1`` (hologram-python 0.10)."""
+    """Whether it is version byte 1, then text such as ``agnostic-0.9.1`` (hologram-python 0.10)."""
     return isinstance(metadata, str) and metadata.startswith("\x01")
 
 
 def _topics(topics: object) -> tuple[str, ...]:
-    """Return what there is of topics, for the log, right or wrong."""
+    """Return the topics for the log, valid or not."""
     given = topics if isinstance(topics, list) else [topics]
     return tuple(topic for topic in given if isinstance(topic, str))
 
@@ -134,7 +134,7 @@ def _topics_are_right(topics: str | list[Any]) -> bool:
 
 
 def read_sms(text: bytes, size: int) -> Request:
-    """Read an SMS request without its terminator; ``size`` counts that too."""
+    """Read an SMS request without its terminator; ``size`` includes the terminator."""
     match = _SMS.fullmatch(text)
     if match is None:
         return refused("sms", size, MSGINVALID, "not S, 8 characters of key, +number, space, text")

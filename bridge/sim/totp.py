@@ -10,7 +10,7 @@ SKEW = 300
 """Seconds by which a request's own timestamp may differ from the cloud's clock, either way.
 
 The real cloud's figure is not published. A device without a battery-backed clock is often some minutes off
-after its start, so the simulator forgives five; a request may be replayed within that time.
+after its start, so the simulator allows five. A request may be replayed within that time.
 """
 
 
@@ -23,7 +23,9 @@ def hotp(key: bytes, counter: int, digits: int = 6) -> int:
 
 
 def code_is_right(private_key: str, timestamp: int, code: str, now: float) -> bool:
-    """Tell whether ``code`` proves ``private_key`` at ``timestamp``, both Unix seconds, close to ``now``.
+    """Return whether ``code`` proves ``private_key`` at ``timestamp``, which must be close to ``now``.
+
+    Both times are Unix seconds.
 
     The code travels without leading zeros (hologram-python 0.3), so ``000042`` for 42 is wrong.
     """

@@ -2,17 +2,17 @@
 
 The rules (Hologram, Embedded TCP API; hologram-python 0.3 to 0.10):
 
-- One request per connection. Its first byte tells the form: ``{`` (or ``[``, which is refused as no object)
+- One request per connection. Its first byte is the form: ``{`` (or ``[``, which is refused as no object)
   is JSON, ``S`` an SMS, ``C`` a message under a one-time code (TOTP). Any other first byte is code 5 at once.
 - JSON and SMS end with two newlines, or with two carriage returns as the official SDK ends them; whichever
   pair comes first. TOTP ends with an empty field.
-- Whatever follows the end is ignored. A request that never ends is code 1, which nobody is left to hear.
+- Bytes after the end are ignored. A request that never ends is code 1, which only the log records.
 - JSON is answered ``[code,0]``, the compact forms ``code`` and ``0`` as digits.
 
 A request is checked in this order: form (2 and 5), credentials (3), payload (4), metadata (7), topics (8).
 
-This module stands on the documentation alone and shares nothing with the bridge's own encoder: each is the
-other's independent peer.
+This module follows the documentation alone and shares no code with the bridge's encoder, so that each tests
+the other.
 """
 
 from collections.abc import Callable
@@ -34,13 +34,13 @@ from bridge.sim.requests import (
 from bridge.sim.totp import code_is_right
 
 MAX_REQUEST: Final = 16 * 1024 * 1024
-"""Bytes after which a request without an end is refused with code 2: a bound for our memory."""
+"""Bytes after which a request without an end is refused with code 2, to bound the memory."""
 
 _TOTP_HEADER: Final = 128  # device id, timestamp and code with their spaces take some 40 bytes
 
 
 class Accounts(NamedTuple):
-    """Whom the cloud knows: the device key, and where given the older pair and the TOTP pair."""
+    """The credentials that the cloud accepts: the device key, and optionally the older and the TOTP pair."""
 
     devicekey: str
     cloud_keys: CloudKeys | None = None
@@ -60,11 +60,11 @@ class RequestReader:
 
     @property
     def pending(self) -> int:
-        """How many bytes have come without making a whole request."""
+        """Number of bytes of an unfinished request."""
         return 0 if self._done else len(self._buffer)
 
     def feed(self, data: bytes) -> Request | None:
-        """Take what came; return the request once it is whole, then None for ever."""
+        """Take received bytes; return the request once it is whole, afterwards None."""
         if self._done or not data:
             return None
         buffer = self._buffer
@@ -120,14 +120,14 @@ class RequestReader:
 
 
 def judge(request: Request, accounts: Accounts, now: float) -> tuple[int, str | None]:
-    """Return the code that answers ``request`` and, unless 0, what is wrong; ``now`` in Unix seconds."""
+    """Return the code for ``request`` and the reason of a refusal; ``now`` in Unix seconds."""
     if request.code in {MSGINVALID, PROTINVALID} or _is_known(request, accounts, now):
         return request.code, request.problem
     return AUTHINVALID, "these credentials are not known"
 
 
 def answer(form: Form, code: int) -> bytes:
-    """Return what travels back for ``code``."""
+    """Return the bytes of the answer ``code``."""
     return b"%d0" % code if form in {"sms", "totp"} else b"[%d,0]" % code
 
 
@@ -139,6 +139,6 @@ def _is_known(request: Request, accounts: Accounts, now: float) -> bool:
         return code_is_right(accounts.private_key, proof.timestamp, proof.code, now)
     if isinstance(proof, CloudKeys):
         return proof == accounts.cloud_keys
-    # An SMS carries the older pair as its 4 + 4 characters in one (hologram-python 0.3).
+    # An SMS carries the older pair, of 4 characters each, as one key of 8 (hologram-python 0.3).
     older = "".join(accounts.cloud_keys) if accounts.cloud_keys and request.form == "sms" else None
     return proof is not None and proof in {accounts.devicekey, older}

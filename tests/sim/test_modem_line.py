@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bridge.errors import UsageError
 from bridge.sim.modem.faults import NAMES, Fault, Losses, parse_fault
+from bridge.sim.modem.orders import read_order
 from bridge.sim.modem.port.line import Command, Kind, parse
-from bridge.sim.modem.tell import read_order
 
 
 def test_a_line_of_both_syntaxes_is_taken_apart() -> None:

@@ -6,15 +6,15 @@ from bridge.sim.modem.port.line import parse
 
 
 class ActiveFaults:
-    """What goes wrong now."""
+    """The active faults and their numbers."""
 
     def __init__(self) -> None:
         self.silence = ""
-        """The hang that there is."""
+        """Name of the active hang, empty without one."""
         self.noise = b""
-        """What comes when a port is opened."""
+        """Bytes that are sent when a port is opened."""
         self.numbers: dict[str, float | None] = {}
-        """The S or N of each fault; None where none was given."""
+        """Argument S or N of each active fault; None for a fault without one."""
 
     def number(self, name: str) -> float | None:
         """Return the number of a fault; None without one, or when the fault is not active."""
@@ -31,7 +31,7 @@ class ActiveFaults:
         return True
 
     def clear(self) -> None:
-        """End them all."""
+        """End all faults."""
         self.speak()
         self.noise = b""
         self.numbers.clear()
@@ -46,7 +46,7 @@ class ActiveFaults:
             self.speak()
 
     def executes(self, line: str, resets: Iterable[str]) -> bool:
-        """Whether a line is carried out: it is, or it ends the hang that there is.
+        """Return whether a line is carried out, because there is no hang or because the line ends it.
 
         ``resets`` are the arguments of ``AT+CFUN`` that restart this model.
         """

@@ -1,4 +1,4 @@
-"""Texts that come over the air, as the network hands them over: in parts, in either alphabet."""
+"""The parts of an SMS over the air, in either alphabet."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,7 +8,7 @@ from bridge.sim.modem.pdu import gsm7, tpdu
 
 SINGLE_SEPTETS = 160
 SINGLE_OCTETS = 140
-"""What one message holds [3GPP TS 23.040, section 9.2.3.24]."""
+"""Octets of user data in one message [3GPP TS 23.040, section 9.2.3.24]."""
 
 
 class Concatenation(NamedTuple):
@@ -18,7 +18,7 @@ class Concatenation(NamedTuple):
     total: int
     number: int
     wide: bool
-    """A 16-bit reference."""
+    """Whether the reference has 16 bits."""
 
     def header(self) -> bytes:
         """Return the user data header with its length."""
@@ -29,7 +29,7 @@ class Concatenation(NamedTuple):
 
 
 def concatenation(udh: bytes) -> Concatenation | None:
-    """Return what a user data header (without its length) says of concatenation."""
+    """Return the concatenation in a user data header (without its length); None without one."""
     at = 0
     while at + 2 <= len(udh):
         kind, size = udh[at], udh[at + 1]
@@ -41,10 +41,10 @@ def concatenation(udh: bytes) -> Concatenation | None:
 
 
 def parts(sender: str, text: str, at: datetime, *, reference: int, wide: bool) -> list[bytes]:
-    """Return the PDUs of a text, service centre's address included, in their order.
+    """Return the PDUs of a text in order, each with the service centre's address.
 
     Raises:
-        tpdu.BadPdu: the sender is none, or the text takes more than 255 parts.
+        tpdu.BadPdu: the sender is invalid, or the text takes more than 255 parts.
 
     """
     units = gsm7.septets(text)
@@ -69,7 +69,7 @@ def _header_units(*, wide: bool, gsm: bool) -> int:
 
 
 def _filled(pieces: list[tuple[int, ...]], room: int) -> Iterator[list[int]]:
-    """Fill parts of ``room`` units; what belongs together (an escape, a surrogate pair) stays together."""
+    """Fill parts of ``room`` units without splitting an escape sequence or a surrogate pair."""
     part: list[int] = []
     for piece in pieces:
         if len(part) + len(piece) > room:

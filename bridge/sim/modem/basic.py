@@ -1,4 +1,4 @@
-"""Who the modem is, and what has next to no state [ITU-T V.250; 3GPP TS 27.007, sections 5 to 9]."""
+"""Identification and nearly stateless commands [ITU-T V.250; 3GPP TS 27.007, sections 5 to 9]."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ _TAKEN: Final = (
         "+CPSMS",
     ),
 )
-"""Commands that change nothing here: they say OK."""
+"""Commands without effect: they answer OK."""
 
 _TAKEN_BY: Final = {
     "huawei": ("^CURC", "^U2DIAG", "^CARDMODE", "^STSF", "^SYSCFG", "^BOOT", "^PORTSEL"),
@@ -35,7 +35,7 @@ _TAKEN_BY: Final = {
 
 
 class Basic:
-    """Echo, error forms, identity, clock, USB layout; ``restore`` forgets settings as ``ATZ`` does."""
+    """Echo, error forms, identity, clock, USB layout; ``restore`` resets the settings, as ``ATZ`` does."""
 
     def __init__(
         self,
@@ -48,18 +48,18 @@ class Basic:
         self.profile = profile
         self.imei = imei
         self.usb_layout = usb_layout
-        """u-blox ``+UUSBCONF``: it is kept when the power is off [UBX-13001820, section 5.13]."""
+        """u-blox ``+UUSBCONF``, which survives a loss of power [UBX-13001820, section 5.13]."""
         self.time_zone = [0, 0]
-        """``+CTZU`` and ``+CTZR``."""
+        """Settings of ``+CTZU`` and ``+CTZR``."""
         self.charset = "IRA"
-        """``+CSCS``, in which names are told [3GPP TS 27.007, section 5.5]."""
+        """Character set ``+CSCS`` of names in answers [3GPP TS 27.007, section 5.5]."""
         self.echo_again: Callable[[], None] = lambda: None
-        """Called when echo was turned off."""
+        """Callback for ``ATE0``."""
         self._interpreter = interpreter
         self._restore = restore
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         profile = self.profile
         table: dict[str, Handler] = {
             "E": self._echo,
@@ -89,12 +89,12 @@ class Basic:
         return {**{name: lambda _: OK for name in taken}, **table}
 
     def reset(self) -> None:
-        """Forget what a restart forgets."""
+        """Reset the settings that a restart resets."""
         self.time_zone = [0, 0]
         self.charset = "IRA"
 
     def written(self, text: str) -> str:
-        """Return a text as the character set has it."""
+        """Return ``text`` in the character set of ``+CSCS``."""
         return text.encode("utf-16-be").hex().upper() if self.charset == "UCS2" else text
 
     def _characters(self, call: Call) -> Reply:
@@ -115,7 +115,7 @@ class Basic:
         return OK if value else Reply(then=self.echo_again)
 
     def _words(self, call: Call) -> Reply:
-        """Answer in words again; ``ATV0`` alone changes nothing: numbers are a fault that is ordered."""
+        """Answer in words again for ``ATV1``; numbers come only with a fault, so ``ATV0`` changes nothing."""
         call.port.words = call.port.words or call.command.number(0, 0) == 1
         return OK
 

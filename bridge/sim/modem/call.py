@@ -21,11 +21,11 @@ _DATA: Final = re.compile(r"[TP]?\*99(\*[^#]*)?#", re.IGNORECASE)
 _NO_CARRIER: Final = Reply(final="NO CARRIER")
 _CONNECT_TIME: Final = 0.2
 _PATIENCE: Final = 3.0
-"""Seconds that the far end has to end, before a harder signal tells it."""
+"""Seconds for the far end to exit before it gets a stronger signal."""
 
 
 class Child:
-    """A process as the far end: the line is its standard input and output; a cut line closes both."""
+    """A process as the far end; the line is its standard input and output, and a cut line closes both."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, command: Sequence[str]) -> None:
         self.gone = asyncio.Event()
@@ -41,12 +41,12 @@ class Child:
         self._timers: list[asyncio.TimerHandle] = []
 
     def start(self, output: Callable[[bytes], None], ended: Callable[[], None]) -> None:
-        """Start the process; one that cannot be started leaves at once."""
+        """Start the process; one that cannot be started counts as ended."""
         self._output = output
         self._ended = ended
         ours, theirs = socket.socketpair()
         try:
-            # A group of its own: a Ctrl-C at the simulator is no signal to it, and all of it can be ended.
+            # A group of its own: Ctrl-C at the simulator does not reach it, and one signal ends all of it.
             self._process = subprocess.Popen(  # noqa: S603  # the user's own command
                 self._command, stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True
             )
@@ -74,7 +74,7 @@ class Child:
         if data:
             self._output(data)
         else:
-            self._loop.remove_reader(self._line)  # it has closed; that it ends is told apart
+            self._loop.remove_reader(self._line)  # it has closed the line; `_exited` reports its end
 
     def _exited(self) -> None:
         for timer in self._timers:
@@ -89,7 +89,7 @@ class Child:
             self._ended()
 
     def feed(self, data: bytes) -> None:
-        """Pass on what the host says."""
+        """Pass on data from the host."""
         if self._line is None:
             return
         if not self._queue:
@@ -105,7 +105,7 @@ class Child:
         except BlockingIOError:
             return 0
         except OSError:
-            return len(data)  # it has closed, and what is sent is lost
+            return len(data)  # the process has closed the line, and the data is lost
 
     def _drain(self) -> None:
         del self._queue[: self._push(self._queue)]
@@ -120,24 +120,24 @@ class Child:
             self._line = None
 
     def hang_up(self) -> None:
-        """Cut the line; what does not go by itself is told to."""
+        """Cut the line; signal a process that does not exit."""
         self.cut = True
         self._close()
-        self.end(signal.SIGHUP)  # as a lost carrier
+        self.end(signal.SIGHUP)  # a lost carrier's signal
         for times, number in enumerate((signal.SIGTERM, signal.SIGKILL), start=1):
             self._timers.append(self._loop.call_later(times * _PATIENCE, self.end, number))
 
     def end(self, number: int) -> None:
-        """Send a signal to all of it."""
+        """Send a signal to the whole process group."""
         if self._process is not None and not self.gone.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
 
 class Dialer:
-    """Makes calls; ``far`` is the command of the far end, empty where calls lead nowhere.
+    """Makes calls; ``far`` is the command of the far end, empty without one.
 
-    Those end after ``give_up`` seconds, as all do while the modem is not ``in_service``.
+    A call without a far end, or while the modem is not ``in_service``, ends after ``give_up`` seconds.
     """
 
     def __init__(
@@ -162,11 +162,11 @@ class Dialer:
         self._children: list[Child] = []
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         return {"D": self._dial, "H": self._hang_up, "O": self._online, "+CGDATA": self._dial}
 
     async def close(self) -> None:
-        """End every far end, and wait for it a little."""
+        """End every far end, and wait a moment for its exit."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             for child in self._children:
                 child.end(number)
@@ -177,7 +177,7 @@ class Dialer:
 
     async def _dial(self, call: Call) -> Reply:
         if call.command.name == "D" and not _DATA.fullmatch(call.command.text):
-            return _NO_CARRIER  # no voice here
+            return _NO_CARRIER  # voice calls are not simulated
         if call.port.in_call:
             raise Refused
         self.calls += 1
@@ -190,7 +190,7 @@ class Dialer:
         return Reply(final=self._profile.connect, then=lambda: self._connect(call.port))
 
     async def _free(self) -> bool:
-        """Wait until the far ends of earlier calls have gone; False where one stands."""
+        """Wait until the far ends of earlier calls have exited; return False if one has not."""
         if any(not (child.cut or child.gone.is_set()) for child in self._children):
             return False
         for child in self._children:

@@ -1,4 +1,4 @@
-"""Takes the orders of `bridge.sim.modem.tell` and carries them out."""
+"""The control socket, which takes the orders of `bridge.sim.modem.orders`."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,9 @@ from bridge.errors import OperationError
 from bridge.sim.modem import air
 from bridge.sim.modem.device import SimModem
 from bridge.sim.modem.faults import NAMES, Fault
+from bridge.sim.modem.orders import Order
 from bridge.sim.modem.pdu.tpdu import BadPdu
 from bridge.sim.modem.sim import STATES
-from bridge.sim.modem.tell import Order
 
 
 def _signal(modem: SimModem, order: Order) -> None:
@@ -47,7 +47,7 @@ def _fault(modem: SimModem, order: Order) -> None:
 
 
 def _parts(order: Order) -> list[bytes]:
-    """Return the PDUs of an incoming text, in the order in which they are to come."""
+    """Return the PDUs of an incoming SMS in the ordered sequence."""
     at = datetime.fromisoformat(order["at"]) if "at" in order else datetime.now(UTC)
     reference = int(order.get("reference", random.randrange(256)))  # noqa: S311  # no secret
     made = air.parts(
@@ -64,7 +64,7 @@ def _sms(modem: SimModem, order: Order) -> Order:
     for pdu in pdus:
         if not pdu or len(pdu) < 2 + pdu[0]:
             raise ValueError("pdu: the service centre's address and a TPDU")
-        modem.texts.arrive(pdu)
+        modem.sms.arrive(pdu)
     return {"parts": len(pdus)}
 
 
@@ -74,7 +74,7 @@ def _operator(modem: SimModem, order: Order) -> None:
 
 
 def _reports(modem: SimModem, order: Order) -> None:
-    modem.texts.report_status = int(order["status"])
+    modem.sms.report_status = int(order["status"])
 
 
 _ORDERS: Final[dict[str, Callable[[SimModem, Order], Order | None]]] = {
@@ -87,7 +87,7 @@ _ORDERS: Final[dict[str, Callable[[SimModem, Order], Order | None]]] = {
     "clear": lambda modem, _: modem.clear(),
     "sms": _sms,
     "reports": _reports,
-    "sms_errors": lambda modem, order: modem.texts.refuse.extend(map(int, order["codes"])),
+    "sms_errors": lambda modem, order: modem.sms.refuse.extend(map(int, order["codes"])),
     "carrier": lambda modem, order: modem.carrier(up=bool(order["up"])),
     "pdp": lambda modem, _: modem.radio.lose_context(),
     "vanish": lambda modem, order: modem.vanish(order.get("seconds"), order.get("link", "")),
@@ -118,7 +118,7 @@ async def serve(modem: SimModem, path: Path | None) -> AsyncIterator[None]:
     """Take orders at ``path`` while the block runs.
 
     Raises:
-        OperationError: the socket cannot be made.
+        OperationError: the socket cannot be created.
 
     """
     if path is None:

@@ -1,4 +1,4 @@
-"""The simulated modem put together: its ports, what answers on them, its power, and its faults."""
+"""The assembled simulated modem: its ports, command families, power and faults."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -22,21 +22,21 @@ from bridge.sim.modem.profiles import ICCID, IMSI, Profile
 from bridge.sim.modem.quectel import QuectelSockets
 from bridge.sim.modem.radio import Radio
 from bridge.sim.modem.sim import Sim
-from bridge.sim.modem.texts import Texts
+from bridge.sim.modem.sms import SmsStore
 from bridge.sim.modem.ublox import UbloxSockets
 
 _RESET_AFTER: Final = 0.05
-"""Seconds between the answer to a reset command and the end of everything."""
+"""Seconds between the answer to a reset command and the restart."""
 
 
 class Options(NamedTuple):
-    """How a modem is; times in seconds.
+    """A modem's options; times are in seconds.
 
-    ``links`` are where its ports appear: AT, dial, further ones; one link alone is a port for both, and with
-    none the two ports are found by their devices. ``boot`` is how long a restart takes, ``answer`` what each
-    answer takes, ``send`` what an SMS takes (one to five seconds in the field), ``give_up`` how long a call
-    lasts that leads nowhere (up to a minute), ``far`` the command of the far end, ``log`` a file that gets
-    JSON lines, ``authorized`` a file that holds 0 while it is to be without power, as USB's in sysfs does.
+    ``links`` are the paths of its ports: AT, dial, further ones. A single link is a port for both; without
+    links the two ports have only their devices' paths. ``boot`` is the time of a restart, ``answer`` of each
+    answer, ``send`` of an SMS (one to five seconds in the field), ``give_up`` of a call without a far end (up
+    to a minute). ``far`` is the command of the far end, ``log`` a file that gets JSON lines, ``authorized`` a
+    file that holds 0 while the modem is without power, like USB's in sysfs.
     """
 
     profile: Profile
@@ -62,7 +62,7 @@ class Options(NamedTuple):
 
 
 class _Port:
-    """One port and what is said on it."""
+    """One port and its conversation."""
 
     def __init__(self, pty: PtyPort, session: Session, *, idle: bool) -> None:
         self.pty = pty
@@ -72,20 +72,20 @@ class _Port:
 
 
 class SimModem:
-    """A modem that runs while the block does; everything is owned by the loop that entered it.
+    """A modem that runs while the block does; the loop that entered it owns everything.
 
-    ``tell`` gets a line for a person at each event.
+    ``say`` gets a line for a person at each event.
 
     Raises:
         OperationError: the log cannot be written.
 
     """
 
-    def __init__(self, options: Options, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, options: Options, say: Callable[[str], None] = lambda _: None) -> None:
         self.options = options
         self.ports: list[_Port] = []
         self._loop = asyncio.get_running_loop()
-        self._events = Events(options.log, tell)
+        self._events = Events(options.log, say)
         self._powered = False
         self._allowed = True
         self._greeting: list[bytes] = []
@@ -118,7 +118,7 @@ class SimModem:
             restart=lambda: self.later("restart", _RESET_AFTER, self.restart),
         )
         self.radio.written = self.basic.written
-        self.texts = Texts(
+        self.sms = SmsStore(
             self._loop,
             profile,
             self.sim,
@@ -137,14 +137,14 @@ class SimModem:
             give_up=options.give_up,
             record=self._events.record,
         )
-        self.pool = Pool(options.places, self.faults, self._events.tell)
+        self.pool = Pool(options.places, self.faults, self._events.say)
         self.sockets = self._make_sockets(profile)
         self.location = location_of(profile, self._loop, self.code)
         self.basic.echo_again = lambda: faults.echo_was_turned_off(self)
         self.sim.on_change = self.radio.search
         self.radio.on_lost = self._context_lost
-        self.radio.on_registered = lambda: self.later("deliver", 0.1, self.texts.deliver)
-        families = self.basic, self.sim, self.radio, self.texts, self.dialer, self.sockets, self.location
+        self.radio.on_registered = lambda: self.later("deliver", 0.1, self.sms.deliver)
+        families = self.basic, self.sim, self.radio, self.sms, self.dialer, self.sockets, self.location
         for family in families:
             if family is not None:
                 self.interpreter.add(family.handlers())
@@ -157,10 +157,10 @@ class SimModem:
     # -- life --------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Appear.
+        """Create the ports and switch on.
 
         Raises:
-            OperationError: a link cannot be made.
+            OperationError: a link cannot be created.
 
         """
         self._watch = Watch(self._loop)
@@ -180,7 +180,7 @@ class SimModem:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Vanish for good."""
+        """Switch off and remove the ports."""
         self._power_off(last=True)
         await self.dialer.close()
         self._watch.close()
@@ -227,7 +227,7 @@ class SimModem:
             port.pty.unplug(last=last)
         self._restore()
         self.basic.reset()
-        self.texts.reset()
+        self.sms.reset()
         self.pool.reset()
         if self.sockets is not None:
             self.sockets.reset()
@@ -240,12 +240,12 @@ class SimModem:
         self.interpreter.cmee = 0
 
     def restart(self, seconds: float | None = None) -> None:
-        """Go away and come back with every setting lost."""
+        """Restart: the ports vanish, and every setting is lost."""
         self._events.record({"kind": "restart"})
         self.vanish(self.options.boot if seconds is None else seconds)
 
     def vanish(self, seconds: float | None, link: str = "") -> None:
-        """Be without power for ``seconds`` (None: until `power`); with ``link`` come back under that name."""
+        """Lose power for ``seconds`` (None: until `power`); ``link`` is the ports' name on their return."""
         self._power_off()
         self.faults.speak()
         for number, port in enumerate(self.ports):
@@ -254,7 +254,7 @@ class SimModem:
             self.later("power", seconds, self._power_on)
 
     def power(self, on: bool) -> None:
-        """Give or take its power, as USB's ``authorized`` does."""
+        """Switch the modem's power, as USB's ``authorized`` does."""
         self._allowed = on
         if on:
             self.later("power", self.options.boot, self._power_on)
@@ -269,20 +269,20 @@ class SimModem:
             self.power(text == "1")
 
     def later(self, name: str, seconds: float, act: Callable[[], None]) -> None:
-        """Do something later, unless the power goes first; a second one of that name replaces the first."""
+        """Call ``act`` later, unless power is lost first; a second call with ``name`` replaces the first."""
         if name in self._timers:
             self._timers[name].cancel()
         self._timers[name] = self._loop.call_later(seconds, act)
 
-    # -- what is said ------------------------------------------------------------------------------------
+    # -- output ------------------------------------------------------------------------------------------
 
     def code(self, text: str | bytes) -> None:
-        """Send an unsolicited code: it comes out at the AT port."""
+        """Send an unsolicited code on the AT port."""
         if self._powered:
             self.ports[0].session.code(text)
 
     def _greet(self, port: _Port) -> None:
-        """Say what a modem says when it has started, to the first that listens."""
+        """Send the codes of a start once, to the first host that opens a port."""
         if port is self.ports[0] and self._greeting:
             for line in self._greeting:
                 port.session.write(line)
@@ -305,28 +305,28 @@ class SimModem:
     # -- orders ------------------------------------------------------------------------------------------
 
     def fault(self, order: Fault) -> None:
-        """Let something go wrong from now on."""
+        """Begin a fault."""
         self._events.record({"kind": "fault", "name": order.name, "number": order.number})
         faults.begin(self, order)
 
     def clear(self) -> None:
-        """End every fault that goes on."""
+        """End every active fault."""
         self.dialer.transport = True
-        self.texts.refuse.clear()
+        self.sms.refuse.clear()
         faults.clear(self)
 
     def appear(self) -> None:
-        """Have power again, unless it was taken by order."""
+        """Restore power, unless an order switched it off."""
         self._power_on()
 
     def carrier(self, *, up: bool) -> None:
-        """Cut calls and let none through, or let them through again."""
+        """Cut calls and refuse new ones, or allow them again with ``up``."""
         self.dialer.transport = up
         if not up:
             self.cut_calls()
 
     def cut_calls(self) -> None:
-        """End the calls that there are."""
+        """End all calls."""
         for session in self.sessions():
             session.drop_call()
 
@@ -335,11 +335,11 @@ class SimModem:
         return [port.session for port in self.ports]
 
     def noise(self, data: bytes) -> None:
-        """Send bytes that mean nothing, on the AT port."""
+        """Send noise bytes on the AT port."""
         self.ports[0].session.write(data)
 
     def state(self) -> dict[str, Any]:
-        """Return what there is to know of it."""
+        """Return the whole state for the control socket."""
         return {
             "profile": self.options.profile.name,
             "powered": self._powered,
@@ -364,10 +364,10 @@ class SimModem:
             "commands": self.interpreter.commands,
             "calls": self.dialer.calls,
             "sms": {
-                "stored": self.texts.stored,
-                "waiting": self.texts.waiting,
-                "sent": self.texts.sent,
-                "received": self.texts.received,
+                "stored": self.sms.stored,
+                "waiting": self.sms.waiting,
+                "sent": self.sms.sent,
+                "received": self.sms.received,
             },
             "sockets": self.pool.state(),
             "listening": {str(asked): real for asked, real in self.pool.listening.items()},

@@ -1,4 +1,4 @@
-"""What happens to the simulated modem: lines of JSON in a file, and lines for a person."""
+"""The simulated modem's events: lines of JSON in a file, and lines for a person."""
 
 import json
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from bridge.errors import OperationError
 
 
 class Events:
-    """Writes events to ``log``, one line each, at once; ``tell`` gets the same for a person.
+    """Writes each event to ``log`` at once, one line each; ``say`` gets a line for a person.
 
     Raises:
         OperationError: the file cannot be written.
 
     """
 
-    def __init__(self, log: Path | None, tell: Callable[[str], None]) -> None:
-        self.tell = tell
+    def __init__(self, log: Path | None, say: Callable[[str], None]) -> None:
+        self.say = say
         self._log: TextIO | None = None
         if log is not None:
             try:
@@ -27,11 +27,11 @@ class Events:
                 raise OperationError(f"--log: {log}: {error.strerror}") from None
 
     def record(self, event: dict[str, Any]) -> None:
-        """Take an event; its ``kind`` says what it is."""
+        """Take an event, a dict with its ``kind``."""
         line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
         if self._log is not None:
             self._log.write(json.dumps(line) + "\n")
-        self.tell(_for_a_person(event))
+        self.say(_for_a_person(event))
 
     def close(self) -> None:
         """Close the file."""

@@ -1,7 +1,7 @@
-"""What can be made to go wrong with the simulated modem, at its start or while it runs.
+"""Faults of the simulated modem, ordered at its start or while it runs.
 
-`TABLE` has a row for each fault. A fault is active from `begin` until `clear`: the part of the modem that it
-concerns asks `ActiveFaults` by its name. The row says what the beginning and the end do beside that.
+`TABLE` has a row for each fault. A fault is active from `begin` until `clear`. The affected part of the modem
+asks `ActiveFaults` for it by name. The row has the further actions of the beginning and of the end.
 """
 
 import math
@@ -14,21 +14,21 @@ from bridge.sim.modem.active import ActiveFaults
 
 if (
     TYPE_CHECKING
-):  # the modem itself is loaded when it is to run: every command builds the parser with this help
+):  # every command builds the parser with this help, so the modem's modules are imported only to run it
     from bridge.sim.modem.basic import Basic
     from bridge.sim.modem.port.session import Session
     from bridge.sim.modem.radio import Radio
     from bridge.sim.modem.sim import Sim
 
 GARBAGE: Final = b"\x00\xff\xfe\x80AT\x1b\x1a~\x7e\xc0!\xe0\r\n\x00#+,\r"
-"""What a port may say while a modem starts."""
+"""Bytes that a port may send while a modem starts."""
 
 LEFT_OVER: Final = b"\r\nNO CARRIER\r\n"
-"""What the end of an earlier call leaves in a port."""
+"""Bytes that the end of an earlier call leaves in a port."""
 
 
 class Fault(NamedTuple):
-    """One order; ``number`` is its S or N, ``link`` its L, ``after`` the seconds until it begins."""
+    """One ordered fault: ``number`` is S or N, ``link`` is L, ``after`` the seconds until it begins."""
 
     name: str
     number: float | None = None
@@ -37,14 +37,14 @@ class Fault(NamedTuple):
 
 
 class Losses:
-    """Loses every ``every``-th byte, counted over all that is sent; 0 loses none."""
+    """Loses every ``every``-th byte of all that are sent; 0 loses none."""
 
     def __init__(self) -> None:
         self.every = 0
         self._count = 0
 
     def left(self, data: bytes) -> bytes:
-        """Return what is left of ``data``."""
+        """Return the remaining bytes of ``data``."""
         if not self.every:
             return data
         first = self._count
@@ -53,7 +53,7 @@ class Losses:
 
 
 class Modem(Protocol):
-    """What faults act on."""
+    """The modem as faults see it."""
 
     faults: ActiveFaults
     losses: Losses
@@ -62,25 +62,25 @@ class Modem(Protocol):
     basic: "Basic"
 
     def restart(self, seconds: float | None = None) -> None:
-        """Go away and come back with every setting lost."""
+        """Restart: the ports vanish, and every setting is lost."""
 
     def vanish(self, seconds: float | None, link: str = "") -> None:
-        """Be without power for a while."""
+        """Lose power for a while."""
 
     def appear(self) -> None:
-        """Have power again, unless it was taken by order."""
+        """Restore power, unless an order switched it off."""
 
     def later(self, name: str, seconds: float, act: Callable[[], None]) -> None:
-        """Do something later, unless the power goes first; a second one of that name replaces the first."""
+        """Call ``act`` later, unless power is lost first; a second call with ``name`` replaces the first."""
 
     def sessions(self) -> Iterable["Session"]:
         """Return the conversations of all ports."""
 
     def cut_calls(self) -> None:
-        """End the calls that there are."""
+        """End all calls."""
 
 
-# -- what happens at once ------------------------------------------------------------------------------------
+# -- actions at the beginning and the end --------------------------------------------------------------------
 
 
 def _hang(modem: Modem, fault: Fault) -> None:
@@ -142,9 +142,9 @@ def _ucs2(modem: Modem, _: Fault) -> None:
 
 
 class Row(NamedTuple):
-    """One fault: ``help`` is what the host sees of it, ``argument`` has S seconds, N times or L, a link.
+    """One fault: ``help`` is its effect on the host, ``argument`` has S seconds, N times or L, a link.
 
-    The argument is in brackets where it may be left out. ``clear`` must do no harm when nothing is wrong.
+    An optional argument is in brackets. ``clear`` must have no effect without the fault.
     """
 
     name: str
@@ -196,38 +196,36 @@ TABLE: Final = (
     Row("numeric", "", "ATV0 was left: results come as numbers until ATV1", _numeric),
     Row("ucs2", "", "AT+CSCS was left at UCS2: the operator's name comes in hex until it is set", _ucs2),
 )
-"""Every fault there is."""
+"""All faults."""
 
 NAMES: Final = tuple(row.name for row in TABLE)
 _ROWS: Final = {row.name: row for row in TABLE}
 
 
 def begin(modem: Modem, fault: Fault) -> None:
-    """Let something go wrong from now on."""
+    """Begin a fault."""
     modem.faults.numbers[fault.name] = fault.number
     _ROWS[fault.name].apply(modem, fault)
 
 
 def begin_before_start(modem: Modem, faults: Iterable[Fault]) -> None:
-    """Let the SIM be from the first moment on what was ordered for the start."""
+    """Begin the SIM's faults that were ordered for the start, before the card is first read."""
     for fault in faults:
         if fault.name.startswith("sim-") and not fault.after:
             _sim(modem, fault)
 
 
 def echo_was_turned_off(modem: Modem) -> None:
-    """Turn it on again after a while, if that was ordered."""
+    """Turn echo on again after a while, if that fault is active."""
     after = modem.faults.number("echo")
     if after is not None:
         modem.later("echo", after, lambda: _echo(modem, Fault("echo")))
 
 
 def clear(modem: Modem) -> None:
-    """End every fault: the SIM is ready, the network takes it; what the host can set, stays."""
+    """End every fault: the SIM is ready and the network accepts it; the host's settings stay."""
     modem.faults.clear()
-    for row in reversed(
-        TABLE
-    ):  # a SIM that is ready looks for a network, which then must not be denied any more
+    for row in reversed(TABLE):  # a SIM that becomes ready starts a search, which must not be denied any more
         row.clear(modem)
 
 
@@ -238,7 +236,7 @@ def parse_fault(text: str) -> Fault:
     """Read ``NAME[:ARGUMENT][@SECONDS]``.
 
     Raises:
-        UsageError: the name is not known, or what follows is no number.
+        UsageError: the name is unknown, or the argument is no number.
 
     """
     order, at, after = text.partition("@")
@@ -268,7 +266,7 @@ def _number(text: str, given: str) -> float:
 
 
 def as_text() -> str:
-    """Return the table for a person."""
+    """Return the table for the help text."""
     bar = f"{'=' * 16}  {'=' * 90}"
     rows = (
         textwrap.fill(

@@ -1,4 +1,4 @@
-"""Where a modem says that it is [Quectel BG96 GNSS AT Commands Manual; u-blox AT commands manuals, +ULOC]."""
+"""A modem's location [Quectel BG96 GNSS AT Commands Manual; u-blox AT commands manuals, +ULOC]."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -12,26 +12,26 @@ from bridge.sim.modem.profiles import Profile
 
 
 class Location(Protocol):
-    """A way to ask for it."""
+    """One make's location commands."""
 
     def reset(self) -> None:
-        """Forget what was asked."""
+        """Drop a pending request."""
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
 
 
 def location_of(
     profile: Profile, loop: asyncio.AbstractEventLoop, code: Callable[[str], None]
 ) -> Location | None:
-    """Return the way of this modem, if it has one; ``code`` sends unsolicited codes."""
+    """Return this model's location commands, None without any; ``code`` sends unsolicited codes."""
     if profile.location == "quectel":
         return _Quectel(loop)
     return _Ublox(loop, code) if profile.location else None
 
 
 class _Quectel:
-    """A receiver that is switched on and has a fix half a second later."""
+    """A GNSS receiver that has a fix half a second after it is switched on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -70,14 +70,14 @@ class _Quectel:
 
 
 class _Ublox:
-    """A fix by the cells around, told by a code."""
+    """A fix by the surrounding cells, reported by a code."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, code: Callable[[str], None]) -> None:
         self._loop = loop
         self._code = code
 
     def reset(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is no state."""
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"+ULOC": self._locate}

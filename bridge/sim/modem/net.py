@@ -1,6 +1,6 @@
 """Real sockets on this machine for the modem's sockets.
 
-Where they lead: `Places` lets nothing out but to loopback, and to the one place that was given for the cloud.
+`Places` permits connections to loopback and to the one address that was given for the cloud, and no others.
 """
 
 import asyncio
@@ -11,19 +11,19 @@ from typing import Final, NamedTuple, cast
 
 CLOUD_NAME: Final = "cloudsocket.hologram.io"
 CLOUD_ADDRESS: Final = "192.0.2.99"
-"""What the simulated network's name server says of the cloud (an address of RFC 5737, for documentation)."""
+"""The cloud's address in the simulated network's DNS (an address for documentation, RFC 5737)."""
 
 CONNECT_TIMEOUT: Final = 10.0
 _HIGH: Final = 64 * 1024
-"""Bytes unread above which the sender is made to wait."""
+"""Unread bytes above which reading pauses, so that the sender waits."""
 
 
 class Unreachable(Exception):
-    """The simulated network does not lead there, or nobody answers."""
+    """The simulated network does not reach the host, or the host does not answer."""
 
 
 class Places(NamedTuple):
-    """Where names and ports lead; ``inbound`` maps ports that are listened on to ports of this machine."""
+    """The real addresses of names and ports; ``inbound`` maps listening ports to ports of this machine."""
 
     cloud: tuple[str, int] | None = None
     inbound: tuple[int, int] | None = None
@@ -32,7 +32,7 @@ class Places(NamedTuple):
         """Return the real address of ``host``:``port``.
 
         Raises:
-            Unreachable: it is neither the cloud nor this machine.
+            Unreachable: the host is neither the cloud nor this machine.
 
         """
         if self.cloud is not None and host.lower() in {CLOUD_NAME, CLOUD_ADDRESS}:
@@ -57,19 +57,19 @@ class Places(NamedTuple):
         return self.lead(host, 0)[0]
 
     def listen_at(self, port: int) -> int:
-        """Return the port of this machine for the port that the modem was asked to listen on."""
+        """Return this machine's port for the modem's listening port."""
         return self.inbound[1] if self.inbound is not None and self.inbound[0] == port else port
 
 
 class Stream(asyncio.Protocol):
-    """One TCP connection; what comes is kept in ``unread`` until it is taken."""
+    """One TCP connection; received data is kept in ``unread`` until it is taken."""
 
     def __init__(self) -> None:
         self.unread = bytearray()
-        self.peer = ("0.0.0.0", 0)  # noqa: S104  # nobody yet; nothing is bound
+        self.peer = ("0.0.0.0", 0)  # noqa: S104  # no peer yet; nothing is bound
         self.local = self.peer
         self.ended = False
-        """The peer has closed."""
+        """Whether the peer has closed."""
         self.sent = 0
         self.on_data: Callable[[], None] = lambda: None
         self.on_end: Callable[[], None] = lambda: None
@@ -78,7 +78,7 @@ class Stream(asyncio.Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it can be written to."""
+        """Whether the connection is open for writing."""
         return self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -89,7 +89,7 @@ class Stream(asyncio.Protocol):
         self.local = transport.get_extra_info("sockname")[:2]
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came [asyncio]."""
+        """Keep the data [asyncio]."""
         self.unread += data
         if len(self.unread) > _HIGH and self._transport is not None and not self._paused:
             self._paused = True
@@ -112,7 +112,7 @@ class Stream(asyncio.Protocol):
             self.on_end()
 
     def take(self, count: int) -> bytes:
-        """Return and forget up to ``count`` bytes."""
+        """Remove and return up to ``count`` bytes."""
         part = bytes(self.unread[:count])
         del self.unread[:count]
         if self._paused and len(self.unread) <= _HIGH and self.alive and self._transport is not None:
@@ -121,27 +121,27 @@ class Stream(asyncio.Protocol):
         return part
 
     def send(self, data: bytes) -> None:
-        """Write; raises `Unreachable` where the connection has gone."""
+        """Write; raises `Unreachable` if the connection is gone."""
         if not self.alive or self._transport is None:
             raise Unreachable(self.peer[0])
         self._transport.write(data)
         self.sent += len(data)
 
     def close(self) -> None:
-        """Close; nothing is called from then on."""
+        """Close; no callback is called from then on."""
         self.ended = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Vanish from the network: the peer sees a reset."""
+        """Reset the connection, as the peer sees it."""
         self.ended = True
         if self._transport is not None:
             self._transport.abort()
 
 
 class Datagrams(asyncio.DatagramProtocol):
-    """One UDP socket; what comes is kept in ``unread``, a datagram each, with its sender."""
+    """One UDP socket; received datagrams are kept in ``unread`` with their senders."""
 
     def __init__(self) -> None:
         self.unread: list[tuple[bytes, str, int]] = []
@@ -150,16 +150,16 @@ class Datagrams(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin [asyncio]."""
-        # Python 3.11's own datagram transport is none by its class.
+        # Python 3.11's datagram transport is not of the class asyncio.DatagramTransport.
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Keep what came [asyncio]."""
+        """Keep the datagram [asyncio]."""
         self.unread.append((data, addr[0], addr[1]))
         self.on_data()
 
     def error_received(self, exc: Exception) -> None:
-        """Ignore it: UDP promises nothing [asyncio]."""
+        """Ignore an error, because UDP guarantees nothing [asyncio]."""
 
     @property
     def port(self) -> int:
@@ -180,10 +180,10 @@ class Datagrams(asyncio.DatagramProtocol):
 
 
 async def connect(places: Places, host: str, port: int) -> Stream:
-    """Return a connection to where ``host``:``port`` leads.
+    """Return a connection to the real address of ``host``:``port``.
 
     Raises:
-        Unreachable: there is no way, or nobody answers.
+        Unreachable: the host is unreachable or does not answer.
 
     """
     where = places.lead(host, port)
@@ -197,7 +197,7 @@ async def connect(places: Places, host: str, port: int) -> Stream:
 
 
 async def listen(port: int, accepted: Callable[[Stream], None]) -> asyncio.Server:
-    """Listen on loopback; ``accepted`` is called with each connection once it stands.
+    """Listen on loopback; ``accepted`` is called with each established connection.
 
     Raises:
         Unreachable: the port is taken.

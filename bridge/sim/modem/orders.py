@@ -1,4 +1,4 @@
-"""Orders to a simulated modem that runs: a JSON object a line to its Unix socket, an answer a line.
+"""Orders to a running simulated modem: one JSON object a line to its Unix socket, and one answer a line.
 
 ============  ============================================================================================
 do            further keys
@@ -32,7 +32,7 @@ from typing import Any, Final
 from bridge.errors import OperationError, UsageError
 
 _TEXTS: Final = {"from", "text", "pdu", "line", "name", "hex", "operator", "at", "link", "state"}
-"""Keys whose values are texts also where they look like numbers."""
+"""Keys whose values are strings even where they look like numbers."""
 
 _TIMEOUT: Final = 10.0
 
@@ -43,7 +43,7 @@ def read_order(text: str) -> Order:
     """Read an order as typed: JSON, or ``sms from=+15551234567 text="hello there"``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the order has neither form.
 
     """
     if text.lstrip().startswith("{"):
@@ -73,11 +73,11 @@ def _value(key: str, value: str) -> Any:
         return value
 
 
-def tell(path: Path, order: Order) -> Order:
+def send(path: Path, order: Order) -> Order:
     """Send one order and return the answer.
 
     Raises:
-        OperationError: no modem takes orders there, or it did not do this one.
+        OperationError: no modem takes orders at the path, or the modem refused this one.
 
     """
     try:

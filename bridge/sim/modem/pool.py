@@ -1,6 +1,6 @@
-"""The sockets of a modem, whatever commands it has for them: connections, datagrams, listeners, unread data.
+"""The sockets of a modem of any make: connections, datagrams, listeners, unread data.
 
-A dialect (`ublox`, `quectel`) turns commands into calls of a `Pool`, and what the pool reports into codes.
+A dialect (`ublox`, `quectel`) turns commands into calls of a `Pool`, and the pool's callbacks into codes.
 """
 
 import asyncio
@@ -24,26 +24,26 @@ class Socket:
 
     number: int
     kind: str
-    """As the dialect names it; the control socket shows it."""
+    """The dialect's name for it, which the control socket shows."""
     local_port: int = 0
     remote: Address | None = None
     context: int = 0
-    """The packet context that it belongs to, where there are several."""
+    """Number of its packet context, where there are several."""
     access: int = 0
-    """The dialect's way to hand over what comes."""
+    """The dialect's access mode for received data."""
     listener: int = 0
     """The number of the listener that accepted it."""
     error: int = 0
-    """The dialect's code for what went wrong last."""
+    """The dialect's code of the last error."""
     notified: bool = False
-    """The host knows of the unread data."""
+    """Whether the host was notified of the unread data."""
     stream: net.Stream | None = None
     udp: net.Datagrams | None = None
     server: asyncio.Server | None = None
 
     @property
     def unread(self) -> int:
-        """Bytes that came and were not taken."""
+        """Number of received bytes that are not read yet."""
         if self.udp is not None:
             return sum(len(data) for data, _, _ in self.udp.unread)
         return len(self.stream.unread) if self.stream is not None else 0
@@ -58,14 +58,14 @@ class Socket:
         return "connecting" if self.udp is None else "connected"
 
     def take(self, count: int) -> tuple[bytes, Address]:
-        """Take up to ``count`` bytes, and who sent them; the rest of a datagram is lost."""
+        """Take up to ``count`` bytes and return them with their sender; the rest of a datagram is lost."""
         if self.udp is not None and self.udp.unread:
             data, host, port = self.udp.unread.pop(0)
             return data[:count], (host, port)
         return (b"" if self.stream is None else self.stream.take(count)), self.remote or ("", 0)
 
     def close(self, *, abort: bool = False) -> None:
-        """Close; with ``abort`` at once, without what is still to be sent."""
+        """Close; with ``abort`` at once, and unsent data is lost."""
         if self.server is not None:
             self.server.close()
         if self.udp is not None:
@@ -75,39 +75,39 @@ class Socket:
 
 
 class Pool:
-    """The sockets of one modem; ``tell`` gets a line for a person at each port that is listened on.
+    """The sockets of one modem; ``say`` gets a line for a person for each port that is listened on.
 
-    The dialect sets ``numbers``, in the order in which they are given, and the callbacks.
+    The dialect sets the callbacks, and ``numbers`` in the order of their use.
     """
 
-    def __init__(self, places: net.Places, faults: ActiveFaults, tell: Callable[[str], None]) -> None:
+    def __init__(self, places: net.Places, faults: ActiveFaults, say: Callable[[str], None]) -> None:
         self.places = places
         self.listening: dict[int, int] = {}
         """Ports of this machine by the ports that the modem was asked to listen on."""
         self.numbers: Sequence[int] = ()
         self.on_data: Callable[[Socket], None] = lambda _: None
-        """Called with a socket that has unread data, each time more of it comes."""
+        """Callback for a socket with unread data, called each time more arrives."""
         self.on_end: Callable[[Socket], None] = lambda _: None
-        """Called with a connection that the peer has closed."""
+        """Callback for a connection that the peer has closed."""
         self.on_accept: Callable[[Socket], None] = lambda _: None
         self.on_full: Callable[[], None] = lambda: None
-        """Called when a connection was refused because no number is free."""
+        """Callback for a connection that was refused because no number is free."""
         self._faults = faults
-        self._tell = tell
+        self._say = say
         self._sockets: dict[int, Socket] = {}
 
     # -- numbers -----------------------------------------------------------------------------------------
 
     def get(self, number: int) -> Socket | None:
-        """Return the socket of that number."""
+        """Return the socket with this number; None without one."""
         return self._sockets.get(number)
 
     def all(self) -> list[Socket]:
-        """Return the sockets by their numbers."""
+        """Return the sockets in the order of their numbers."""
         return [self._sockets[number] for number in sorted(self._sockets)]
 
     def free(self) -> int | None:
-        """Return the next number that is free."""
+        """Return the next free number; None if all are in use."""
         return next((number for number in self.numbers if number not in self._sockets), None)
 
     def add(self, each: Socket) -> Socket:
@@ -126,19 +126,19 @@ class Pool:
             del self._sockets[each.number]
 
     def drop(self, context: int | None = None) -> list[Socket]:
-        """Abort every socket, or those of one packet context; return them as they were opened."""
+        """Abort every socket, or those of one packet context; return them in the order of their opening."""
         dropped = [each for each in self._sockets.values() if context in {None, each.context}]
         for each in dropped:
             self.close(each, abort=True)
         return dropped
 
     def reset(self) -> None:
-        """Be without power: connections break off."""
+        """Lose power: all connections break."""
         self.drop()
         self.listening.clear()
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what is open."""
+        """Return the open sockets for the control socket."""
         return [
             {
                 "socket": each.number,
@@ -152,10 +152,10 @@ class Pool:
     # -- opening -----------------------------------------------------------------------------------------
 
     async def connect(self, each: Socket, host: str, port: int) -> None:
-        """Connect a socket; what comes before the next `report` may have been missed.
+        """Connect a socket; `report` then repeats the events that came before the dialect's answer.
 
         Raises:
-            net.Unreachable: there is no way, or nobody answers.
+            net.Unreachable: the host is unreachable or does not answer.
 
         """
         self._attach(each, await net.connect(self.places, host, port))
@@ -204,19 +204,19 @@ class Pool:
         stream.on_end = lambda: self._ended(each)
 
     def _close_if_dropped(self, each: Socket) -> None:
-        """Close what was opened for a number that was taken away meanwhile."""
+        """Close a connection whose number was taken away while it was opened."""
         if not self.holds(each):
             each.close(abort=True)
 
     def _opened_port(self, asked: int, real: int) -> None:
         if asked:
             self.listening[asked] = real
-            self._tell(f"port {asked} of the modem is 127.0.0.1:{real}")
+            self._say(f"port {asked} of the modem is 127.0.0.1:{real}")
 
     # -- data --------------------------------------------------------------------------------------------
 
     def report(self, each: Socket) -> None:
-        """Report again what is unread, and that the peer has closed."""
+        """Report unread data and the peer's close again."""
         self._came(each)
         if each.stream is not None and each.stream.ended:
             self._ended(each)
@@ -230,10 +230,10 @@ class Pool:
             self.on_end(each)
 
     async def queue(self, data: bytes, *, partly: bool = False) -> bytes:
-        """Return what the send queue takes of ``data``; only with ``partly`` it may take less than all.
+        """Return the part of ``data`` that the send queue takes: all of it, or less with ``partly``.
 
         Raises:
-            QueueFull: it takes nothing.
+            QueueFull: the queue takes nothing.
 
         """
         await asyncio.sleep(self._faults.number("send-slow") or 0.0)
@@ -244,10 +244,10 @@ class Pool:
         return data
 
     def send(self, each: Socket, data: bytes, to: Address | None = None) -> None:
-        """Send: datagrams to the real address ``to``.
+        """Send; a datagram goes to the real address ``to``.
 
         Raises:
-            net.Unreachable: the connection has gone.
+            net.Unreachable: the connection is gone.
 
         """
         if each.udp is not None and to is not None:

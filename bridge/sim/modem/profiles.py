@@ -1,4 +1,4 @@
-"""The modems that can be simulated: a value each."""
+"""The modems that can be simulated, as values."""
 
 from typing import Final, NamedTuple
 
@@ -6,7 +6,7 @@ from bridge.errors import UsageError
 
 
 class Profile(NamedTuple):
-    """What tells one modem from another.
+    """The properties of one model.
 
     ``ports`` are the roles of its serial ports in their order on the USB device; ``act`` is the access
     technology of ``+COPS`` and ``+CREG`` [3GPP TS 27.007, section 7.3]; ``sockets`` is ``""``, ``ublox``,
@@ -131,10 +131,10 @@ PROFILES: Final = {profile.name: profile for profile in _ALL}
 
 
 def by_name(name: str) -> Profile:
-    """Return a profile; ``cellular-`` before its name does no harm.
+    """Return the profile of a name, with or without ``cellular-``.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: the name is unknown.
 
     """
     profile = PROFILES.get(name.removeprefix("cellular-"))

@@ -12,7 +12,7 @@ from bridge.sim.modem.port.results import OK, Refused, Reply, told
 from bridge.sim.modem.radio import ADDRESS, Radio
 
 _LAST: Final = 11
-"""Connections have the numbers 0 to 11; what comes in gets them from the top."""
+"""Highest number of a connection; incoming connections get numbers from the top, down to 0."""
 
 _MOST: Final = 1460
 _MOST_HEX: Final = 512
@@ -53,18 +53,18 @@ class QuectelSockets:
     # -- life --------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Forget what a restart forgets."""
+        """Reset the settings that a restart resets."""
         self._contexts.clear()
 
     def lost(self) -> None:
-        """Lose the packet context: the network took it, or was left."""
+        """Lose the packet context, because the network ended it or registration was lost."""
         for context in sorted(self._contexts):
             self._code(f'+QIURC: "pdpdeact",{context}')
         self._contexts.clear()
         self._pool.drop()
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         return {
             "+QICSGP": lambda _: OK,
             "+QIACT": self._activate,
@@ -262,7 +262,7 @@ class QuectelSockets:
             found = self._pool.places.resolve(call.command.text_at(1))
         except Unreachable:
             return Reply(then=lambda: self._code(f'+QIURC: "dnsgip",{_DNS}'))
-        # Two codes, one after the other: how many addresses there are, and each of them.
+        # Two codes in sequence: the number of addresses, then each address.
         return Reply(then=lambda: self._code(f'+QIURC: "dnsgip",0,1,600\r\n\r\n+QIURC: "dnsgip","{found}"'))
 
 
@@ -275,6 +275,6 @@ def _row(each: Socket) -> str:
 
 
 def _next(made: Socket, most: int) -> tuple[bytes, str]:
-    """Take one piece: its bytes, and for a UDP service its sender as it is shown."""
+    """Take one piece; return its bytes, and for a UDP service its sender as text."""
     data, (host, port) = made.take(most)
     return data, f',"{host}",{port}' if made.kind == "UDP SERVICE" else ""

@@ -12,7 +12,7 @@ from bridge.sim.modem.profiles import Profile
 from bridge.sim.modem.sim import Sim
 
 ADDRESS: Final = "10.176.23.42"
-"""The address that the network gives: Hologram devices live in 10.176.0.0/16."""
+"""The address that the network assigns; Hologram devices are in 10.176.0.0/16."""
 
 _LAC, _CELL = "1A2B", "01F3C2D4"
 _CODE_PERIOD: Final = 10.0
@@ -20,8 +20,9 @@ _LTE_FROM: Final = 7
 
 
 class Radio:
-    """Registration takes ``delay`` seconds and ends as ``target`` (1 home, 5 roaming, 3 denied, 2 goes on).
+    """Power, registration and signal. Registration takes ``delay`` seconds and ends as ``target``.
 
+    ``target`` is 1 for home, 5 for roaming, 3 for denied; with 2 the search goes on.
     ``code`` sends an unsolicited code; ``restart`` is called for ``AT+CFUN`` with a reset in it.
     """
 
@@ -44,12 +45,12 @@ class Radio:
         self.active: set[int] = set()
         self.attached = False
         self.rssi: int | None = None
-        """What ``+CSQ`` tells, None while it moves by itself."""
+        """RSSI of ``+CSQ``, 0 to 31 or 99; None while it varies by itself."""
         self.ber = 99
         self.on_lost: Callable[[], None] = lambda: None
-        """Called when the packet context is gone though nobody asked for it."""
+        """Callback for a packet context that the network ended."""
         self.written: Callable[[str], str] = str
-        """Returns a name as the character set has it."""
+        """Function that encodes a name in the character set of ``+CSCS``."""
         self.on_registered: Callable[[], None] = lambda: None
         self._sound = self.target
         self._loop = asyncio.get_running_loop()
@@ -68,7 +69,7 @@ class Radio:
     # -- life --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Be switched on."""
+        """Switch on."""
         self.functionality = 1
         self._cops_mode = self._cops_form = 0
         self._modes = dict.fromkeys(self._modes, 0)
@@ -77,7 +78,7 @@ class Radio:
         self.search()
 
     def stop(self) -> None:
-        """Be without power."""
+        """Lose power."""
         self._cancel()
         if self._ticker is not None:
             self._ticker.cancel()
@@ -87,11 +88,11 @@ class Radio:
 
     @property
     def registered(self) -> bool:
-        """Whether it is in a network."""
+        """Whether it is registered in a network."""
         return self.stat in {1, 5}
 
     def search(self) -> None:
-        """Look for a network, if there is a card and the radio is on; else leave the one it is in."""
+        """Search for a network if there is a card and the radio is on; otherwise leave the present one."""
         self._cancel()
         if not (self._sim.ready and self.functionality == 1 and self._cops_mode != 2):
             self._set(0)
@@ -103,7 +104,7 @@ class Radio:
                 self._timer = self._loop.call_later(self.delay, self._arrive)
 
     def order(self, stat: int, seconds: float | None = None) -> None:
-        """Be ``stat`` now; with ``seconds`` go back to looking after that long."""
+        """Set the registration to ``stat``; after ``seconds``, if given, search again."""
         self._cancel()
         if seconds is None:
             self.target = stat
@@ -112,7 +113,7 @@ class Radio:
             self._timer = self._loop.call_later(seconds, self.search)
 
     def recover(self) -> None:
-        """End what was ordered: look for a network, where the card allows it."""
+        """End the ordered state and search for a network, if the card allows it."""
         self.target = self._sound
         if self._sim.ready and not self.registered:
             self.search()
@@ -139,7 +140,7 @@ class Radio:
         was = before in {1, 5}
         self.attached = self.registered
         if self.registered and self._profile.act >= _LTE_FROM:
-            self.active.add(1)  # the default bearer comes with the registration
+            self.active.add(1)  # registration activates the default bearer
         if was and not self.registered:
             self.active.clear()
             self.on_lost()
@@ -170,7 +171,7 @@ class Radio:
     # -- commands ----------------------------------------------------------------------------------------
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         table: dict[str, Handler] = dict.fromkeys(self._profile.registrations, self._registration)
         return table | {
             "+CFUN": self._cfun,
@@ -218,7 +219,7 @@ class Radio:
         self._sim.need()
         long, short, number = self.operator
         if call.command.kind is Kind.TEST:
-            await asyncio.sleep(2.0)  # looking takes a minute or more in the field
+            await asyncio.sleep(2.0)  # a search takes a minute or more in the field
             return told(f'+COPS: (2,"{long}","{short}","{number}",{self._profile.act}),,(0-4),(0-2)')
         mode = call.command.number(0)
         if mode == 3:

@@ -19,16 +19,17 @@ _HUAWEI_CODES: Final = {"absent": 255, "failed": 0, "ready": 1}
 """``^SIMST`` [Huawei MU509 AT Command Interface Specification]."""
 
 _QUECTEL_CODES: Final = {**_WORDS, "absent": "NOT READY"}
-"""``+CPIN`` unasked [Quectel EC2x AT Commands Manual, ``+QSIMSTAT``]."""
+"""``+CPIN`` as an unsolicited code [Quectel EC2x AT Commands Manual, ``+QSIMSTAT``]."""
 
 _TRIES: Final = 3
 _UNBLOCKS: Final = 10
 
 
 class Sim:
-    """A card; ``pin`` empty asks for none. ``on_change`` is called when it becomes usable or stops being so.
+    """A card; with an empty ``pin`` it needs none.
 
-    ``code`` sends an unsolicited code. After a restart it is busy for ``busy`` seconds.
+    ``on_change`` is called when the card becomes usable or unusable, and ``code`` sends an unsolicited code.
+    After a restart the card is busy for ``busy`` seconds.
     """
 
     def __init__(
@@ -61,20 +62,20 @@ class Sim:
     # -- life --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Read the card, as after a restart: the PIN is asked for again."""
+        """Read the card, as after a restart; it needs the PIN again."""
         self._set("busy" if self._inserted else "absent")
         self._timer = self._loop.call_later(self._busy, self._settle) if self._busy else None
         if not self._busy:
             self._settle()
 
     def stop(self) -> None:
-        """Be without power."""
+        """Lose power."""
         self._cancel()
         self._codes_wanted = 0
         self.state = "absent"
 
     def order(self, state: str, seconds: float = 0.0) -> None:
-        """Make it ``state``; ``busy`` ends after ``seconds``, if those are given."""
+        """Set the card's state; ``busy`` ends after ``seconds``, if given."""
         self._cancel()
         self._inserted = state != "absent"
         self._fails = state == "failed"
@@ -90,7 +91,7 @@ class Sim:
             self._timer = self._loop.call_later(seconds, self._settle)
 
     def _settle(self) -> None:
-        """Become what the card is once it was read."""
+        """Enter the state that follows the reading of the card."""
         if not self._inserted:
             self._set("absent")
         elif self._fails:
@@ -113,7 +114,7 @@ class Sim:
             self.on_change()
 
     def _announce(self, before: str, state: str) -> None:
-        """Send what this make sends when the card changes; u-blox only where ``+USIMSTAT`` wants it."""
+        """Send this make's code for a change of the card; on u-blox only if ``+USIMSTAT`` enables it."""
         family = self._profile.family
         if family == "ublox" and self._codes_wanted & 1 and state in _UBLOX_CODES:
             self._code(f"+UUSIMSTAT: {_UBLOX_CODES[state]}")
@@ -129,20 +130,20 @@ class Sim:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be used."""
+        """Whether the card is usable."""
         return self.state == "ready"
 
     def need(self) -> None:
-        """Raise what a command that needs the card says without it."""
+        """Raise the error of a command that needs the card, while the card is unusable."""
         if not self.ready:
             raise cme(_ERRORS[self.state])
 
     def cms_error(self) -> int | None:
-        """Return the ``+CMS ERROR`` for a card that cannot be used [3GPP TS 27.005, section 3.2.5]."""
+        """Return the ``+CMS ERROR`` of an unusable card [3GPP TS 27.005, section 3.2.5]."""
         return None if self.ready else _ERRORS[self.state] + (304 if self.state == "puk" else 300)
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         special: dict[str, dict[str, Handler]] = {
             "huawei": {"^CPIN": self._retries},
             "ublox": {"+UPINCNT": self._retries, "+USIMSTAT": self._want_codes},
@@ -191,7 +192,7 @@ class Sim:
         return OK
 
     def _retries(self, call: Call) -> Reply:
-        """Tell how often the PIN and the PUK may still be entered; each make has its own form."""
+        """Answer the remaining attempts of PIN and PUK, in each make's form."""
         if self.state not in _WORDS:
             raise cme(_ERRORS[self.state])
         pin, puk = self.tries, self._unblocks

@@ -18,10 +18,10 @@ from bridge.sim.modem.sim import Sim
 
 _UNREAD, _READ, _ALL = 0, 1, 4
 _DELETES: Final = {1: {1}, 2: {1, 3}, 3: {1, 2, 3}, 4: {0, 1, 2, 3}}
-"""Which states ``AT+CMGD=i,flag`` deletes."""
+"""The states of messages that ``AT+CMGD=i,flag`` deletes, by flag."""
 
 _RETRY: Final = 0.05
-"""Seconds until the network tries again after room was made; minutes in the field."""
+"""Seconds until the network tries again once the store has room; minutes in the field."""
 
 _REPORT_AFTER: Final = 0.2
 
@@ -34,12 +34,12 @@ class Stored(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Octets without the service centre's address."""
+        """Number of octets without the service centre's address."""
         return len(self.pdu) - 1 - self.pdu[0]
 
 
-class Texts:
-    """A store of ``size`` messages; ``code`` sends unsolicited codes, ``record`` tells what was sent.
+class SmsStore:
+    """A store of ``size`` messages; ``code`` sends unsolicited codes, ``record`` logs sent messages.
 
     Sending takes ``send_time`` seconds.
     """
@@ -81,34 +81,34 @@ class Texts:
         self._retry: asyncio.TimerHandle | None = None
 
     def reset(self) -> None:
-        """Forget settings; what is stored stays."""
+        """Forget the settings; the stored messages stay."""
         self._routes = [0, 0, 0, 0]
         self._memory = self._receiving = "ME"
 
     @property
     def _stored(self) -> dict[int, Stored]:
-        """The store that is read from."""
+        """The store for reading, chosen by ``AT+CPMS``."""
         return self._stores[self._memory]
 
     @property
     def stored(self) -> int:
-        """How many messages its stores hold."""
+        """Number of messages in all stores."""
         return sum(map(len, self._stores.values()))
 
     @property
     def waiting(self) -> int:
-        """How many the network still holds for it."""
+        """Number of messages that the network still holds."""
         return len(self._waiting)
 
-    # -- what comes in -----------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------------
 
     def arrive(self, pdu: bytes, *, report: bool = False) -> None:
-        """Take a PDU, service centre's address included, once it can: the network keeps it until then."""
+        """Take a PDU with the service centre's address; the network keeps it while the store is full."""
         self._waiting.append((pdu, report))
         self.deliver()
 
     def deliver(self) -> None:
-        """Take what the network holds, as far as there is room and a network."""
+        """Take the messages that the network holds, while registered and as far as there is room."""
         while self._waiting and self._radio.registered and self._take(*self._waiting[0]):
             self._waiting.popleft()
             self.received += 1
@@ -123,7 +123,7 @@ class Texts:
             self._code(f"+CMT: ,{size}\r\n{pdu.hex().upper()}")
             return True
         if report and not route:
-            return True  # nobody wants it
+            return True  # no status report was requested
         store = self._stores[self._receiving]
         if len(store) >= self.size:
             if self._profile.store_full and not self._said_full:
@@ -139,7 +139,7 @@ class Texts:
     # -- commands ----------------------------------------------------------------------------------------
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         needing: dict[str, Handler] = {
             "+CMGL": self._list,
             "+CMGR": self._read,
@@ -229,7 +229,7 @@ class Texts:
                 raise cms(302)
             doomed = [at for at, each in self._stored.items() if each.state in _DELETES[flag]]
         elif 0 < index <= self.size:
-            doomed = [index]  # deleting an empty place is no error
+            doomed = [index]  # deleting an empty index is no error
         else:
             raise cms(321)
         for at in doomed:

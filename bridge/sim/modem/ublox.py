@@ -18,10 +18,10 @@ _SOCKETS: Final = 7
 _KINDS: Final = {6: "TCP", 17: "UDP"}
 _MOST_TEXT: Final = 1024
 _MOST_HEX: Final = {"ublox": 250, "ublox-r4": 512}
-"""Bytes a write takes in hex mode."""
+"""Bytes of one write in hex mode."""
 
 _IN_USE, _REFUSED, _BROKEN, _FULL = 98, 111, 32, 11
-"""Errors of a socket; the last is that of a send queue that has no room."""
+"""Errors of a socket; the last is a full send queue."""
 
 _STATES: Final = {"connecting": 0, "listening": 1, "connected": 4, "closing": 7}
 
@@ -35,7 +35,7 @@ class UbloxSockets:
         self._pool = pool
         self._code = code
         self._own_context = profile.sockets == "ublox"
-        """Whether ``+UPSDA`` opens a context of its own; on SARA-R4 it is the one of ``+CGACT``."""
+        """Whether ``+UPSDA`` opens a separate context; SARA-R4 uses the context of ``+CGACT``."""
         self._context = False
         self._hex = False
         self._last_error = 0
@@ -47,12 +47,12 @@ class UbloxSockets:
     # -- life --------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Forget what a restart forgets."""
+        """Reset the settings that a restart resets."""
         self._context = False
         self._hex = False
 
     def lost(self) -> None:
-        """Lose the packet context: the network took it, or was left."""
+        """Lose the packet context, because the network ended it or registration was lost."""
         if self._own_context:
             if self._context:
                 self._context = False
@@ -72,7 +72,7 @@ class UbloxSockets:
         return self._context if self._own_context else bool(self._radio.active)
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each command."""
+        """Return the handler of each command."""
         table: dict[str, Handler] = {
             "+USOCR": self._create,
             "+USOCO": self._connect,
@@ -128,7 +128,7 @@ class UbloxSockets:
         return found
 
     def _fail(self, found: Socket, error: int) -> Refused:
-        """Keep an error for who asks for it, and return what the command says."""
+        """Keep the error for ``+USOCTL``, and return the command's refusal."""
         self._last_error = found.error = error
         return cme(3)
 
@@ -156,7 +156,7 @@ class UbloxSockets:
             return OK
         if found.stream is not None or not self._up:
             raise cme(3)
-        later = asyncio.get_running_loop().call_soon  # the answer goes first
+        later = asyncio.get_running_loop().call_soon  # after the answer
         try:
             await self._pool.connect(found, host, port)
         except Unreachable:
@@ -168,14 +168,14 @@ class UbloxSockets:
         return OK
 
     def _came(self, found: Socket) -> None:
-        """Notify of unread data, once until it is read."""
+        """Send a code for unread data, once until it is read."""
         if not found.notified:
             found.notified = True
             form = "+UUSORF" if found.kind == "UDP" and not self._own_context else "+UUSORD"
             self._code(f"{form}: {found.number},{found.unread}")
 
     def _ended(self, found: Socket) -> None:
-        """Notify that the peer has closed, once all it sent was read."""
+        """Send a code for the peer's close, once all its data was read."""
         if not found.unread:
             self._pool.close(found)
             self._code(f"+UUSOCL: {found.number}")
@@ -239,7 +239,7 @@ class UbloxSockets:
         return self._shown(f'+USORF: {found.number},"{host}",{port},{len(data)}', data, found)
 
     def _shown(self, head: str, data: bytes, found: Socket) -> Reply:
-        """Return the answer of a read; a code for what is still unread follows it."""
+        """Return the answer of a read; a code for the remaining unread data follows it."""
         body = data.hex().upper().encode() if self._hex else data
         return Reply((head.encode() + b',"' + body + b'"',), then=lambda: self._was_read(found))
 

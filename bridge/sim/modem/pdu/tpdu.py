@@ -8,17 +8,17 @@ from bridge.sim.modem.pdu import gsm7
 INTERNATIONAL: Final = 0x91
 ALPHANUMERIC: Final = 0xD0
 SMSC: Final = bytes.fromhex("07912160130300F4")
-"""The service centre +12063130004 before each PDU that comes in [3GPP TS 27.005, section 3.1]."""
+"""Address of the service centre +12063130004 before each incoming PDU [3GPP TS 27.005, section 3.1]."""
 
 _DIGITS: Final = "0123456789*#abc"
 
 
 class BadPdu(Exception):
-    """The bytes are no SMS-SUBMIT."""
+    """The bytes are not a valid SMS-SUBMIT, or a field cannot be encoded."""
 
 
 class Submit(NamedTuple):
-    """An SMS-SUBMIT [section 9.2.2.2]: ``text`` is None where it is not text; ``udh`` without its length."""
+    """An SMS-SUBMIT [section 9.2.2.2]; ``text`` is None for 8-bit data, ``udh`` is without its length."""
 
     to: str
     text: str | None
@@ -30,7 +30,7 @@ class Submit(NamedTuple):
     report: bool
     validity: str
     length: int
-    """Octets without the service centre's address: what ``AT+CMGS`` counts."""
+    """Number of octets without the service centre's address, as ``AT+CMGS`` counts them."""
 
 
 class _Reader:
@@ -53,7 +53,7 @@ def read_submit(pdu: bytes) -> Submit:
     """Read the service centre's address and an SMS-SUBMIT.
 
     Raises:
-        BadPdu: it is none, or is too short or too long.
+        BadPdu: the PDU is of another type, too short or too long.
 
     """
     reader = _Reader(pdu)
@@ -146,7 +146,7 @@ def timestamp(at: datetime) -> bytes:
 
 def deliver(sender: str, at: datetime, dcs: int, length: int, user_data: bytes, *, header: bool) -> bytes:
     """Return the service centre's address and an SMS-DELIVER [section 9.2.2.1]."""
-    first = 0x04 | (0x40 if header else 0)  # no more messages wait
+    first = 0x04 | (0x40 if header else 0)  # TP-MMS: no more messages wait
     fields = bytes([first]) + address(sender) + bytes([0x00, dcs]) + timestamp(at) + bytes([length])
     return SMSC + fields + user_data
 

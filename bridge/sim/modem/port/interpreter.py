@@ -1,4 +1,4 @@
-"""Finds who answers each command of a line, and writes what they answer."""
+"""The table of commands: it calls the handler of each command of a line and writes its answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +10,7 @@ from bridge.sim.modem.port.session import Session
 
 
 class Call(NamedTuple):
-    """A command, and the port that it came by."""
+    """A command and its port."""
 
     command: Command
     port: Session
@@ -21,9 +21,9 @@ Handler = Callable[[Call], Reply | Awaitable[Reply]]
 
 
 class Interpreter:
-    """The table of commands, and how errors are told (``AT+CMEE``).
+    """The table of commands, and the form of errors (``AT+CMEE``).
 
-    ``pause`` returns the seconds before an answer.
+    ``pause`` returns the delay before an answer, in seconds.
     """
 
     def __init__(self, pause: Callable[[], float]) -> None:
@@ -33,11 +33,11 @@ class Interpreter:
         self._handlers: dict[str, Handler] = {}
 
     def add(self, handlers: Mapping[str, Handler]) -> None:
-        """Answer these commands too; a name that is there already is replaced."""
+        """Add handlers; a new handler replaces an earlier one of the same name."""
         self._handlers.update(handlers)
 
     def names(self) -> set[str]:
-        """Return the names of all commands that are answered."""
+        """Return the names of all known commands."""
         return set(self._handlers)
 
     async def execute(self, port: Session, line: str) -> None:

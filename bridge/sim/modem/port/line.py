@@ -1,7 +1,7 @@
-"""A command line taken apart [ITU-T V.250, section 5.4; 3GPP TS 27.007, section 4].
+"""The parser of a command line [ITU-T V.250, section 5.4; 3GPP TS 27.007, section 4].
 
-``ATE0V1+CMEE=2;+CSQ`` is four commands: two of the basic syntax, which follow each other at once, and two of
-the extended, which a semicolon ends.
+``ATE0V1+CMEE=2;+CSQ`` is four commands: two of the basic syntax, without a separator, and two of the extended
+syntax, separated by a semicolon.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Kind(Enum):
-    """What a command asks for."""
+    """The form of a command."""
 
     RUN = ""
     READ = "?"
@@ -30,7 +30,7 @@ class Command(NamedTuple):
         """Return argument ``index`` as a number.
 
         Raises:
-            ValueError: it is not one, or is missing and has no default.
+            ValueError: the argument is no number, or is missing and has no default.
 
         """
         given = self.args[index] if index < len(self.args) else ""
@@ -41,7 +41,7 @@ class Command(NamedTuple):
         return int(given)
 
     def text_at(self, index: int, default: str = "") -> str:
-        """Return argument ``index``, or the default where it is missing."""
+        """Return argument ``index``, or the default if it is missing."""
         return self.args[index] if index < len(self.args) else default
 
 
@@ -52,10 +52,10 @@ _BASIC: Final = re.compile(r"(&?[A-Z])(\d*)", re.IGNORECASE)
 
 
 def parse(line: str) -> list[Command] | None:
-    """Return the commands of ``line``, None where it holds no ``AT``: noise.
+    """Return the commands of ``line``; None for noise without ``AT``.
 
     Raises:
-        ValueError: it begins as a command line and is none.
+        ValueError: the line begins with ``AT`` and is malformed.
 
     """
     start = _PREFIX.search(line)
@@ -106,7 +106,7 @@ def _to_semicolon(text: str) -> tuple[str, str]:
 
 
 def _arguments(text: str) -> list[str]:
-    """Split at the commas outside of quotes, and take the quotes off."""
+    """Split at the commas outside of quotes, and remove the quotes."""
     parts = [""]
     quoted = False
     for sign in text:

@@ -1,8 +1,8 @@
 """One serial port as a pty, seen from the modem's side.
 
-A master reads EIO while nobody has the slave open, and ``poll`` says POLLHUP. That is the truth here; inotify
-on the slave's device tells when to look, so that a port which nobody has open costs nothing, and it tells of
-a host that closed and opened the port again before anybody looked.
+While no process has the slave open, reading the master fails with EIO and ``poll`` reports POLLHUP; this
+decides. inotify on the slave's device reports when to check, so that a closed port costs nothing. It also
+reports a host that closed and reopened the port between two checks.
 
 [inotify(7), pty(7)]
 """
@@ -28,13 +28,13 @@ IN_CLOSE: Final = 0x018
 IN_OPEN: Final = 0x020
 _EVENT: Final = struct.Struct("iIII")
 _LONGEST_QUEUE: Final = 1 << 20
-"""Bytes for a host that has the port open and does not read; more are lost, as in a modem's own buffer."""
+"""Bytes kept for a host that does not read; further bytes are lost, as in a modem's own buffer."""
 
 
 class Watch:
-    """Tells what is done to files, in its order: they are opened, closed, modified.
+    """Reports the opening, closing and modification of files in their order.
 
-    The kernel merges equal events that follow each other, so that counting them is no exact science.
+    The kernel merges equal consecutive events, so their number is not exact.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -49,7 +49,7 @@ class Watch:
         loop.add_reader(self._fd, self.look)
 
     def add(self, path: str, callback: Callable[[list[int]], None]) -> int:
-        """Call ``callback`` with the masks of what was done to ``path``; return a handle for `drop`."""
+        """Call ``callback`` with the event masks of ``path``; return a handle for `drop`."""
         handle: int = self._libc.inotify_add_watch(
             self._fd, os.fsencode(path), IN_OPEN | IN_CLOSE | _IN_MODIFY
         )
@@ -69,7 +69,7 @@ class Watch:
         os.close(self._fd)
 
     def look(self) -> None:
-        """Call the callbacks for all that has happened so far."""
+        """Call the callbacks for all events until now."""
         try:
             events = os.read(self._fd, 65536)
         except BlockingIOError:
@@ -86,7 +86,7 @@ class Watch:
 
 
 class PtyPort:
-    """A port that is there between `plug` and `unplug`, each time as another device, behind the same link.
+    """A port that exists between `plug` and `unplug`, each time as another device behind the same link.
 
     ``on_data``, ``on_open`` and ``on_close`` are called from the loop.
     """
@@ -104,7 +104,7 @@ class PtyPort:
         self.link = link
         self.device = ""
         self.is_open = False
-        """Whether somebody has the slave open."""
+        """Whether a host has the slave open."""
         self._watch = watch
         self._loop = loop
         self._on_data = on_data
@@ -118,16 +118,16 @@ class PtyPort:
 
     @property
     def path(self) -> str:
-        """Where users find it: the link, or the device."""
+        """Path for the user: the link, or the device without a link."""
         return str(self.link or self.device)
 
-    # -- coming and going --------------------------------------------------------------------------------
+    # -- plugging ----------------------------------------------------------------------------------------
 
     def plug(self) -> None:
-        """Appear.
+        """Create the device and its link.
 
         Raises:
-            OperationError: the link cannot be made.
+            OperationError: the link cannot be created.
 
         """
         self._master, self.device = self._reserve or _new_pty()
@@ -140,7 +140,7 @@ class PtyPort:
             raise
 
     def unplug(self, *, last: bool = False) -> None:
-        """Vanish: whoever has it open sees a hang-up. Unless for the ``last`` time, its next name is set."""
+        """Remove the device; a host sees a hang-up. Reserve the next device unless ``last``."""
         if last and self._reserve:
             os.close(self._reserve[0])
             self._reserve = None
@@ -151,7 +151,7 @@ class PtyPort:
         self._loop.remove_writer(self._master)
         self._remove_link()
         if not last:
-            self._reserve = _new_pty()  # made while the old one is there, so that its name is another
+            self._reserve = _new_pty()  # created before the old one closes, so that its name differs
         master, self._master = self._master, -1
         self._openings = 0
         os.close(master)
@@ -179,7 +179,7 @@ class PtyPort:
     # -- open and closed ---------------------------------------------------------------------------------
 
     def _look(self, masks: Sequence[int] = ()) -> None:
-        """See whether somebody has the slave open now, or has closed it and opened it again."""
+        """Check whether a host has the slave open, or has closed and reopened it."""
         for mask in masks:
             if mask & IN_CLOSE:
                 self._openings = max(0, self._openings - 1)
@@ -195,14 +195,14 @@ class PtyPort:
         self._on_open()
 
     def _nobody(self) -> bool:
-        """Whether nobody has the slave open, and nothing is left of who had."""
+        """Whether no host has the slave open, and all data of the last host is read."""
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
         events = dict(poll.poll(0)).get(self._master, 0)
         return bool(events & select.POLLHUP) and not events & select.POLLIN
 
     def _read(self) -> None:
-        self._watch.look()  # before its bytes: they may be those of another host than the last
+        self._watch.look()  # before reading, because the bytes may come from a new host
         if self._master < 0:
             return
         try:
@@ -237,10 +237,10 @@ class PtyPort:
             self._on_close()
 
     def _clean(self) -> None:
-        """Forget what nobody has read, and a lock that its owner took with him.
+        """Discard unread data, and an exclusive lock (TIOCEXCL) of the last host.
 
-        A real port's driver does so at the last close. The kernel keeps both for as long as the master is
-        open; where even opening it is refused because of the lock, another pty takes its place.
+        A real port's driver does so at the last close. For a pty the kernel keeps both while the master is
+        open. Where the lock prevents even this process from opening the slave, a new pty replaces it.
         """
         try:
             slave = os.open(self.device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
@@ -263,7 +263,7 @@ class PtyPort:
     # -- writing -----------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send to whoever has it open; nobody: it is lost, as on a real port."""
+        """Send to the host that has it open; without one the data is lost, as on a real port."""
         if not self.is_open or not data:
             return
         if not self._queue:
@@ -285,7 +285,7 @@ class PtyPort:
 
 
 def _new_pty() -> tuple[int, str]:
-    """Return a master that does not block and its slave's device, raw, as a modem's port begins."""
+    """Return a non-blocking master and its slave's device, in raw mode as a modem's port begins."""
     master, slave = os.openpty()
     try:
         tty.setraw(slave)

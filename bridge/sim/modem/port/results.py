@@ -47,7 +47,7 @@ CMS: Final = {
 
 
 class Refused(Exception):
-    """The modem says no; ``family`` is ``CME``, ``CMS`` or ``""`` for a bare ``ERROR``."""
+    """A refused command; ``family`` is ``CME``, ``CMS`` or ``""`` for a bare ``ERROR``."""
 
     def __init__(self, family: str = "", code: int = 0) -> None:
         super().__init__(family, code)
@@ -73,7 +73,7 @@ def cms(code: int) -> Refused:
 
 
 class Reply(NamedTuple):
-    """An answer: information lines, the final line (empty: none), and what to do once that is out."""
+    """An answer: information lines, the final line (empty: none), and a callback for after it."""
 
     lines: tuple[str | bytes, ...] = ()
     final: str = "OK"

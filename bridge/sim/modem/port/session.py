@@ -7,7 +7,7 @@
        +--"> " prompt   +-- the far end leaves --> NO CARRIER, command
                         +-- the host closes the port --> command, the call ends
 
-Input that comes while a command is being carried out waits for its turn.
+Input that arrives during a command is queued.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ GUARD: Final = 1.0
 _NUMBERS: Final = {"OK": 0, "CONNECT": 1, "NO CARRIER": 3, "ERROR": 4}
 
 _MOST_CODES: Final = 1000
-"""Unsolicited codes that wait for the end of a call or a prompt, as in mode 2 of ``+CNMI``."""
+"""Most unsolicited codes queued until the end of a call or prompt, as in mode 2 of ``+CNMI``."""
 
 
 class Far(Protocol):
     """The far end of a data call."""
 
     def start(self, output: Callable[[bytes], None], ended: Callable[[], None]) -> None:
-        """Begin; ``ended`` is called when it leaves of its own."""
+        """Begin; ``ended`` is called when the far end ends by itself."""
 
     def feed(self, data: bytes) -> None:
-        """Take what the host sends."""
+        """Take data from the host."""
 
     def hang_up(self) -> None:
-        """End it; ``ended`` is not called."""
+        """End the call; ``ended`` is not called."""
 
 
 class Session:
@@ -52,10 +52,10 @@ class Session:
     ) -> None:
         self.echo = True
         self.words = True
-        """Results in words, not in numbers (``ATV1``)."""
+        """Whether results are words instead of numbers (``ATV1``)."""
         self.guard = GUARD
         self.mute: Callable[[], bool] = lambda: False
-        """Whether nothing is to come out of it."""
+        """Function that returns whether the port is silent."""
         self._loop = loop
         self._write = write
         self._execute = execute
@@ -73,13 +73,13 @@ class Session:
     # -- life --------------------------------------------------------------------------------------------
 
     def opened(self) -> None:
-        """Begin: the host has opened the port."""
+        """Begin, because the host has opened the port."""
         self._inbox.clear()
         self._prompting = False
         self._task = self._loop.create_task(self._run())
 
     def closed(self) -> None:
-        """End: the host has closed the port, or it has gone; a call ends with it, as when DTR drops."""
+        """End, because the host has closed the port or it is gone; a call ends too, as when DTR drops."""
         self.hang_up()
         self._codes.clear()
         if self._task is not None:
@@ -87,7 +87,7 @@ class Session:
             self._task = None
 
     def reset(self) -> None:
-        """Forget what was set, as a restart does."""
+        """Reset the settings, as a restart does."""
         self.echo = self.words = True
         self.guard = GUARD
 
@@ -97,7 +97,7 @@ class Session:
             if line.strip():
                 await self._execute(self, line)
 
-    # -- what the host sends -----------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the host."""
@@ -110,7 +110,7 @@ class Session:
         self._arrived.set()
 
     async def _line(self) -> str:
-        """Return what stands before the next carriage return; a line feed counts for nothing."""
+        """Return the input before the next carriage return; line feeds are ignored."""
         line = bytearray()
         while True:
             end = self._inbox.find(_CR)
@@ -121,7 +121,7 @@ class Session:
             del line[_LONGEST_LINE:]
 
     async def _consume(self, count: int) -> bytes:
-        """Take and echo up to ``count`` bytes, or wait until some have come."""
+        """Take and echo up to ``count`` bytes; wait for the first."""
         if not count:
             self._arrived.clear()
             await self._arrived.wait()
@@ -133,7 +133,7 @@ class Session:
         return part
 
     async def prompt_text(self, mark: bytes = b"\r\n> ") -> bytes | None:
-        """Prompt, and return what comes before Ctrl-Z; None where Escape ends it [3GPP TS 27.005, 3.5.1]."""
+        """Prompt, and return the input before Ctrl-Z; None if Escape ends it [3GPP TS 27.005, 3.5.1]."""
         with self._prompt(mark):
             text = bytearray()
             while True:
@@ -145,7 +145,7 @@ class Session:
                 del text[_LONGEST_LINE:]
 
     async def prompt_bytes(self, mark: bytes, count: int) -> bytes:
-        """Prompt, and return exactly ``count`` bytes; they are not echoed."""
+        """Prompt, and return exactly ``count`` bytes, without echo."""
         echo, self.echo = self.echo, False
         try:
             with self._prompt(mark):
@@ -165,10 +165,10 @@ class Session:
         finally:
             self._prompting = False
 
-    # -- what the modem says -----------------------------------------------------------------------------
+    # -- output ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         if not self.mute():
             self._write(data)
 
@@ -185,7 +185,7 @@ class Session:
             self.write(f"{_NUMBERS[text]}\r".encode())
 
     def code(self, text: str | bytes) -> None:
-        """Send an unsolicited code, after the call or the prompt if there is one."""
+        """Send an unsolicited code, at once or after the present call or prompt."""
         if self._online or self._prompting:
             body = text if isinstance(text, bytes) else text.encode("latin-1", "replace")
             self._codes = [*self._codes, body][-_MOST_CODES:]
@@ -193,7 +193,7 @@ class Session:
             self.line(text)
 
     def flush_codes(self) -> None:
-        """Send the codes that waited."""
+        """Send the queued codes."""
         codes, self._codes = self._codes, []
         for code in codes:
             self.code(code)
@@ -202,7 +202,7 @@ class Session:
 
     @property
     def in_call(self) -> bool:
-        """Whether a call stands, held or not."""
+        """Whether there is a call, held or not."""
         return self._far is not None
 
     def connect(self, far: Far) -> None:
@@ -215,7 +215,7 @@ class Session:
             self.feed(rest)
 
     def resume(self) -> None:
-        """Go back to the data of the call that is held."""
+        """Return to the data of the held call."""
         self._online = True
         self._quiet_since = self._loop.time()
         self._plusses = b""
@@ -244,7 +244,7 @@ class Session:
             self.flush_codes()
 
     def _watch_for_escape(self, data: bytes) -> None:
-        """Leave the data when ``+++`` stands alone between two pauses."""
+        """Return to commands when ``+++`` comes alone between two pauses."""
         now = self._loop.time()
         begun = bool(self._plusses) or now - self._quiet_since >= self.guard
         self._plusses = self._plusses + data if begun and b"+++".startswith(self._plusses + data) else b""
