@@ -101,6 +101,8 @@ class Endpoint(NamedTuple):
     port: int = 0
     expect: str | None = None
     """Direct IP: the text that an answer must contain to count; None: the peer's close is the answer."""
+    account: int | None = None
+    """The cloud: number of the device that sends there, where a store serves several; None: the only one."""
 
     @property
     def where(self) -> str | None:

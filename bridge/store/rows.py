@@ -12,9 +12,13 @@ from bridge.store.clock import Times
 def endpoint_key(endpoint: Endpoint) -> str:
     """Return the column value of ``endpoint``.
 
-    JSON, but a word for the cloud, so that its rows stay small.
+    JSON, but a word for the cloud, so that its rows stay small. An account is stored in the port's place, as
+    earlier versions did it: the cloud's port is never stored, and an account never has a host.
     """
-    return "cloud" if endpoint == CLOUD else json.dumps(endpoint)
+    if endpoint == CLOUD:
+        return "cloud"
+    channel, host, port, expect, account = endpoint
+    return json.dumps([channel, host, port if account is None else account, expect])
 
 
 @lru_cache(maxsize=64)
@@ -23,6 +27,8 @@ def read_endpoint(key: str) -> Endpoint:
     if key == "cloud":
         return CLOUD
     channel, host, port, expect = json.loads(key)
+    if port and not host:
+        return Endpoint(Channel(channel), expect=expect, account=port)
     return Endpoint(Channel(channel), host, port, expect)
 
 
@@ -48,6 +54,7 @@ def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
     return (
         all(isinstance(text, str | None) for text in texts)
         and isinstance(where.port, int | None)
+        and isinstance(where.account, int | None)
         and all(isinstance(name, str) for name in listed)
     )
 

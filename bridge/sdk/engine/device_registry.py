@@ -1,13 +1,12 @@
-"""Who sends, and the way to each endpoint from there.
+"""The senders of a script, and the path from each to its endpoint.
 
-The cloud's endpoint of each device has the number of an account in place of its port, so that what holds one
-device's messages up holds up no other's. The number stays the same from one run of the script to the next: it
-is drawn from what the device proves itself by. A host of the script's own has its name and port, and no
-account.
+Each device of a script has an account, a number in the cloud's endpoint, so that a problem of one device does
+not hold up the messages of another. The number is a hash of the device's credentials, so it is the same in
+each run of the script. The endpoint of a script's own host has a name and port, and no account.
 
-Which cloud object is behind an account that an earlier run has left is known by that number. Where it is
-nobody's, as after a key was corrected, the only device of this run stands for it, if its messages were
-written by the only device of that run; one of several never stands for another.
+The account of a message from an earlier run leads to its cloud object. After a key was corrected, an account
+may belong to no device of this run. Then the only device of this run sends its messages, provided that the
+only device of that run wrote them. With several devices, none sends for another.
 """
 
 import hashlib
@@ -24,52 +23,52 @@ from bridge.sdk.engine.calls import Sender, Turn
 from bridge.sdk.engine.raw import RawCodec
 
 DEVICE_BITS = 24
-"""Bits of an account that stand for the device: they tell a script's few apart, and tell little of a key."""
+"""Bits of an account for the device: enough for a script's few devices, and too few to reveal a key."""
 
 DEVICE = (1 << DEVICE_BITS) - 1
 
 SEVERAL = 1 << DEVICE_BITS + 1
-"""Marks the account of one of several devices."""
+"""Bit that marks the account of one of several devices."""
 
 ALONE = 1 << DEVICE_BITS
-"""Marks the account of the only device of its run; accounts without a mark are of older outboxes, in which
-they count the script's clouds."""
+"""Bit that marks the account of the only device of its run. Accounts without a mark are of older outboxes, in
+which they number the script's clouds."""
 
 SAME = 8
-"""Cloud objects of one device, or one host, that are kept in mind."""
+"""Most cloud objects kept of one device or one host."""
 
 
 class DeviceRegistry:
-    """The clouds of a script that have one outbox; they come and go in any thread."""
+    """The cloud objects of a script that share an outbox; any thread may add and remove them."""
 
     def __init__(self) -> None:
         self.last: Sender | None = None
-        """Whoever came or sent last; speaks for what is nobody's own."""
+        """The sender that joined or sent last; it sends messages that belong to no other."""
         self._lock = threading.Lock()
         self._all: tuple[Sender, ...] = ()
-        """The newest last; of one device, or one host, no more than `SAME`."""
+        """All senders, the newest last, at most `SAME` of one device or one host."""
         self._devices: dict[int, Sender] = {}
-        """Who has sent as which device: credentials may change."""
+        """Senders by the device that they sent as, because credentials may change."""
         self._hosts: dict[tuple[str, int], Sender] = {}
-        """Who has sent to which host."""
+        """Senders by the host that they sent to."""
         self._several = False
-        """There were several devices at some time of this run."""
+        """Whether there were several devices at some time of this run."""
 
     def join(self, sender: Sender) -> None:
-        """``sender`` is there from now on; of those with one device, or one host, the newest counts.
+        """Add ``sender``; of several with one device, or one host, the newest sends.
 
-        The others stand in when that leaves.
+        The others take over when the newest leaves.
         """
         with self._lock:
             others = [each for each in self._all if each is not sender]
             same = [each for each in others if _key(each) == _key(sender)]
-            spare = same[: max(0, len(same) - SAME + 1)]  # of a script that never closes what it makes
+            spare = same[: max(0, len(same) - SAME + 1)]  # a script may never close its clouds
             self._all = (*(each for each in others if each not in spare), sender)
             self.last = sender
             self._several = self._several or len(self._known()) > 1
 
     def leave(self, sender: Sender) -> None:
-        """``sender`` is there no more."""
+        """Remove ``sender``."""
         with self._lock:
             self._all = tuple(each for each in self._all if each is not sender)
             self._devices = {name: each for name, each in self._devices.items() if each is not sender}
@@ -78,25 +77,26 @@ class DeviceRegistry:
                 self.last = self._all[-1] if self._all else None
 
     def endpoint(self, sender: Sender, channel: Channel, host: str, port: int) -> Endpoint:
-        """Return where ``sender`` sends to: ``host`` and ``port``, or without a host the cloud."""
-        self.join(sender)  # as what it is now
+        """Return the endpoint of ``sender``: ``host`` and ``port``, or the cloud without a host."""
+        self.join(sender)  # its credentials may have changed
         with self._lock:
             if host:
                 self._hosts = {**self._hosts, (host, port): sender}
                 return Endpoint(channel, host, port)
             device = _device(sender) or 0
             self._devices = {**self._devices, device: sender}
-            return Endpoint(channel, "", device | (SEVERAL if self._several else ALONE))
+            return Endpoint(channel, account=device | (SEVERAL if self._several else ALONE))
 
     def behind(self, endpoint: Endpoint) -> Sender | None:
-        """Return who sends to ``endpoint`` in this run of the script; None where that is nobody."""
+        """Return the sender for ``endpoint`` in this run of the script; None without one."""
         if endpoint.host:
             return self._at_host(endpoint.host, endpoint.port)
-        device = endpoint.port & DEVICE
+        account = endpoint.account or 0
+        device = account & DEVICE
         known = self._known()
-        if endpoint.port > DEVICE and (found := self._devices.get(device) or known.get(device)):
+        if account > DEVICE and (found := self._devices.get(device) or known.get(device)):
             return found
-        alone = not endpoint.port & SEVERAL and not self._several
+        alone = not account & SEVERAL and not self._several
         return next(iter(known.values()), None) if alone else None
 
     def _at_host(self, host: str, port: int) -> Sender | None:
@@ -106,19 +106,19 @@ class DeviceRegistry:
         return found
 
     def _known(self) -> dict[int, Sender]:
-        """Return the devices that are known by now, each with its newest sender."""
+        """Return the newest sender of each device whose credentials are known."""
         found = ((_device(each), each) for each in self._all)
         return {device: each for device, each in found if device is not None}
 
 
 def _key(sender: Sender) -> object:
-    """Return what tells ``sender`` from others: its device, or its host."""
+    """Return the key of senders that replace each other: the device, or the host."""
     identity = sender.identity()
     return sender.host() if identity is None else identity
 
 
 def _device(sender: Sender) -> int | None:
-    """Return the number of the device that ``sender`` is to the cloud; None where it is none, or none yet."""
+    """Return the number of the cloud's device behind ``sender``; None without one, or before it is known."""
     identity = sender.identity()
     if not identity:
         return None
@@ -126,7 +126,7 @@ def _device(sender: Sender) -> int | None:
 
 
 class DevicePaths:
-    """The paths of a script, `bridge.flow.message.uplink.Paths`: an endpoint's path is its sender's."""
+    """The paths of a script, as `bridge.flow.message.uplink.Paths`: each endpoint has its sender's path."""
 
     def __init__(
         self,
@@ -136,19 +136,19 @@ class DevicePaths:
         timeout: Callable[[Endpoint], float],
         judge: Callable[[Queued, float, Reading], Reading],
     ) -> None:
-        """``transport`` is for senders without sockets of their own; ``timeout`` returns seconds of silence.
+        """``transport`` serves senders without sockets of their own.
 
-        ``judge`` is as for `Turn`.
+        ``timeout`` returns the silence in seconds that ends an exchange; ``judge`` is as for `Turn`.
         """
         self._senders = senders
         self._transport = transport
         self._timeout = timeout
         self._judge = judge
         self._ready: dict[Endpoint, Sender] = {}
-        """Who is ready to send there: a script may close it in another thread before that is used."""
+        """The ready sender of each endpoint, kept because a script may close it before `path` is called."""
 
     def ready(self, endpoint: Endpoint) -> bool:
-        """Whether the way there is not known to be closed."""
+        """Whether the path to ``endpoint`` is not known to be closed."""
         sender = self._senders.behind(endpoint)
         if sender is None or not sender.network_up():
             return False
@@ -156,19 +156,19 @@ class DevicePaths:
         return endpoint.channel is Channel.TCP or sender.access() is not None
 
     def path(self, endpoint: Endpoint) -> Path:
-        """Return the way there."""
+        """Return the path to ``endpoint``."""
         sender = self._senders.behind(endpoint) or self._ready[endpoint]
         return Path(Turn(self._codec(endpoint, sender), self._judge), sender.sockets() or self._transport)
 
     def wanted(self) -> None:
-        """A script connects when it wants to."""
+        """Do nothing: a script decides itself when to connect."""
 
     def _codec(self, endpoint: Endpoint, sender: Sender) -> Codec:
         timeout = self._timeout(endpoint)
         if endpoint.channel is Channel.TCP:
             return RawCodec(timeout)
         access = sender.access()
-        assert access is not None  # `ready` said so
+        assert access is not None  # `ready` has checked it
         here = access._replace(timeout=timeout)
         if endpoint.channel is Channel.SMS:
             return SmsCodec(lambda: here)
