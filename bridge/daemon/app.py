@@ -176,7 +176,7 @@ class Bridge:
         """Open, build and enter everything; the stack leaves it in reverse."""
         settings, loop = self.settings, self._loop
         self.journal = journal = Journal.open(
-            settings.store.path, configure.limits(settings), LoopTime(loop), aside=Worker(loop, "commit").run
+            settings.store.path, configure.limits(settings), LoopTime(loop), worker=Worker(loop, "commit").run
         )
         stack.callback(lambda: journal.close(reserve=not self._failure))
         self._build()

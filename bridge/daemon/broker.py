@@ -57,7 +57,7 @@ class Messages:
             subscriptions=names.data_filters,
             stale=monitor.stale_filters(DATA_FILTERS, names.data_filters),
             will=(names.state, b"offline"),
-            crowded=intake.crowded,
+            backpressure=intake.backpressure,
         )
 
     def mqtt_up(self, *, session_present: bool) -> None:
@@ -188,7 +188,7 @@ class BrokerSessions:
         ways = []
         for earlier in self._client_id.earlier:
             intake = self._make_intake(earlier)
-            messages = Way(self.messages.session, "", intake.received, intake.crowded)
+            messages = Way(self.messages.session, "", intake.received, intake.backpressure)
             ways.append((earlier, (messages, controls)))
         await EarlierSessions(self._loop, self._broker, self._client_id).end(ways, self._met.set)
 

@@ -27,7 +27,7 @@ class Way(NamedTuple):
     suffix: str
     """What its client id ends with."""
     receive: Callable[[Delivery, Drain], None]
-    crowded: Callable[[Callable[[], None]], bool] = lambda _: False
+    backpressure: Callable[[Callable[[], None]], bool] = lambda _: False
 
 
 class EarlierSessions:
@@ -62,7 +62,7 @@ class EarlierSessions:
     async def _end(self, earlier: Earlier, way: Way, drain: Drain) -> bool:
         """Return whether it need not be tried again."""
         where = self._broker._replace(client_id=earlier.id + way.suffix)
-        session = Session(self._loop, where, drain, subscriptions=(), crowded=way.crowded)
+        session = Session(self._loop, where, drain, subscriptions=(), backpressure=way.backpressure)
         drain.source = session
         task = self._loop.create_task(session.run())
         try:

@@ -25,7 +25,7 @@ from bridge.flow.notices import Notices
 from bridge.flow.sms.codec import AirSmsCodec
 from bridge.flow.sms.inbox import SmsInbox
 from bridge.settings import Settings
-from bridge.store.texts import Texts
+from bridge.store.sms import SmsStore
 
 log = logging.getLogger("network")
 
@@ -45,14 +45,14 @@ class ModemLink(CellularLink):
         traffic = traffic_of(flow, takes_messages=settings().network.scope == "system")
         super().__init__(self._make_setup(settings()), traffic, journal.time, notices)
         self.listener, self.protocols = flow.listener, settings().inbound.protocols
-        texts = Texts(journal.database, journal.time.now)
-        codec = AirSmsCodec(lambda: settings().sms.max_segments, texts, journal.writer)
+        sms_store = SmsStore(journal.database, journal.time.now)
+        codec = AirSmsCodec(lambda: settings().sms.max_segments, sms_store, journal.writer)
         transport = SmsTransport(
             self._loop, self.port, status_reports=self._wants_reports, on_reference=codec.referenced
         )
         self._air = Path(codec, transport)
         inbox = ModemInbox(self.port, status_reports=self._wants_reports)
-        self._sms_inbox = SmsInbox(journal, texts, names, inbox, notices)
+        self._sms_inbox = SmsInbox(journal, sms_store, names, inbox, notices)
         self._read_from: Modem | None = None
         """The modem whose store the inbox has been told to read."""
 

@@ -54,7 +54,7 @@ class Cellular(Network):
             last.close()
         modem.event = self.event
         modem.scope = self._scope
-        modem.tell = self._happened
+        modem.notify = self._happened
         modem.on_change = self._changed
 
     def _scope(self) -> Scope:
@@ -68,7 +68,7 @@ class Cellular(Network):
         if self._events is not None:
             self._events.append(event)
         else:
-            dispatcher().tell(partial(self.event.broadcast, event))
+            dispatcher().submit(partial(self.event.broadcast, event))
 
     # -- the connection ----------------------------------------------------------------------------------
 

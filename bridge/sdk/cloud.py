@@ -67,7 +67,7 @@ class Cloud:
             identity=self._identity,
             host=self._host,
             delivered=self._news,
-            happened=self._tell,
+            happened=self._broadcast,
         )
         self._attached: OutboxService | None = None
         self._outbox = Path(outbox).absolute() if outbox is not None else outbox_path()
@@ -150,7 +150,7 @@ class Cloud:
     def _sockets(self) -> Transport | None:
         return self._networkManager.network.sockets
 
-    def _tell(self, event: str) -> None:
+    def _broadcast(self, event: str) -> None:
         self.event.broadcast(event)
 
     def _news(self, response: Response) -> None:

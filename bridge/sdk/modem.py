@@ -61,7 +61,7 @@ class _News(Notices):
 
     def event(self, event_type: str, **_: object) -> None:
         """Tell the script."""
-        self._modem.tell(event_type)
+        self._modem.notify(event_type)
 
     def link_up(self) -> None:
         """Messages may go."""
@@ -124,7 +124,7 @@ class Modem(ModemFacts):
         self.scope: Callable[[], Scope] = lambda: "system"
         """Says whether everything goes over PPP, or Hologram's own ranges alone."""
         self.on_change: Callable[[], None] = lambda: None
-        self.tell: Callable[[str], None] = self._tell
+        self.notify: Callable[[str], None] = self._broadcast
         """What is done with an event; it comes in the loop's thread."""
         self._own_sockets = True
         """The modem's own sockets may be used."""
@@ -176,8 +176,8 @@ class Modem(ModemFacts):
         if pdp_context != 1:
             raise HologramError(f"pdp_context: {pdp_context!r} is not allowed; 1 is")
 
-    def _tell(self, event: str) -> None:
-        dispatcher().tell(partial(self.event.broadcast, event))
+    def _broadcast(self, event: str) -> None:
+        dispatcher().submit(partial(self.event.broadcast, event))
 
     # -- the session -------------------------------------------------------------------------------------
 
@@ -355,7 +355,7 @@ class Modem(ModemFacts):
 
     def enableSMS(self) -> None:
         """Take SMS: ``sms.received`` is told for each that waits in the modem, and for each that comes."""
-        for _ in range(runtime().ask(self.session.count_texts())):
+        for _ in range(runtime().ask(self.session.count_sms())):
             self.event.broadcast("sms.received")
 
     def disableSMS(self) -> None:
@@ -377,7 +377,7 @@ class Modem(ModemFacts):
         """
         number = f"+{str(phonenumber).removeprefix('+')}"
         try:
-            runtime().wait(self.session.send_text(number, str(message)))
+            runtime().wait(self.session.send_sms(number, str(message)))
         except CoreModemError as exc:
             log.error("%s", exc)
             return False
@@ -387,7 +387,7 @@ class Modem(ModemFacts):
 
     def popReceivedSMS(self) -> SMS | None:
         """Take the oldest whole SMS out of the modem and return it; None where there is none."""
-        return runtime().ask(self.session.pop_text())
+        return runtime().ask(self.session.pop_sms())
 
 
 IModem = Modem

@@ -46,7 +46,7 @@ class Wifi(Network):
     def _went_down(self, reason: str) -> None:
         log.info("disconnected: %s", reason)
         for event in ("wifi.disconnected", "network.disconnected"):
-            dispatcher().tell(partial(self.event.broadcast, event))
+            dispatcher().submit(partial(self.event.broadcast, event))
 
     # -- the connection ----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from bridge.store.disk import disk_of
 from bridge.store.files import note_failure, open_outbox
 from bridge.store.outbox import Limits, Outbox
 from bridge.store.reserve import Reserve
-from bridge.store.writer import Aside, Writer
+from bridge.store.writer import CommitWorker, Writer
 
 
 class Journal:
@@ -34,8 +34,8 @@ class Journal:
         self._reserve = reserve
 
     @classmethod
-    def open(cls, path: Path, limits: Limits, time: Time, *, aside: Aside | None = None) -> Self:
-        """Open and lock the store at ``path``; ``aside`` runs the commits.
+    def open(cls, path: Path, limits: Limits, time: Time, *, worker: CommitWorker | None = None) -> Self:
+        """Open and lock the store at ``path``; ``worker`` runs the commits.
 
         Raises `StoreInUse` if another process has it, `StoreFull` if the reserve is too little for the start,
         and `StoreError` if it cannot be used or repaired.
@@ -47,7 +47,7 @@ class Journal:
             database, outbox = open_outbox(path, reserve, boot_id(), time.now, limits)
             undo.callback(database.close)
             try:
-                writer = Writer(database, outbox, reserve, time, aside=aside)
+                writer = Writer(database, outbox, reserve, time, worker=worker)
             except sqlite3.Error as exc:
                 raise translate(exc, path) from exc
             undo.pop_all()

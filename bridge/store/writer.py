@@ -62,9 +62,9 @@ class Volatile(Protocol):
         """Go back to the values on disk after a rollback."""
 
 
-Aside = Callable[[Callable[[], None], Callable[[BaseException | None], None]], None]
-"""Runs the first call, possibly in another thread; then calls the second in the loop with the exception or
-None."""
+CommitWorker = Callable[[Callable[[], None], Callable[[BaseException | None], None]], None]
+"""Function that runs its first argument, possibly in another thread, and then calls the second in the loop
+with the exception or None."""
 
 
 def _at_once(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
@@ -102,15 +102,15 @@ class Writer:
         reserve: Reserve,
         time: Time,
         *,
-        aside: Aside | None = None,
+        worker: CommitWorker | None = None,
     ) -> None:
-        """``aside`` runs the commit outside the event loop. Without it the loop waits for the disk.
+        """``worker`` runs the commit outside the event loop. Without it the loop waits for the disk.
 
         One sync of an SD card takes 10 to 50 ms.
         """
         self.on_full: Callable[[bool], None] = lambda _: None
         """Called with True when the disk is full, and with False when it has room again."""
-        self._aside = aside or _at_once
+        self._worker = worker or _at_once
         self._database = database
         self._volatile = volatile
         self._disk = Disk(database, reserve)
@@ -200,7 +200,7 @@ class Writer:
             self._again[again] = None
         return self._committing
 
-    def crowded(self, again: Callable[[], None]) -> bool:
+    def backpressure(self, again: Callable[[], None]) -> bool:
         """Return whether sources should pause for backpressure.
 
         ``again`` is then called after the next commit.
@@ -283,7 +283,7 @@ class Writer:
             self._give_up()
             raise
         else:
-            self._aside(self._database.commit, lambda error: self._ended(batch, error))
+            self._worker(self._database.commit, lambda error: self._ended(batch, error))
 
     def _take(self) -> _Batch:
         """Return the operations of the next transaction."""

@@ -27,7 +27,7 @@ from bridge.flow.message.uplink import Uplink
 from bridge.protocol.cloud import DeviceKey
 from bridge.store.journal import Journal
 from bridge.store.outbox import Limits, Report
-from bridge.store.writer import Aside
+from bridge.store.writer import CommitWorker
 from tests.doubles.notices import Told
 from tests.doubles.time import Clock, MovableTime
 
@@ -135,10 +135,10 @@ class Heart:
         routes: Sequence[tuple[str, Route]] = (),
         clock: Clock | None = None,
         slots: int = 4,
-        aside: Aside | None = None,
+        worker: CommitWorker | None = None,
     ) -> None:
         self.time = MovableTime(clock)
-        self.journal = Journal.open(path, limits or Limits(), self.time, aside=aside)
+        self.journal = Journal.open(path, limits or Limits(), self.time, worker=worker)
         self.outbox, self.writer = self.journal.outbox, self.journal.writer
         self.notices = Told()
         self.names = Names("hologram")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.flow.message.commands import ORDERS
+from bridge.flow.message.commands import MAX_IN_FLIGHT
 from tests.harness import BridgeProcess, Client, Cloud, Keeper
 from tests.harness.cable import Cable
 from tests.harness.modem import SimModem
@@ -273,17 +273,17 @@ def test_connect_waits_until_its_deadline_at_most(rig: Rig) -> None:
 def test_commands_that_wait_keep_no_others_from_coming(rig: Rig) -> None:
     """More wait than a broker delivers unacknowledged; what is too much fails, and each has one result."""
     rig.start("nova-u201", "--registration", "3600", online=False, autoconnect=False)
-    for _ in range(ORDERS):
+    for _ in range(MAX_IN_FLIGHT):
         rig.client.publish("hologram/network/set", "connect", qos=1)
     rig.client.publish("hologram/queue/set", '{"command": "pause", "id": "pause"}', qos=1)
     assert rig.client.wait_result("pause", 30)["state"] == "done"
     refused = rig.order("connect")
     assert (refused["state"], "in flight already" in refused["description"]) == ("failed", True)
     assert rig.bridge.stop() == 0
-    rig.client.wait_results(ORDERS + 2, 30)
+    rig.client.wait_results(MAX_IN_FLIGHT + 2, 30)
     ended = {each["id"]: each["description"] for each in rig.client.results()}
-    assert list(ended.values()).count("the bridge stopped meanwhile") == ORDERS
-    assert len(ended) == ORDERS + 2
+    assert list(ended.values()).count("the bridge stopped meanwhile") == MAX_IN_FLIGHT
+    assert len(ended) == MAX_IN_FLIGHT + 2
 
 
 def test_messages_of_the_other_scope_never_take_the_modem(rig: Rig) -> None:

@@ -44,7 +44,7 @@ class Sink(Protocol):
     def received(self, message: Received, durable: Callable[[], None]) -> None:
         """Take ``message``; ``durable`` is called once it is on the disk, never before this returns."""
 
-    def wasted(self, traffic: Traffic) -> None:
+    def count_overhead(self, traffic: Traffic) -> None:
         """Count the traffic of a connection that brought no message."""
 
 
@@ -106,11 +106,11 @@ class Connection(ABC):
             owner.counts["empty"] += 1
         else:
             owner.drop(ending.what, self._peer, ending.why)
-        self.waste()
+        self.discard()
 
-    def waste(self) -> None:
+    def discard(self) -> None:
         """Close without a message."""
-        self.owner.sink.wasted(self.spent())
+        self.owner.sink.count_overhead(self.spent())
         self.close()
 
     @abstractmethod
@@ -136,7 +136,7 @@ def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
     else:
         owner.hand_over(message)
         return
-    owner.sink.wasted(message.traffic)
+    owner.sink.count_overhead(message.traffic)
 
 
 def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:

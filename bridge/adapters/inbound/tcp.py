@@ -111,7 +111,7 @@ class Connections:
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
         if not self.owner.admits(address[0], "tcp"):
-            self.owner.sink.wasted(_spent(sock))
+            self.owner.sink.count_overhead(_spent(sock))
             sock.close()
             return
         sock.setblocking(False)

@@ -94,7 +94,7 @@ class _Connection(Connection, Handler):
     def refuse(self) -> None:
         """Close without reading."""
         self._settled = True
-        self.waste()
+        self.discard()
 
     def spent(self, *, clean: bool = False) -> Traffic:
         """Return the connection's traffic with its close; a modem has one kind of close."""

@@ -87,7 +87,7 @@ class Session:
         subscriptions: Sequence[str],
         stale: Sequence[str] = (),
         will: tuple[str, bytes] | None = None,
-        crowded: Callable[[Callable[[], None]], bool] = lambda _: False,
+        backpressure: Callable[[Callable[[], None]], bool] = lambda _: False,
     ) -> None:
         """``stale`` are filters of an earlier configuration that the session may still hold.
 
@@ -106,7 +106,7 @@ class Session:
             on_published=handler.mqtt_published,
             on_lost=self._lost,
             on_cut=self._was_cut,
-            backpressure=crowded,
+            backpressure=backpressure,
         )
         self._will = will
         self._epoch = 0

@@ -21,13 +21,13 @@ class StatusLine:
     def __init__(
         self,
         line: Callable[[], str],
-        tell: Callable[[str], None],
+        send: Callable[[str], None],
         time: Time,
     ) -> None:
         self.fault = ""
         """Text before all else; empty for none."""
         self._line = line
-        self._send = tell
+        self._send = send
         self._time = time
         self._sent: str | None = None
 

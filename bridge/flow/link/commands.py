@@ -19,8 +19,8 @@ class NetworkCommands:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._orders = asyncio.Lock()
-        """Held by the command to the modem that is being carried out."""
+        self._turn = asyncio.Lock()
+        """Lock held by the modem command in progress."""
 
     async def carry_out(self, name: str, timeout: float | None, lifetime: float | None = None) -> str:
         """Carry out the command ``name`` within ``timeout`` seconds; return what was done.
@@ -85,7 +85,7 @@ class NetworkCommands:
         turn = asyncio.timeout(lifetime)
         try:
             with self._network.held():
-                async with asyncio.timeout(seconds), turn, self._orders:
+                async with asyncio.timeout(seconds), turn, self._turn:
                     await self._down()
                     turn.reschedule(None)  # an interrupted command would leave the modem in an unknown state
                     return await self._network.order(name)

@@ -18,7 +18,7 @@ class Demand:
         self._outbox = outbox
         self._paused = paused
         self._committing = committing
-        self._texts_need_it = False
+        self._needed_by_sms = False
         self._goes_soon = True
         """The last values read, used while the disk cannot be read."""
 
@@ -29,7 +29,7 @@ class Demand:
         waiting = {channel for (channel, _), (messages, _) in self._outbox.ledger.depth.items() if messages}
         if waiting - {Channel.SMS}:
             return self._soon()
-        return Channel.SMS in waiting and self._texts()
+        return Channel.SMS in waiting and self._sms_needs_link()
 
     def _soon(self) -> bool:
         """Whether a message may be sent soon: one that has cost much may wait for hours and needs no link."""
@@ -37,11 +37,11 @@ class Demand:
             self._goes_soon = self._outbox.ready_within(MAX_DELAY)
         return self._goes_soon
 
-    def _texts(self) -> bool:
+    def _sms_needs_link(self) -> bool:
         """Whether an SMS needs the link; an SMS over the air needs only the modem."""
         if not self._committing():
-            self._texts_need_it = any(
+            self._needed_by_sms = any(
                 endpoint.channel is Channel.SMS and endpoint != MODEM_SMS
                 for endpoint in self._outbox.endpoints()
             )
-        return self._texts_need_it
+        return self._needed_by_sms

@@ -43,9 +43,9 @@ PAUSED = "paused"
 WHILE_PAUSED = "sending is paused, so nothing is tried: resume first"
 """Reason why a flush fails."""
 
-ORDERS = 100
-"""Commands about the network in flight at most. Each may wait for an hour, and the broker does not limit
-them, because they are acknowledged already."""
+MAX_IN_FLIGHT = 100
+"""Most commands about the network in flight, and most purges. A command may wait for an hour, and the broker
+does not limit the commands, because they are acknowledged already."""
 
 STOPPED = "the bridge stopped meanwhile"
 
@@ -71,7 +71,7 @@ class Controls:
         self._notices = notices
         self._new_id = id_source()
         self._network = network
-        self._orders: set[asyncio.Future[str]] = set()
+        self._network_tasks: set[asyncio.Future[str]] = set()
         self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
@@ -158,7 +158,7 @@ class Controls:
         def rejected(new: bool) -> None:  # positional, as the writer calls it
             session.ack(delivery)
             if new:
-                self._results.tell(rejection.result)
+                self._results.notify(rejection.result)
 
         self._writer.write(partial(self._refuse, rejection, receipt), rejected)
 
@@ -193,8 +193,8 @@ class Controls:
             end(State.DONE, "sending is paused" if self._uplink.paused else "sending goes on")
 
     def _run_purge(self, end: End) -> None:
-        if self._purges >= ORDERS:
-            end(State.FAILED, f"{ORDERS} purges are in flight already")
+        if self._purges >= MAX_IN_FLIGHT:
+            end(State.FAILED, f"{MAX_IN_FLIGHT} purges are in flight already")
             return
 
         def done(number: int) -> None:
@@ -205,33 +205,33 @@ class Controls:
         self.purge(done)
 
     def _run_network(self, command: commands.Control, lifetime: float | None, end: End) -> None:
-        if len(self._orders) >= ORDERS:
-            end(State.FAILED, f"{ORDERS} commands about the network are in flight already")
+        if len(self._network_tasks) >= MAX_IN_FLIGHT:
+            end(State.FAILED, f"{MAX_IN_FLIGHT} commands about the network are in flight already")
             return
         # Not awaited: it may take an hour, and commands about the queue must work meanwhile.
-        order = asyncio.ensure_future(self._network(command.command, command.timeout, lifetime))
-        self._orders.add(order)
+        task = asyncio.ensure_future(self._network(command.command, command.timeout, lifetime))
+        self._network_tasks.add(task)
 
         def ended(_: object) -> None:
-            self._orders.discard(order)
-            if order.cancelled():
+            self._network_tasks.discard(task)
+            if task.cancelled():
                 end(State.FAILED, STOPPED)
-            elif isinstance(error := order.exception(), DeadlinePassed):
+            elif isinstance(error := task.exception(), DeadlinePassed):
                 end(State.EXPIRED, str(error))
             elif isinstance(error, BridgeError):
                 end(State.FAILED, str(error))
             elif error:
                 raise error
             else:
-                end(State.DONE, order.result())
+                end(State.DONE, task.result())
 
-        order.add_done_callback(ended)
+        task.add_done_callback(ended)
 
     def stop(self) -> None:
         """Take no more commands, and cancel those about the network; each gets its result."""
         self._stopping = True
-        for order in self._orders:
-            order.cancel()
+        for task in self._network_tasks:
+            task.cancel()
 
     def pause(self, paused: bool) -> None:
         """Stop sending, or resume it; messages are accepted either way."""
@@ -271,7 +271,7 @@ class Controls:
         def dropped(results: list[Result]) -> None:
             self._outbox.in_flight.difference_update(queued.seq for queued in victims)
             for result in results:
-                self._results.tell(result)
+                self._results.notify(result)
             # One page after the other, so that a purge of a million messages neither blocks the loop nor one
             # commit.
             self._purge_from(page[-1].seq, upto, number + len(results), done)
@@ -289,7 +289,7 @@ class Controls:
             self._outbox.accepted.drop(accepted)
             self._results.record(result, idempotent=accepted.idempotent, reply=accepted.reply)
 
-        self._writer.write(record, lambda _: self._results.tell(result))
+        self._writer.write(record, lambda _: self._results.notify(result))
 
 
 def purge_batch(writer: Writer) -> int:

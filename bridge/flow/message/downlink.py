@@ -34,17 +34,17 @@ class Downlink:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._names = names
         self._notices = notices
-        self._crowded = False
+        self._backpressure = False
         self._new_id = id_source()
-        self._wasted = Traffic()
+        self._overhead = Traffic()
 
     @property
     def taking(self) -> bool:
         """Whether inbound messages are accepted: there is room on the disk and among the reports."""
-        return not self._writer.full and not self.crowded
+        return not self._writer.full and not self.backpressure
 
     @property
-    def crowded(self) -> bool:
+    def backpressure(self) -> bool:
         """Whether the reports that wait for the broker have reached their limit."""
         return self._outbox.reports_full
 
@@ -83,8 +83,8 @@ class Downlink:
 
     def _look_at_room(self) -> None:
         """Log and report the limit when the reports reach it."""
-        before, self._crowded = self._crowded, self.crowded
-        if self._crowded and not before:
+        before, self._backpressure = self._backpressure, self.backpressure
+        if self._backpressure and not before:
             held = self._outbox.ledger.report_bytes
             text = (
                 f"nothing comes in: {held} bytes wait for the broker (store.max_bytes); check that it runs "
@@ -93,14 +93,14 @@ class Downlink:
             log.error("%s", text)
             self._notices.problem("inbound", text)
 
-    def wasted(self, traffic: Traffic) -> None:
+    def count_overhead(self, traffic: Traffic) -> None:
         """Count the traffic of a connection that brought no message."""
         # With a sum the timer runs already.
-        if self._wasted == (0, 0) and traffic != (0, 0):
+        if self._overhead == (0, 0) and traffic != (0, 0):
             self._time.call_later(SPEND_EVERY, self._spend)
-        self._wasted = self._wasted.plus(traffic)
+        self._overhead = self._overhead.plus(traffic)
 
     def _spend(self) -> None:
-        traffic, self._wasted = self._wasted, Traffic()
+        traffic, self._overhead = self._overhead, Traffic()
         # The ledger is looked up at the time of writing, because a rollback replaces it.
         self._writer.write(lambda: self._outbox.ledger.spend(traffic))

@@ -142,9 +142,9 @@ class Intake:
             replaced=self._replaced,
         )
 
-    def crowded(self, again: Callable[[], None]) -> bool:
+    def backpressure(self, again: Callable[[], None]) -> bool:
         """Whether too much waits for the disk; calls ``again`` when it does no longer."""
-        return self._writer.crowded(again)
+        return self._writer.backpressure(again)
 
     def _hold(self, delivery: Delivery, session: Acknowledger) -> None:
         """Keep ``delivery`` unacknowledged until results have been published.
@@ -282,7 +282,7 @@ class Intake:
         self._ended += 1
         session.ack(delivery)
         for result in ended:
-            self._results.tell(result)
+            self._results.notify(result)
         if acceptance.verdict is Verdict.KNOWN:
             self._notices.reports_ready()
         elif acceptance.verdict is Verdict.STORED:
@@ -339,7 +339,7 @@ class Intake:
         self._ended += 1
         session.ack(delivery)
         if new:
-            self._results.tell(result)
+            self._results.notify(result)
         else:
             self._notices.reports_ready()
 

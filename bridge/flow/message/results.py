@@ -100,7 +100,7 @@ class Results:
                 reply.topic, payload, write_properties(Properties(correlation=reply.correlation))
             )
 
-    def tell(self, result: Result) -> None:
+    def notify(self, result: Result) -> None:
         """Publish ``result``, which is durable now, and its event."""
         self._notices.reports_ready()
         event_type = _events_of(result.channel).get(result.state)

@@ -341,7 +341,7 @@ class Uplink:
             self._writer.hurry()
 
     def _recorded(self, queued: Queued, result: Result) -> None:
-        self._results.tell(result)
+        self._results.notify(result)
         self._free(queued)
 
     def _free(self, queued: Queued) -> None:

@@ -9,7 +9,7 @@ from bridge.core.retry import Kind, Reading
 from bridge.core.sms import SmsJob
 from bridge.protocol.sms.errors import Blame, judge
 from bridge.protocol.sms.segments import check_text
-from bridge.store.texts import Texts
+from bridge.store.sms import SmsStore
 from bridge.store.writer import Writer
 
 SILENCE = 150.0
@@ -22,11 +22,11 @@ class AirSmsCodec:
     at_most_once = True
 
     def __init__(
-        self, max_segments: Callable[[], int], texts: Texts, writer: Writer, *, silence: float = SILENCE
+        self, max_segments: Callable[[], int], store: SmsStore, writer: Writer, *, silence: float = SILENCE
     ) -> None:
         """``max_segments`` returns how many segments an SMS may take; ``silence`` is seconds for each."""
         self._max_segments = max_segments
-        self._texts = texts
+        self._sms = store
         self._writer = writer
         self._silence = silence
 
@@ -50,7 +50,7 @@ class AirSmsCodec:
 
     def referenced(self, job: SmsJob, reference: int) -> None:
         """Note the ``reference`` of a sent segment of ``job``; a status report will name it."""
-        self._writer.write(partial(self._texts.await_report, reference, job.recipient, job.id))
+        self._writer.write(partial(self._sms.await_report, reference, job.recipient, job.id))
 
 
 _KINDS = {

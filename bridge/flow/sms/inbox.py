@@ -27,7 +27,7 @@ from bridge.protocol.sms.listing import read_notice, read_pushed
 from bridge.protocol.sms.received import Deliver, StatusReport, decode
 from bridge.protocol.sms.status import describe
 from bridge.store.journal import Journal
-from bridge.store.texts import Part, Texts, Waiting
+from bridge.store.sms import Part, SmsStore, Waiting
 
 log = logging.getLogger("texts")
 
@@ -91,7 +91,7 @@ class SmsInbox:
     def __init__(
         self,
         journal: Journal,
-        texts: Texts,
+        store: SmsStore,
         names: Names,
         inbox: Inbox,
         notices: Notices,
@@ -99,7 +99,7 @@ class SmsInbox:
         patience: Patience = PATIENCE,
     ) -> None:
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
-        self._texts = texts
+        self._sms = store
         self._topic = names.inbound_sms
         self._last_topic = names.last_sms
         self._inbox = inbox
@@ -225,12 +225,12 @@ class SmsInbox:
 
     def _take_all(self, pdus: Sequence[str]) -> list[_Event]:
         """Store ``pdus``; runs inside the transaction, like every method below that writes."""
-        self._texts.keep_time()
+        self._sms.keep_time()
         return [event for pdu in pdus for event in self._take(pdu)]
 
     def _take(self, pdu: str) -> list[_Event]:
         # The service centre's time stamp is part of the PDU, so a second SMS with the same words differs.
-        if not self._texts.first_sight(blake2b(pdu.upper().encode(), digest_size=16).digest()):
+        if not self._sms.first_sight(blake2b(pdu.upper().encode(), digest_size=16).digest()):
             return []
         try:
             found = decode(pdu)
@@ -246,24 +246,24 @@ class SmsInbox:
         """Store a part. Publish the SMS that it completes, or the oldest one if too many parts wait."""
         assert found.place is not None
         part = Part(found.sender, *found.place, found.sent_at, pdu)
-        text = self._texts.add(part, self._new_id, self._patience.near)
+        text = self._sms.add(part, self._new_id, self._patience.near)
         parts = self._parts(text)
         if len(parts) == found.place.total:
-            self._texts.remove(text)
+            self._sms.remove(text)
             return [self._publish(text, parts, found.place.total)]
         # Parts of SMS that never become whole must not fill the disk.
-        if self._texts.waiting() > self._patience.max_waiting and (oldest := self._texts.oldest()):
+        if self._sms.waiting() > self._patience.max_waiting and (oldest := self._sms.oldest()):
             return [self._give_up(oldest)]
         return []
 
     def _parts(self, text: str) -> dict[int, Deliver]:
         """Return the parts of an SMS; each was readable when it was stored."""
-        found = ((number, decode(pdu)) for number, pdu in self._texts.parts(text).items())
+        found = ((number, decode(pdu)) for number, pdu in self._sms.parts(text).items())
         return {number: part for number, part in found if isinstance(part, Deliver)}
 
     def _report(self, report: StatusReport) -> _Event:
         status = describe(report.status)
-        message = self._texts.reported(report.reference, report.recipient, final=status.final)
+        message = self._sms.reported(report.reference, report.recipient, final=status.final)
         fields = {"id": message, "to": report.recipient, "state": status.fate.value, "status": status.text}
         return _Event("sms.report", fields)
 
@@ -292,7 +292,7 @@ class SmsInbox:
             waiting.total - len(parts),
             waiting.total,
         )
-        self._texts.remove(waiting.id)
+        self._sms.remove(waiting.id)
         return self._publish(waiting.id, parts, waiting.total)
 
     # -- time --------------------------------------------------------------------------------------------
@@ -303,17 +303,17 @@ class SmsInbox:
         Write down how long the others have waited.
         """
         # On a full disk the report would have no room.
-        if self._writer.full or self._writer.busy(_next_time) or not self._texts.waiting():
+        if self._writer.full or self._writer.busy(_next_time) or not self._sms.waiting():
             return
-        if self._texts.overdue(self._patience.missing):
+        if self._sms.overdue(self._patience.missing):
             self._writer.append(self._give_up_overdue, self._publish_events)
         elif self._time.now().mono - self._kept_at >= KEEP_TIME_EVERY:
             self._kept_at = self._time.now().mono
-            self._writer.write(self._texts.keep_time)
+            self._writer.write(self._sms.keep_time)
 
     def _give_up_overdue(self) -> list[_Event]:
-        self._texts.keep_time()
-        return [self._give_up(waiting) for waiting in self._texts.overdue(self._patience.missing)]
+        self._sms.keep_time()
+        return [self._give_up(waiting) for waiting in self._sms.overdue(self._patience.missing)]
 
 
 def _next_time() -> None:

@@ -99,7 +99,7 @@ class Outcomes(Results):
         """Count it; runs inside the transaction."""
         self._outbox.count(result.state)
 
-    def tell(self, result: Result) -> None:
+    def notify(self, result: Result) -> None:
         """Tell of it, now that it is durable."""
         self._on_result(result)
 

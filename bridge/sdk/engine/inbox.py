@@ -65,10 +65,10 @@ class Inbox:
             self._waiting.append(message.data)
             self._size += len(message.data)
         runtime().loop.call_soon(durable)  # never before this returns
-        dispatcher().tell(self._on_message)
+        dispatcher().submit(self._on_message)
 
-    def wasted(self, traffic: Traffic) -> None:
-        """Nobody counts it here."""
+    def count_overhead(self, traffic: Traffic) -> None:
+        """Do nothing: the SDK does not count traffic."""
 
     # -- the script's side -------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from bridge.protocol.sms.listing import read_notice
 from bridge.sdk.engine.dialling import MISSING, WantedModem, check_free, setup_of
 from bridge.sdk.engine.errors import ModemError, NetworkError
 from bridge.sdk.engine.inbox import LIMITS, Inbox
-from bridge.sdk.engine.sms import Texts
+from bridge.sdk.engine.sms import SmsReader
 from bridge.sdk.engine.values import SMS
 
 log = logging.getLogger("Modem")
@@ -72,7 +72,7 @@ class Session(CellularLink):
         super().__init__(setup_of(wish, scope), Traffic(pending=lambda: False), time, notices)
         self.on_change = on_change
         self._inbox = ModemInbox(self.port)
-        self._texts = Texts(self._inbox)
+        self._sms_reader = SmsReader(self._inbox)
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -256,19 +256,19 @@ class Session(CellularLink):
             return known
         return await self.modem_to_ask().identify()
 
-    async def send_text(self, to: str, text: str) -> None:
+    async def send_sms(self, to: str, text: str) -> None:
         """Send a text; raises `InvalidCommand`, and `ModemError` where it has not clearly gone."""
         await answer(self.modem_to_ask(), {"what": "sms", "to": to, "text": text})
 
-    async def count_texts(self) -> int:
+    async def count_sms(self) -> int:
         """Return how many texts wait in the modem. Raises `ModemError`."""
         self.modem_to_ask()
-        return await self._texts.count()
+        return await self._sms_reader.count()
 
-    async def pop_text(self) -> SMS | None:
+    async def pop_sms(self) -> SMS | None:
         """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""
         self.modem_to_ask()
-        return await self._texts.pop()
+        return await self._sms_reader.pop()
 
 
 async def _quietly(work: Any) -> None:

@@ -81,7 +81,7 @@ class OutboxService:
 
     def _open(self) -> None:
         loop = self._runtime.loop
-        self._journal = Journal.open(self.path, LIMITS, LoopTime(loop), aside=Worker(loop, "commit").run)
+        self._journal = Journal.open(self.path, LIMITS, LoopTime(loop), worker=Worker(loop, "commit").run)
         self._outbox, self._writer = self._journal.outbox, self._journal.writer
         self._writer.on_full = self._full
         self._paths = DevicePaths(

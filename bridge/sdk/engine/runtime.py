@@ -113,7 +113,7 @@ class Dispatcher:
         """Whether this is the teller's own thread, on which all later news waits."""
         return threading.current_thread() is self._thread
 
-    def tell(self, call: Callable[[], object]) -> None:
+    def submit(self, call: Callable[[], object]) -> None:
         """Have ``call`` run; what it raises is its own matter."""
         self._queue.put(call)
 

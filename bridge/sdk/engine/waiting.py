@@ -95,7 +95,7 @@ class Calls(Notices):
             call.end(response)
         elif result.state is State.DELIVERED:
             if owner is not None:
-                dispatcher().tell(partial(owner.delivered, response))
+                dispatcher().submit(partial(owner.delivered, response))
         else:
             log.error("a kept message is given up: %s (%s)", result.description, result.state.value)
 
@@ -107,7 +107,7 @@ class Calls(Notices):
         if call is not None:
             call.notes.put(event_type)
         elif owner is not None:
-            dispatcher().tell(partial(owner.happened, event_type))
+            dispatcher().submit(partial(owner.happened, event_type))
 
     def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
         """Say in the log that a destination takes nothing for now."""

@@ -490,7 +490,7 @@ class Disk:
         for durable in held:
             durable()
 
-    def wasted(self, traffic: Traffic) -> None:
+    def count_overhead(self, traffic: Traffic) -> None:
         self.cost = self.cost.plus(traffic)
 
     @property

@@ -36,7 +36,7 @@ from bridge.protocol.cloud import DeviceKey
 from bridge.store.database import Lock
 from bridge.store.journal import Journal
 from bridge.store.reserve import Reserve
-from bridge.store.writer import Aside, Writer
+from bridge.store.writer import CommitWorker, Writer
 from tests.doubles.time import MovableTime
 from tests.flow.link.test_manager import Rig as NetworkRig
 from tests.flow.link.test_manager import Wire
@@ -75,7 +75,7 @@ class Peer:
 class Rig:
     """Intake, writer and uplink on a real store, watched."""
 
-    def __init__(self, path: Path, aside: Aside | None = None, reserve: int = 4096) -> None:
+    def __init__(self, path: Path, worker: CommitWorker | None = None, reserve: int = 4096) -> None:
         self.box = box = Box(path)
         self.time = time = MovableTime(box.clock)
         self.full: list[bool] = []
@@ -89,7 +89,7 @@ class Rig:
             box.outbox,
             held,
             time,
-            aside=aside,
+            worker=worker,
         )
         self.writer.on_full = self.full.append
         journal = Journal(Lock(path), held, box.database, box.outbox, self.writer, time)
@@ -219,7 +219,7 @@ def test_a_commit_that_never_ends_is_stuck(tmp_path: Path) -> None:
     hold, gone = threading.Event(), threading.Event()
     ended: list[Callable[[], None]] = []
 
-    def aside(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+    def worker(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
         def commit() -> None:
             hold.wait()
             call()
@@ -228,7 +228,7 @@ def test_a_commit_that_never_ends_is_stuck(tmp_path: Path) -> None:
 
         threading.Thread(target=commit, daemon=True).start()
 
-    rig = Rig(tmp_path / "o.db", aside)
+    rig = Rig(tmp_path / "o.db", worker)
     rig.publish()
     assert rig.meals(PATIENCE["writer"]) >= 3
     assert rig.meals(600.0) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.delivery import Delivery
 from bridge.errors import DeadlinePassed, OperationError
-from bridge.flow.message.commands import ORDERS, PURGE_BATCH
+from bridge.flow.message.commands import MAX_IN_FLIGHT, PURGE_BATCH
 from tests.doubles.heart import Heart, answered
 from tests.flow.conftest import MakeHeart
 
@@ -214,10 +214,10 @@ def test_commands_in_flight_are_bounded(heart: Heart) -> None:
     """Each may wait for an hour, and the broker does not limit acknowledged commands."""
 
     async def test(heart: Heart, network: Network) -> None:
-        for _ in range(ORDERS + 1):
+        for _ in range(MAX_IN_FLIGHT + 1):
             heart.command("network/set", b"connect")
         await settled(heart)
-        assert len(network.asked) == ORDERS
+        assert len(network.asked) == MAX_IN_FLIGHT
         assert heart.states() == ["failed"]
 
     in_loop(test, heart)

@@ -49,7 +49,7 @@ def test_what_it_cost_is_counted(heart: Heart) -> None:
     assert heart.outbox.ledger.spent(wall)[0] == (100, 200)
     (before,) = heart.writer.progress()
     for _ in range(1000):
-        heart.downlink.wasted(Traffic(1, 2))
+        heart.downlink.count_overhead(Traffic(1, 2))
     heart.turn(2 * SPEND_EVERY)
     (after,) = heart.writer.progress()
     assert heart.outbox.ledger.spent(wall)[0] == (1100, 2200)

@@ -58,15 +58,15 @@ def test_each_end_of_a_message_has_its_event(
     heart: Heart, channel: Channel, state: State, event: str | None
 ) -> None:
     """Commands about the bridge have no event, but their results are published too."""
-    heart.results.tell(result(channel, state))
+    heart.results.notify(result(channel, state))
     assert heart.events() == ([event] if event else [])
     assert heart.notices.reports == 1
 
 
 def test_an_event_says_why_only_where_something_went_wrong(heart: Heart) -> None:
     """It names recipient and topics if there are any."""
-    heart.results.tell(result(topics=("a", "b")))
-    heart.results.tell(result(Channel.SMS, State.REJECTED, to="+15551234567"))
+    heart.results.notify(result(topics=("a", "b")))
+    heart.results.notify(result(Channel.SMS, State.REJECTED, to="+15551234567"))
     assert [fields for _, fields in heart.notices.events] == [
         {"id": "7", "channel": "cloud", "topics": ("a", "b")},
         {"id": "7", "channel": "sms", "to": "+15551234567", "description": "why"},

@@ -76,7 +76,7 @@ def test_a_slot_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> Non
     commits: list[Callable[[], None]] = []
     held = False
 
-    def aside(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+    def worker(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
         def commit() -> None:
             call()
             done(None)
@@ -86,7 +86,7 @@ def test_a_slot_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> Non
         else:
             commit()
 
-    heart = make_heart(slots=1, aside=aside)
+    heart = make_heart(slots=1, worker=worker)
     heart.publish("out/a", b"1")
     heart.publish("out/b", b"2")
     held = True

@@ -9,7 +9,7 @@ from bridge.core.sms import SmsJob
 from bridge.errors import InvalidCommand
 from bridge.flow.sms.codec import AirSmsCodec
 from bridge.store.reserve import Reserve
-from bridge.store.texts import Texts
+from bridge.store.sms import SmsStore
 from bridge.store.writer import Writer
 from tests.doubles.time import AtOnce
 from tests.store.box import Box
@@ -18,13 +18,13 @@ TO = "+15551234567"
 
 
 @pytest.fixture
-def texts(box: Box) -> Texts:
+def texts(box: Box) -> SmsStore:
     """The tables of texts."""
-    return Texts(box.database, box.clock)
+    return SmsStore(box.database, box.clock)
 
 
 @pytest.fixture
-def codec(box: Box, texts: Texts) -> AirSmsCodec:
+def codec(box: Box, texts: SmsStore) -> AirSmsCodec:
     """A codec that allows four parts, and a writer that commits at once."""
     writer = Writer(
         box.database,
@@ -89,14 +89,16 @@ def test_an_outcome_is_read_by_whose_fault_it_was(
     assert (reading.kind, reading.code, reading.description) == (kind, code, text)
 
 
-def test_references_are_remembered_for_the_status_report(box: Box, texts: Texts, codec: AirSmsCodec) -> None:
+def test_references_are_remembered_for_the_status_report(
+    box: Box, texts: SmsStore, codec: AirSmsCodec
+) -> None:
     """A report that comes after a restart finds the message by the reference of any of its parts."""
     job = codec.encode(queued("a" * 200))
     codec.referenced(job, 41)
     codec.referenced(job, 42)
     box.reopen()
     with box:
-        again = Texts(box.database, box.clock)
+        again = SmsStore(box.database, box.clock)
         assert again.reported(41, TO, final=True) == "m1"
         assert again.reported(42, TO, final=True) == "m1"
         assert again.reported(43, TO, final=True) is None

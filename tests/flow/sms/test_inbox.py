@@ -16,7 +16,7 @@ from bridge.sim.modem.pdu import tpdu
 from bridge.store.database import Lock
 from bridge.store.journal import Journal
 from bridge.store.reserve import Reserve
-from bridge.store.texts import Texts
+from bridge.store.sms import SmsStore
 from bridge.store.writer import Writer
 from tests.doubles.notices import Told
 from tests.doubles.time import SetClock
@@ -115,7 +115,7 @@ class Rig:
             self.writer,
             SetClock(self.box.clock),
         )
-        self.texts = Texts(self.box.database, self.box.clock)
+        self.texts = SmsStore(self.box.database, self.box.clock)
         self.receiver = SmsInbox(
             journal,
             self.texts,

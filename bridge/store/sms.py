@@ -54,7 +54,7 @@ class Waiting(NamedTuple):
     """Seconds that its first part has waited."""
 
 
-class Texts:
+class SmsStore:
     """The tables for SMS over the air."""
 
     def __init__(self, database: Database, clock: Callable[[], Now]) -> None:

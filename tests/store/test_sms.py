@@ -2,15 +2,15 @@
 
 from itertools import count
 
-from bridge.store import texts as texts_module
-from bridge.store.texts import Part, Texts, Waiting
+from bridge.store import sms as sms_module
+from bridge.store.sms import Part, SmsStore, Waiting
 from tests.store.box import DAY, NOON, Box, Clock
 
 HOUR = 3600.0
 
 
-def texts(box: Box) -> Texts:
-    return Texts(box.database, box.clock)
+def texts(box: Box) -> SmsStore:
+    return SmsStore(box.database, box.clock)
 
 
 def part(number: int, **more: object) -> Part:
@@ -28,7 +28,7 @@ class Ids:
         return f"t{next(self._numbers)}"
 
 
-def add(box: Box, store: Texts, new: Part, ids: Ids) -> str:
+def add(box: Box, store: SmsStore, new: Part, ids: Ids) -> str:
     with box:
         return store.add(new, ids, 3 * HOUR)
 
@@ -130,7 +130,7 @@ def test_fingerprints_are_bounded_in_number_and_age(box: Box) -> None:
     """The oldest go; one that is read again, as it is still on the modem, counts as new."""
     store = texts(box)
     with box:
-        assert all(store.first_sight(b"%d" % number) for number in range(texts_module.MAX_SEEN + 10))
+        assert all(store.first_sight(b"%d" % number) for number in range(sms_module.MAX_SEEN + 10))
         assert not store.first_sight(b"5")
         store.keep_time()
         assert not store.first_sight(b"5")
@@ -166,7 +166,7 @@ def test_awaited_reports_are_bounded_in_number_and_age(box: Box) -> None:
     store = texts(box)
     with box:
         store.await_report(0, "+15551234567", "first")
-        for number in range(texts_module.MAX_SENT):
+        for number in range(sms_module.MAX_SENT):
             store.await_report(1, f"+1555{number:07}", "one")
         store.keep_time()
         assert store.reported(0, "+15551234567", final=False) is None

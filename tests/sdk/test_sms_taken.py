@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from bridge.adapters.modem.at_port import AtPort
 from bridge.adapters.modem.sms import ModemInbox
-from bridge.sdk.engine.sms import Texts
+from bridge.sdk.engine.sms import SmsReader
 from bridge.sim.modem import air
 from bridge.sim.modem.pdu import gsm7, tpdu
 from tests.adapters.modem.test_sms import Modem, on_air
@@ -50,7 +50,7 @@ def taking(scenario: Callable[[Modem, Callable[[], Awaitable[str | None]]], Awai
     """Run ``scenario`` with a modem, and what takes the next text out of it."""
 
     async def run(modem: Modem, port: AtPort) -> None:
-        texts = Texts(ModemInbox(lambda: port))
+        texts = SmsReader(ModemInbox(lambda: port))
 
         async def pop() -> str | None:
             found = await texts.pop()
@@ -118,7 +118,7 @@ def test_a_modem_that_goes_away_over_the_deleting_loses_no_text() -> None:
         for pdu in parts(LONG):
             modem.put(pdu)
         there = iter((port, port, None))  # for the list, and one part
-        texts = Texts(ModemInbox(lambda: next(there, port)))
+        texts = SmsReader(ModemInbox(lambda: next(there, port)))
         found = await texts.pop()
         assert found is not None
         assert found.message == LONG
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_handed_over_and_holds_up_nothing() -> None:
         for pdu in ODD:
             modem.put(pdu, length=17 if pdu in (GARBAGE, CUT, ABC) else None)
         modem.put(parts("after it", at=NOON + timedelta(hours=1))[0])
-        texts = Texts(ModemInbox(lambda: port))
+        texts = SmsReader(ModemInbox(lambda: port))
         # The status report is no text, two parts are one, and the readable text is one more.
         assert await texts.count() == len(ODD) - 2 + 1
         found = []
@@ -160,7 +160,7 @@ def test_a_sender_is_digits_alone() -> None:
     """As with the released SDK, whose scripts put the plus sign before them; a name stays one."""
 
     async def scenario(modem: Modem, port: AtPort) -> None:
-        texts = Texts(ModemInbox(lambda: port))
+        texts = SmsReader(ModemInbox(lambda: port))
         for sender, told in (("+15551234567", "15551234567"), ("12345", "12345"), ("Hologram", "Hologram")):
             modem.put(air.parts(sender, "x", NOON, reference=1, wide=False)[0].hex())
             found = await texts.pop()
@@ -176,7 +176,7 @@ def test_a_text_that_lacks_a_part_is_given_up_after_a_day() -> None:
 
     async def scenario(modem: Modem, port: AtPort) -> None:
         now = [1000.0]
-        texts = Texts(ModemInbox(lambda: port), monotonic=lambda: now[0])
+        texts = SmsReader(ModemInbox(lambda: port), monotonic=lambda: now[0])
         modem.put(parts(LONG)[1])
         assert await texts.pop() is None
         now[0] += 23 * 3600
@@ -199,16 +199,16 @@ def test_texts_that_lack_parts_never_fill_the_modem() -> None:
     async def scenario(modem: Modem, port: AtPort) -> None:
         for hour in range(modem.size - 1):
             modem.put(parts(str(hour % 10) * 200, at=NOON + timedelta(hours=hour))[0])
-        assert await Texts(ModemInbox(lambda: port)).pop() is None
+        assert await SmsReader(ModemInbox(lambda: port)).pop() is None
         modem.put(parts("whole", at=NOON + timedelta(days=9))[0])
-        found = await Texts(ModemInbox(lambda: port)).pop()
+        found = await SmsReader(ModemInbox(lambda: port)).pop()
         assert found is not None
         assert found.message == "whole"
         modem.put(parts("x" * 200, at=NOON + timedelta(days=9))[0])
-        found = await Texts(ModemInbox(lambda: port)).pop()
+        found = await SmsReader(ModemInbox(lambda: port)).pop()
         assert found is not None
         assert found.message == "0" * 153 + "[…]"
-        assert await Texts(ModemInbox(lambda: port)).pop() is None
+        assert await SmsReader(ModemInbox(lambda: port)).pop() is None
         assert len(modem.stores["ME"]) == modem.size - 1
 
     on_air(scenario)
