@@ -1,1 +1,1 @@
-"""The composition root: the parts of the daemon put together, their life, and what a reload changes."""
+"""The composition root: it builds the daemon's parts, runs them, and applies a reload."""

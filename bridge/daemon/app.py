@@ -1,4 +1,4 @@
-"""The bridge's life: it starts its parts, stops them in reverse, and reads its configuration again.
+"""The daemon: it starts its parts, stops them in reverse, and reloads its configuration.
 
 ::
 
@@ -6,9 +6,9 @@
     Session (control) ─> Controls ──────┤  ▲
     Session (data) <──── Publisher <────┘  └── Downlink <── Listener <─── the cloud's inbound messages
 
-One event loop in one thread owns all of them; a blocking call (a name to resolve, a broker to connect to)
-gets a thread of its own. What was entered last is left first. A failure in any part stops the process, in
-that order, with exit code 1.
+One event loop in one thread owns all of them. A blocking call (DNS, a connection to the broker) gets a thread
+of its own. The part that was entered last is left first. A failure in any part stops the process, in that
+order, with exit code 1.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class Bridge:
     # -- the parts ---------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        """Put the parts on the open journal together; raises `ConfigError`."""
+        """Build the parts on the open journal; raises `ConfigError`."""
         settings, journal = self.settings, self.journal
         self.access = configure.access(settings)
         names, events = Names(settings.mqtt.prefix), matching(settings.mqtt.events)
@@ -97,7 +97,7 @@ class Bridge:
         self.link = link = make_link(lambda: self.settings, self.flow, publisher.names, monitor)
         link.on_change = self._link_changed
         paths.modem = link
-        if settings.network.scope == "system":  # with another one messages take the machine's own network
+        if settings.network.scope == "system":  # with another scope messages take the machine's own network
             paths.link = link
         self.controls = Controls(journal, self._results, self.flow.uplink, link.command, monitor)
         self._build_broker()
@@ -168,7 +168,7 @@ class Bridge:
             if not self._stop.is_set():
                 note_failure(self.settings.store.path, exc)
                 raise
-            if exc is not self._failure:  # what failed may be what an ending needs
+            if exc is not self._failure:  # leaving a part may raise the first failure again
                 self._fail(exc)
         return 1 if self._failure else 0
 
@@ -215,14 +215,14 @@ class Bridge:
             stack.callback(server.close)
 
     async def _drain_reports(self, kind: object, *_: object) -> None:
-        """Give the broker the last reports, while a link that it may need is still up."""
+        """Publish the last reports, while the link, which a remote broker needs, is still up."""
         if kind is None:
             self.publisher.wake()
             await until(lambda: self.publisher.idle, BROKER_WAIT)
             await until(lambda: self.journal.writer.idle, GRACE)
 
     def _say_farewell(self) -> None:
-        """Tell the broker of the failure before all else ends; a disk that failed is touched no more."""
+        """Publish "offline" before all else ends; a disk that failed is not used any more."""
         disk = isinstance(self._failure, StoreError)
         if disk:
             self.journal.writer.close()
@@ -230,23 +230,23 @@ class Bridge:
         self.broker.leave()
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback or task raised: nothing goes on half-dead."""
+        """Stop the process, because a callback or task raised."""
         error = context.get("exception")
         self._fail(error or RuntimeError(context.get("message")))
 
     def _fail(self, error: BaseException) -> None:
-        self._stop.set()  # first: whatever else fails below, it ends
+        self._stop.set()  # first, so that the process ends even if a line below fails
         error = self.journal.failure(error)
         if self._failure is None:
             self._failure = error
-            # What the disk does is no fault of ours: one line says it.
+            # A failure of the disk is no bug: it needs one line and no traceback.
             trace = None if isinstance(error, StoreError) else error
             log.critical("stopping because of a failure: %s", error or type(error).__name__, exc_info=trace)
 
-    # -- what the parts tell -----------------------------------------------------------------------------
+    # -- callbacks of the parts --------------------------------------------------------------------------
 
     def _link_changed(self) -> None:
-        """The SIM may say who we are to the cloud, where the configuration does not."""
+        """Act on a change of the link or modem; the SIM may bring the credentials for the cloud."""
         if self.link.identity != self._identity:
             self._identity = self.link.identity
             self.access = configure.access(self.settings, self._identity)
@@ -272,7 +272,7 @@ class Bridge:
         )
 
     def _publish_network(self) -> None:
-        """Regularly, as promised, though nothing may have changed."""
+        """Publish the network status at its interval, changed or not."""
         names = self.publisher.names
         self.publisher.state(names.network, dumps(self.link.status()).encode(), again=True)
         self._loop.call_later(self.settings.network.poll, self._publish_network)
@@ -280,10 +280,10 @@ class Bridge:
     def _publish_info(self) -> None:
         self.publisher.state(self.publisher.names.info, dumps(configure.info(self.settings)).encode())
 
-    # -- the configuration, again ------------------------------------------------------------------------
+    # -- reload ------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Read the configuration again; a bad one changes nothing, and says why."""
+        """Read the configuration again; an invalid one changes nothing, and its problems are logged."""
         if self._reread is None:
             return
         try:
@@ -305,10 +305,10 @@ class Bridge:
         self.monitor.health_changed()
 
     def _apply(self, new: Settings) -> Changes:
-        """Take from ``new`` what needs no restart; raises `BridgeError` before anything is changed."""
+        """Apply the settings that need no restart; raises `BridgeError` before any change."""
         access, policy = configure.access(new, self._identity), configure.policy(new)
         limits, inbound = configure.limits(new), configure.inbound_limits(new)
-        # The broker waits for the restart, which must not be the one to find that its files do not serve.
+        # The broker's settings wait for a restart. Check its files now, so that the restart does not fail.
         configure.broker(new)
         changes = compare(self.settings, new)
         self.access, self.intake.policy, self.journal.outbox.limits = access, policy, limits
@@ -325,7 +325,7 @@ class Bridge:
 
 
 def run(settings: Settings, reread: Callable[[], Loaded] | None = None) -> int:
-    """Run the daemon until it is told to stop; return the exit code."""
+    """Run the daemon until SIGTERM or SIGINT; return the exit code."""
 
     async def main() -> int:
         return await Bridge(settings, reread).run()

@@ -1,7 +1,7 @@
-"""The two sessions with the broker: what each passes on, those of earlier client ids, and the farewell.
+"""The two sessions with the broker, the sessions of earlier client ids, and the farewell.
 
-One carries messages and reports, the other the commands about the bridge itself: a session that stalls,
-as the first does while the disk is full, stalls all of its topics.
+One session carries messages and reports. The other carries the commands about the bridge itself, because a
+session that stalls, as the first does while the disk is full, stalls all of its topics.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from bridge.flow.message.sessions import Numbered
 log = logging.getLogger("bridge")
 
 CONTROL = "-control"
-"""What the client id of the session of commands ends with."""
+"""Suffix of the client id of the commands' session."""
 
 EARLIER_FIRST = 5.0
-"""Seconds that the sessions wait for those of an earlier client id."""
+"""Seconds that the sessions wait for the sessions of an earlier client id."""
 
 SHARED_EVERY = 60.0
-"""Seconds between looks at whether another client uses our id."""
+"""Seconds between checks whether another client uses our id."""
 
 LEAVE_WAIT = 0.5
-"""Seconds for the sessions to end once they are to."""
+"""Seconds for the sessions to end after `BrokerSessions.leave`."""
 
 
 class Messages:
@@ -71,7 +71,7 @@ class Messages:
         self.look_at_rivals()
 
     def mqtt_received(self, delivery: Delivery) -> None:
-        """Handle a message to send."""
+        """Take a message to send."""
         self.intake.received(delivery, self.session)
 
     def look_at_rivals(self) -> None:
@@ -111,14 +111,14 @@ class Commands:
         self._monitor.control_offline(reason)
 
     def mqtt_received(self, delivery: Delivery) -> None:
-        """Handle a command that came by this session."""
+        """Take a command of this session."""
         self.received(delivery, self.session)
 
     def mqtt_published(self, _mid: int, _problem: str | None) -> None:
-        """Nothing is published here."""
+        """Do nothing: this session publishes nothing."""
 
     def received(self, delivery: Delivery, source: Acknowledger) -> None:
-        """Handle a command that came by the session ``source``."""
+        """Take a command of the session ``source``."""
         if delivery.topic == self._home.birth:
             self._home.received(delivery)
             source.ack(delivery)
@@ -127,7 +127,7 @@ class Commands:
 
 
 class BrokerSessions:
-    """Both sessions; entered they connect, left they say farewell. Lives in the event loop's thread."""
+    """Both sessions: entering connects them, leaving says farewell. Lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class BrokerSessions:
         make_intake: Callable[[Numbered], Intake],
         broker: Broker,
     ) -> None:
-        """``make_intake`` returns the intake of what an earlier client id's session still holds."""
+        """``make_intake`` returns the intake for the messages in an earlier client id's session."""
         self.messages, self.commands = messages, commands
         self._client_id = client_id
         self._publisher = publisher
@@ -147,12 +147,12 @@ class BrokerSessions:
         self._loop = asyncio.get_running_loop()
         self._workers = Workers()
         self._met = asyncio.Event()
-        """The sessions of an earlier client id were reached, or could not be at the first try."""
+        """Set once the sessions of an earlier client id were reached, or the first attempt has failed."""
         publisher.attach(messages.session, commands.session)
 
     @property
     def connected(self) -> bool:
-        """Whether messages and reports pass."""
+        """Whether the session of messages and reports is connected."""
         return self.messages.session.connected
 
     async def __aenter__(self) -> Self:
@@ -164,11 +164,11 @@ class BrokerSessions:
 
     async def __aexit__(self, *_: object) -> None:
         self.leave()
-        await self._workers.stop(LEAVE_WAIT)  # one may be waiting for a broker that does not answer
+        await self._workers.stop(LEAVE_WAIT)  # a session may wait for a broker that does not answer
 
     def leave(self) -> None:
         """Say farewell and disconnect."""
-        if self.connected:  # our DISCONNECT takes the will back
+        if self.connected:  # our DISCONNECT discards the will
             self._publisher.farewell(self._publisher.names.state, b"offline")
         for each in (self.messages, self.commands):
             each.session.disconnect()
@@ -181,7 +181,7 @@ class BrokerSessions:
         await session.run()
 
     async def _end_earlier(self) -> None:
-        """Fetch what the broker holds for client ids that were replaced, and end those sessions."""
+        """Fetch the messages that the broker holds for replaced client ids, and end those sessions."""
         from bridge.daemon.earlier_sessions import EarlierSessions, Way
 
         controls = Way(self.commands.session, CONTROL, self.commands.received)
@@ -193,6 +193,6 @@ class BrokerSessions:
         await EarlierSessions(self._loop, self._broker, self._client_id).end(ways, self._met.set)
 
     def _watch_client_id(self) -> None:
-        """Look from time to time whether another client uses our id: it may have stopped to."""
+        """Check at intervals whether another client uses our id, because it may have stopped."""
         self.messages.look_at_rivals()
         self._loop.call_later(SHARED_EVERY, self._watch_client_id)

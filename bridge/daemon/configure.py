@@ -1,4 +1,4 @@
-"""From the configuration to the values that the parts take; what a reload replaces is made here."""
+"""The parts' values from the configuration; a reload builds them again."""
 
 import asyncio
 import hashlib
@@ -30,13 +30,13 @@ from bridge.store.outbox import Limits
 NOBODY = Identity()
 
 CAPABILITIES = ("cloud", "sms", "inbound", "tcp", "udp", "queue", "expiry", "priority", "idempotent_ids")
-"""What this version can do, for those who read ``hologram/bridge/info``."""
+"""The features of this version, published in ``hologram/bridge/info``."""
 
 NO_MODEM = "no modem is managed here (network.interface); use cloud"
 
 
 def credentials(settings: Settings, sim: Identity = NOBODY) -> Credentials | None:
-    """Return who the device is to the cloud; None where that is still to be read from the ``sim``.
+    """Return the device's credentials for the cloud; None until they are read from the ``sim``.
 
     TOTP's device id is the SIM's number (ICCID) and its private key the IMSI [hologram-python 0.3].
     """
@@ -53,13 +53,13 @@ def credentials(settings: Settings, sim: Identity = NOBODY) -> Credentials | Non
 
 
 def access(settings: Settings, sim: Identity = NOBODY) -> codecs.CloudAccess:
-    """Return where the cloud is and who we are to it."""
+    """Return the cloud's address and the credentials for it."""
     cloud = settings.cloud
     return codecs.CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings, sim))
 
 
 def make_paths(loop: asyncio.AbstractEventLoop, access: Callable[[], codecs.CloudAccess]) -> NetworkPaths:
-    """Return the paths over the machine's network; ``access`` returns the cloud's as it is now."""
+    """Return the paths over the machine's network; ``access`` returns the cloud's present address and key."""
     resolver = Resolver(loop)
     stream, datagram = TcpTransport(loop, resolver), UdpTransport(loop, resolver)
     transports: dict[Channel, Transport] = {
@@ -78,13 +78,13 @@ def make_paths(loop: asyncio.AbstractEventLoop, access: Callable[[], codecs.Clou
 
 
 def limits(settings: Settings) -> Limits:
-    """Return how much the outbox takes."""
+    """Return the limits of the outbox."""
     store = settings.store
     return Limits(store.max_messages, store.max_bytes, store.max_age, store.when_full == "drop_oldest")
 
 
 def policy(settings: Settings) -> Policy:
-    """Return what intake decides by."""
+    """Return the policy of the intake."""
     router = Router([(route.match, _route(route)) for route in settings.routes])
     refusal = codecs.TOTP_CANNOT if settings.cloud.auth == "totp" else None
     air = None if settings.network.interface.startswith("cellular") else NO_MODEM
@@ -108,9 +108,9 @@ def _route(route: RouteSetting) -> Route:
 
 
 def broker(settings: Settings, client_id: str = "") -> Broker:
-    """Return how to reach the broker under ``client_id``; raises `ConfigError` for bad certificates.
+    """Return the broker's address and options for ``client_id``; raises `ConfigError` for bad certificates.
 
-    Without a client id it is for those who only look whether it can be made.
+    The client id may be empty for a mere check of the settings.
     """
     mqtt = settings.mqtt
     tls = None if mqtt.tls is None else tls_context(mqtt.tls.ca, mqtt.tls.cert, mqtt.tls.key)
@@ -127,7 +127,7 @@ def broker(settings: Settings, client_id: str = "") -> Broker:
 
 
 def device(settings: Settings, name: str) -> Device:
-    """Return what Home Assistant is told; ``name`` is the device's id there."""
+    """Return the device that is announced to Home Assistant; ``name`` is its id there."""
     interface = settings.network.interface
     kind = interface.partition("-")[0]
     model = f"Hologram bridge ({interface})" if interface else "Hologram bridge"
@@ -136,7 +136,7 @@ def device(settings: Settings, name: str) -> Device:
 
 
 def inbound_limits(settings: Settings) -> InboundLimits:
-    """Return what may come in."""
+    """Return the limits of inbound messages."""
     inbound = settings.inbound
     return InboundLimits(
         inbound.timeout, inbound.max_bytes, inbound.max_connections, inbound.deadline, inbound.allow
@@ -144,13 +144,13 @@ def inbound_limits(settings: Settings) -> InboundLimits:
 
 
 CALLED_WITH = "called_with"
-"""Key under which the outbox keeps `called_with` of the link that may stand."""
+"""Key under which the outbox keeps `called_with` of a link that may still be up."""
 
 
 def called_with(settings: Settings) -> str | None:
-    """Return what stands for the settings that a call is made with; None where no modem is managed.
+    """Return a hash of the settings of a call; None without a managed modem.
 
-    It is kept where the bridge's user alone may read it: of a short password it could give much away.
+    Only the bridge's user can read the file that keeps it, because the hash could reveal a short password.
     """
     network = settings.network
     if not network.interface.startswith("cellular"):

@@ -1,4 +1,4 @@
-"""What the running daemon answers on its control socket."""
+"""The running daemon's answers on its control socket."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Answers:
-    """Carries requests out, one call each; lives in the event loop's thread."""
+    """Answers requests, one call each; lives in the event loop's thread."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Answers:
         }
 
     async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request; raises `BridgeError` where that cannot be done."""
+        """Answer one request; raises `BridgeError` where that fails."""
         command = request["command"]
         answer = self._answers.get(command)
         if answer is None:
@@ -59,7 +59,7 @@ class Answers:
         return {"messages": self._outbox.listing(0, int(request.get("limit", 100)))}
 
     async def _durable(self) -> None:
-        """Wait for the end of a commit: a read would have the loop wait with it."""
+        """Wait for the end of a commit, because a read during it would block the loop."""
         while self._writer.committing:
             committed = asyncio.Event()
             self._writer.busy(committed.set)
@@ -91,7 +91,7 @@ class Answers:
 
     async def _purge(self, _request: dict[str, Any]) -> dict[str, Any]:
         purged: asyncio.Future[int] = self._loop.create_future()
-        # Who asked may have gone by the time it is done.
+        # The client may have disconnected before the purge ends.
         self._controls.purge(lambda number: None if purged.done() else purged.set_result(number))
         return {"purged": await purged}
 

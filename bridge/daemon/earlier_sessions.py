@@ -1,6 +1,6 @@
 """The sessions of client ids that the configuration has replaced: connected, drained and ended.
 
-Imported only where there is one. What drained means is in `bridge.flow.message.earlier`.
+It is imported only where there is one. `bridge.flow.message.earlier` defines when a session is drained.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ log = logging.getLogger("mqtt")
 
 
 class Way(NamedTuple):
-    """What takes the place of an earlier session, and where its messages go."""
+    """The present session that replaces an earlier one, and the handler of the earlier one's messages."""
 
     session: Session
     suffix: str
-    """What its client id ends with."""
+    """Suffix of the session's client id."""
     receive: Callable[[Delivery, Drain], None]
     backpressure: Callable[[Callable[[], None]], bool] = lambda _: False
 
 
 class EarlierSessions:
-    """Ends them, all at once; lives in the event loop's thread."""
+    """Ends the earlier sessions, all concurrently; lives in the event loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, client_id: ClientId) -> None:
         self._loop = loop
@@ -39,9 +39,9 @@ class EarlierSessions:
         self._client_id = client_id
 
     async def end(self, ways: Sequence[tuple[Earlier, Sequence[Way]]], on_met: Callable[[], None]) -> None:
-        """Drain and end the sessions of each id; where that cannot be, the next start tries again.
+        """Drain and end the sessions of each id; if one fails, the next start tries again.
 
-        ``on_met`` is told when all are connected, or could not be at the first try.
+        ``on_met`` is called once all are connected, or their first attempts have failed.
         """
         drains: list[Drain] = []
         works = []
@@ -60,7 +60,7 @@ class EarlierSessions:
             self._client_id.ended(earlier)
 
     async def _end(self, earlier: Earlier, way: Way, drain: Drain) -> bool:
-        """Return whether it need not be tried again."""
+        """Return whether the session is done with, so that no later start tries it again."""
         where = self._broker._replace(client_id=earlier.id + way.suffix)
         session = Session(self._loop, where, drain, subscriptions=(), backpressure=way.backpressure)
         drain.source = session

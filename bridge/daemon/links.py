@@ -1,6 +1,6 @@
-"""The link that the configuration asks for, and what the daemon adds to it: SMS over the air, the status.
+"""The link of the configuration, with the daemon's additions: SMS over the air, the status.
 
-Imported modules differ by the link: what a box without a modem needs none of stays out of its memory.
+The imports depend on the link, to save the memory of a box without a modem.
 """
 
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger("network")
 def make_link(
     settings: Callable[[], Settings], flow: MessageFlow, names: Names, notices: Notices
 ) -> "ModemLink | WifiLink | NoLink":
-    """Return the link of ``network.interface``; ``settings`` returns the configuration as read last."""
+    """Return the link of ``network.interface``; ``settings`` returns the present configuration."""
     network = settings().network
     if not network.interface:
         return NoLink()
@@ -53,7 +53,7 @@ def make_link(
 
 
 async def clear_left_link(loop: "asyncio.AbstractEventLoop", settings: Settings, journal: Journal) -> None:
-    """Hang up the link that an earlier run has left, where no modem is managed any more."""
+    """Hang up the link of an earlier run, where no modem is managed any more."""
     if called_with(settings) is not None or journal.outbox.meta(CALLED_WITH) is None:
         return
     from bridge.adapters.ppp.dialler import ppp

@@ -1,6 +1,6 @@
 """Logs: one line an event on stderr, ``LEVEL:component:message``; journald's priorities under systemd.
 
-No payload appears above debug level, and no secret at any. What comes from outside (topics, answers, names)
+No payload appears above debug level, and no secret at any level. Text from outside (topics, answers, names)
 is escaped here, once, where the line is written.
 """
 
@@ -39,5 +39,5 @@ def set_up(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # asyncio's own debug lines are about asyncio
+    # asyncio's own debug lines describe asyncio, not the bridge.
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))

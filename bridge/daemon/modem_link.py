@@ -1,4 +1,4 @@
-"""The daemon's modem: the cellular link, with SMS over the air, and what is kept of it over restarts."""
+"""The daemon's modem: the cellular link, with SMS over the air and the state that survives restarts."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ from bridge.store.sms import SmsStore
 log = logging.getLogger("network")
 
 PINS = "sim_pins"
-"""Key under which it is kept which PINs were refused."""
+"""Key in the store of the refused PINs."""
 
 
 class ModemLink(CellularLink):
@@ -39,7 +39,7 @@ class ModemLink(CellularLink):
     def __init__(
         self, settings: Callable[[], Settings], flow: MessageFlow, names: Names, notices: Notices
     ) -> None:
-        """``settings`` returns the configuration as read last; a reload changes the limits of SMS."""
+        """``settings`` returns the present configuration; a reload changes the limits of SMS."""
         self._settings = settings
         self._journal = journal = flow.journal
         traffic = traffic_of(flow, takes_messages=settings().network.scope == "system")
@@ -54,7 +54,7 @@ class ModemLink(CellularLink):
         inbox = ModemInbox(self.port, status_reports=self._wants_reports)
         self._sms_inbox = SmsInbox(journal, sms_store, names, inbox, notices)
         self._read_from: Modem | None = None
-        """The modem whose store the inbox has been told to read."""
+        """The modem whose store the inbox reads."""
 
     def _make_setup(self, settings: Settings) -> CellularSetup:
         network, meta = settings.network, self._journal.outbox.meta
@@ -102,7 +102,7 @@ class ModemLink(CellularLink):
         return (self.supervisor.run(), self._drive(), self._sms_inbox.run())
 
     async def _drive(self) -> None:
-        """Drive the link; where nobody wants it at the start, one that an earlier run has left goes first."""
+        """Drive the link; if it is not wanted at the start, first hang up the link of an earlier run."""
         if self._settings().network.autoconnect is not True:
             try:
                 await self.cellular.clear()
@@ -111,14 +111,14 @@ class ModemLink(CellularLink):
         await self.network.run()
 
     def reloaded(self) -> None:
-        """Have the inbox look: before it lists, the modem is told to hand over wanted reports."""
+        """Wake the inbox, which configures status reports on the modem before it lists the store."""
         self._sms_inbox.wake()
 
     # -- SMS ---------------------------------------------------------------------------------------------
 
     @property
     def air(self) -> Path | None:  # type: ignore[override]  # what a modem can do changes
-        """What sends SMS over the air, while the modem is in a network."""
+        """The path of SMS over the air; None while the modem is not registered."""
         return self._air if self.supervisor.ready else None
 
     def _takes(self, urc: Urc) -> bool:

@@ -1,4 +1,4 @@
-"""What a new configuration changes while the bridge runs, and what has to wait for a restart."""
+"""The comparison of two configurations: changes that apply at once, and changes that wait for a restart."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ NEEDS_RESTART = (
     "inbound.port",
     "inbound.protocols",
 )
-"""Keys, or whole sections, that are read once: sockets, files and identities hang on them."""
+"""Keys, or whole sections, that are read once, because sockets, files and identities depend on them."""
 
 
 _ABSENT = object()
@@ -26,12 +26,13 @@ class Changes(NamedTuple):
     """The keys that differ."""
 
     applied: tuple[str, ...]
+    """Changed keys that take effect at once."""
     waiting: tuple[str, ...]
-    """For a restart."""
+    """Changed keys that take effect after a restart."""
 
 
 def compare(old: Settings, new: Settings) -> Changes:
-    """Return the keys in which ``new`` differs from ``old``; values are not shown, since some are secret."""
+    """Return the keys in which ``new`` differs from ``old``, without values, because some are secret."""
     before, after = _flat(old.model_dump()), _flat(new.model_dump())
     changed = [key for key in {**before, **after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
     waiting = tuple(key for key in changed if _waits(key))

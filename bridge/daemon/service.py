@@ -1,4 +1,4 @@
-"""The bridge as systemd sees it: ready, reloading, stopping, how it stands, and whether it lives."""
+"""The bridge's notifications to systemd: ready, reloading, stopping, the status line and the watchdog."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from bridge.flow.health.watchdog import Watchdog
 
 
 class Service:
-    """Does nothing where systemd did not start us."""
+    """Notifies systemd; does nothing without it."""
 
     def __init__(
         self,
@@ -22,9 +22,9 @@ class Service:
         parts: Iterable[Part],
         on_stuck: Callable[[str], None],
     ) -> None:
-        """``line`` returns how the bridge stands, ``parts`` are watched, ``on_stuck`` hears what is stuck."""
+        """``line`` returns the status, ``parts`` are watched, ``on_stuck`` gets the fault of a stuck part."""
         self._notifier = notifier
-        # a line end in what others told would begin a notice of its own [sd_notify(3)]
+        # A line end in text from outside would begin another notification [sd_notify(3)].
         self._status_line = StatusLine(lambda: visible(line()), notifier.status, LoopTime(loop))
         self._on_stuck = on_stuck
         self._watchdog: Watchdog | None = None
@@ -39,7 +39,7 @@ class Service:
             )
 
     def ready(self) -> None:
-        """Outbox, listener and workers run; an absent broker or cloud is told, and waited for."""
+        """Notify that outbox, listener and workers run; an absent broker or cloud does not delay this."""
         if not self._notifier.wanted:
             return
         self._notifier.ready()
@@ -48,7 +48,7 @@ class Service:
             self._watchdog.start()
 
     def reload(self, work: Callable[[], None]) -> None:
-        """Do ``work``, which reads the configuration again."""
+        """Run ``work``, which reads the configuration again, between the notifications of a reload."""
         self._notifier.reloading()
         try:
             work()
@@ -56,7 +56,7 @@ class Service:
             self._notifier.ready()
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Notify that the daemon is stopping."""
         self._notifier.stopping()
 
     def _stuck(self, text: str) -> None:
