@@ -1,10 +1,11 @@
-"""``hologram-bridge dial``: what ``hologram-ppp.service`` runs as root: one call, until it ends.
+"""``hologram-bridge dial``: the command of ``hologram-ppp.service``, which makes one call as root.
 
-It takes nothing from the bridge but being started and stopped. What it acts on (the configuration, the chat
-script, pppd's options, the name of the port) must be root's alone.
+The bridge can only start and stop it. Only root may be able to change its inputs: the configuration, the chat
+script, pppd's options, the name of the port.
 
-A mistake in the configuration must not take the box off the air: the bridge goes on with what it has read,
-and whoever mends the file may come in over this very link. So the call is then made as it was the last time.
+A mistake in the configuration must not take the box offline: the bridge goes on with the configuration that
+it has read, and a person may need this link to repair the file. The call is then made with the last good
+settings.
 """
 
 import argparse
@@ -49,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Dial; return 0 after SIGTERM.
 
     Raises:
-        BridgeError: there was no link, or it ended; the same stands in the unit's status line, and EBUSY in
-            its error number where another program has the port, EINVAL where the configuration or what it
-            names is at fault.
+        BridgeError: there was no link, or it ended. The unit's status line has the same text. The unit's
+            error number is EBUSY where another program has the port, and EINVAL where the configuration or a
+            file that it names is at fault.
 
     """
     from bridge.daemon import logs
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _number(error: BridgeError) -> str:
-    """Return what tells the bridge that the modem is not to blame [sd_notify(3), ERRNO]."""
+    """Return the error number of a fault that is not the modem's, empty for others [sd_notify(3), ERRNO]."""
     if isinstance(error, PortHeld):
         return f"\nERRNO={errno.EBUSY}"
     ours = isinstance(error, ConfigError | OperationError | NotCalled)
@@ -78,9 +79,9 @@ def _number(error: BridgeError) -> str:
 
 
 def _wanted(config: Path | None) -> "tuple[Network, str]":
-    """Return what the configuration says of the network, and the log level.
+    """Return the network section of the configuration, and the log level.
 
-    Of a configuration that was right the last time, and is not any more, that last time's counts.
+    If the configuration has become invalid, return the values of the last valid one.
     """
     from bridge.adapters.system.root_paths import trusted_file
     from bridge.daemon import logs
@@ -103,7 +104,7 @@ def _wanted(config: Path | None) -> "tuple[Network, str]":
 
 
 def _copy() -> Path | None:
-    """Return where the last call's settings are, in a folder that systemd keeps until the next boot."""
+    """Return the file of the last call's settings, in a folder that systemd keeps until the next boot."""
     folder = os.environ.get("RUNTIME_DIRECTORY")
     return Path(folder) / "network.json" if folder else None
 
@@ -116,7 +117,7 @@ def _keep_for_later(network: "Network") -> None:
     try:
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)  # it may hold a password: nobody else reads it
+            file.write(text)  # the file is root's alone, because it may hold a password
         new.replace(copy)
     except OSError as exc:
         log.warning("%s: %s; a mistake in the configuration will keep us from calling", copy, exc.strerror)
@@ -131,12 +132,12 @@ def _kept() -> "Network | None":
         return None
     try:
         return Network.model_validate_json(trusted_file(copy).read_text())
-    except ValueError:  # of another version, say
+    except ValueError:  # another version may have written it
         return None
 
 
 def _call(network: "Network") -> "Dial":
-    """Return the call that the configuration describes."""
+    """Return the call with the settings of ``network``."""
     from bridge.adapters.ppp.dialler import dial_of
     from bridge.adapters.ppp.pppd import chat_script, file_of
     from bridge.adapters.system.root_paths import trusted_file, trusted_port
@@ -206,7 +207,7 @@ def _settle(future: "asyncio.Future[None]") -> None:
 
 
 def notify(state: str) -> None:
-    """Tell systemd the ``state`` [sd_notify(3)]; without systemd nothing happens."""
+    """Send ``state`` to systemd [sd_notify(3)]; do nothing without systemd."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -214,4 +215,4 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
             connection.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError as exc:
-        log.warning("systemd could not be told: %s", exc)
+        log.warning("systemd could not be notified: %s", exc)

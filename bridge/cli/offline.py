@@ -1,4 +1,4 @@
-"""The ``queue`` commands without a daemon: the store's lock is held meanwhile, so that none can start."""
+"""The ``queue`` commands without a daemon; they hold the store's lock, so no daemon can start meanwhile."""
 
 import sqlite3
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from bridge.store.writer import PACE
 
 
 class _NoTime:
-    """Runs what is to run soon at once; nothing waits here."""
+    """A `Time` that runs scheduled calls at once, and does not wait."""
 
     def __init__(self) -> None:
         self.now = read_clock
@@ -32,13 +32,13 @@ class _NoTime:
         callback(*args)
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
-        """A pause between transactions is over at once; what is later never comes: the command ends first."""
+        """Run a pause between transactions at once; drop later calls: the command ends before them."""
         if delay <= PACE:
             callback(*args)
         return self
 
     def cancel(self) -> None:
-        """It was called, or never is."""
+        """Do nothing: the call has run, or never runs."""
 
     async def sleep(self, seconds: float) -> None:
         """Return at once."""
@@ -111,7 +111,7 @@ class _Offline:
         return number
 
     def _recorded(self, operation: Callable[[], object]) -> bool:
-        """Whether there was room for ``operation``; what waits for some is forgotten with this process."""
+        """Return whether there was room for ``operation``; one that waits for room is never executed."""
         done: list[object] = []
         self.writer.write(operation, done.append)
         return bool(done)
