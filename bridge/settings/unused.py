@@ -29,7 +29,7 @@ def _sms(settings: Settings) -> Iterator[str]:
         and settings.sms.via == "cloud"
     ):
         yield (
-            'sms.via: the cloud takes texts by key only, and cloud.auth is "totp"; '
+            'sms.via: the cloud takes SMS by key only, and cloud.auth is "totp"; '
             'set credentials.devicekey too, or sms.via: "modem"'
         )
     if settings.sms.via == "modem" and not _has_modem(settings):
