@@ -8,8 +8,8 @@ or keeps the old module names below this package::
 
     from bridge.sdk.Hologram.HologramCloud import HologramCloud
 
-What differs for the better: a message that cannot be sent is kept on disk beside the script and sent once,
-with its topics, when the network is back, by this run or a later one.
+One thing differs: a message that cannot be sent is kept on disk beside the script. It is sent once, with its
+topics, when the network is back, by this run of the script or a later one.
 """
 
 from importlib import import_module
@@ -75,7 +75,7 @@ _LATE = {
     "ModemResult": "bridge.sdk.engine.at",
     **dict.fromkeys(("SMS", "Location"), "bridge.sdk.engine.values"),
 }
-"""Names of the modem's and of Wi-Fi, loaded by scripts that use them."""
+"""Names for modems and Wi-Fi, imported only for scripts that use them."""
 
 __all__ = [
     "ERR_AUTHINVALID",

@@ -24,30 +24,30 @@ CLOUD_ERR_SIGNAL = Code.CLOUD_ERR_SIGNAL.value
 CLOUD_ERR_CONNECT = Code.CLOUD_ERR_CONNECT.value
 
 DEFAULT_CELLULAR_TIMEOUT = 200
-"""Seconds that a connection may take to come up."""
+"""Default limit of `Cellular.connect`, in seconds."""
 
 log = logging.getLogger("Cellular")
 
 
 class Cellular(Network):
-    """Connects by a modem: over PPP, which needs root, or else by the modem's own sockets."""
+    """Connects by a modem: over PPP, which needs root, or by the modem's own sockets."""
 
     def __init__(
         self, event: Event | None = None, interface: str = "cellular", modem: Modem | None = None
     ) -> None:
         super().__init__(event)
         self._events: list[str] | None = None
-        """Events that a call of the script's tells when it ends; None while there is none."""
+        """Events that the script's present call broadcasts when it ends; None outside of a call."""
         self.modem = modem or CLASSES[interface](event=self.event)
 
     @property
     def modem(self) -> Modem:
-        """The modem."""
+        """The modem of the interface."""
         return self._modem
 
     @modem.setter
     def modem(self, modem: Modem | str) -> None:
-        """Use another from now on, given as it is or by the name of its kind; the last one is let go of."""
+        """Use another modem, given as an object or by the name of its kind; the previous one is closed."""
         last, self._modem = getattr(self, "_modem", None), modem_of(modem, self.event)
         modem = self._modem
         if last is not None and last is not modem:
@@ -64,7 +64,7 @@ class Cellular(Network):
         self.on_change()
 
     def _happened(self, event: str) -> None:
-        """Runs in the loop's thread."""
+        """Note or broadcast an event; runs in the loop's thread."""
         if self._events is not None:
             self._events.append(event)
         else:
@@ -73,12 +73,12 @@ class Cellular(Network):
     # -- the connection ----------------------------------------------------------------------------------
 
     def connect(self, timeout: float = DEFAULT_CELLULAR_TIMEOUT) -> bool:
-        """Connect within ``timeout`` seconds and tell ``cellular.connected``; return whether it worked.
+        """Connect within ``timeout`` seconds, broadcast ``cellular.connected`` and return whether it worked.
 
         Raises:
-            NetworkError: no modem is there.
-            SerialError: another program uses it; it says which.
-            ModemError: its port cannot be had.
+            NetworkError: there is no modem.
+            SerialError: another program uses the modem; the text names it.
+            ModemError: the modem's port cannot be opened.
 
         """
         log.info("Connecting to cell network with timeout of %s seconds", timeout)
@@ -87,12 +87,12 @@ class Cellular(Network):
         return good
 
     def disconnect(self) -> bool:
-        """Disconnect and tell ``cellular.disconnected``; return whether it worked."""
+        """Disconnect, broadcast ``cellular.disconnected`` and return whether it worked."""
         log.info("Disconnecting from cell network")
         return self._telling(self._modem.disconnect)
 
     def _telling(self, work: Any) -> bool:
-        """Do ``work`` and tell in this thread what happened meanwhile."""
+        """Run ``work``, then broadcast the events that came meanwhile, in this thread."""
         self._events = []
         try:
             good: bool = work()
@@ -103,15 +103,15 @@ class Cellular(Network):
         return good
 
     def autodetect_modem(self) -> None:
-        """Use whatever modem is found from now on [hologram-python 0.10]."""
+        """Use any modem that is found, from now on [hologram-python 0.10]."""
         self.modem = CLASSES["cellular"](event=self.event)
 
     def load_modem_drivers(self) -> None:
-        """Kept for scripts that call it: the system loads them."""
+        """Do nothing; kept for scripts that call it, because the system loads the drivers."""
 
     @staticmethod
     def scan_for_all_usable_modems() -> list[Modem]:
-        """Return a modem for each that is found by its USB id [hologram-python 0.10]."""
+        """Return an object for each modem that is found by its USB id [hologram-python 0.10]."""
         return usable_modems()
 
     def getConnectionStatus(self) -> int:
@@ -122,24 +122,24 @@ class Cellular(Network):
             return CLOUD_ERR_CONNECT
 
     def is_connected(self) -> bool:
-        """Return whether a connection stands."""
+        """Return whether there is a connection."""
         return self._modem.isConnected()
 
     @property
     def at_sockets_available(self) -> bool:
-        """Whether the modem's own sockets can carry messages just now: no `connect` is needed then."""
+        """Whether the modem's own sockets can carry messages now, without a `connect`."""
         return self._modem.at_sockets_available
 
     def disable_at_sockets_mode(self) -> None:
-        """Use no sockets of the modem's own from now on: messages take a `connect` over PPP."""
+        """Do not use the modem's own sockets from now on, so that messages need a `connect` over PPP."""
         self._modem.disable_at_sockets_mode()
 
     def enable_at_sockets_mode(self) -> None:
-        """Use the modem's own sockets again where it has some."""
+        """Use the modem's own sockets again, if it has any."""
         self._modem.enable_at_sockets_mode()
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever the modem has: ``localIPAddress``, ``signal_strength``, ``popReceivedSMS`` and so on."""
+        """Return an attribute of the modem: ``localIPAddress``, ``signal_strength``, ``popReceivedSMS``…."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._modem, name)
@@ -148,20 +148,20 @@ class Cellular(Network):
 
     @property
     def ready(self) -> bool:
-        """Whether messages can go."""
+        """Whether messages can be sent."""
         session = self._modem.opened
         return session is not None and session.up
 
     @property
     def sockets(self) -> Transport | None:
-        """The modem's own sockets, while they are what carries."""
+        """The modem's own sockets while they carry messages; otherwise None."""
         session = self._modem.opened
         return session.transport if session else None
 
     def prepare(self, timeout: float) -> None:
-        """Get the modem's own sockets ready where it has some and no connection stands.
+        """Bring the modem's own sockets up, if it has any and there is no connection.
 
-        ``timeout`` is the seconds to wait for a network; it is tried on when there is one.
+        ``timeout`` is the seconds to wait for registration; after a later registration it is tried again.
         """
         try:
             session = self._modem.session
@@ -172,7 +172,7 @@ class Cellular(Network):
 
     @property
     def sim_identity(self) -> tuple[str | None, str | None]:
-        """The SIM's number and IMSI, as far as they are known."""
+        """The SIM's number (ICCID) and IMSI; None for one that is not known yet."""
         session = self._modem.opened
         identity = session.supervisor.facts.identity if session else None
         return (identity.iccid, identity.imsi) if identity else (None, None)
@@ -192,14 +192,14 @@ class Cellular(Network):
         return identity.iccid, identity.imsi
 
     def open_receive_socket(self, receive_port: int, inbox: Inbox) -> bool:
-        """Listen by the modem's own sockets where they are what carries; False otherwise."""
+        """Listen by the modem's own sockets; return False if they do not carry messages."""
         return runtime().ask(self._modem.session.listen(receive_port, inbox))
 
     def close_receive_socket(self) -> None:
-        """Listen no more by the modem's own sockets."""
+        """Stop listening by the modem's own sockets."""
         if self._modem.opened:
             runtime().ask(self._modem.opened.stop_listening())
 
     def close(self) -> None:
-        """Hang up and let go of the modem."""
+        """Hang up and close the modem."""
         self._modem.close()

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from bridge.sdk.modem import Modem
 
 SDK_VERSION = "0.10.3"
-"""The release of Hologram's SDK whose face this is."""
+"""The release of Hologram's SDK whose interface this is."""
 
 DRAIN_WAIT = 60.0
-"""Seconds that ``network.connected`` waits at most for what was kept to go."""
+"""Most seconds that ``network.connected`` waits for the kept messages to be sent."""
 
 
 class Cloud:
-    """What every cloud has [Python SDK 0.3, "Cloud"].
+    """The base class of clouds [Python SDK 0.3, "Cloud"].
 
     Args:
         credentials: a dictionary or a `Credentials` object; None where the host needs none.
-        send_host, send_port: where messages go.
-        receive_host, receive_port: where messages are taken.
+        send_host, send_port: the destination of messages.
+        receive_host, receive_port: the address for inbound messages.
         network: the interface, ``''`` for the machine's own network.
-        modem: one to use instead of searching for it.
-        outbox: the file that keeps what could not be sent; by default beside the script.
+        modem: the modem to use, instead of a search.
+        outbox: the file that keeps unsent messages; by default beside the script.
 
     """
 
@@ -59,7 +59,7 @@ class Cloud:
         self.receive_host = receive_host
         self.receive_port = receive_port
         self.keeps = True
-        """What cannot be sent at once is kept and goes later; False: one try, and its outcome is final."""
+        """Whether an unsent message is kept and sent later; False: one attempt, whose outcome is final."""
         self._sender = Sender(
             access=self._access,
             network_up=self.is_ready_to_send,
@@ -77,7 +77,7 @@ class Cloud:
         return type(self).__name__
 
     def initializeNetwork(self, network: str = "", modem: "Modem | None" = None) -> None:
-        """Use another network interface from now on; its events start anew [hologram-python 0.10]."""
+        """Use another network interface, without the handlers of the previous one [hologram-python 0.10]."""
         self.event = Event()
         self._down = False
         self._networkManager = NetworkManager(self.event, network, modem=modem)
@@ -88,11 +88,11 @@ class Cloud:
     # -- sending -----------------------------------------------------------------------------------------
 
     def sendMessage(self, messages: object, topics: Any = None, **more: Any) -> Response:
-        """Send a message; its parameters are the subclass's to say."""
+        """Send a message; subclasses define the parameters."""
         raise NotImplementedError("Must instantiate a Cloud type")
 
     def addPayloadToBuffer(self, payload: object) -> None:
-        """Have ``payload`` sent as soon as it can be: what cannot go now is kept [hologram-python 0.10]."""
+        """Send ``payload`` now, or keep it until it can be sent [hologram-python 0.10]."""
         self.sendMessage(payload)
 
     def sendSMS(self, destination_number: str, message: str) -> Response:
@@ -100,7 +100,7 @@ class Cloud:
         raise NotImplementedError("Must instantiate a Cloud type")
 
     def _send(self, wanted: Wanted, timeout: float) -> Response:
-        """Make it durable, try it, and return how that ended; a handler hears of events meanwhile."""
+        """Make the message durable, try to send it and return the outcome; broadcast events meanwhile."""
         if timeout is None or timeout <= 0:
             raise HologramError(f"timeout: {timeout!r} is not allowed; give seconds above 0")
         if not self._down:
@@ -118,7 +118,7 @@ class Cloud:
         return response
 
     def _post(self) -> OutboxService:
-        """Return the outbox, opened if need be."""
+        """Return the outbox's service; open it if necessary."""
         service = service_at(self._outbox)
         if service is not self._attached:
             service.attach(self._sender)
@@ -127,21 +127,21 @@ class Cloud:
 
     @property
     def waiting(self) -> int:
-        """How many messages are kept and not delivered yet, of this run or an earlier one."""
+        """Number of kept messages that are not delivered yet, of this run and earlier ones."""
         return self._post().waiting if self._outbox.exists() else 0
 
     def _wake_outbox(self) -> None:
-        """Send what an earlier run of the script has left, if it has left anything."""
+        """Send the messages that an earlier run of the script has left."""
         registry_at(self._outbox).join(self._sender)
         if self._outbox.exists():
             self._post()
 
     def _access(self) -> CloudAccess | None:
-        """Where the cloud is and who we are to it; None where messages carry no identity."""
+        """Return the cloud's address and the credentials; None where messages carry no credentials."""
         return None
 
     def _identity(self) -> str | None:
-        """What tells its device from others; None where it is none of the Hologram cloud's."""
+        """Return the key of the device's account; None if it is no device of the Hologram cloud."""
         return None
 
     def _host(self) -> tuple[str, int]:
@@ -154,7 +154,7 @@ class Cloud:
         self.event.broadcast(event)
 
     def _news(self, response: Response) -> None:
-        """A message that was kept has gone."""
+        """Log that a kept message was sent."""
         self.logger.info("A buffered message has been sent since an active connection is established")
         self.logger.info("The buffered response is: %s", str(response))
         if response.code in (None, 0):
@@ -167,7 +167,7 @@ class Cloud:
         return not self._down and self._networkManager.network.ready
 
     def _network_connected(self) -> None:
-        """What was kept goes now; who tells of the network waits for it, as with the SDK."""
+        """Send the kept messages; the event's caller waits for it, as with the SDK."""
         self._down = False
         self._networkManager.networkConnected()
         if not self._outbox.exists():
@@ -187,9 +187,9 @@ class Cloud:
             self._attached.network_changed()
 
     def close(self) -> None:
-        """Let go of the network and the outbox; what is in it goes with the script's next run.
+        """Close the network and the outbox; the next run of the script sends what the outbox holds.
 
-        Not needed: the script's end does the same.
+        A script need not call it, because its end does the same.
         """
         self._networkManager.close()
         service, self._attached = self._attached, None
@@ -201,7 +201,7 @@ class Cloud:
 
     @property
     def credentials(self) -> object:
-        """What the device proves itself by."""
+        """The device's credentials."""
         return self.authentication.credentials
 
     @credentials.setter
@@ -210,7 +210,7 @@ class Cloud:
 
     @property
     def send_port(self) -> int:
-        """The port that messages go to; set as a number or as its digits, ValueError for anything else."""
+        """The destination's port, set as a number or its digits; ValueError for anything else."""
         return self._send_port
 
     @send_port.setter
@@ -219,7 +219,7 @@ class Cloud:
 
     @property
     def receive_port(self) -> int:
-        """The port on which messages are taken; set as a number or as its digits."""
+        """The port for inbound messages, set as a number or its digits."""
         return self._receive_port
 
     @receive_port.setter
@@ -228,7 +228,7 @@ class Cloud:
 
     @property
     def network(self) -> NetworkManager:
-        """The network interface; without one of its own it stands for the machine's network."""
+        """The network interface; without a name it is the machine's own network."""
         return self._networkManager
 
     @property
@@ -238,7 +238,7 @@ class Cloud:
 
     @property
     def version(self) -> str:
-        """As `getSDKVersion` [hologram-python 0.10]."""
+        """The SDK's version, as `getSDKVersion` returns it [hologram-python 0.10]."""
         return SDK_VERSION
 
     def getSDKVersion(self) -> str:

@@ -1,4 +1,4 @@
-"""A cloud of one's own: bytes to a host and port, and from a port [Python SDK 0.3, "CustomCloud"]."""
+"""The user's own host as a cloud: bytes to and from a host and port [Python SDK 0.3, "CustomCloud"]."""
 # ruff: noqa: N802  # the documented names
 
 import logging
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from bridge.sdk.modem import Modem
 
 MAX_QUEUED_CONNECTIONS = 5
-"""Kept for scripts that read it."""
+"""Without effect; kept for scripts that read it."""
 
 SEND_TIMEOUT = 5
-"""Seconds of silence after which the socket is closed, unless a call says otherwise."""
+"""Default silence in seconds after which the socket is closed."""
 
 log = logging.getLogger("CustomCloud")
 
 
 class CustomCloud(Cloud):
-    """Sends to and receives from hosts of one's own.
+    """Sends to and receives from the user's own hosts.
 
     Args:
-        credentials: None where the host needs none; they are not sent.
-        send_host, send_port: where messages go.
-        receive_host, receive_port: where messages are taken.
+        credentials: without effect, because they are not sent; None is allowed.
+        send_host, send_port: the destination of messages.
+        receive_host, receive_port: the address for inbound messages.
         enable_inbound: take messages from the start.
         network: the interface, ``''`` for the machine's own network.
-        modem: one to use instead of searching for it.
-        outbox: the file that keeps what could not be sent; by default beside the script.
+        modem: the modem to use, instead of a search.
+        outbox: the file that keeps unsent messages; by default beside the script.
 
     Raises:
-        HologramError: what inbound needs is missing, the port is taken, or the outbox is in use.
+        HologramError: the receive host or port is missing, the port is in use, or the outbox is in use.
 
     """
 
@@ -80,16 +80,16 @@ class CustomCloud(Cloud):
         timeout: float = SEND_TIMEOUT,
         close_socket: bool = True,  # noqa: ARG002  # documented
     ) -> Response:
-        """Send ``message`` to the host as it is; text goes as UTF-8.
+        """Send ``message`` to the host unchanged; text is sent as UTF-8.
 
         Args:
             message: str or bytes.
             timeout: seconds of silence after which the socket is closed.
-            close_socket: kept for scripts that give it; each message has a socket of its own.
+            close_socket: without effect, because each message has a socket of its own.
 
         Returns:
-            What the host answered, as text (``data`` has its bytes); empty, and ``kept``, where the message
-            could not be sent yet: it goes when the network is back.
+            The host's answer as text (``data`` has its bytes). It is empty, and ``kept`` is true, if the
+            message could not be sent yet; it is sent when the network is back.
 
         Raises:
             HologramError: host or port are missing, or the outbox is full.
@@ -112,13 +112,13 @@ class CustomCloud(Cloud):
         log.info("Sending message with body of length %d", size)
 
     def open_send_socket(self, timeout: float = SEND_TIMEOUT) -> None:
-        """Kept for scripts that call it: each message has a socket of its own."""
+        """Do nothing; kept for scripts that call it, because each message has a socket of its own."""
 
     def close_send_socket(self) -> None:
-        """Kept for scripts that call it, as `open_send_socket`."""
+        """Do nothing, like `open_send_socket`."""
 
     def sendSMS(self, destination_number: str, message: str) -> Response:
-        """Raise NotImplementedError: an SMS goes by `HologramCloud`."""
+        """Raise NotImplementedError, because only `HologramCloud` sends SMS."""
         raise NotImplementedError("Cannot send SMS via custom cloud")
 
     def sendPeriodicMessage(
@@ -126,7 +126,7 @@ class CustomCloud(Cloud):
     ) -> None:
         """Send ``message`` now and every ``interval`` seconds, in a thread [hologram-python 0.10].
 
-        It ends by `stopPeriodicMessage`, or when the message is refused; one that is kept is no reason.
+        It ends by `stopPeriodicMessage`, or when a message is refused. A kept message does not end it.
 
         Raises:
             HologramError: the interval is under a second, or a job runs already.
@@ -147,13 +147,13 @@ class CustomCloud(Cloud):
         return self.sendMessage(message, timeout=timeout)
 
     def stopPeriodicMessage(self) -> None:
-        """End the periodic message, after the one that is being sent."""
+        """End the periodic message once the message in flight is done."""
         log.info("Stopping periodic job...")
         self._periodic.stop()
         log.info("Periodic job stopped")
 
     def periodicMessageRunning(self) -> bool:
-        """Return whether a periodic message goes on."""
+        """Return whether a periodic message is active."""
         return self._periodic.running
 
     def getResultString(self, result_code: object) -> str:
@@ -161,7 +161,7 @@ class CustomCloud(Cloud):
         return str(result_code)
 
     def resultWasSuccess(self, result_code: object) -> bool:
-        """Return whether the message has gone."""
+        """Return whether the message was sent."""
         return not (isinstance(result_code, Response) and (result_code.kept or result_code.reason))
 
     # -- in ----------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class CustomCloud(Cloud):
         """Take messages on the receive host and port from now on; return True.
 
         Raises:
-            HologramError: host or port are missing, or somebody else has the port: it says who.
+            HologramError: host or port are missing, or another program has the port; the text names it.
 
         """
         if not self.receive_host or not self.receive_port:
@@ -187,7 +187,7 @@ class CustomCloud(Cloud):
         return True
 
     def closeReceiveSocket(self) -> None:
-        """Take no more messages; those received stay until they are consumed."""
+        """Take no more messages; received ones stay until they are consumed."""
         log.info("Closing socket...")
         self._receiving = False
         self._networkManager.close_receive_socket()
@@ -195,7 +195,7 @@ class CustomCloud(Cloud):
         log.info("Socket closed.")
 
     def consumeReceivedMessage(self) -> Response:
-        """Return all that was received since the last call, as one text, and forget it; '' for nothing."""
+        """Return everything received since the last call as one text; '' for nothing."""
         return self._inbox.take_all()
 
     def popReceivedMessage(self) -> Response | None:
@@ -203,12 +203,12 @@ class CustomCloud(Cloud):
         return self._inbox.take()
 
     def _receive_on(self) -> None:
-        """With a new connection messages may come another way: over PPP to this machine's own port."""
+        """Reopen the port after a connect: over PPP, messages come to this machine's own port."""
         if not self._receiving:
             return
         try:
             self.openReceiveSocket()
-        except HologramError as exc:  # nobody has called for it who could catch it
+        except HologramError as exc:  # no call of the script could catch it
             log.error("nothing can come in: %s", exc)
 
     def _received(self) -> None:
@@ -216,14 +216,14 @@ class CustomCloud(Cloud):
         self.event.broadcast("message.received")
 
     def close(self) -> None:
-        """Let go of everything: the port, the periodic message, the network and the outbox."""
+        """Close the port, the periodic message, the network and the outbox."""
         self._periodic.stop()
         self.closeReceiveSocket()
         super().close()
 
 
 def payload_of(message: object) -> bytes | None:
-    """Return the bytes of what a script sends: text, or bytes as Python 2 had them; None for all else."""
+    """Return the bytes of a script's message, which is text or bytes; None for other types."""
     if isinstance(message, str):
         return message.encode("utf-8", "surrogateescape")
     return bytes(message) if isinstance(message, bytes | bytearray | memoryview) else None

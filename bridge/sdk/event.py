@@ -10,10 +10,10 @@ Handler = Callable[[], object]
 
 
 class Event:
-    """Registers handlers and calls them; may be used from any thread.
+    """Registers handlers and calls them, in any thread.
 
     Events of a send come in the thread that sends, all others in a thread of their own, so a handler may
-    itself send. A handler that raises is logged and does not stop the others.
+    itself send. An exception of a handler is logged and does not stop the others.
     """
 
     def __init__(self) -> None:
@@ -21,14 +21,14 @@ class Event:
         self._handlers: dict[str, list[Handler]] = {}
 
     def subscribe(self, event: str, callback: Handler) -> None:
-        """Call ``callback`` whenever ``event`` happens; once each time, however often subscribed."""
+        """Call ``callback`` once for each ``event``; a repeated subscription changes nothing."""
         with self._lock:
             handlers = self._handlers.setdefault(event, [])
             if callback not in handlers:
                 handlers.append(callback)
 
     def unsubscribe(self, event: str, callback: Handler) -> None:
-        """Call ``callback`` no more; nothing happens where it was not subscribed."""
+        """Stop calling ``callback``; do nothing if it is not subscribed."""
         with self._lock:
             handlers = self._handlers.get(event, [])
             if callback in handlers:
@@ -41,5 +41,5 @@ class Event:
         for handler in handlers:
             try:
                 handler()
-            except Exception:  # a user's code may raise anything, and the others are to hear
+            except Exception:  # the script's code may raise anything, and the other handlers still run
                 log.exception("a handler of %s failed", event)

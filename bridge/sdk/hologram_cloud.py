@@ -36,9 +36,10 @@ HOLOGRAM_HOST_RECEIVE, HOLOGRAM_PORT_RECEIVE = INBOUND
 MAX_SMS_LENGTH = SMS_LIMIT
 
 INBOUND_UNASKED = cast("bool", 1)
-"""The documented default, True, told apart from a script's own True.
+"""The documented default, True, which differs from a script's own True only by its type.
 
-The released default is False: a script that asks for nothing must not fail where others have the port.
+The released default is False: a script that does not ask for inbound messages must not fail because another
+program has the port.
 """
 
 
@@ -47,14 +48,14 @@ class HologramCloud(CustomCloud):
 
     Args:
         credentials: ``devicekey``, or ``cloud_id`` and ``cloud_key``, or ``device_id`` and ``private_key``,
-            as a dictionary or a `Credentials` object. They may change: each goes with what they are.
-        enable_inbound: take messages on port 4010 from the start; unless a script asks for it, a port that
-            another program has is only told in the log.
+            as a dictionary or a `Credentials` object. They may change; a message has those of its sending.
+        enable_inbound: take messages on port 4010 from the start. Unless the script asks for it, a port that
+            another program has is only logged.
         network: the interface, ``''`` for the machine's own network.
-        authentication_type: ``csrpsk`` (keys) or ``totp``; by default what the credentials are made for, and
-            without any ``totp`` by the modem's SIM.
-        modem: one to use instead of searching for it.
-        outbox: the file that keeps what could not be sent; by default beside the script.
+        authentication_type: ``csrpsk`` (keys) or ``totp``. By default it follows from the credentials;
+            without credentials it is ``totp`` by the modem's SIM.
+        modem: the modem to use, instead of a search.
+        outbox: the file that keeps unsent messages; by default beside the script.
 
     Raises:
         HologramError: the port is taken, the outbox is in use, or the authentication type is unknown.
@@ -75,7 +76,7 @@ class HologramCloud(CustomCloud):
         self.authenticationType = authentication_type or "csrpsk"
         send_host, send_port = cloud_address()
         receive_host, receive_port = inbound_address()
-        # Known before anything is opened: an outbox that an earlier run left goes with these credentials.
+        # Set before the outbox opens, because messages of an earlier run are sent with these credentials.
         self.authenticationType = identity.kind(
             credentials, authentication_type, sim=network.startswith("cellular")
         )
@@ -103,11 +104,11 @@ class HologramCloud(CustomCloud):
             self.logger.warning("nothing is taken: %s", exc)
 
     def setAuthenticationType(self, credentials: object, authentication_type: str = "csrpsk") -> None:
-        """Prove who the device is by ``credentials`` and this type from now on [hologram-python 0.10]."""
+        """Use ``credentials`` and this authentication type from now on [hologram-python 0.10]."""
         self.authenticationType = identity.kind(credentials, authentication_type, sim=False)
         self.authentication = Authentication(credentials, self.authenticationType)
 
-    # -- who we are --------------------------------------------------------------------------------------
+    # -- credentials -------------------------------------------------------------------------------------
 
     def _identity(self) -> str:
         try:
@@ -115,7 +116,7 @@ class HologramCloud(CustomCloud):
         except AuthenticationError:
             return ""
         if self._needs_sim() and self._networkManager.name:
-            given["sim"] = self._networkManager.name  # the SIM itself is not asked for this
+            given["sim"] = self._networkManager.name  # without a query to the SIM
         return json.dumps(given) if given else ""
 
     def _access(self) -> CloudAccess | None:
@@ -126,7 +127,7 @@ class HologramCloud(CustomCloud):
         return CloudAccess(self.send_host, self.send_port, TIMEOUT, ours)
 
     def _check_identity(self) -> None:
-        """Raise `AuthenticationError` where nothing can be sent for want of credentials."""
+        """Raise `AuthenticationError` without usable credentials."""
         sim = self._networkManager.fetch_sim_identity() if self._needs_sim() else (None, None)
         identity.read(self.credentials, self.authenticationType, sim)
 
@@ -146,12 +147,12 @@ class HologramCloud(CustomCloud):
 
         Args:
             message: str or bytes; bytes that are not UTF-8 go as base64, with the extra topic ``base64``.
-            topics: one or several, unchecked: the cloud's answer decides.
+            topics: one or several, unchecked, because the cloud's answer decides.
             timeout: seconds of silence after which the socket is closed.
 
         Returns:
-            The documented description of the cloud's answer, which equals its code too; empty, and ``kept``,
-            where the message could not be sent yet: it goes when the network is back.
+            The documented description of the cloud's answer, which equals its code too. It is empty, and
+            ``kept`` is true, if the message could not be sent yet; it is sent when the network is back.
 
         Raises:
             AuthenticationError: the credentials are missing or malformed.
@@ -160,10 +161,10 @@ class HologramCloud(CustomCloud):
         """
         self._check_identity()
         payload = payload_of(message)
-        if payload is None:  # what the cloud says of anything but text
+        if payload is None:  # the cloud's answer for any other type
             return of_code(ERR_PAYLOADINVALID)
         names = (topics,) if isinstance(topics, str) else tuple(str(topic) for topic in topics or ())
-        if not all(identity.is_text(name) for name in names):  # it cannot be written as JSON
+        if not all(identity.is_text(name) for name in names):  # such a name cannot be encoded as JSON
             return of_code(ERR_TOPICINVALID)
         self._announce(len(payload))
         return self._send(Wanted(Channel.CLOUD, names, payload), timeout)
@@ -179,10 +180,10 @@ class HologramCloud(CustomCloud):
             timeout: seconds of silence after which the socket is closed.
 
         Returns:
-            As `sendMessage`. No clear answer is final here: a second SMS would cost and annoy.
+            As `sendMessage`, but an unclear answer is final, because a second SMS would cost and annoy.
 
         Raises:
-            HologramError: number or text are not allowed, or the credentials are no key.
+            HologramError: the number or text is not allowed, or the credentials are not a key.
 
         """
         if self.authenticationType != "csrpsk":
@@ -206,7 +207,7 @@ class HologramCloud(CustomCloud):
         return self.sendMessage(message, topics=topics, timeout=timeout)
 
     def getResultString(self, result_code: Any) -> str:
-        """Return what a result, or its code, means, in the released SDK's words [hologram-python 0.10]."""
+        """Return the released SDK's description of a result or its code [hologram-python 0.10]."""
         if isinstance(result_code, Response) and result_code.code is None:
             return KEPT if result_code.kept else str(result_code)
         try:
@@ -215,22 +216,22 @@ class HologramCloud(CustomCloud):
             return UNKNOWN_CODE
 
     def resultWasSuccess(self, result_code: Any) -> bool:
-        """Return whether a result, or its code, says that the cloud has the message: 0 alone.
+        """Return whether a result, or its code, means that the cloud has the message; only 0 does.
 
-        The released SDK took code 1 for a success too; the cloud may not have read the message then.
+        The released SDK took code 1 for a success too, with which the cloud may not have read the message.
         """
         if isinstance(result_code, Response):
             return result_code.code == ERR_OK
         return isinstance(result_code, int) and result_code == ERR_OK
 
-    # -- SMS that come in --------------------------------------------------------------------------------
+    # -- inbound SMS -------------------------------------------------------------------------------------
 
     def enableSMS(self) -> Any:
-        """Take SMS from the modem from now on [hologram-python 0.10]."""
+        """Begin to take SMS from the modem [hologram-python 0.10]."""
         return self.network.enableSMS()
 
     def disableSMS(self) -> Any:
-        """Take no more SMS from the modem [hologram-python 0.10]."""
+        """Stop taking SMS from the modem [hologram-python 0.10]."""
         return self.network.disableSMS()
 
     def popReceivedSMS(self) -> Any:
@@ -239,7 +240,7 @@ class HologramCloud(CustomCloud):
 
 
 def _text(message: str | bytes) -> str:
-    """Return the text of an SMS; raises `HologramError` where its bytes are none."""
+    """Return the text of an SMS; raises `HologramError` for bytes that are not UTF-8."""
     text = message.decode("utf-8", "surrogateescape") if isinstance(message, bytes) else message
     if not identity.is_text(text):
         raise HologramError("the text of an SMS must be UTF-8")

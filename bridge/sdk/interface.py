@@ -1,4 +1,4 @@
-"""What every network interface has [Python SDK 0.3 and 0.1, "Network"]."""
+"""The base of network interfaces [Python SDK 0.3 and 0.1, "Network"]."""
 # ruff: noqa: N802  # the documented names
 
 import logging
@@ -10,18 +10,18 @@ from bridge.sdk.engine.inbox import Inbox
 from bridge.sdk.event import Event
 
 DEFAULT_NETWORK_TIMEOUT = 200
-"""Seconds that a connection may take to come up."""
+"""Default limit of `Network.connect`, in seconds."""
 
 
 class NetworkScope(Enum):
-    """What goes over the interface: everything, or Hologram's own ranges alone [hologram-python 0.10]."""
+    """The traffic over the interface: all, or Hologram's own ranges alone [hologram-python 0.10]."""
 
     SYSTEM = 1
     HOLOGRAM = 2
 
 
 class Network:
-    """What every interface has; this one stands for the machine's own network, and does nothing."""
+    """The base class of interfaces; this one is the machine's own network, and does nothing."""
 
     def __init__(self, event: Event | None = None) -> None:
         self.event = event or Event()
@@ -50,11 +50,11 @@ class Network:
         return 1
 
     def getSignalStrength(self) -> str:
-        """Raise NotImplementedError: a network has none; a modem has ``signal_strength``."""
+        """Raise NotImplementedError; only a modem has a ``signal_strength``."""
         raise NotImplementedError("Must instantiate a defined Network type")
 
     def getAvgSignalStrength(self) -> str:
-        """Raise NotImplementedError; Wi-Fi has one."""
+        """Raise NotImplementedError; only Wi-Fi has an average."""
         raise NotImplementedError("Must instantiate a defined Network type")
 
     def is_connected(self) -> bool:
@@ -62,46 +62,46 @@ class Network:
         return True
 
     def disable_at_sockets_mode(self) -> None:
-        """Use no sockets of the modem's own from now on; without a modem there are none."""
+        """Do nothing; without a modem there are no sockets of its own."""
 
     def enable_at_sockets_mode(self) -> None:
-        """Use the modem's own sockets again where it has some."""
+        """Do nothing; without a modem there are no sockets of its own."""
 
     @property
     def at_sockets_available(self) -> bool:
-        """Whether the modem's own sockets carry just now."""
+        """Whether the modem's own sockets can carry messages now."""
         return False
 
     # -- for the clouds ----------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether messages can go, as far as is known."""
+        """Whether messages can be sent, as far as is known."""
         return True
 
     @property
     def sockets(self) -> Transport | None:
-        """The modem's own sockets, while they are what carries."""
+        """The modem's own sockets while they carry messages; otherwise None."""
         return None
 
     @property
     def sim_identity(self) -> tuple[str | None, str | None]:
-        """The SIM's ICCID and IMSI, as far as they are known."""
+        """The SIM's ICCID and IMSI; None for one that is not known yet."""
         return None, None
 
     def fetch_sim_identity(self) -> tuple[str | None, str | None]:
-        """Ask the SIM for its ICCID and IMSI; None where there is no modem."""
+        """Ask the SIM for its ICCID and IMSI; None without a modem."""
         return self.sim_identity
 
     def prepare(self, timeout: float) -> None:
-        """Get ready what a message needs, where that does not take a `connect`."""
+        """Prepare to send a message, if that needs no `connect`."""
 
     def open_receive_socket(self, receive_port: int, inbox: Inbox) -> bool:  # noqa: ARG002  # a modem's
-        """Listen by the modem's own sockets; return False where the machine's network is to be used."""
+        """Listen by the modem's own sockets; return False if the machine's network is used instead."""
         return False
 
     def close_receive_socket(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close the interface."""

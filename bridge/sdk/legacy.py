@@ -1,6 +1,6 @@
-"""The face of the SDK's release 0.1: `Hologram`, and `Raw` or `Cloud` beneath it [Python SDK 0.1].
+"""The interface of the SDK's release 0.1: `Hologram`, and `Raw` or `Cloud` beneath it [Python SDK 0.1].
 
-`Cloud` here is a kind of `Raw`, as it was then; the base class of later releases is `bridge.sdk.cloud.Cloud`.
+`Cloud` here is a kind of `Raw`, as in that release; the base class of later ones is `bridge.sdk.cloud.Cloud`.
 """
 # ruff: noqa: N802  # the documented names
 
@@ -22,7 +22,7 @@ KINDS = ("cloud", "raw")
 
 
 class Raw(CustomCloud):
-    """Sends to a server of one's own, whose ``host`` and ``port`` are set after the construction."""
+    """Sends to the user's own server, whose ``host`` and ``port`` are set after the construction."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Raw(CustomCloud):
 
 
 class Cloud(HologramCloud, Raw):
-    """A `Raw` that is set to the Hologram cloud."""
+    """A `Raw` for the Hologram cloud."""
 
     def __init__(
         self,
@@ -76,17 +76,17 @@ class Cloud(HologramCloud, Raw):
 
 
 class Hologram:
-    """Puts the components together, by their names.
+    """Assembles the components by their names.
 
     Args:
         credentials: a `Credentials` object, or a dictionary.
         network: ``''``, ``wifi`` or a cellular interface.
-        raw: ``raw`` for a server of one's own, ``cloud`` for the Hologram cloud.
+        raw: ``raw`` for the user's own server, ``cloud`` for the Hologram cloud.
         authentication: ``csrpsk`` or ``totp``.
-        outbox: the file that keeps what could not be sent; by default beside the script.
+        outbox: the file that keeps unsent messages; by default beside the script.
 
     Raises:
-        HologramError: one of the names is none.
+        HologramError: a name is not allowed.
 
     """
 
@@ -113,7 +113,7 @@ class Hologram:
 
     @property
     def credentials(self) -> object:
-        """What the device proves itself by."""
+        """The device's credentials."""
         return self.raw.credentials
 
     @credentials.setter
@@ -127,7 +127,7 @@ class Hologram:
 
     @property
     def authentication(self) -> Authentication:
-        """How the device proves itself."""
+        """The device's credentials with their type."""
         return self.raw.authentication
 
     @property
@@ -156,7 +156,7 @@ class Hologram:
     def sendMessage(
         self, messages: "str | bytes | list[str]", topics: "Iterable[str] | str | None" = None
     ) -> Response:
-        """Send one message, or several one after the other; return the outcome of the last."""
+        """Send one message, or several in sequence; return the outcome of the last."""
         several = messages if isinstance(messages, list | tuple) else [messages]
         if not several:
             raise HologramError("messages: an empty list is not allowed; give one message at least")
@@ -170,7 +170,7 @@ class Hologram:
         return self.raw.sendMessage(message)
 
     def sendSMS(self, destination_number: str, message: str) -> Response:
-        """Send an SMS by the Hologram cloud, as `HologramCloud.sendSMS`."""
+        """Send an SMS by the Hologram cloud, as `HologramCloud.sendSMS` does."""
         return self.raw.sendSMS(destination_number, message)
 
     def getSDKVersion(self) -> str:

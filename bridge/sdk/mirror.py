@@ -1,4 +1,4 @@
-"""The SDK's old module names below this package, so that an old import line needs a new beginning only.
+"""The SDK's old module names below this package, so that an old import line needs only a new prefix.
 
 ``from Hologram.HologramCloud import HologramCloud`` becomes
 ``from bridge.sdk.Hologram.HologramCloud import HologramCloud``. The modules exist in `sys.modules` alone:

@@ -1,6 +1,6 @@
 """Modems by name [Python SDK 0.3, "Modem"; hologram-python 0.10].
 
-A modem is opened when it is first asked for something, and stays open until the script ends or `close`.
+A modem is opened at the first query, and stays open until `close` or the end of the script.
 """
 # ruff: noqa: N802, N803  # the documented names
 
@@ -31,21 +31,21 @@ from bridge.sdk.event import Event
 E303_DEVICE_NAME = "/dev/ttyUSB0"
 
 DEFAULT_CHATSCRIPT = "../../example-script"
-"""Stands for the bridge's own chat script."""
+"""The documented default, which means the bridge's own chat script."""
 
 DEFAULT_BAUD = "9600"
 
 CONNECT_TIMEOUT = 200
-"""Seconds that a connection may take to come up."""
+"""Default limit of `Modem.connect`, in seconds."""
 
 LEAST_WAIT = 0.1
-"""Seconds that a connection gets where the modem took all of its time."""
+"""Least seconds for a connection after the modem was opened."""
 
 log = logging.getLogger("Modem")
 
 
 class _Settings(NamedTuple):
-    """What a modem is opened with, as a script has set it."""
+    """The script's settings for opening a modem."""
 
     device: str
     baud: str
@@ -54,42 +54,42 @@ class _Settings(NamedTuple):
 
 
 class _News(Notices):
-    """Passes a modem's events to the script, and its changes to the network that it belongs to."""
+    """Passes a modem's events to the script, and its changes to its network interface."""
 
     def __init__(self, modem: "Modem") -> None:
         self._modem = modem
 
     def event(self, event_type: str, **_: object) -> None:
-        """Tell the script."""
+        """Pass an event to the script."""
         self._modem.notify(event_type)
 
     def link_up(self) -> None:
-        """Messages may go."""
+        """Note that messages can be sent."""
         self._modem.on_change()
 
 
 class Modem(ModemFacts):
-    """Any modem that is known; the subclasses are those of one kind.
+    """A modem of any known kind; each subclass is one kind.
 
     Args:
         mode: ``ppp``, the only one.
-        deviceName: its AT port; the default is only a last resort, after a search by USB id.
+        deviceName: the AT port; the default is only used if a search by USB id finds nothing.
         baudRate: pppd's speed.
         chatScriptFile: a chat script to dial with; by default the bridge's own.
         apn: the access point.
         pdp_context: 1, the only one.
         device_name, baud_rate, chatscript_file: the same by the names of release 0.10.
-        event: where its events are told.
+        event: the object that broadcasts the modem's events.
 
     Release 0.10 has no mode: ``Modem("/dev/ttyUSB0", 9600, "chat", event, apn, pdp_context)`` works too.
 
     Raises:
-        HologramError: one of them is not allowed.
+        HologramError: an argument is not allowed.
 
     """
 
     usb_ids: ClassVar[list[tuple[str, str]]] = []
-    """Vendor and product of those that are found."""
+    """USB vendor and product ids of this kind."""
 
     _default_device = E303_DEVICE_NAME
 
@@ -122,12 +122,12 @@ class Modem(ModemFacts):
         self.apn = apn
         self.pdp_context = pdp_context
         self.scope: Callable[[], Scope] = lambda: "system"
-        """Says whether everything goes over PPP, or Hologram's own ranges alone."""
+        """Function that returns the traffic over PPP: all, or Hologram's own ranges alone."""
         self.on_change: Callable[[], None] = lambda: None
         self.notify: Callable[[str], None] = self._broadcast
-        """What is done with an event; it comes in the loop's thread."""
+        """Callback for an event, called in the loop's thread."""
         self._own_sockets = True
-        """The modem's own sockets may be used."""
+        """Whether the modem's own sockets may be used."""
         self._session: Session | None = None
         self._opened_with: _Settings | None = None
 
@@ -199,14 +199,14 @@ class Modem(ModemFacts):
 
     @property
     def session(self) -> Session:
-        """The opened modem, opened now if need be; raises `NetworkError`, `SerialError`, `ModemError`.
+        """The opened modem, opened now if necessary; raises `NetworkError`, `SerialError`, `ModemError`.
 
-        It may be silent: it is being recovered then.
+        The modem may be silent; recovery is then in progress.
         """
         return self._current() or self._new_session(START_WAIT)
 
     def _current(self) -> Session | None:
-        """Return the opened modem; unless it is connected, one with other settings is closed."""
+        """Return the opened modem; close one with outdated settings, unless it is connected."""
         session = self._session
         if session and not session.network.up and self._opened_with != self._settings():
             self.close()
@@ -230,7 +230,7 @@ class Modem(ModemFacts):
         return session
 
     def openSerialPort(self, device_name: str | None = None) -> bool:
-        """Open the modem, at this port where one is given; return whether that worked."""
+        """Open the modem, at ``device_name`` if given; return whether that worked."""
         if device_name is not None:
             self.deviceName = device_name
         try:
@@ -240,11 +240,11 @@ class Modem(ModemFacts):
             return False
 
     def initialize_serial_interface(self) -> None:
-        """As `openSerialPort`."""
+        """Open the modem, as `openSerialPort` does."""
         self.openSerialPort()
 
     def closeSerialPort(self) -> None:
-        """As `close`."""
+        """Close the modem, as `close` does."""
         self.close()
 
     def detect_usable_serial_port(self, stop_on_first: bool = True) -> list[str]:
@@ -255,11 +255,11 @@ class Modem(ModemFacts):
 
     @property
     def opened(self) -> Session | None:
-        """The opened modem, or None; nothing is opened for the question."""
+        """The modem's session if it is open, otherwise None."""
         return self._session
 
     def close(self) -> None:
-        """Hang up and let go of the modem."""
+        """Hang up and close the modem."""
         session, self._session = self._session, None
         if session is not None and alive():
             runtime().wait(session.close())
@@ -269,12 +269,12 @@ class Modem(ModemFacts):
     def connect(self, timeout: float = CONNECT_TIMEOUT) -> bool:
         """Connect within ``timeout`` seconds; return whether it worked.
 
-        A modem that does not answer is being recovered meanwhile, and after that too.
+        Recovery of a modem that does not answer begins at once, and continues after ``timeout``.
 
         Raises:
-            NetworkError: no modem is there.
-            SerialError: another program uses it; it says which.
-            ModemError: its port cannot be had.
+            NetworkError: there is no modem.
+            SerialError: another program uses the modem; the text names it.
+            ModemError: the modem's port cannot be opened.
 
         """
         until = time.monotonic() + timeout
@@ -300,7 +300,7 @@ class Modem(ModemFacts):
         return True
 
     def isConnected(self) -> bool:
-        """Return whether a connection stands."""
+        """Return whether there is a connection."""
         return self._session is not None and self._session.network.up
 
     is_connected = isConnected
@@ -311,32 +311,32 @@ class Modem(ModemFacts):
 
     @property
     def localIPAddress(self) -> str | None:
-        """Our address, None while there is no connection."""
+        """The local address; None without a connection."""
         link = self._session.network.link if self._session else None
         return link.local_ip if link else None
 
     @property
     def remoteIPAddress(self) -> str | None:
-        """The other end's address, None while there is no connection."""
+        """The address of the other end; None without a connection."""
         link = self._session.network.link if self._session else None
         return link.remote_ip if link else None
 
     def disable_at_sockets_mode(self) -> None:
-        """Use no sockets of the modem's own from now on: messages take a `connect` over PPP."""
+        """Do not use the modem's own sockets from now on, so that messages need a `connect` over PPP."""
         self._own_sockets = False
         if self._session is not None:
             runtime().ask(self._session.let_go_of_sockets())
 
     def enable_at_sockets_mode(self) -> None:
-        """Use the modem's own sockets again where it has some."""
+        """Use the modem's own sockets again, if it has any."""
         self._own_sockets = True
 
     @property
     def at_sockets_available(self) -> bool:
-        """Whether the modem's own sockets can carry messages just now."""
+        """Whether the modem's own sockets can carry messages now."""
         return self.session.sockets_available
 
-    # -- what it can be told -----------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Restart the modem, and wait until it is back."""
@@ -354,25 +354,25 @@ class Modem(ModemFacts):
     # -- SMS ---------------------------------------------------------------------------------------------
 
     def enableSMS(self) -> None:
-        """Take SMS: ``sms.received`` is told for each that waits in the modem, and for each that comes."""
+        """Take SMS; broadcast ``sms.received`` for each that waits in the modem and for each new one."""
         for _ in range(runtime().ask(self.session.count_sms())):
             self.event.broadcast("sms.received")
 
     def disableSMS(self) -> None:
-        """Kept for scripts that call it: what came in can still be read."""
+        """Kept for scripts that call it; received SMS can still be read."""
 
     def send_sms_message(self, phonenumber: str, message: str, timeout: float = 10) -> bool:  # noqa: ARG002  # documented
-        """Send a text over the air; return whether it has gone.
+        """Send an SMS over the air; return whether it was sent.
 
-        False is no leave to send it again: the log says whether it may have gone.
+        False does not permit a repetition; the log says whether it may have been sent.
 
         Args:
             phonenumber: E.164; the plus sign may be missing, as in an `SMS`'s ``sender``.
-            message: any text; one that is too long for one part goes in several.
-            timeout: kept for scripts that give it; the network gets the time that it needs.
+            message: any text; a long one is sent in several parts.
+            timeout: without effect; the network gets the time that it needs.
 
         Raises:
-            HologramError: number or text are not allowed, or no modem is there.
+            HologramError: the number or text is not allowed, or there is no modem.
 
         """
         number = f"+{str(phonenumber).removeprefix('+')}"
@@ -386,12 +386,12 @@ class Modem(ModemFacts):
         return True
 
     def popReceivedSMS(self) -> SMS | None:
-        """Take the oldest whole SMS out of the modem and return it; None where there is none."""
+        """Take the oldest whole SMS out of the modem and return it; None without one."""
         return runtime().ask(self.session.pop_sms())
 
 
 IModem = Modem
-"""What every modem has, by its name in release 0.10."""
+"""The base class of modems, by its name in release 0.10."""
 
 
 def _speed(baud: str) -> int:
@@ -416,5 +416,5 @@ def _split(usb_id: str) -> tuple[str, str]:
 
 
 def _given(value: object, default: str) -> str | None:
-    """Return ``value`` where a script has given it."""
+    """Return ``value`` as text if the script has given it, otherwise None."""
     return None if value in (None, default) else str(value)

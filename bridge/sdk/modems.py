@@ -103,11 +103,11 @@ _NAMES: dict[str, type[Modem]] = {
     "novam": NovaM,
     "": Modem,
 }
-"""By the names that a script gives [hologram-python 0.5 to 0.10, ``Cellular``]."""
+"""The classes by the names that a script may give [hologram-python 0.5 to 0.10, ``Cellular``]."""
 
 
 def modem_of(modem: Modem | str, event: Event) -> Modem:
-    """Return ``modem``, made anew where only its kind's name is given; raises `NetworkError` for none."""
+    """Return ``modem``, or a new one for the name of a kind; raises `NetworkError` for an unknown name."""
     if not isinstance(modem, str):
         return modem
     kind = _NAMES.get(modem.lower())
@@ -117,5 +117,5 @@ def modem_of(modem: Modem | str, event: Event) -> Modem:
 
 
 def usable_modems() -> list[Modem]:
-    """Return a modem for each that is found by its USB id."""
+    """Return an object for each modem that is found by its USB id."""
     return [CLASSES[found.profile.interface](device_name=found.at_port) for found in usb.find(PROFILES)]

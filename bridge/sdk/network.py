@@ -32,21 +32,20 @@ _OWN = {"event", "logger", "networkActive", "network", "_name"}
 
 
 class NetworkManager:
-    """Chooses the interface by its name and speaks for it; `network` is the interface itself.
+    """Chooses the interface by its name and forwards to it; `network` is the interface itself.
 
-    Whatever the interface has besides (``signal_strength``, ``getSSID``, ``localIPAddress``…) is reached
-    through this object too.
+    This object has all attributes of the interface (``signal_strength``, ``getSSID``, ``localIPAddress``…).
     """
 
     def __init__(self, event: Event, network_name: str = "", modem: "Modem | None" = None) -> None:
-        """Raises `NetworkError` for a name that is none."""
+        """Raises `NetworkError` for an unknown name."""
         self.event = event
         self.logger = log
         self.networkActive = True
         self.init_network(network_name, modem)
 
     def init_network(self, network: str, modem: "Modem | None" = None) -> None:
-        """Use another interface from now on; raises `NetworkError` for a name that is none."""
+        """Use another interface from now on; raises `NetworkError` for an unknown name."""
         made = self._make(network, modem)
         self._name = network
         self.network = made
@@ -82,11 +81,11 @@ class NetworkManager:
         return list(INTERFACES)
 
     def networkConnected(self) -> None:
-        """Note that the network is there."""
+        """Note that the network is up."""
         self.networkActive = True
 
     def networkDisconnected(self) -> None:
-        """Note that the network is not there."""
+        """Note that the network is down."""
         self.networkActive = False
 
     @property
@@ -96,7 +95,7 @@ class NetworkManager:
 
     @property
     def scope(self) -> NetworkScope:
-        """What goes over the interface; set before `connect`."""
+        """The traffic over the interface; set it before `connect`."""
         return self.network.scope
 
     @scope.setter
@@ -105,22 +104,22 @@ class NetworkManager:
 
     @property
     def on_change(self) -> Callable[[], None]:
-        """Called when the interface came or went."""
+        """Callback for a change of the interface, up or down."""
         return self.network.on_change
 
     @on_change.setter
-    def on_change(self, told: Callable[[], None]) -> None:
-        self.network.on_change = told
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self.network.on_change = callback
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """What is not the manager's own is the interface's: ``network.modem = …``."""
+        """Set an attribute of the interface, such as ``network.modem``, unless it is the manager's own."""
         if name in _OWN or hasattr(type(self), name):
             super().__setattr__(name, value)
         else:
             setattr(self.network, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "network":  # not there yet: the constructor failed
+        if name == "network":  # missing after a failed constructor
             raise AttributeError(name)
         return getattr(self.network, name)
 

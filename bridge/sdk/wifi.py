@@ -23,9 +23,9 @@ class Wifi(Network):
     """Connects to a network that the system knows; that needs root.
 
     Args:
-        interfaceName: the interface, ``''`` for the first that is there.
-        event: where ``wifi.connected`` and ``wifi.disconnected`` are told.
-        ssid: the network that it has to be.
+        interfaceName: the interface, ``''`` for the first one.
+        event: the object that broadcasts ``wifi.connected`` and ``wifi.disconnected``.
+        ssid: the required network; None for any.
 
     """
 
@@ -51,7 +51,7 @@ class Wifi(Network):
     # -- the connection ----------------------------------------------------------------------------------
 
     def connect(self, timeout: float = DEFAULT_NETWORK_TIMEOUT) -> bool:
-        """Connect within ``timeout`` seconds and tell ``wifi.connected``; return whether it worked."""
+        """Connect within ``timeout`` seconds, broadcast ``wifi.connected`` and return whether it worked."""
 
         async def connect() -> None:
             radio = await self._open()
@@ -72,7 +72,7 @@ class Wifi(Network):
         return True
 
     def disconnect(self) -> bool:
-        """Disconnect and tell ``wifi.disconnected``; return whether it worked."""
+        """Disconnect, broadcast ``wifi.disconnected`` and return whether it worked."""
 
         async def disconnect() -> None:
             await (await self._open()).disconnect()
