@@ -325,7 +325,7 @@ class Modem(ModemFacts):
         """Do not use the modem's own sockets from now on, so that messages need a `connect` over PPP."""
         self._own_sockets = False
         if self._session is not None:
-            runtime().ask(self._session.let_go_of_sockets())
+            runtime().ask(self._session.release_sockets())
 
     def enable_at_sockets_mode(self) -> None:
         """Use the modem's own sockets again, if it has any."""

@@ -1,1 +1,1 @@
-"""What the documented names of the SDK stand on: the outbox, the loop's thread, the modem."""
+"""The engine behind the SDK's documented names: the outbox, the loop's thread, the modem."""

@@ -1,4 +1,4 @@
-"""AT commands by a script's hand, and how they end [hologram-python 0.10, ``Modem`` and ``UtilClasses``]."""
+"""AT commands of scripts, and their results [hologram-python 0.10, ``Modem`` and ``UtilClasses``]."""
 # ruff: noqa: N802  # the documented names
 
 from typing import Any
@@ -10,7 +10,7 @@ from bridge.sdk.engine.modem_session import Session
 from bridge.sdk.engine.runtime import runtime
 
 DEFAULT_WAIT = 10.0
-"""Seconds for an answer."""
+"""Default seconds to wait for an answer."""
 
 MODEM_NO_MATCH, MODEM_ERROR, MODEM_TIMEOUT, MODEM_OK = -3, -2, -1, 0
 
@@ -23,7 +23,7 @@ _RESULTS = {
 
 
 class ModemResult:
-    """How an AT command ended."""
+    """The result of an AT command."""
 
     Invalid = "Invalid"
     NoMatch = "NoMatch"
@@ -33,7 +33,7 @@ class ModemResult:
 
 
 class AtCommands:
-    """Gives AT commands to the modem of a `session`."""
+    """Sends AT commands to the modem of a `session`."""
 
     @property
     def session(self) -> Session:
@@ -41,7 +41,7 @@ class AtCommands:
         raise NotImplementedError
 
     def _ask(self, text: str, timeout: float = DEFAULT_WAIT, prompt: bytes | None = None) -> Answer:
-        """Give the command ``text``; raises `BridgeError`."""
+        """Send the command ``text``; raises `BridgeError`."""
         session = self.session
 
         async def ask() -> Answer:
@@ -65,14 +65,14 @@ class AtCommands:
         hide: bool = False,  # noqa: ARG002  # documented; secrets are hidden as they are
         commit_cmd: bytes | None = None,
     ) -> tuple[str, Any]:
-        """Give an AT command without its AT; return how it ended (`ModemResult`) and the lines it brought.
+        """Send an AT command, given without AT; return its result (`ModemResult`) and the answer's lines.
 
-        A single line of a good answer stands for itself, all else is a list. ``expected`` is what a line
-        begins with, left out where the lines need not be checked. ``data`` and ``commit_cmd`` go out after
-        the modem's ``prompt``; such a command is not tried again.
+        A single line of a good answer is returned as a string, all else as a list. ``expected`` is the
+        required prefix of a line; without it the lines are not checked. ``data`` and ``commit_cmd`` are sent
+        after the modem's ``prompt``; such a command is not repeated.
 
         Raises:
-            HologramError: no modem is there, or it cannot be asked now.
+            HologramError: there is no modem, or it cannot take a command now.
 
         """
         if value is not None and (read or cmd.endswith("?")):
@@ -100,7 +100,7 @@ class AtCommands:
     def read(
         self, cmd: str, expected: str | None = None, timeout: float | None = None, retries: int = 0
     ) -> tuple[str, Any]:
-        """Ask for a value, as ``AT+CSQ?`` does; see `command`."""
+        """Read a value, as ``AT+CSQ?`` does; see `command`."""
         return self.command(cmd, None, expected, timeout, retries, read=True)
 
     def set(
@@ -119,20 +119,20 @@ class AtCommands:
     def test(
         self, cmd: str, expected: str | None = None, timeout: float | None = None, retries: int = 0
     ) -> tuple[str, Any]:
-        """Ask for the values there are, as ``AT+CFUN=?`` does; see `command`."""
+        """Read the possible values, as ``AT+CFUN=?`` does; see `command`."""
         return self.command(cmd, None, expected, timeout, retries, seteq=True, read=True)
 
     def check_registered(self, cmd: str) -> bool:
-        """Return whether ``+CREG``, ``+CGREG`` or ``+CEREG`` says that the modem is in a network."""
+        """Return whether the modem is registered, by ``+CREG``, ``+CGREG`` or ``+CEREG``."""
         result, line = self.read(cmd)
         fields = str(line).partition(":")[2].split(",")
         return result is ModemResult.OK and len(fields) > 1 and fields[1].strip() in ("1", "5")
 
     def checkURC(self, hide: bool = False) -> None:
-        """Kept for scripts that call it: what the modem says by itself is read as it comes."""
+        """Do nothing; kept for scripts that call it, because unsolicited codes are read as they arrive."""
 
     def getResultString(self, result_code: int) -> str:
-        """Return what a result of release 0.5 means."""
+        """Return the description of a result of release 0.5."""
         return _RESULTS.get(result_code, "Unknown response code")
 
 

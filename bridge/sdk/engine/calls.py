@@ -1,4 +1,4 @@
-"""What passes between the script's calls and the loop: who sends, what, and who waits for the outcome."""
+"""The values between the script's calls and the loop: the sender, the message, and the waiting call."""
 
 import time
 from collections.abc import Callable
@@ -15,33 +15,36 @@ from bridge.sdk.engine.response import Response
 from bridge.store.journal import Journal
 
 TIMEOUT = 5.0
-"""Seconds of silence after which an exchange is given up, unless the call says otherwise."""
+"""Default silence in seconds that ends an exchange."""
 
 END_WAIT = 8.0
-"""Seconds for what is in flight to end."""
+"""Seconds for the messages in flight to end."""
 
 
 class Sender(NamedTuple):
-    """Who sends: a cloud object of the script's. Asked in the loop's thread, told in one for such news."""
+    """A sender, which is a cloud object of the script.
+
+    The loop's thread calls the queries, the dispatcher's thread the callbacks ``delivered`` and ``happened``.
+    """
 
     access: Callable[[], CloudAccess | None]
-    """Where the cloud is and who the device is to it; None where that is not known (yet)."""
+    """Returns the cloud's address and the credentials; None while they are unknown."""
     network_up: Callable[[], bool]
-    """Whether the network is not known to be down."""
+    """Returns whether the network is not known to be down."""
     sockets: Callable[[], Transport | None]
-    """The modem's own sockets, while they are what carries."""
+    """Returns the modem's own sockets while they carry messages; otherwise None."""
     identity: Callable[[], str | None]
-    """What tells its device from others, '' where that is not known (yet); None: no device of the cloud's."""
+    """Returns the key of the device, '' while it is unknown; None: no device of the Hologram cloud."""
     host: Callable[[], tuple[str, int]]
-    """The host and port that it sends to."""
+    """Returns the destination's host and port."""
     delivered: Callable[[Response], None]
-    """Told that a message that was kept has gone."""
+    """Callback for a kept message that was sent."""
     happened: Callable[[str], None]
-    """Told of an event that no call waits for."""
+    """Callback for an event that no call waits for."""
 
 
 class Wanted(NamedTuple):
-    """A message that is to be sent."""
+    """A message to send."""
 
     channel: Channel
     names: tuple[str, ...]
@@ -49,21 +52,21 @@ class Wanted(NamedTuple):
     host: str = ""
     port: int = 0
     keeps: bool = True
-    """It is kept where it cannot be sent; False: one try, and that is its outcome."""
+    """Whether an unsent message is kept; False: one attempt, whose outcome is final."""
 
 
 class Call:
-    """A call that waits; ``notes`` brings events, and at last the response or an error."""
+    """A waiting call; ``notes`` brings events, and at last the response or an error."""
 
     def __init__(self, sender: Sender, lane: Lane, timeout: float, size: int = 0) -> None:
-        """``size`` is the payload's; in the request, where it may be base64, it is larger."""
+        """``size`` is the payload's length in bytes; in the request it may be larger, because of base64."""
         self.sender = sender
         self.lane = lane
         self.timeout = timeout
         self.limit = whole_limit(timeout, 2 * size)
         self.since = time.monotonic()
         self.taken = False
-        """The message is durable."""
+        """Whether the message is durable."""
         self.notes: SimpleQueue[str | tuple[Response] | BaseException] = SimpleQueue()
 
     def end(self, response: Response) -> None:
@@ -71,7 +74,7 @@ class Call:
         self.notes.put((response,))
 
     def wait(self, on_event: Callable[[str], None]) -> Response | None:
-        """Return the response, telling of events meanwhile; None where none came in time."""
+        """Return the response, passing on events meanwhile; None if none came in time."""
         until = time.monotonic() + self.limit + END_WAIT
         while True:
             try:
@@ -89,26 +92,26 @@ class Call:
 
 
 class Outcomes(Results):
-    """Results that go to who waits for them; there is no broker to publish them to."""
+    """Results for the waiting calls instead of for a broker."""
 
     def __init__(self, journal: Journal, on_result: Callable[[Result], None]) -> None:
         self._outbox, self._time = journal.outbox, journal.time
         self._on_result = on_result
 
-    def record(self, result: Result, *, idempotent: bool, reply: object) -> None:  # noqa: ARG002  # nobody repeats an id here
-        """Count it; runs inside the transaction."""
+    def record(self, result: Result, *, idempotent: bool, reply: object) -> None:  # noqa: ARG002  # scripts do not repeat ids
+        """Count the result; runs inside the transaction."""
         self._outbox.count(result.state)
 
     def notify(self, result: Result) -> None:
-        """Tell of it, now that it is durable."""
+        """Pass on the result, which is durable now."""
         self._on_result(result)
 
 
 class Turn:
-    """Speaks for one message, and has what became of each try judged."""
+    """The codec of one message, which passes the reading of each attempt to a judge."""
 
     def __init__(self, codec: Codec, judge: Callable[[Queued, float, Reading], Reading]) -> None:
-        """``judge`` gets the message, when its exchange began in monotonic seconds, and what came of it."""
+        """``judge`` gets the message, the monotonic start of its exchange in seconds, and the reading."""
         self.at_most_once = codec.at_most_once
         self._began = 0.0
         self._codec = codec
@@ -122,6 +125,6 @@ class Turn:
         return self._codec.encode(queued)
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Return what an exchange meant, after the judgement."""
+        """Return the judged reading of an exchange."""
         assert self._queued is not None  # `encode` comes first
         return self._judge(self._queued, self._began, self._codec.decode(outcome))

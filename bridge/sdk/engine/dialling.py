@@ -1,4 +1,4 @@
-"""Which modem a script wishes for, where it is, and how it is dialled."""
+"""The script's wanted modem, its port, and its dialling."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,28 +15,28 @@ from bridge.sdk.engine.errors import SerialError
 
 
 class WantedModem(NamedTuple):
-    """Which modem, and how it dials."""
+    """The modem that a script wants, and how it dials."""
 
     interface: str
-    """A name of ``network.interface``; ``cellular`` is any."""
+    """A name of ``network.interface``; ``cellular`` means any modem."""
     device: str | None = None
-    """Its AT port; None: it is searched for by its USB id."""
+    """Path of the AT port; None: a search by USB id."""
     fallback: str | None = None
-    """The port to take where none is found by its USB id."""
+    """Path of the port to use if the search finds none."""
     apn: str = "hologram"
     baud: int = 9600
     chat: str | None = None
-    """A chat script of the script's own."""
+    """Path of the script's own chat script; None: the bridge's."""
 
 
 MISSING = "Modem not detected"
-"""The fault where no modem is found."""
+"""Text of the fault if no modem is found."""
 
 
 def setup_of(wish: WantedModem, scope: Callable[[], Scope]) -> CellularSetup:
-    """Return the modem of ``wish`` as a link goes over it; ``scope`` is asked at each call.
+    """Return the link's setup for the modem of ``wish``; ``scope`` is called for each dialling.
 
-    pppd is a child, as a script that connects runs as root, as documented.
+    pppd is a child process, because a script that connects runs as root, as documented.
     """
 
     def dial(place: Place) -> Dial:

@@ -1,15 +1,15 @@
-"""What the SDK raises, under its own names; each is one of the bridge's errors too.
+"""The SDK's exceptions, by its own names; each is also one of the bridge's errors.
 
 ::
 
     HologramError
     ├── ApiError
-    ├── AuthenticationError   who the device is to the cloud is missing or malformed
-    ├── NetworkError          an interface cannot be had, or does not come up
+    ├── AuthenticationError   credentials are missing or malformed
+    ├── NetworkError          an interface is missing, or does not come up
     │   └── PPPError
     │       └── PPPConnectionError
-    ├── ModemError            the modem does not do what it was asked for
-    └── SerialError           its port cannot be used
+    ├── ModemError            the modem does not carry a command out
+    └── SerialError           the modem's port is unusable
 
 The names are those of hologram-python 0.10, ``Exceptions.HologramError``.
 """
@@ -19,7 +19,7 @@ from bridge.errors import BridgeError
 
 
 class HologramError(BridgeError):
-    """The root of what the SDK raises."""
+    """The root of the SDK's exceptions."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}: {self}"
@@ -30,19 +30,19 @@ class ApiError(HologramError):
 
 
 class AuthenticationError(HologramError):
-    """Who the device is to the cloud is missing or malformed."""
+    """The device's credentials are missing or malformed."""
 
 
 class NetworkError(HologramError):
-    """An interface cannot be had, or does not come up."""
+    """An interface is missing, or does not come up."""
 
 
 class PortTaken(NetworkError, OSError):
-    """Somebody else listens on the port; says who. An ``OSError`` as well, which the SDK raised here."""
+    """Another program listens on the port; the text names it. Also an ``OSError``, which the SDK raised."""
 
 
 class ModemError(HologramError):
-    """The modem does not do what it was asked for."""
+    """The modem does not carry a command out."""
 
 
 class PPPError(NetworkError):
@@ -50,7 +50,7 @@ class PPPError(NetworkError):
 
 
 class PPPConnectionError(PPPError):
-    """pppd ended; ``code`` is its exit status, ``output`` what it said."""
+    """pppd ended; ``code`` is its exit status, ``output`` its output."""
 
     def __init__(self, code: int, output: str | None = None) -> None:
         super().__init__(code, output)
@@ -60,11 +60,11 @@ class PPPConnectionError(PPPError):
 
 
 class SerialError(HologramError):
-    """The modem's port cannot be used."""
+    """The modem's port is unusable."""
 
 
 def of_bridge(error: BridgeError) -> HologramError:
-    """Return ``error`` under the SDK's own names: a script catches no others."""
+    """Return ``error`` as one of the SDK's exceptions, which are the ones that scripts catch."""
     if isinstance(error, HologramError):
         return error
     kind: type[HologramError] = HologramError

@@ -1,4 +1,4 @@
-"""Who holds a port or a file, by what the kernel tells [proc(5)]."""
+"""The process that holds a port or a file, found in /proc [proc(5)]."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,9 @@ _LISTEN = "0A"
 
 
 def using_port(port: int) -> str | None:
-    """Return who has TCP ``port``: ``hologram-bridge (process 123)``; None where it cannot be seen.
+    """Return the holder of TCP ``port``: ``hologram-bridge (process 123)``; None if it is not visible.
 
-    Mostly it is somebody who listens; a connection that goes out from the port keeps others from it too.
+    The holder usually listens; an outgoing connection from the port blocks it too.
     """
     inodes: dict[bool, set[str]] = {True: set(), False: set()}
     for table in ("tcp", "tcp6"):
@@ -28,7 +28,7 @@ def _owner(inodes: set[str]) -> str | None:
 
 
 def locking(path: Path) -> str | None:
-    """Return who holds an flock(2) on ``path``; None where it cannot be seen."""
+    """Return the holder of an flock(2) on ``path``; None if it is not visible."""
     try:
         inode = str(path.stat().st_ino)
         lines = Path("/proc/locks").read_text().splitlines()
@@ -50,7 +50,7 @@ def describe(pid: int) -> str:
 
 
 def _program(words: list[str]) -> str:
-    """An interpreter is named by what it runs, and the bridge by its own name."""
+    """Return a program's name: an interpreter is named by its script, the bridge by its own name."""
     names = [Path(word).name for word in words]
     if not names:
         return "another program"
@@ -73,9 +73,9 @@ def _open_by(process: Path) -> set[str]:
     found = set()
     try:
         for link in (process / "fd").iterdir():
-            found.add(os.readlink(link))  # noqa: PTH115  # the text of the link, which names no file
+            found.add(os.readlink(link))  # noqa: PTH115  # the text of the link is not a path
     except OSError:
-        # Another user's process, which only root may look into, or one that has ended and holds nothing. What
-        # was read until then counts; a holder that is not found is reported as one that cannot be seen.
+        # Only root may inspect another user's process, and a process that has ended holds nothing. The links
+        # read until then count. A holder that is not found is reported as not visible.
         pass
     return found

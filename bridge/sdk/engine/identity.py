@@ -1,4 +1,4 @@
-"""Who the device is to the cloud: the scripts' credentials, read into the bridge's own.
+"""The device's credentials: the scripts' forms, read into the bridge's own.
 
 Scripts give a dictionary [Python SDK 0.3, "Credentials"] or a `Credentials` object [0.1].
 """
@@ -17,7 +17,7 @@ CLOUD_KEY_LEN = 4
 
 
 class Credentials:
-    """What the device proves itself by [Python SDK 0.1, "Credentials"].
+    """The device's credentials [Python SDK 0.1, "Credentials"].
 
     ``cloud_id`` and ``cloud_key`` are 4 characters each, ``device_id`` is the SIM number and ``private_key``
     the IMSI; ``devicekey``, 8 characters, came with later versions.
@@ -72,7 +72,7 @@ def _four(name: str, value: str) -> str:
 
 
 def fields(credentials: object) -> dict[str, str]:
-    """Return what ``credentials``, a dictionary or an object, give; empty ones left out."""
+    """Return the fields of ``credentials``, a dictionary or an object, without empty ones."""
     if credentials is None:
         return {}
     if isinstance(credentials, Mapping):
@@ -85,10 +85,10 @@ def fields(credentials: object) -> dict[str, str]:
 
 
 def kind(credentials: object, wanted: str | None, *, sim: bool) -> str:
-    """Return ``csrpsk`` or ``totp``: the one that is ``wanted``, else what the credentials are made for.
+    """Return ``csrpsk`` or ``totp``: the ``wanted`` one, or the one that the credentials are made for.
 
-    ``sim`` says whether a modem with its SIM is there: without any credentials the SIM's are used then, as
-    the released SDK does [hologram-python 0.10]. Raises `HologramError` for any other name.
+    ``sim`` is whether there is a modem, whose SIM is used without any credentials, as by the released SDK
+    [hologram-python 0.10]. Raises `HologramError` for any other name.
     """
     if wanted is not None:
         if wanted not in AUTHENTICATION_TYPES:
@@ -103,14 +103,14 @@ def kind(credentials: object, wanted: str | None, *, sim: bool) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Return whether ``text`` can be sent: what came from bytes that are not UTF-8 cannot [PEP 383]."""
+    """Return whether ``text`` is valid UTF-8; text decoded from other bytes is not [PEP 383]."""
     return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def read(credentials: object, kind_: str, sim: tuple[str | None, str | None] = (None, None)) -> Ours:
-    """Return the credentials for the cloud; ``sim`` is the SIM's ICCID and IMSI where they are known.
+    """Return the credentials for the cloud; ``sim`` is the SIM's ICCID and IMSI, None while unknown.
 
-    Raises `AuthenticationError` where they are missing or malformed.
+    Raises `AuthenticationError` if they are missing or malformed.
     """
     given = fields(credentials)
     for name, value in given.items():
@@ -136,7 +136,7 @@ def read(credentials: object, kind_: str, sim: tuple[str | None, str | None] = (
 
 
 class Authentication:
-    """How a cloud object proves who the device is: ``credentials``, and ``type``, csrpsk or totp."""
+    """A cloud object's ``credentials`` with their ``type``, csrpsk or totp."""
 
     def __init__(self, credentials: object, type: str = "csrpsk") -> None:  # noqa: A002  # documented word
         self.credentials = credentials

@@ -1,6 +1,6 @@
-"""What comes in, until the script takes it: the listener's sink.
+"""Inbound messages until the script takes them: the listener's sink.
 
-It is memory only, as documented: what the script has not taken when it ends is gone.
+They are in memory only, as documented; messages that the script has not taken at its end are lost.
 """
 
 import asyncio
@@ -27,19 +27,20 @@ RECEIVE_TIMEOUT = 5.0
 """Seconds of silence that end a message [hologram-python 0.10]."""
 
 ROOM = 8_000_000
-"""Bytes that wait for the script; beyond them senders wait."""
+"""Bytes of messages that wait for the script; above this senders wait."""
 
 OPEN_WAIT = 10.0
 """Seconds for the port to open."""
 
 CLOSE_WAIT = 1.0
-"""Seconds for connections that have begun to end when the port is closed."""
+"""Seconds for open connections to end when the port is closed."""
 
 ANYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-"""As with the SDK: whoever can reach the port may send."""
+"""All networks: as with the SDK, every host that reaches the port may send."""
 
 LIMITS = Limits(timeout=RECEIVE_TIMEOUT, max_bytes=ROOM, deadline=ROOM / SLOWEST, allow=ANYBODY)
-"""The documents know no limit but the silence [Python SDK 0.3]; memory does, and so do connections."""
+"""Limits of inbound messages. The documents have only the silence [Python SDK 0.3]; the others bound memory
+and connections."""
 
 
 class Inbox:
@@ -60,7 +61,7 @@ class Inbox:
         return self._size < ROOM
 
     def received(self, message: Received, durable: Callable[[], None]) -> None:
-        """Take ``message``; it is as safe as it gets."""
+        """Take ``message``, which is kept in memory and never becomes durable."""
         with self._lock:
             self._waiting.append(message.data)
             self._size += len(message.data)
@@ -82,7 +83,7 @@ class Inbox:
         return of_answer(data)
 
     def take_all(self) -> Response:
-        """Return everything that waits as one text, '' where nothing does."""
+        """Return all waiting messages as one text; '' without any."""
         with self._lock:
             data = b"".join(self._waiting)
             self._waiting.clear()
@@ -91,7 +92,7 @@ class Inbox:
 
 
 class Door:
-    """The open inbound port; `open` and `shut` are called from the script's threads."""
+    """The inbound port; `open` and `shut` are called from the script's threads."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -99,16 +100,16 @@ class Door:
 
     @property
     def port(self) -> int | None:
-        """The port that is open, or None."""
+        """Number of the open port, or None."""
         return self._listener.port if self._listener else None
 
     def open(self, host: str, port: int) -> None:
-        """Listen; fine where it does so already. Raises `PortTaken` and `NetworkError`."""
+        """Listen; a second call changes nothing. Raises `PortTaken` and `NetworkError`."""
         if self._listener is None:
             self._listener = runtime().wait(_listen(host, port, self._inbox))
 
     def shut(self) -> None:
-        """Listen no more; what has begun may end."""
+        """Stop listening; messages that have begun may finish."""
         listener, self._listener = self._listener, None
         if listener is not None and alive():
             runtime().wait(_end(listener))
@@ -116,9 +117,9 @@ class Door:
 
 async def _listen(host: str, port: int, inbox: Inbox) -> Listener:
     loop = asyncio.get_running_loop()
-    try:  # before the listener, which would say so in the log and try on
+    try:  # test the port first, because the listener would only log a failure and retry
         (await in_thread(loop, partial(open_socket, host, port, socket.SOCK_STREAM))).close()
-    except UnicodeError as exc:  # a name that cannot be one, such as a..b
+    except UnicodeError as exc:  # an impossible name, such as a..b
         raise NetworkError(f"receive_host: {host!r} is not allowed; give a name or an address") from exc
     except OSError as exc:
         raise await in_thread(loop, partial(_refused, host, port, exc)) from exc
@@ -159,5 +160,5 @@ async def _end(listener: Listener) -> None:
             while not listener.idle:
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        pass  # a message that is not whole by now was never the script's: the reset tells its sender so
+        pass  # an unfinished message is dropped, and the reset tells its sender
     listener.close()

@@ -1,4 +1,4 @@
-"""What a modem tells of itself: signal, SIM, network, place [hologram-python 0.10, ``Modem``]."""
+"""A modem's facts: signal, SIM, network, location [hologram-python 0.10, ``Modem``]."""
 
 import logging
 from typing import Any
@@ -14,14 +14,14 @@ log = logging.getLogger("Modem")
 
 
 class ModemFacts(AtCommands):
-    """Asks the modem of a `session`; each raises `ModemError` where it cannot be asked."""
+    """Queries the modem of a `session`; each raises `ModemError` if the modem cannot take a command."""
 
     interface = "cellular"
-    """Its name in ``network.interface``."""
+    """The modem's name in ``network.interface``."""
 
     @property
     def signal_strength(self) -> str:
-        """RSSI and bit error class as the modem writes them, ``17,99``; ``99,99`` where it does not know.
+        """RSSI and bit error class as the modem writes them, ``17,99``; ``99,99`` if they are unknown.
 
         [3GPP TS 27.007, section 8.5].
         """
@@ -50,7 +50,7 @@ class ModemFacts(AtCommands):
 
     @property
     def modem_id(self) -> str | None:
-        """The modem's model, as it tells it."""
+        """The modem's model."""
         return runtime().ask(self.session.identify()).model
 
     @property
@@ -60,7 +60,7 @@ class ModemFacts(AtCommands):
 
     @property
     def operator(self) -> str | None:
-        """The network that the modem is in."""
+        """The network in which the modem is registered."""
         session = self.session
 
         async def ask() -> str | None:
@@ -71,10 +71,10 @@ class ModemFacts(AtCommands):
 
     @property
     def location(self) -> Location | None:
-        """Where the modem is, None where it does not find out.
+        """The modem's location; None without a fix.
 
         Raises:
-            ModemError: it has no means to.
+            ModemError: the modem has no receiver for it.
 
         """
         session = self.session
@@ -104,7 +104,7 @@ class ModemFacts(AtCommands):
 
     @property
     def details(self) -> str:
-        """Its name for a person, and where it is."""
+        """The modem's name for a person, and its port."""
         place = self.session.supervisor.place
         return f"{self.description} at port: {place.at if place else None}"
 
@@ -114,7 +114,7 @@ class ModemFacts(AtCommands):
         return repr(self)
 
     def is_registered(self) -> bool:
-        """Return whether the modem is in a network."""
+        """Return whether the modem is registered in a network."""
         session = self.session
 
         async def ask() -> bool:
@@ -125,7 +125,7 @@ class ModemFacts(AtCommands):
 
 
 def location_of(place: dict[str, Any]) -> Location:
-    """Return a place in the forms of ``+UULOC``, which the released SDK hands on.
+    """Return a location in the form of ``+UULOC``, as the released SDK does.
 
     The date is as 30/11/2026, the time as 12:34:56.000.
     """

@@ -1,4 +1,4 @@
-"""A modem for as long as a script uses it: the bridge's own keeper, manager and adapters, put together.
+"""A modem's session for a script, on the daemon's cellular link.
 
 Everything but the constructor runs in the loop's thread; `bridge.sdk.modem` calls it from the script's.
 """
@@ -36,14 +36,14 @@ from bridge.sdk.engine.values import SMS
 log = logging.getLogger("Modem")
 
 START_WAIT = 40.0
-"""Seconds for a modem to be opened and set up."""
+"""Seconds to open a modem and set it up."""
 
 SOCKETS_WAIT = 150.0
-"""Seconds that a modem may take to have its sockets ready."""
+"""Seconds for a modem to bring its sockets up."""
 
 
 class Session(CellularLink):
-    """One modem, opened: it dials when it is told to, by itself never, and is never switched off."""
+    """An opened modem, which dials only on `connect` and is never switched off."""
 
     def __init__(
         self,
@@ -54,18 +54,18 @@ class Session(CellularLink):
         own_sockets: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
-        """``scope`` says what goes over PPP, ``own_sockets`` whether the modem's sockets may be used.
+        """``scope`` returns the traffic over PPP, ``own_sockets`` whether the modem's sockets may be used.
 
-        ``on_change`` is told when messages may or may not go.
+        ``on_change`` is called when messages can, or can no longer, be sent.
         """
         self._wish = wish
         self._may_use_sockets = own_sockets
         self._notices = notices
         self._own_sockets = False
-        """The sockets carry without a link that was asked for, as with the SDK."""
+        """Whether the sockets are up without a `connect`, as with the SDK."""
         self._want_sockets = False
         self._turn = asyncio.Lock()
-        """Held by whoever brings the sockets up."""
+        """Lock of the task that brings the sockets up."""
         self._again = Workers()
         self._listens_for: Inbox | None = None
         time = LoopTime(asyncio.get_running_loop())
@@ -79,10 +79,10 @@ class Session(CellularLink):
     async def open(self, seconds: float = START_WAIT) -> None:
         """Open the modem and set it up; wait at most ``seconds`` for it.
 
-        A modem that does not answer is opened too: it is being recovered then, however long that takes.
+        A modem that does not answer is opened too; its recovery takes as long as it needs.
 
-        Raises `NetworkError` where there is none, `SerialError` where somebody else uses it (it says who),
-        and `ModemError` where its port cannot be had.
+        Raises `NetworkError` without a modem, `SerialError` if another program uses it (the text names it),
+        and `ModemError` if its port cannot be opened.
         """
         place = self._setup.find()
         if place is None:
@@ -104,9 +104,9 @@ class Session(CellularLink):
         return found.text
 
     async def close(self) -> None:
-        """Hang up and let go of the modem."""
+        """Hang up and close the modem."""
         await self._again.stop()
-        await self.let_go_of_sockets()
+        await self.release_sockets()
         await super().close()
 
     def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
@@ -132,41 +132,41 @@ class Session(CellularLink):
 
     async def connect(self, timeout: float) -> Link | None:
         """Bring the link up; raises `BridgeError`."""
-        await self.let_go_of_sockets()
+        await self.release_sockets()
         try:
             await self.command("connect", timeout)
         except BridgeError:
-            await self.command("disconnect", None)  # what failed is not tried on by itself
+            await self.command("disconnect", None)  # a failed connect is not retried by itself
             raise
         return self.network.link
 
     async def disconnect(self) -> None:
         """Take the link down; raises `BridgeError`."""
-        await self.let_go_of_sockets()
+        await self.release_sockets()
         await self.command("disconnect", None)
 
     @property
     def up(self) -> bool:
-        """Whether messages can go: the link stands, or the modem's sockets are ready."""
+        """Whether messages can be sent, because the link or the modem's sockets are up."""
         return self.network.up or self._own_sockets
 
     @property
     def sockets_available(self) -> bool:
-        """Whether the modem has sockets of its own that may be used, and no link over PPP stands."""
+        """Whether the modem has sockets of its own that may be used, and there is no link over PPP."""
         if not self._may_use_sockets():
             return False
         return self._sockets is not None and not (self.network.up and not self.cellular.over_sockets)
 
     @property
     def transport(self) -> Sockets | None:
-        """The modem's sockets while they are what carries."""
+        """The modem's sockets while they carry messages; otherwise None."""
         return self._sockets if self._own_sockets or self.cellular.over_sockets else None
 
     async def use_sockets(self, seconds: float) -> None:
-        """Get the modem's own sockets ready, unless something carries already; raises `BridgeError`.
+        """Bring the modem's own sockets up, unless messages can be sent already; raises `BridgeError`.
 
-        ``seconds`` is how long to wait for a network. They are tried again when there is one, or when they
-        were lost, until `connect` or `disconnect`.
+        ``seconds`` is the wait for registration. A later registration, and a loss of the sockets, starts
+        another attempt, until `connect` or `disconnect`.
         """
         self._want_sockets = True
         async with self._turn:
@@ -191,15 +191,15 @@ class Session(CellularLink):
         self._own_sockets = True
         self.on_change()
 
-    async def let_go_of_sockets(self) -> None:
-        """Nobody wants them any more: a link takes their place, or nothing."""
+    async def release_sockets(self) -> None:
+        """Bring the sockets down, because a link replaces them or messages need none."""
         self._want_sockets = False
         if self._own_sockets and self._sockets:
             self._own_sockets = False
             await _quietly(self._sockets.bring_down())
 
     async def _sockets_in_time(self, seconds: float) -> None:
-        """Get the modem's own sockets ready; what fails is tried again after the next change."""
+        """Bring the modem's own sockets up; the next change starts another attempt after a failure."""
         try:
             await self.use_sockets(seconds)
         except BridgeError as exc:
@@ -213,13 +213,13 @@ class Session(CellularLink):
         super()._sockets_down(reason)
         self._changed()
 
-    # -- what comes in -----------------------------------------------------------------------------------
+    # -- inbound messages --------------------------------------------------------------------------------
 
     async def listen(self, port: int, inbox: Inbox) -> bool:
-        """Listen by the modem's sockets; False where they are not what carries. Raises `BridgeError`.
+        """Listen by the modem's sockets; return False if they do not carry messages. Raises `BridgeError`.
 
-        Fine where it listens already. Where the modem has no network, or does not answer, it listens as soon
-        as it can.
+        A second call changes nothing. A modem that is not registered, or does not answer, listens as soon as
+        it can.
         """
         if not self.sockets_available or self._sockets is None:
             return False
@@ -233,7 +233,7 @@ class Session(CellularLink):
         return True
 
     async def stop_listening(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         listener, self.listener = self.listener, None
         if listener is not None and self._sockets is not None and self.transport:
             await _quietly(self._sockets.stop_listening())
@@ -241,7 +241,7 @@ class Session(CellularLink):
     # -- questions ---------------------------------------------------------------------------------------
 
     def modem_to_ask(self) -> Modem:
-        """Return the modem, to be asked; raises `ModemError` while it cannot be."""
+        """Return the modem for a query; raises `ModemError` while it cannot take one."""
         if self.modem is None:
             found = self.supervisor.fault()
             lent = self.network.phase is not Phase.DISCONNECTED
@@ -250,23 +250,23 @@ class Session(CellularLink):
         return self.modem
 
     async def identify(self) -> Identity:
-        """Ask who the modem and its SIM are, as far as it can be asked; raises `ModemError`."""
+        """Query the identity of modem and SIM; raises `ModemError`."""
         known = self.supervisor.facts.identity
         if self.supervisor.modem is None and known.iccid:
             return known
         return await self.modem_to_ask().identify()
 
     async def send_sms(self, to: str, text: str) -> None:
-        """Send a text; raises `InvalidCommand`, and `ModemError` where it has not clearly gone."""
+        """Send an SMS; raises `InvalidCommand`, and `ModemError` unless it was clearly sent."""
         await answer(self.modem_to_ask(), {"what": "sms", "to": to, "text": text})
 
     async def count_sms(self) -> int:
-        """Return how many texts wait in the modem. Raises `ModemError`."""
+        """Return how many SMS wait in the modem. Raises `ModemError`."""
         self.modem_to_ask()
         return await self._sms_reader.count()
 
     async def pop_sms(self) -> SMS | None:
-        """Take the oldest whole text out of the modem; None where there is none. Raises `ModemError`."""
+        """Take the oldest whole SMS out of the modem; None without one. Raises `ModemError`."""
         self.modem_to_ask()
         return await self._sms_reader.pop()
 

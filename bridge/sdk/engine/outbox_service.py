@@ -1,10 +1,9 @@
-"""The post: the outbox beside the script and the uplink that empties it, for calls that wait.
+"""The outbox service: the outbox beside the script and the uplink that empties it, for waiting calls.
 
-It is the message flow that the daemon has too (`bridge.assemblies.message_flow`); what
-differs is who waits for the outcome (`bridge.sdk.engine.waiting`), and whose the way to the cloud is
-(`bridge.sdk.engine.device_registry`). A send is first made durable, then tried; what its call does not
-see delivered is tried again by the uplink's own rules until it is, by this run of the script or a later
-one.
+The message flow is the daemon's (`bridge.assemblies.message_flow`). Two parts differ: calls wait for the
+outcome (`bridge.sdk.engine.waiting`), and each sender has its own path (`bridge.sdk.engine.device_registry`).
+A message is first made durable, then sent. If its call ends before the delivery, the uplink tries it again by
+its own rules until it is delivered, in this run of the script or a later one.
 """
 
 import contextlib
@@ -39,20 +38,20 @@ from bridge.store.outbox import Acceptance, Limits, Verdict
 log = logging.getLogger("Hologram")
 
 SLOTS = 4
-"""Messages in flight to one destination at once."""
+"""Most messages in flight to one destination."""
 
 GRACE = 0.5
-"""Seconds before what an earlier run left is tried: the script may still say where and who it is."""
+"""Seconds before messages of an earlier run are sent, for the script to set host and credentials."""
 
 LIMITS = Limits(max_age=None)
-"""Nothing is given up for its age."""
+"""Limits without an age: no message expires."""
 
 
 class OutboxService:
-    """One outbox and what sends from it; everything below `send` and `drain` runs in the loop's thread."""
+    """One outbox and its message flow; all methods but those for the clouds run in the loop's thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open the store at ``path``; raises `HologramError` where somebody else uses it."""
+        """Open the store at ``path``; raises `HologramError` if another process uses it."""
         self.path = path
         self._runtime = runtime()
         self._senders = registry_at(path)
@@ -76,7 +75,7 @@ class OutboxService:
 
     @property
     def usable(self) -> bool:
-        """Whether it works on: not after a failure, nor in a forked child."""
+        """Whether the service works; it does not after a failure, nor in a forked child."""
         return self._runtime.usable
 
     def _open(self) -> None:
@@ -98,13 +97,13 @@ class OutboxService:
         self._starting = loop.call_later(GRACE, self._start)
 
     def _start(self) -> None:
-        """Take up what an earlier run left."""
+        """Begin to send the messages of an earlier run."""
         if not self._started:
             self._started = True
             self._flow.start()
-            self._tell_of_nobodys()
+            self._log_unowned()
 
-    def _tell_of_nobodys(self) -> None:
+    def _log_unowned(self) -> None:
         for endpoint in self._outbox.endpoints():
             if self._senders.behind(endpoint) is None:
                 log.warning(
@@ -123,16 +122,16 @@ class OutboxService:
         self._runtime.soon(self._uplink.wake)
 
     def detach(self, sender: Sender) -> bool:
-        """``sender`` is done; return whether nobody is left."""
+        """Remove ``sender``; return whether it was the last one."""
         self._users.discard(sender)
         return not self._users
 
     def send(
         self, sender: Sender, wanted: Wanted, timeout: float, on_event: Callable[[str], None]
     ) -> Response:
-        """Make the message durable, try to deliver it, and return how that ended.
+        """Make the message durable, try to deliver it, and return the outcome.
 
-        Raises `HologramError` where it cannot be taken or can never be sent.
+        Raises `HologramError` if it cannot be stored or can never be sent.
         """
         endpoint = self._senders.endpoint(sender, wanted.channel, wanted.host, wanted.port)
         lane = Lane(endpoint, wanted.names, Priority.NORMAL)
@@ -152,7 +151,7 @@ class OutboxService:
         return response
 
     def drain(self, seconds: float) -> bool:
-        """Send what waits until all went, a try fails, or ``seconds`` are over; return whether all went."""
+        """Send all messages; return whether all were sent, before an attempt failed or ``seconds`` passed."""
         failures = self._runtime.call(self._try_everything)
         until = time.monotonic() + seconds
         pause = threading.Event()
@@ -174,17 +173,17 @@ class OutboxService:
         self._uplink.link_back()
 
     def _left(self) -> tuple[bool, int]:
-        """Whether anything is left that can go, and how many tries have failed."""
+        """Return whether a message is left that can be sent, and the number of failed attempts."""
         return any(self._paths.ready(endpoint) for endpoint in self._outbox.endpoints()), self._calls.failures
 
     def network_changed(self) -> None:
-        """The network came or went: what waits may go, or must not be tried."""
+        """Act on a change of the network: messages can be sent, or must wait."""
         if self._runtime.usable:
             self._runtime.soon(self._network_back)
 
     @property
     def waiting(self) -> int:
-        """How many messages are not delivered yet."""
+        """Number of messages that are not delivered yet."""
         return self._runtime.call(lambda: self._outbox.ledger.messages)
 
     # -- in ----------------------------------------------------------------------------------------------
@@ -212,16 +211,16 @@ class OutboxService:
         if not self._paths.ready(endpoint):
             self._calls.keep(lambda other: other is call, kept("the network is down"))
         elif self._outbox.next_wake() or self._waits(call.sender):
-            self._uplink.link_back()  # who calls wants it tried now, whatever waited before
+            self._uplink.link_back()  # the caller wants an attempt now, in spite of earlier delays
 
     def _waits(self, sender: Sender) -> bool:
-        """Whether a destination of ``sender`` waits, be it under credentials that it had before."""
+        """Whether a destination of ``sender`` waits, under its present or earlier credentials."""
         return any(
             destination.condition is not Condition.UP and self._senders.behind(endpoint) is sender
             for endpoint, destination in self._uplink.conditions.items()
         )
 
-    # -- what goes wrong ---------------------------------------------------------------------------------
+    # -- failures ----------------------------------------------------------------------------------------
 
     def _full(self, full: bool) -> None:
         log.error("the disk is full: no message is taken" if full else "there is room on the disk again")
@@ -231,22 +230,22 @@ class OutboxService:
             )
 
     def _broken(self, error: BaseException) -> None:
-        """The loop's work failed: whoever sends next opens the store anew."""
+        """Close the store after a failure in the loop; the next send opens it again."""
         self._calls.broken(error)
         self._journal.failure(error)
-        with contextlib.suppress(sqlite3.Error):  # it may be what broke; what is durable stays in the file
+        with contextlib.suppress(sqlite3.Error):  # the store itself may have failed
             self._journal.close(reserve=False)
 
     # -- the end -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let what is in flight end, and close the store; what is left stays in it."""
+        """Wait for the messages in flight, and close the store, which keeps the others."""
         if not self._runtime.usable:
             return
         self._runtime.wait(self._shut())
 
     async def _shut(self) -> None:
-        self._starting.cancel()  # where nothing was sent, it is still to come
+        self._starting.cancel()  # it is still pending if no message was sent
         await self._flow.close()
         self._journal.close()
 
@@ -257,7 +256,7 @@ _lock = threading.RLock()
 
 
 def service_at(path: Path) -> OutboxService:
-    """Return this process's post on ``path``, opened if need be."""
+    """Return this process's service on ``path``; open it if necessary."""
     path = path.absolute()
     with _lock:
         service = _services.get(path)
@@ -268,13 +267,13 @@ def service_at(path: Path) -> OutboxService:
 
 
 def registry_at(path: Path) -> DeviceRegistry:
-    """Return who sends by the outbox at ``path`` in this process; nothing is opened for that."""
+    """Return the senders of the outbox at ``path`` in this process, without opening the outbox."""
     with _lock:
         return _senders.setdefault(path.absolute(), DeviceRegistry())
 
 
 def close(path: Path) -> None:
-    """Close the post on ``path``, if there is one."""
+    """Close the service on ``path``, if there is one."""
     with _lock:
         service = _services.pop(path.absolute(), None)
     if service is not None:

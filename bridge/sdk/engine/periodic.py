@@ -9,11 +9,11 @@ from bridge.sdk.engine.errors import HologramError
 log = logging.getLogger("CustomCloud")
 
 MIN_PERIODIC_INTERVAL = 1
-"""Seconds."""
+"""Least interval, in seconds."""
 
 
 class Periodic:
-    """One job at a time; its thread keeps the script alive until it is stopped, as the SDK's does."""
+    """One periodic job, whose thread keeps the script running until it is stopped, as the SDK's does."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -30,7 +30,7 @@ class Periodic:
         self._thread.start()
 
     def _work(self, interval: float, send: Callable[[], bool], stop: threading.Event) -> None:
-        """Ends when it is stopped, when a message is refused, or when sending raises."""
+        """Send until `stop`, a refused message, or an exception."""
         while not stop.is_set():
             try:
                 if not send():
@@ -41,12 +41,12 @@ class Periodic:
             stop.wait(interval)
 
     def stop(self) -> None:
-        """End the job and wait for its last message; fine when there is none."""
+        """End the job and wait for its last message; do nothing without a job."""
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     @property
     def running(self) -> bool:
-        """Whether the job goes on."""
+        """Whether a job is active."""
         return self._thread is not None and self._thread.is_alive()

@@ -1,6 +1,6 @@
-"""Where the SDK finds things: its outbox beside the script, and what the environment says otherwise.
+"""The SDK's addresses and paths: the outbox beside the script, and overrides by the environment.
 
-Four variables of the environment try a script out without a change to it, for example against
+Four environment variables run a script unchanged in a test, for example against
 ``hologram-bridge simulate``::
 
     HOLOGRAM_SDK_CLOUD    host:port of the cloud instead of cloudsocket.hologram.io:9999
@@ -18,7 +18,7 @@ from bridge.sdk.engine.errors import HologramError
 
 CLOUD = ("cloudsocket.hologram.io", 9999)
 INBOUND = ("0.0.0.0", 4010)  # noqa: S104  # documented: inbound messages come from outside
-"""[Python SDK 0.3, "HologramCloud"]."""
+"""Default address for inbound messages [Python SDK 0.3, "HologramCloud"]."""
 
 
 def cloud_address() -> tuple[str, int]:
@@ -27,12 +27,12 @@ def cloud_address() -> tuple[str, int]:
 
 
 def inbound_address() -> tuple[str, int]:
-    """Return host and port on which inbound messages are taken."""
+    """Return host and port for inbound messages."""
     return _address("HOLOGRAM_SDK_INBOUND", INBOUND)
 
 
 def modem_port() -> str | None:
-    """Return the modem's AT port where the environment names it."""
+    """Return the modem's AT port if the environment names it, otherwise None."""
     return os.environ.get("HOLOGRAM_SDK_MODEM") or None
 
 
@@ -49,7 +49,7 @@ def _address(name: str, default: tuple[str, int]) -> tuple[str, int]:
 def outbox_path() -> Path:
     """Return the outbox's file for this script: ``send.py`` has ``send.outbox.db`` beside it.
 
-    Where its folder cannot be written, and for an interactive Python, the file is in
+    If its folder is not writable, and for an interactive Python, the file is in
     ``$XDG_STATE_HOME/hologram-bridge`` (``~/.local/state/hologram-bridge``).
     """
     given = os.environ.get("HOLOGRAM_SDK_OUTBOX")

@@ -1,8 +1,8 @@
-"""The exchange with a host of one's own: the bytes as they are, and whatever it answers.
+"""The exchange with the user's own host: the bytes unchanged, and any answer.
 
-The SDK reads until the peer closes, is silent for the timeout, or has said 1024 bytes, and all of that is a
-success [hologram-python 0.10, ``CustomCloud``]. Here a connection that breaks is none, nor is a message that
-the host has not acknowledged to its last byte.
+The SDK reads until the peer closes, is silent for the timeout, or has sent 1024 bytes, and takes each of
+these for a success [hologram-python 0.10, ``CustomCloud``]. Here a broken connection is a failure, and so is
+a message that the host has not acknowledged to its last byte.
 """
 
 from bridge.core.exchange import Job, Outcome, whole_limit
@@ -10,13 +10,13 @@ from bridge.core.messages import Queued
 from bridge.core.retry import Kind, Reading
 
 MAX_RECEIVE_BYTES = 1024
-"""Bytes of an answer that are waited for [hologram-python 0.10]."""
+"""Bytes of an answer after which the wait for more ends [hologram-python 0.10]."""
 
 _BROKE = "the connection broke"
 
 
 class RawCodec:
-    """Speaks to a host of one's own."""
+    """The codec for the user's own host."""
 
     at_most_once = False
 
@@ -25,7 +25,7 @@ class RawCodec:
         self._timeout = timeout
 
     def encode(self, queued: Queued) -> Job:
-        """Return the exchange that sends the payload as it is."""
+        """Return the exchange that sends the payload unchanged."""
         endpoint, silence = queued.lane.endpoint, self._timeout
         return Job(
             host=endpoint.host,
@@ -38,7 +38,7 @@ class RawCodec:
         )
 
     def decode(self, outcome: Outcome) -> Reading:
-        """Sent is a success, with whatever came back."""
+        """Return a success for a sent message, with any answer."""
         if not outcome.connected:
             return Reading(Kind.UNREACHED, outcome.error or "no connection")
         if not outcome.whole:

@@ -1,8 +1,8 @@
-"""What a send returns: the documented description, which knows its code as well.
+"""The return value of a send: the documented description, which is also the code.
 
 The documents return a description [Python SDK 0.3, ``sendMessage``], the released SDK a code
 [hologram-python 0.10]. Scripts of both kinds work: the value is the description as a string, and it compares,
-counts and is looked up as the code. Its truth is the string's: an empty one is a message that is kept.
+counts and hashes as the code. Its truth value is the string's: an empty one is a kept message.
 """
 
 from typing import Self, TypeGuard, cast
@@ -32,13 +32,13 @@ DESCRIPTIONS = {
     ERR_TOPICINVALID: "Topic was formatted incorrectly.",
     ERR_UNKNOWN: "Unknown error.",
 }
-"""What a send returns: 0 to 5 as documented [Python SDK 0.3], the others as the released SDK has them."""
+"""Descriptions of the codes: 0 to 5 as documented [Python SDK 0.3], the others as in the released SDK."""
 
 RESULT_STRINGS = {
     **{code: text.removesuffix(".") for code, text in DESCRIPTIONS.items()},
     ERR_OK: "Message sent successfully",
 }
-"""What ``getResultString`` returns [hologram-python 0.10]."""
+"""Return values of ``getResultString`` by code [hologram-python 0.10]."""
 
 UNKNOWN_CODE = "Unknown response code"
 KEPT = "The message could not be sent yet; it is kept and sent when the network is back"
@@ -47,10 +47,10 @@ KEPT = "The message could not be sent yet; it is kept and sent when the network 
 class Response(str):
     """The outcome of one send, as text.
 
-    ``code`` is the cloud's, None where it said none; ``data`` the bytes of an answer as they came; ``kept``
-    says that the message is in the outbox and goes when the network is back: the text is empty then, as it
-    was with the SDK, and ``reason`` says what was in the way. So it does of a message that is neither sent
-    nor kept, and of one whose outcome is in doubt, code -1; of all others it is empty.
+    ``code`` is the cloud's, None without one; ``data`` has the bytes of an answer. ``kept`` means that the
+    message is in the outbox and is sent when the network is back; the text is then empty, as with the SDK.
+    ``reason`` is the obstacle of a kept message, of one that is neither sent nor kept, and of one whose
+    outcome is in doubt (code -1); for all others it is empty.
     """
 
     __slots__ = ("code", "data", "kept", "reason")
@@ -69,17 +69,17 @@ class Response(str):
         kept: bool = False,
         reason: str = "",
     ) -> Self:
-        """Return a response that reads as ``text``."""
+        """Return a response with this ``text``."""
         self = super().__new__(cls, text)
         self.code, self.data, self.kept, self.reason = code, data, kept, reason
         return self
 
     def but_kept(self, reason: str) -> "Response":
-        """Return the same for a message that stays in the outbox all the same."""
+        """Return the same response for a message that stays in the outbox."""
         return Response(str(self), code=self.code, data=self.data, kept=True, reason=reason)
 
     def __eq__(self, other: object) -> bool:
-        """Equal to the text, to the code, and to the bytes of a host's answer."""
+        """Return whether ``other`` equals the text, the code, or the bytes of a host's answer."""
         if isinstance(other, int | float):
             return self.code == other
         if isinstance(other, bytes | bytearray):
@@ -90,7 +90,7 @@ class Response(str):
         return not self == other
 
     def __hash__(self) -> int:
-        """Return the code's, so that a table of codes finds it; the text's where there is no code."""
+        """Return the code's hash, so that a table of codes finds it; the text's hash without a code."""
         return str.__hash__(self) if self.code is None else hash(self.code)
 
     def __lt__(self, other: object) -> bool:
@@ -106,14 +106,14 @@ class Response(str):
         return int(self) >= other if _is_number(other) else str.__ge__(self, cast("str", other))
 
     def __int__(self) -> int:
-        """Return the code; -1 where there is none."""
+        """Return the code; -1 without one."""
         return ERR_UNKNOWN if self.code is None else self.code
 
     __index__ = __int__
-    """Places in a list of words are counted by it."""
+    """The code is an index into a script's list of texts."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the text of a host's answer, which the released SDK has as bytes."""
+        """Return the text of a host's answer, which in the released SDK is bytes with this method."""
         return self.data.decode(encoding, errors) if self.data else str(self)
 
 
@@ -122,17 +122,17 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def of_code(code: int, reason: str = "") -> Response:
-    """Return the response that says ``code``; ``reason`` is what is behind it."""
+    """Return the response for ``code``; ``reason`` is its cause."""
     return Response(DESCRIPTIONS.get(code, UNKNOWN_CODE), code=code, reason=reason)
 
 
 def of_answer(answer: bytes) -> Response:
-    """Return the response of a host of one's own: what it answered."""
+    """Return the response for the answer of the user's own host."""
     return Response(text_of(answer), data=answer)
 
 
 def kept(reason: str) -> Response:
-    """Return the response for a message that is kept and goes later."""
+    """Return the response for a message that is kept and sent later."""
     return Response("", kept=True, reason=reason)
 
 

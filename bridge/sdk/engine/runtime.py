@@ -1,7 +1,7 @@
 """The bridge's event loop in a thread of its own, for scripts that call and wait.
 
-One loop for each process, started at the first need, in a daemon thread: a script ends when its main thread
-ends; `at_end` registers what is to happen before that.
+Each process has one loop, started at the first need. Its thread is a daemon thread, so a script ends when its
+main thread ends; `at_end` registers calls for that moment.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = logging.getLogger("Hologram")
 T = TypeVar("T")
 
 CALL_WAIT = 30.0
-"""Seconds that the loop may take for a call that does not wait for anything."""
+"""Most seconds of the loop for a call that does not wait."""
 
 
 class Runtime:
@@ -32,29 +32,29 @@ class Runtime:
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(self._failed)
         self.failure: BaseException | None = None
-        """What broke the loop's work, if anything did."""
+        """The exception that ended the loop's work; None while it works."""
         self.on_failure: list[Callable[[BaseException], None]] = []
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._work, name="hologram-sdk", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        """Ends when the loop is stopped, or with the process."""
+        """Run the loop until it is stopped, or until the process ends."""
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
     @property
     def inside(self) -> bool:
-        """Whether this is the loop's own thread, which must not wait for itself."""
+        """Whether the caller is in the loop's thread, which must not wait for itself."""
         return threading.current_thread() is self._thread
 
     @property
     def usable(self) -> bool:
-        """Whether the loop runs in this process: a child that was forked has none."""
+        """Whether the loop runs in this process; a forked child has no loop thread."""
         return self._pid == os.getpid() and self._thread.is_alive() and self.failure is None
 
     def call(self, function: Callable[..., T], *args: object) -> T:
-        """Run ``function`` in the loop and return its value, or raise what it raised."""
+        """Run ``function`` in the loop; return its value, or raise its exception."""
         if self.inside:
             return function(*args)
         done: Future[T] = Future()
@@ -69,22 +69,22 @@ class Runtime:
         return done.result(CALL_WAIT)
 
     def soon(self, function: Callable[..., object], *args: object) -> None:
-        """Run ``function`` in the loop; do not wait for it."""
+        """Run ``function`` in the loop without waiting for it."""
         if self.failure is not None:
             raise HologramError(f"the SDK stopped working: {self.failure}") from self.failure
         self.loop.call_soon_threadsafe(function, *args)
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` in the loop until it ends; return its value, or raise what it raised."""
+        """Run ``work`` in the loop until it ends; return its value, or raise its exception."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # an interrupt of the script's ends the work too
+            future.cancel()  # an interrupt of the script ends the work too
             raise
 
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do as `wait`, for a script: raises the SDK's own errors."""
+        """Run ``work`` as `wait` does; raises the SDK's own exceptions."""
         try:
             return self.wait(work)
         except BridgeError as exc:
@@ -92,7 +92,7 @@ class Runtime:
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(context.get("message"))
-        # What a disk or a modem does is no fault of ours: one line says it.
+        # A failure of the disk or modem is no bug: it needs one line and no traceback.
         trace = None if isinstance(error, BridgeError) else error
         log.error("the SDK stopped working: %s", error, exc_info=trace)
         self.failure = error
@@ -101,7 +101,7 @@ class Runtime:
 
 
 class Dispatcher:
-    """One daemon thread that tells of what happens in the background, in order."""
+    """One daemon thread that runs the callbacks of background events, in order."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -110,15 +110,15 @@ class Dispatcher:
 
     @property
     def inside(self) -> bool:
-        """Whether this is the teller's own thread, on which all later news waits."""
+        """Whether the caller is in the dispatcher's thread, where a wait would delay all later events."""
         return threading.current_thread() is self._thread
 
     def submit(self, call: Callable[[], object]) -> None:
-        """Have ``call`` run; what it raises is its own matter."""
+        """Queue ``call``, which must handle its own exceptions."""
         self._queue.put(call)
 
     def _work(self) -> None:
-        """Ends with the process."""
+        """Run queued calls until the process ends."""
         while True:
             self._queue.get()()
 
@@ -130,7 +130,7 @@ _endings: list[Callable[[], None]] = []
 
 
 def runtime() -> Runtime:
-    """Return the process's loop, started if need be."""
+    """Return the process's loop; start it if necessary."""
     global _runtime  # noqa: PLW0603  # one loop for each process
     with _lock:
         if _runtime is None or not _runtime.usable:
@@ -139,12 +139,12 @@ def runtime() -> Runtime:
 
 
 def alive() -> bool:
-    """Return whether the process's loop runs; none is started for the question."""
+    """Return whether the process's loop runs, without starting one."""
     return _runtime is not None and _runtime.usable
 
 
 def dispatcher() -> Dispatcher:
-    """Return the process's teller of background events."""
+    """Return the process's dispatcher of background events."""
     global _dispatcher  # noqa: PLW0603  # one thread for each process
     with _lock:
         if _dispatcher is None:
@@ -153,7 +153,7 @@ def dispatcher() -> Dispatcher:
 
 
 def at_end(ending: Callable[[], None]) -> None:
-    """Call ``ending`` when the script ends; what was registered last comes first."""
+    """Call ``ending`` when the script ends; the last registered call comes first."""
     with _lock:
         _endings.append(ending)
 

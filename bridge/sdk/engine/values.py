@@ -1,18 +1,18 @@
-"""What a modem tells scripts: a text, and a place [hologram-python 0.10, ``UtilClasses``]."""
+"""A modem's values for scripts: an SMS and a location [hologram-python 0.10, ``UtilClasses``]."""
 
 from datetime import datetime
 
 
 class SMS:
-    """A text that came in: its ``sender``, when it was sent (``timestamp``), and the ``message``.
+    """A received SMS: its ``sender``, the time of sending (``timestamp``), and the ``message``.
 
     The sender is digits without a plus sign, or a name; the time is UTC without a zone.
     """
 
     error: str | None = None
-    """What is wrong with a text that cannot be read; its ``message`` is its bytes as text then, or empty."""
+    """Why the SMS is unreadable, or None. The ``message`` is then its bytes as text, or empty."""
     pdu: str | None = None
-    """The PDU, in hexadecimal, of what is no text at all."""
+    """The hexadecimal PDU of an SMS without text, otherwise None."""
 
     def __init__(self, sender: str, timestamp: datetime, message: str) -> None:
         self.sender = sender
@@ -24,7 +24,7 @@ class SMS:
 
 
 class Location:
-    """Where the modem is; each field is text as the modem gave it, or None."""
+    """A modem's location; each field is the modem's text, or None."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The calls that wait, and what each of them is told of its message.
+"""The waiting calls, and the notes that each of them gets about its message.
 
-While a call waits, the cloud's word is final: the caller hears the code and decides. Where there is no word
-(no network, no answer) the call ends and its message stays, to go by the uplink's own rules.
+While a call waits, the cloud's answer is final: the caller gets the code and decides. Without an answer (no
+network, no reply) the call ends, and its message stays in the outbox under the uplink's own rules.
 """
 
 import logging
@@ -23,38 +23,38 @@ log = logging.getLogger("Hologram")
 
 
 class Calls(Notices):
-    """Those of one outbox, by message id; lives in the loop's thread."""
+    """The calls of one outbox, by message id; lives in the loop's thread."""
 
     def __init__(self, senders: DeviceRegistry, try_again: Callable[[], object]) -> None:
-        """``try_again`` has everything tried soon, not before it returns."""
+        """``try_again`` schedules an attempt with every message, which begins after it has returned."""
         self.failures = 0
-        """How many tries ended with messages that wait for better times."""
+        """Number of attempts after which messages wait."""
         self._senders = senders
         self._try_again = try_again
         self._waiting: dict[str, Call] = {}
         self._owners: dict[str, Sender] = {}
-        """Who sent what is kept, by message id."""
+        """Senders of the kept messages, by message id."""
 
     def begin(self, message_id: str, call: Call) -> None:
-        """``call`` waits for what becomes of its message from now on."""
+        """Register ``call``, which waits for the outcome of its message."""
         self._waiting[message_id] = call
 
     def forget(self, message_id: str) -> None:
-        """Nobody waits for it any more."""
+        """Remove the call of a message."""
         self._waiting.pop(message_id, None)
 
     def timeout(self, endpoint: Endpoint) -> float:
-        """Return the seconds of silence that the most patient call to ``endpoint`` allows."""
+        """Return the longest silence, in seconds, that a call to ``endpoint`` allows."""
         calls = self._waiting.values()
         return max((call.timeout for call in calls if call.lane.endpoint == endpoint), default=TIMEOUT)
 
-    # -- what a try showed -------------------------------------------------------------------------------
+    # -- the outcome of an attempt -----------------------------------------------------------------------
 
     def judge(self, queued: Queued, began: float, reading: Reading) -> Reading:
-        """The cloud's word is final for a call that waits; without a word, calls need not wait longer."""
+        """Make the cloud's answer final for a waiting call; without an answer, end the wait of the calls."""
         if reading.kind is Kind.ACCEPTED:
             return reading
-        if queued.max_attempts is not None and reading.code is None:  # there was one try
+        if queued.max_attempts is not None and reading.code is None:  # the only attempt was made
             unanswered = reading.kind is Kind.UNANSWERED
             return reading._replace(kind=Kind.DOUBTFUL) if unanswered else reading
         if queued.id in self._waiting and reading.code is not None:
@@ -62,7 +62,7 @@ class Calls(Notices):
         lane = queued.lane
         if reading.kind is Kind.UNREACHED:
             self.keep(_to(lane.endpoint), kept(reading.description), began)
-        elif reading.kind is Kind.HELD:  # nothing goes with these credentials
+        elif reading.kind is Kind.HELD:  # the cloud refuses these credentials
             response = of_code(ERR_AUTHINVALID).but_kept(reading.description)
             self.keep(_to(lane.endpoint), response, began)
         elif reading.kind is Kind.UNANSWERED:
@@ -70,10 +70,10 @@ class Calls(Notices):
         return reading
 
     def keep(self, concerned: Callable[[Call], bool], response: Response, began: float = math.inf) -> None:
-        """End the calls whose messages wait for better times.
+        """End the calls whose messages wait.
 
-        What an exchange found that ``began`` before a call says nothing of it: the credentials, or the
-        network, may be others now. That call's message is tried.
+        An exchange that ``began`` before a call does not concern it, because the credentials or the network
+        may have changed since. That call's message is tried.
         """
         self.failures += 1
         for message_id, call in tuple(self._waiting.items()):
@@ -84,10 +84,10 @@ class Calls(Notices):
             elif concerned(call):
                 self._try_again()
 
-    # -- what became of a message ------------------------------------------------------------------------
+    # -- the outcome of a message ------------------------------------------------------------------------
 
     def ended(self, result: Result) -> None:
-        """Tell who waits for ``result``, or who sent its message."""
+        """Pass ``result`` to the waiting call, or to the sender of the message."""
         response = _response(result)
         call = self._waiting.pop(result.id, None)
         owner = self._owners.pop(result.id, self._senders.last)
@@ -100,7 +100,7 @@ class Calls(Notices):
             log.error("a kept message is given up: %s (%s)", result.description, result.state.value)
 
     def event(self, event_type: str, **fields: object) -> None:
-        """Tell who waits for the message that an event is about, or who sent it."""
+        """Pass an event to the call that waits for the message, or to the message's sender."""
         message_id = str(fields.get("id"))
         call = self._waiting.get(message_id)
         owner = self._owners.get(message_id, self._senders.last)
@@ -110,15 +110,15 @@ class Calls(Notices):
             dispatcher().submit(partial(owner.happened, event_type))
 
     def condition_changed(self, endpoint: Endpoint, destination: Destination) -> None:
-        """Say in the log that a destination takes nothing for now."""
+        """Log that a destination takes no messages for now."""
         where = f"{endpoint.host}:{endpoint.port}" if endpoint.host else "the cloud"
         if destination.condition is not Condition.UP:
             log.info("%s: %s; what is sent to it is kept meanwhile", where, destination.reason)
 
-    # -- what goes wrong here ----------------------------------------------------------------------------
+    # -- failures ----------------------------------------------------------------------------------------
 
     def fail(self, message_id: str, call: Call, text: str) -> None:
-        """End ``call``: its message is not taken, and ``text`` says why."""
+        """End ``call``, whose message is not taken because of ``text``."""
         self.forget(message_id)
         call.notes.put(HologramError(text))
 
@@ -129,7 +129,7 @@ class Calls(Notices):
                 self.fail(message_id, call, text)
 
     def broken(self, error: BaseException) -> None:
-        """Nothing comes any more: ``error`` ends every call."""
+        """End every call with ``error``, because the loop's work has failed."""
         for call in self._waiting.values():
             call.notes.put(error)
 
