@@ -103,7 +103,7 @@ class Wifi(Network):
         return self.interfaceName or there[0]
 
     def _look(self) -> Facts:
-        """Return what is known of the connection, whoever has made it."""
+        """Return the facts of the present connection, made by this script or not."""
 
         async def look() -> Facts:
             if self._radio is not None and self._radio.link is not None:
@@ -132,11 +132,11 @@ class Wifi(Network):
         return self._look().ap or ""
 
     def getAvgSignalStrength(self) -> str:
-        """Return the average signal in dBm since the connection stands, '' without one."""
+        """Return the average signal of the present connection in dBm, '' without one."""
         return _text(self._look().avg_signal_dbm)
 
     def getMaxSignalStrength(self) -> str:
-        """Return the best signal in dBm since the connection stands, '' without one."""
+        """Return the best signal of the present connection in dBm, '' without one."""
         return _text(self._look().max_signal_dbm)
 
     def getMode(self) -> str:

@@ -1,10 +1,10 @@
-"""SMS over the air: what has to survive a crash.
+"""SMS over the air: the state that survives a crash.
 
-That is the parts that wait for others, the fingerprints of PDUs that were read, and the references of sent
-segments whose status report is awaited.
+The state is the parts that wait for others, the fingerprints of PDUs that were read, and the references of
+sent segments whose status report is awaited.
 
 All methods run in the event loop's thread; those that write run inside the writer's transaction. A PDU is
-stored as the modem gave it, because the store does not interpret it.
+stored as it came from the modem, because the store does not interpret it.
 
 Ages count the seconds that the bridge has run, summed over its runs. A box without a clock has these too, and
 an incomplete SMS does not age while the box is off.

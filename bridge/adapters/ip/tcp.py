@@ -59,7 +59,7 @@ class TcpTransport:
 
 
 class _Connection:
-    """The socket of one exchange; the `Exchange` decides, and `_step` does what it decided."""
+    """The socket of one exchange; the `Exchange` decides, and `_step` carries its decision out."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver, job: Job, done: _Done) -> None:
         self._loop = loop
@@ -183,7 +183,7 @@ class _Connection:
         """Read how many bytes the peer has acknowledged.
 
         SIOCOUTQ is the number of bytes that the kernel still holds [tcp(7)]; our FIN counts as one byte. On a
-        slow link it is what tells progress from silence.
+        slow link it distinguishes progress from silence.
         """
         exchange = self._exchange
         if self._sock is None or not exchange.reached:

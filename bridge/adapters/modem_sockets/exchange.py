@@ -82,7 +82,7 @@ class Connection(Handler):
         self._over = asyncio.Event()
         self._exchange = Exchange(job, self._loop.time(), shallow=True)
         self._exchange.held = True
-        self._timer = self._loop.call_at(self._exchange.tick(self._loop.time()), self._rang)
+        self._timer = self._loop.call_at(self._exchange.tick(self._loop.time()), self._on_timer)
         pool.keep(self._loop.create_task(self._run()))
 
     # -- the socket's callbacks --------------------------------------------------------------------------
@@ -209,10 +209,10 @@ class Connection(Handler):
 
     # -- deciding ----------------------------------------------------------------------------------------
 
-    def _rang(self) -> None:
+    def _on_timer(self) -> None:
         due = self._step()
         if not self._over.is_set():
-            self._timer = self._loop.call_at(due, self._rang)
+            self._timer = self._loop.call_at(due, self._on_timer)
 
     def _step(self) -> float:
         """Report the end once the exchange is over; return the time of the next check."""

@@ -87,7 +87,7 @@ class Sockets:
         self._up = False
         self._entries: dict[int, _Entry] = {}
         self._epoch = 0
-        """Number of the PDP context, which tells a socket of an earlier one."""
+        """Number of the PDP context, to detect a socket of an earlier one."""
         self._fetching: dict[int, asyncio.Task[None]] = {}
         self._taking = False
         self._queue: deque[asyncio.Future[None]] = deque()

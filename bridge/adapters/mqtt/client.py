@@ -97,7 +97,7 @@ def subscribe(client: BufferedClient, topics: Sequence[str]) -> None:
     """Ask for ``topics`` at QoS 1."""
     if client.protocol == paho.MQTTv5:
         # A stored copy of a retained command may be months old, so the broker is asked to send none. Retain
-        # As Published tells an empty message from one that clears such a copy.
+        # As Published distinguishes an empty message from one that clears such a copy.
         options = SubscribeOptions(
             qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
         )

@@ -287,7 +287,7 @@ class Session:
         properties: PahoProperties | None,
     ) -> None:
         if not self._closed.is_set():
-            self.cut = _is_cut(reason, told=flags.is_disconnect_packet_from_server)
+            self.cut = _is_cut(reason, sent=flags.is_disconnect_packet_from_server)
         if flags.is_disconnect_packet_from_server:
             self._code = reason.value
             self._reason = ended(reason, properties, self._broker)
@@ -366,9 +366,9 @@ class Session:
         """
         if not self.connected:
             return None
-        told = checked(self._client, topic, payload, properties, self._limits.packet)
+        converted = checked(self._client, topic, payload, properties, self._limits.packet)
         qos = min(qos, self._limits.qos)
-        info = self._client.publish(topic, payload, qos, retain and self._limits.retain, told)
+        info = self._client.publish(topic, payload, qos, retain and self._limits.retain, converted)
         self._wire.flush_soon()
         if qos == 0:
             self._confirm_later(info.mid)
@@ -439,12 +439,12 @@ class Session:
         self._closed.set()
 
 
-def _is_cut(reason: ReasonCode, *, told: bool) -> bool:
+def _is_cut(reason: ReasonCode, *, sent: bool) -> bool:
     """Whether the broker may have ended the connection because of a publication.
 
-    With ``told``, ``reason`` is the broker's. Otherwise paho found the end of the stream, which it calls an
-    unspecified error, or a protocol error, or a missing answer.
+    With ``sent``, ``reason`` is that of the broker's DISCONNECT. Otherwise paho found the end of the stream,
+    which it calls an unspecified error, or a protocol error, or a missing answer.
     """
-    if told:
+    if sent:
         return reason.value not in NOT_FOR_A_PACKET
     return bool(reason == ReasonCode(PacketTypes.DISCONNECT, "Unspecified error"))

@@ -160,5 +160,5 @@ async def _end(listener: Listener) -> None:
             while not listener.idle:
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        pass  # an unfinished message is dropped, and the reset tells its sender
+        pass  # an unfinished message is dropped; the reset is the sender's receipt
     listener.close()
