@@ -1,1 +1,1 @@
-"""The assemblies: parts of several packages put together as one, for the daemon and the SDK alike."""
+"""The assemblies: parts of several packages built into one unit, for the daemon and the SDK."""

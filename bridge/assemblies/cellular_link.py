@@ -1,4 +1,4 @@
-"""The cellular link: a modem with all that hangs on it.
+"""The cellular link: a modem with its supervisor, its PPP and its sockets.
 
 ::
 
@@ -7,7 +7,7 @@
        │ facts, faults                      ▼
        └───────────────────── ModemSupervisor (finds, queries, recovers) ──> Modem ──> AtPort
 
-Imported only where an interface is managed: other boxes need none of it in memory.
+It is imported only where a modem is managed, to save the memory of other boxes.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
@@ -45,14 +45,14 @@ from bridge.protocol.ppp.dial import Dial
 
 
 class CellularSetup(NamedTuple):
-    """Which modem a link goes over, and how."""
+    """The modem of a link, and the way the link uses it."""
 
     interface: str
-    """Its name in ``network.interface``."""
+    """The modem's name in ``network.interface``."""
     find: Finder
     dial: Callable[[Place], Dial]
     pppd: Callable[..., Pppd | PppdUnit]
-    """Returns the PPP; takes the loop, and ``on_down`` for the reason of a link that ended by itself."""
+    """Creates the PPP; takes the loop, and ``on_down``, which gets the reason of a link's unwanted end."""
     missing: str
     """The text of the fault if no modem is found."""
     apn: str = "hologram"
@@ -67,7 +67,7 @@ class CellularSetup(NamedTuple):
     adopts: bool = True
     """Whether the link of an earlier run may be taken over."""
     on_cleared: Callable[[], None] = lambda: None
-    """Is called when no link of an earlier run is left."""
+    """Callback for the moment when no link of an earlier run is left."""
 
 
 class CellularLink(ManagedLink):
@@ -76,7 +76,7 @@ class CellularLink(ManagedLink):
     def __init__(self, setup: CellularSetup, traffic: Traffic, time: Time, notices: Notices) -> None:
         super().__init__()
         self.listener: Listener | None = None
-        """What listens by the modem's own sockets too, while they are the link."""
+        """The listener that also uses the modem's own sockets, while they are the link."""
         self.protocols: tuple[str, ...] = ("tcp",)
         self._setup = setup
         self._modem: Modem | None = None
@@ -121,17 +121,17 @@ class CellularLink(ManagedLink):
 
     @property
     def modem(self) -> Modem | None:
-        """The modem while it is started and its port is ours."""
+        """The modem while it is started and the bridge holds its port."""
         return self._modem if self._modem is not None and self.supervisor.modem is self._modem else None
 
     def port(self) -> AtPort | None:
-        """Return the AT port of the modem while it is ours."""
+        """Return the modem's AT port while the bridge holds it."""
         modem = self.modem
         return modem.port if modem else None
 
     @property
     def identity(self) -> Identity:  # type: ignore[override]  # what is read from a modem changes
-        """What is known of modem and SIM."""
+        """The known identity of modem and SIM."""
         return self.supervisor.facts.identity
 
     def _make(self, place: Place, on_facts: Callable[[Facts], None], on_lost: Callable[[str], None]) -> Modem:
@@ -158,7 +158,7 @@ class CellularLink(ManagedLink):
             self._sockets.urc(urc)
 
     def _takes(self, urc: Urc) -> bool:  # noqa: ARG002  those who read SMS look at it
-        """Take a code that tells of an SMS; return whether it was one."""
+        """Take a code that reports an SMS; return whether it was one."""
         return False
 
     def status(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class CellularLink(ManagedLink):
 
     @property
     def carries(self) -> bool:
-        """Whether messages can go over the link; the sockets of a modem that has just gone carry nothing."""
+        """Whether the link carries messages; the sockets of a modem that is gone do not."""
         return self.network.up and (self.supervisor.usable or not self.cellular.over_sockets)
 
     def sockets_for(self, channel: Channel) -> Transport | None:
@@ -200,7 +200,7 @@ class CellularLink(ManagedLink):
             self.network.lost(reason)
 
     def _sockets_gone(self, reason: str) -> None:
-        """Note that the sockets are gone, though the modem said nothing about them."""
+        """Note that the sockets are gone, although the modem has not reported it."""
         if self._sockets:
             self._sockets.lost(reason)
         self._sockets_down(reason)

@@ -1,4 +1,4 @@
-"""A link, put together: its manager, the commands about it, and the end of both. The base of each kind."""
+"""The base of the managed links: the manager, the commands about the link, and their end."""
 
 import asyncio
 import contextlib
@@ -24,22 +24,22 @@ HANG_UP_WAIT = 15.0
 
 
 class ManagedLink(ABC):
-    """A link that is managed here; lives in the event loop's thread."""
+    """A managed link; lives in the event loop's thread."""
 
     identity = Identity()
-    """What is known of modem and SIM."""
+    """The known identity of modem and SIM."""
     air: Path | None = None
-    """What sends SMS over the air, while it can."""
+    """The path of SMS over the air; None while there is none."""
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None
-        """Is called after the status has changed, once in a turn of the loop."""
+        """Callback for a change of the status, called once in a turn of the loop."""
         self._loop = asyncio.get_running_loop()
         self._workers = Workers()
         self._changing = False
 
     def _manage(self, network: Network) -> None:
-        """Have ``network`` drive the link."""
+        """Let ``network`` drive the link."""
         self.network = network
         self.command = NetworkCommands(self.network).carry_out
         """Carries out a command about the link or the modem; raises `BridgeError`."""
@@ -52,7 +52,7 @@ class ManagedLink(ABC):
         return (self.network,)
 
     def _works(self) -> Iterable[Coroutine[Any, Any, None]]:
-        """Return what has to run all the time."""
+        """Return the tasks of the link, which run until its end."""
         return (self.network.run(),)
 
     async def __aenter__(self) -> Self:
@@ -67,7 +67,7 @@ class ManagedLink(ABC):
         self._workers.start(*self._works())
 
     async def close(self) -> None:
-        """Release the link; the system's own stays."""
+        """Release the link; a connection of the system stays up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HANG_UP_WAIT):
                 await self.network.stop()
@@ -81,7 +81,7 @@ class ManagedLink(ABC):
 
     @property
     def carries(self) -> bool:
-        """Whether messages can go over the link."""
+        """Whether the link carries messages."""
         return self.network.up
 
     def wanted_now(self) -> None:
@@ -117,7 +117,7 @@ class ManagedLink(ABC):
 
 
 def traffic_of(flow: MessageFlow, *, takes_messages: bool) -> Traffic:
-    """Return what the manager of a link asks about the messages, all or none of which take that link."""
+    """Return a link manager's view of the messages, all or none of which take that link."""
     uplink, outbox, writer = flow.uplink, flow.journal.outbox, flow.journal.writer
     return Traffic(
         pending=Demand(outbox, lambda: uplink.paused, lambda: writer.committing),

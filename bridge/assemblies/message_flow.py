@@ -1,7 +1,7 @@
-"""The message flow: what sends from the journal and takes into it, started and ended as one.
+"""The message flow: the uplink and the listener of a journal, started and ended as one.
 
-Entered, it sends what waits and listens; left, it begins nothing new, and lets what is in flight end and
-become durable. After a failure nothing is waited for. The journal is its owner's, and outlives it.
+Entering it sends the waiting messages and listens. Leaving it begins nothing new, and waits until the
+messages in flight have ended and are durable. After a failure it does not wait. The owner closes the journal.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
 
 GRACE = 8.0
-"""Seconds for what is in flight to end, and for it to become durable."""
+"""Seconds for the messages in flight to end, and again for their results to become durable."""
 
 
 class MessageFlow:
@@ -28,13 +28,13 @@ class MessageFlow:
         self.journal = journal
         self.uplink = Uplink(journal, results, paths, notices, slots=slots)
         self.listener: Listener | None = None
-        """What takes messages in by the machine's own network, if anything does."""
+        """The listener of the machine's own network; None without one."""
         self.grace = GRACE
-        """Seconds for what is in flight to end."""
+        """Seconds for the messages in flight to end."""
         self._started = False
 
     def start(self) -> None:
-        """Take up what an earlier run left; does nothing the second time."""
+        """Begin to send, messages of an earlier run included; a second call changes nothing."""
         if not self._started:
             self._started = True
             self.uplink.start()
@@ -56,7 +56,7 @@ class MessageFlow:
             self.listener.stop()
 
     async def close(self) -> None:
-        """Begin nothing new, and let what is in flight end and become durable."""
+        """Begin nothing new, and wait until the messages in flight have ended and are durable."""
         self._stop()
         await until(self._idle, self.grace)
         await until(lambda: self.journal.writer.idle, GRACE)

@@ -1,4 +1,4 @@
-"""No link of ours: the machine's own network, which nobody here knows to be down."""
+"""No managed link: the machine's own network, whose state the bridge does not know."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -13,7 +13,7 @@ from bridge.protocol.api.status import unmanaged
 
 
 class NoLink:
-    """Has the face of a managed link, so that nobody needs to ask whether there is one."""
+    """Has the interface of a managed link, so that callers need no case for a box without one."""
 
     identity = Identity()
     watched: tuple[Part, ...] = ()
@@ -27,16 +27,16 @@ class NoLink:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is no link to release."""
 
     def reloaded(self) -> None:
-        """Nothing of it is configured."""
+        """Do nothing: no setting concerns it."""
 
     def wanted_now(self) -> None:
-        """It is up as far as anyone knows."""
+        """Do nothing: the network counts as up."""
 
     def sockets_for(self, channel: Channel) -> Transport | None:  # noqa: ARG002  as a modem's
-        """There is no modem."""
+        """Return None: there is no modem."""
         return None
 
     def status(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Wi-Fi as the link: the system's connection, managed and looked at."""
+"""Wi-Fi as the link: the system's connection, managed and sampled."""
 
 from collections.abc import Coroutine, Iterable
 from typing import Any
@@ -44,7 +44,7 @@ class WifiLink(ManagedLink):
         return (*super()._works(), self._sampler.run())
 
     async def _sample(self) -> None:
-        """Look at the signal."""
+        """Sample the signal."""
         try:
             await self._wifi.sample()
         finally:

@@ -1,4 +1,4 @@
-"""Workers: the tasks of an assembly. One that ends by itself is a failure of the whole process."""
+"""Workers: the tasks of an assembly. A task that ends by itself is a failure of the whole process."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -39,7 +39,7 @@ class Workers:
 
     def _ended(self, task: "asyncio.Task[None]", otherwise: BaseException | None = None) -> None:
         if task not in self._tasks or task.cancelled():
-            return  # it was told to
+            return  # `stop` has cancelled or forgotten it
         self._tasks.discard(task)
         if error := task.exception() or otherwise:
             self._loop.call_exception_handler({"message": "a task failed", "exception": error})
