@@ -1,6 +1,7 @@
 """Processes that tests start: each with its own log file, ended by process id whatever happens."""
 
 import contextlib
+import functools
 import itertools
 import os
 import random
@@ -48,23 +49,41 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0, *, what: str =
     return value
 
 
-WORKERS = 8
-"""Tests that can run at the same time and have ports of their own."""
+SHARES = 24
+"""Processes on this machine that can run tests at the same time and have ports of their own."""
 
-_PORTS = 12000 // WORKERS
+_PORTS = 12000 // SHARES
 _draws = itertools.count(random.randrange(_PORTS))
+
+
+@functools.cache
+def _share() -> tuple[int, socket.socket]:
+    """Return which share of the ports is this process's, and the socket that holds it until the process ends.
+
+    An abstract address [unix(7)] belongs to one socket of a network namespace, as a port does: other runs of
+    the tests are kept off too, also those with another root folder.
+    """
+    for share in range(SHARES):
+        held = socket.socket(socket.AF_UNIX)
+        try:
+            held.bind(f"\0hologram-bridge-test-ports-{share}")
+        except OSError:
+            held.close()
+        else:
+            return share, held
+    raise AssertionError(f"{SHARES} processes run tests on this machine; no ports are left for one more")
 
 
 def free_port() -> int:
     """Return a loopback TCP port that nobody uses, outside the range of outgoing connections.
 
     A port of that range could be taken by any connection while its server is down, even by the connection
-    to it: Linux lets a socket connect to itself. A port is given long before somebody listens on it: tests
-    that run at the same time draw from ranges of their own, and none is given again before all others were.
+    to it: Linux lets a socket connect to itself. A port is given long before somebody listens on it: each
+    process that runs tests draws from a share of its own, and gives none again before all others.
     """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+    share, _ = _share()
     while True:
-        port = 20000 + worker + WORKERS * (next(_draws) % _PORTS)
+        port = 20000 + share + SHARES * (next(_draws) % _PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -20,6 +20,7 @@ class CloudProcess:
         self.process = process
         self.out: IO[str] = process.stdout
         self.first_line = self.out.readline()
+        assert self.first_line, f"the simulated cloud ended with {process.wait()}: {process.communicate()[1]}"
         self.port = int(self.first_line.rpartition(":")[2])
         self._log = log
 
@@ -43,9 +44,9 @@ def cloud_process(log: Path, *options: str) -> Iterator[CloudProcess]:
         yield CloudProcess(process, log)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def simulate(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run ``hologram-bridge simulate`` with these arguments to its end."""
-    return subprocess.run([*SIMULATE, *arguments], input=stdin, capture_output=True, timeout=30, check=False)
+    return subprocess.run([*SIMULATE, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
