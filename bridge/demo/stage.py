@@ -249,7 +249,7 @@ def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
 
 def try_lines(on: Stage) -> list[tries.Try]:
     """Return the lines to try."""
-    return tries.lines(on.broker_port, on.inbound_port, PREFIX)
+    return tries.lines(tries.options(on.broker_port), on.inbound_port, PREFIX)
 
 
 def _client(heard: Heard) -> paho.Client:

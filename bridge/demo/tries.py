@@ -1,5 +1,6 @@
 """The lines that a viewer can try in another terminal."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -10,12 +11,25 @@ class Try(NamedTuple):
     line: str
 
 
-def lines(port: int, inbound: int, prefix: str = "hologram") -> list[Try]:
-    """Return the lines for the broker on ``port``; each fits a terminal of 80 columns.
+def options(port: int, hosts: Path = Path("/etc/hosts")) -> str:
+    """Return what leads the broker's clients to ``port``.
 
-    ``inbound`` is the port on which the simulated modem takes the cloud's messages to the device.
+    They connect to localhost. Where ``hosts`` does not name it, as in a minimal root, the address is given.
     """
-    publish = f"mosquitto_pub -p {port} -q 1 -t {prefix}"
+    try:
+        named = "localhost" in hosts.read_text(errors="replace").split()
+    except OSError:
+        named = False
+    return f"-p {port}" if named else f"-h 127.0.0.1 -p {port}"
+
+
+def lines(to_broker: str, inbound: int, prefix: str = "hologram") -> list[Try]:
+    """Return the lines for a broker; with ``-p PORT`` alone each has room on a terminal 80 wide.
+
+    ``to_broker`` is what `options` returns. ``inbound`` is the port on which the simulated modem takes the
+    cloud's messages to the device.
+    """
+    publish = f"mosquitto_pub {to_broker} -q 1 -t {prefix}"
     return [
         Try("send", f"{publish}/out/test -m 'hello from here'"),
         Try("burst", f"seq 20 | {publish}/out/count -l"),
@@ -24,5 +38,5 @@ def lines(port: int, inbound: int, prefix: str = "hologram") -> list[Try]:
         Try("hang up", f"{publish}/network/set -m reconnect"),
         Try("pause", f"{publish}/queue/set -m pause"),
         Try("resume", f"{publish}/queue/set -m resume"),
-        Try("watch", f"mosquitto_sub -p {port} -v -t '{prefix}/#'"),
+        Try("watch", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
     ]

@@ -119,7 +119,8 @@ def importing() -> float:
 def to_online(broker: Mosquitto, bridge: Bridge) -> float:
     """Start ``bridge``, which is stopped; return the seconds until a subscriber read `online`."""
     name = f"watch-{os.urandom(4).hex()}"
-    command = ["mosquitto_sub", "-p", str(broker.port), "-i", name, "-q", "1", "-R", "-C", "1", "-W", "30"]
+    command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(broker.port), "-i", name]
+    command += ["-q", "1", "-R", "-C", "1", "-W", "30"]
     with subprocess.Popen([*command, "-t", "hologram/bridge/state"], stdout=subprocess.PIPE) as watcher:
         broker.wait_for(f"{name} 1 hologram/bridge/state")
         begun = time.perf_counter()

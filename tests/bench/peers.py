@@ -44,8 +44,8 @@ class Results(Child):
     def __init__(self, broker: Mosquitto, folder: Path, name: str, count: int) -> None:
         self._out = folder / f"{name}.out"
         self._count = count
-        command = ["mosquitto_sub", "-V", "5", "-p", str(broker.port), "-i", name, "-q", "1"]
-        command += ["-t", "hologram/result", "-C", str(count), "-W", str(PATIENCE)]
+        command = ["mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", str(broker.port), "-i", name]
+        command += ["-q", "1", "-t", "hologram/result", "-C", str(count), "-W", str(PATIENCE)]
         with self._out.open("wb") as out:
             super().__init__(subprocess.Popen(command, stdout=out))
         broker.wait_for(f"{name} 1 hologram/result")
@@ -67,8 +67,8 @@ class Publishers:
     def __init__(self, broker: Mosquitto, name: str, topics: Sequence[str]) -> None:
         self._children = []
         for number, topic in enumerate(topics):
-            command = ["mosquitto_pub", "-V", "5", "-p", str(broker.port), "-i", f"{name}-{number}"]
-            command += ["-l", "-q", "1", "-t", topic]
+            command = ["mosquitto_pub", "-V", "5", "-h", "127.0.0.1", "-p", str(broker.port)]
+            command += ["-i", f"{name}-{number}", "-l", "-q", "1", "-t", topic]
             self._children.append(Child(subprocess.Popen(command, stdin=subprocess.PIPE)))
         broker.wait_for(*(f"as {name}-{number} (" for number in range(len(topics))))
 
@@ -97,7 +97,8 @@ class Counter(Child):
 
     def __init__(self, broker: Mosquitto, name: str, topic: str) -> None:
         self.count = 0
-        command = ["mosquitto_sub", "-V", "5", "-p", str(broker.port), "-i", name, "-q", "1", "-t", topic]
+        command = ["mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", str(broker.port), "-i", name]
+        command += ["-q", "1", "-t", topic]
         super().__init__(subprocess.Popen(command, stdout=subprocess.PIPE))
         threading.Thread(target=self._read, daemon=True).start()
         broker.wait_for(f"{name} 1 {topic}")

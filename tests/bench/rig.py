@@ -183,7 +183,8 @@ class Bridge(Child):
         if self.process.poll() is not None:
             raise RuntimeError(f"the bridge ended:\n{self._log.read_text()[-2000:]}")
         asked = subprocess.run(
-            ["mosquitto_sub", "-p", str(self._broker), "-t", "hologram/bridge/state", "-C", "1", "-W", "1"],
+            ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(self._broker),
+             "-t", "hologram/bridge/state", "-C", "1", "-W", "1"],
             capture_output=True, check=False,
         )  # fmt: skip
         return asked.stdout == b"online\n"

@@ -352,7 +352,7 @@ def test_the_picture_of_the_demo_is_of_this_demo() -> None:
     inbound = re.search(r"nc -N 127.0.0.1 (\d+)", text)
     assert port
     assert inbound
-    for each in demo_lines(int(port[1]), int(inbound[1])):
+    for each in demo_lines(f"-p {port[1]}", int(inbound[1])):
         assert each.line in text
     assert len(svg) < 60_000
     assert not re.search(r"(src|href|url)[=(][\"']?https?:", svg)

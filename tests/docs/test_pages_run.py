@@ -122,7 +122,7 @@ class Desk:
         config = shlex.quote(str(self.bridge.config))
         self._program("sudo", 'exec "$@"')
         for name in ("mosquitto_pub", "mosquitto_sub", "mosquitto_rr"):
-            self._program(name, f'exec /usr/bin/{name} -p {self.broker.port} "$@"')
+            self._program(name, f'exec /usr/bin/{name} -h 127.0.0.1 -p {self.broker.port} "$@"')
         self._program(
             "hologram-bridge",
             f'case "$1" in simulate) ;; *) set -- "$@" -c {config};; esac\nexec {python} -m bridge "$@"',
@@ -187,7 +187,7 @@ class Desk:
         for process in self._started:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
         self.client.close()
         shutil.rmtree(self.short)
 
@@ -290,7 +290,7 @@ def _published(desk: Desk, line: str) -> None:
 
 def _run(desk: Desk, line: str) -> None:
     process = desk.popen(line)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     # What the doctor finds depends on the machine, but what it looks at here is well.
     good = (0, 1) if "doctor" in line else (0,)
     assert process.returncode in good, f"{line} ended with {process.returncode}: {said}"
@@ -448,7 +448,7 @@ def _script(python: str, block: Block, cloud: Cloud, folder: Path, path: str) ->
     script.write_text(block.text)
     environment = {**os.environ, "PYTHONPATH": path, "HOLOGRAM_SDK_CLOUD": f"127.0.0.1:{cloud.port}"}
     done = subprocess.run(
-        [python, script], capture_output=True, text=True, timeout=30, env=environment, check=False
+        [python, script], capture_output=True, text=True, timeout=120, env=environment, check=False
     )
     return done.stdout + done.stderr
 

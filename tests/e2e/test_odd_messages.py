@@ -30,6 +30,8 @@ def mosquitto_pub(bridge: BridgeProcess, topic: str, payload: str, *given: str) 
         "5",
         "-q",
         "1",
+        "-h",
+        "127.0.0.1",
         "-p",
         str(bridge.broker.port),
         "-t",

@@ -241,7 +241,8 @@ def test_properties_come_through(mosquitto: Mosquitto) -> None:
     """Expiry, Response Topic, Correlation Data and user properties reach the owner as they were set."""
     owner = Owner()
     arguments = [
-        "mosquitto_pub", "-V", "5", "-p", str(mosquitto.port), "-t", "hologram/out/a", "-m", "x", "-q", "1",
+        "mosquitto_pub", "-V", "5", "-h", "127.0.0.1", "-p", str(mosquitto.port),
+        "-t", "hologram/out/a", "-m", "x", "-q", "1",
         "-D", "publish", "message-expiry-interval", "60", "-D", "publish", "response-topic", "me/reply",
         "-D", "publish", "correlation-data", "c1", "-D", "publish", "user-property", "id", "7",
         "-D", "publish", "user-property", "priority", "high",
