@@ -45,7 +45,7 @@ def test_one_line_an_event(environment: dict[str, str], expected: list[str]) -> 
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     assert ended.stderr.splitlines() == expected
 
@@ -63,7 +63,7 @@ except ValueError:
     logging.getLogger("uplink").exception("it broke")
 """
     ended = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONUTF8": "1"}, capture_output=True, check=True, timeout=30
+        [sys.executable, "-c", program], env={"PYTHONUTF8": "1"}, capture_output=True, check=True, timeout=120
     )
     first, second = ended.stderr.decode().removesuffix("\n").split("\n")
     assert first == f"INFO:uplink:{SAFE}"
@@ -136,9 +136,9 @@ def test_a_terminal_gets_no_raw_message_and_a_pipe_does() -> None:
     program = f"from bridge.cli.screen import say_raw; say_raw({HOSTILE[:-3]!a})"
     leader, follower = pty.openpty()
     command = [sys.executable, "-c", program.replace("\\ud800", "")]
-    piped = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert b"\x1b[2J" in piped.stdout
-    subprocess.run(command, stdout=follower, check=True, timeout=30)
+    subprocess.run(command, stdout=follower, check=True, timeout=120)
     os.close(follower)
     shown = os.read(leader, 65536)
     os.close(leader)

@@ -496,14 +496,14 @@ def test_what_is_no_file_keeps_nobody_waiting(bridge: BridgeProcess) -> None:
     bridge.store.parent.mkdir(parents=True)
     os.mkfifo(bridge.store)
     for command in (["doctor"], ["run"], ["queue", "list"]):
-        done = bridge.run(*command, timeout=30)
+        done = bridge.run(*command, timeout=120)
         assert done.returncode == 1
         assert "is a named pipe" in " ".join((done.stdout + done.stderr).split())
         assert "Traceback" not in done.stderr
     pipe = bridge.folder / "pipe.hjson"
     os.mkfifo(pipe)
     command = [*PROGRAM, "check-config", "-c", str(pipe)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 78
     assert "it is a named pipe, not a file" in done.stderr
 

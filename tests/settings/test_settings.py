@@ -554,7 +554,7 @@ def test_check_config_prints_the_effective_configuration(tmp_path: Path) -> None
         env=environ | {"HOLOGRAM_BRIDGE__MQTT__HOST": "broker"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     shown = json.loads(done.stdout)
@@ -673,7 +673,7 @@ def test_check_config_says_that_all_is_right(tmp_path: Path, written: bool) -> N
     environ = {k: v for k, v in os.environ.items() if not k.startswith("HOLOGRAM_BRIDGE_")}
     done = subprocess.run(
         [sys.executable, "-c", CHECK, "check-config", *(["-c", str(file)] if written else [])],
-        env=environ | ENV_KEY, capture_output=True, text=True, timeout=30, check=False,
+        env=environ | ENV_KEY, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0
     assert json.loads(done.stdout)["credentials"]["devicekey"] == "***"
