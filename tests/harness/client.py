@@ -102,7 +102,7 @@ class Client:
         clean: dict[str, Any] = {"clean_start": False} if self._version5 else {}
         self._paho.connect("127.0.0.1", self._port, keepalive=60, properties=properties, **clean)
         self._paho.loop_start()
-        assert self._ready.wait(timeout), "the broker did not take the test's client"
+        assert self._ready.wait(patient(timeout)), "the broker did not take the test's client"
         return self
 
     @property
@@ -112,7 +112,7 @@ class Client:
 
     def wait_connected(self, timeout: float = 20.0) -> None:
         """Wait until it is connected again, after the broker was away."""
-        assert self._ready.wait(timeout), "the test's client did not come back"
+        assert self._ready.wait(patient(timeout)), "the test's client did not come back"
 
     def close(self) -> None:
         """Disconnect."""
