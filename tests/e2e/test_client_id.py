@@ -281,7 +281,8 @@ def test_another_broker_is_no_lost_session(
     bridge.start()
     bridge.stop()
     other = Mosquitto(keeper, tmp_path / "other")
+    other.lines = (f"listener {other.port} 127.0.0.2",)
     other.start()
     bridge.broker = other
-    restart(bridge, host="localhost", port=other.port)
+    restart(bridge, host="127.0.0.2", port=other.port)
     assert "lost our session" not in bridge.said()

@@ -365,9 +365,12 @@ def supervisor(place: Place | None, clock: Clock) -> ModemSupervisor:
 
 
 @contextlib.asynccontextmanager
-async def running(coroutine: Any) -> Any:
+async def running(coroutine: Any, ready: Callable[[], object] = lambda: True) -> Any:
     task = asyncio.create_task(coroutine)
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        await asyncio.sleep(0.01)
+        while not ready():
+            await asyncio.sleep(0.001)
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -399,7 +402,7 @@ def test_a_dialler_that_outlives_its_limit_is_stuck(rig: Rig) -> None:
         wire = Wire()
         wire.hangs = True
         network = NetworkRig(wire, autoconnect=True).network
-        async with running(network.run()):
+        async with running(network.run(), lambda: wire.attempts):
             watchdog = rig.watch(network)
             assert watchdog.look() == ()
             rig.box.clock.pass_(DIAL_TIMEOUT + PATIENCE["network"])
@@ -416,8 +419,7 @@ def test_a_link_that_stands_and_one_that_nobody_wants_rest(rig: Rig) -> None:
     async def scenario() -> None:
         for wanted in (True, False):
             network = NetworkRig(Wire(), autoconnect=wanted).network
-            async with running(network.run()):
-                assert network.up is wanted
+            async with running(network.run(), lambda: network.up is wanted):  # noqa: B023 awaited here
                 watchdog = rig.watch(network)
                 watchdog.look()
                 rig.box.clock.pass_(86400.0)
