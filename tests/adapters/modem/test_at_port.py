@@ -59,7 +59,7 @@ def raw_bytes(line: str) -> int:
 async def until(condition: object) -> None:
     """Wait until ``condition()`` is true."""
     assert callable(condition)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -108,7 +108,7 @@ def _run(task: Callable[[], Awaitable[None]], story: Callable[[], Awaitable[None
     async def both() -> None:
         running = asyncio.ensure_future(task())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await story()
         finally:
             running.cancel()

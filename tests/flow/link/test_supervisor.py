@@ -136,13 +136,13 @@ class Rig:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Give the keeper turns until ``condition`` holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.001)
 
     async def later(self, condition: Callable[[], object], step: float = 1.0) -> None:
         """Let time go by until ``condition`` holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 self.mono += step
                 self.supervisor._wake()
