@@ -69,7 +69,7 @@ def test_a_link_that_keeps_breaking_at_once_has_pauses() -> None:
     assert waits[0] == 0.0
     assert all(0.0 < wait < STEADY + 0.001 for wait in waits[1:])
     attempts.came_up()
-    clock.pass_(STEADY)
+    clock.pass_(STEADY + 1.0)
     attempts.broke()
     assert attempts.wait == 0.0
 
