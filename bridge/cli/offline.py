@@ -12,7 +12,7 @@ from bridge.daemon.configure import limits
 from bridge.errors import OperationError, StoreFull, StoreInUse
 from bridge.flow.health.figures import Health, NotSending
 from bridge.flow.message import set_aside
-from bridge.flow.message.commands import PAUSED, WHILE_PAUSED, drop, purge_batch
+from bridge.flow.message.controls import PAUSED, WHILE_PAUSED, drop, purge_batch
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import SILENT

@@ -1,4 +1,4 @@
-"""Admission control: which peers are allowed, at what rate, and how often a refusal is logged."""
+"""Admission control: which peers are allowed, and at what rate."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -76,36 +76,3 @@ class TokenBucket:
             return (1.0 - self._tokens) / self._rate
         self._tokens -= 1.0
         return 0.0
-
-
-class LogThrottle:
-    """Counts a frequent occurrence; the 1st, 2nd, 4th, 8th … of them is worth a log line."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def due(self) -> bool:
-        """Count one occurrence; return whether to log it, with the count."""
-        self.count += 1
-        return self.count & (self.count - 1) == 0
-
-
-class LogInterval:
-    """Allows one log line a key in ``period`` seconds; remembers at most ``keys`` keys."""
-
-    def __init__(self, period: float, keys: int = 64) -> None:
-        self._period = period
-        self._keys = keys
-        self._last: dict[str, float] = {}
-
-    def due(self, key: str, mono: float) -> bool:
-        """Return whether to log now; ``mono``: monotonic seconds. False while too many keys are active."""
-        last = self._last.get(key)
-        if last is not None and mono - last < self._period:
-            return False
-        if last is None and len(self._last) >= self._keys:
-            self._last = {k: at for k, at in self._last.items() if mono - at < self._period}
-            if len(self._last) >= self._keys:
-                return False
-        self._last[key] = mono
-        return True

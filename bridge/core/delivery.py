@@ -1,4 +1,4 @@
-"""Deliveries: the messages that the broker sends."""
+"""Deliveries: what came from the broker. What goes to it is a report, an event or a state."""
 
 from typing import NamedTuple
 

@@ -44,7 +44,7 @@ from bridge.flow.health.client_id import ClientId, machine
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
-from bridge.flow.message.commands import Controls
+from bridge.flow.message.controls import Controls
 from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.intake import Intake
 from bridge.flow.message.publisher import Publisher

@@ -17,7 +17,7 @@ from bridge.core.delivery import Delivery
 from bridge.flow.health.client_id import ClientId
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS, Monitor
-from bridge.flow.message.commands import Controls
+from bridge.flow.message.controls import Controls
 from bridge.flow.message.intake import Acknowledger, Intake
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.sessions import Numbered

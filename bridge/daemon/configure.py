@@ -70,7 +70,7 @@ def make_paths(loop: asyncio.AbstractEventLoop, access: Callable[[], codecs.Clou
     }
     by_channel: dict[Channel, codecs.Codec] = {
         Channel.CLOUD: codecs.CloudCodec(access, read_clock),
-        Channel.SMS: codecs.SmsCodec(access),
+        Channel.SMS: codecs.CloudSmsCodec(access),
         Channel.TCP: codecs.DirectCodec(lambda: access().timeout),
         Channel.UDP: codecs.DatagramCodec(lambda: access().timeout),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.assemblies.no_link import NoLink
 from bridge.flow.health.figures import Health
 from bridge.flow.message import set_aside
-from bridge.flow.message.commands import Controls
+from bridge.flow.message.controls import Controls
 from bridge.flow.message.publisher import Publisher
 from bridge.protocol.api.status import UNMANAGED
 from bridge.store.journal import Journal

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.admission import AdmissionControl, LogInterval, LogThrottle, TokenBucket, neighbourhood
+from bridge.core.admission import AdmissionControl, TokenBucket, neighbourhood
 
 ALLOWED = AdmissionControl([ip_network("10.176.0.0/16"), ip_network("::1/128"), ip_network("fe80::/10")])
 
@@ -52,27 +52,6 @@ def test_neighbourhood() -> None:
     assert neighbourhood("fe80::1%eth0") == "fe80::/64"
 
 
-def test_seldom_says_so_once_in_a_period() -> None:
-    """A key is due at first, then not until the period is over."""
-    log_interval = LogInterval(60)
-    assert [log_interval.due("a", at) for at in (0, 1, 59.9, 60, 61, 120)] == [
-        True,
-        False,
-        False,
-        True,
-        False,
-        True,
-    ]
-    assert log_interval.due("b", 61)
-
-
-def test_seldom_falls_silent_with_too_many_keys() -> None:
-    """Beyond its keys nothing is due until old ones are over."""
-    log_interval = LogInterval(60, keys=2)
-    assert [log_interval.due(key, 0) for key in "abc"] == [True, True, False]
-    assert log_interval.due("c", 60)
-
-
 def test_pace_lets_a_burst_through_and_then_its_rate() -> None:
     """A burst goes at once, then one for each period; idle time saves up no more than a burst."""
     pace = TokenBucket(10, 3)
@@ -81,10 +60,3 @@ def test_pace_lets_a_burst_through_and_then_its_rate() -> None:
     assert pace.take(100.11) == 0
     assert pace.take(100.11) > 0
     assert [pace.take(200) == 0 for _ in range(4)] == [True, True, True, False]
-
-
-def test_a_log_throttle_tells_of_powers_of_two() -> None:
-    """The 1st, 2nd, 4th, 8th … are worth a line, whatever the time between them."""
-    throttle = LogThrottle()
-    assert [number for number in range(1, 101) if throttle.due()] == [1, 2, 4, 8, 16, 32, 64]
-    assert throttle.count == 100

@@ -15,8 +15,15 @@ from bridge.core.exchange import Outcome
 from bridge.core.messages import Channel, Endpoint, Traffic
 from bridge.core.routing import Route, Router
 from bridge.errors import InvalidCommand
-from bridge.flow.message.codecs import CloudAccess, CloudCodec, Codec, DatagramCodec, DirectCodec, SmsCodec
-from bridge.flow.message.commands import Carry, Controls
+from bridge.flow.message.codecs import (
+    CloudAccess,
+    CloudCodec,
+    CloudSmsCodec,
+    Codec,
+    DatagramCodec,
+    DirectCodec,
+)
+from bridge.flow.message.controls import Carry, Controls
 from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
@@ -160,7 +167,7 @@ class Heart:
         self.uplink.start()
 
     def _paths(self) -> NetworkPaths:
-        sms = SmsCodec(lambda: self.access)
+        sms = CloudSmsCodec(lambda: self.access)
         codecs: dict[Channel, Codec] = {
             Channel.CLOUD: CloudCodec(lambda: self.access, self.time.now),
             Channel.SMS: sms,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.flow.message.commands import MAX_IN_FLIGHT
+from bridge.flow.message.controls import MAX_IN_FLIGHT
 from tests.harness import BridgeProcess, Client, Cloud, Keeper
 from tests.harness.cable import Cable
 from tests.harness.modem import SimModem

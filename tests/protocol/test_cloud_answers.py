@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bridge.core.exchange import Outcome
 from bridge.core.messages import State, Traffic
 from bridge.core.retry import Kind, decide
-from bridge.flow.message.codecs import CloudAccess, SmsCodec, read_cloud
+from bridge.flow.message.codecs import CloudAccess, CloudSmsCodec, read_cloud
 from bridge.protocol.cloud import DeviceKey, read_answer
 from bridge.protocol.cloud_codes import describe
 from bridge.sim import wire
@@ -129,5 +129,5 @@ def test_without_a_clear_answer_a_message_is_sent_again(answer: bytes) -> None:
 )
 def test_an_sms_is_sent_again_only_if_no_byte_was_written(answer: bytes, written: bool, kind: Kind) -> None:
     """Any doubt about an SMS that may have left is final; a clear code counts as for messages."""
-    codec = SmsCodec(lambda: CloudAccess("h", 1, 5.0, DeviceKey("abcd1234")))
+    codec = CloudSmsCodec(lambda: CloudAccess("h", 1, 5.0, DeviceKey("abcd1234")))
     assert codec.decode(outcome(answer, written=written)).kind is kind

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.core.delivery import Properties
-from bridge.flow.message.commands import drop
+from bridge.flow.message.controls import drop
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names

@@ -31,8 +31,9 @@ from bridge.adapters.inbound.port import Sink, address_text, open_socket
 from bridge.adapters.inbound.tcp import Connections
 from bridge.adapters.inbound.udp import Datagrams
 from bridge.adapters.system.threads import in_thread
-from bridge.core.admission import AdmissionControl, LogInterval, neighbourhood, plain_address
+from bridge.core.admission import AdmissionControl, neighbourhood, plain_address
 from bridge.core.inbound import Limits, Received
+from bridge.core.log_throttle import LogInterval
 
 __all__ = ["Limits", "Listener", "Sink"]
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from bridge.core.admission import LogInterval
+from bridge.core.log_throttle import LogInterval
 
 log = logging.getLogger("control")
 

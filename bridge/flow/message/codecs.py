@@ -64,7 +64,7 @@ class CloudCodec:
         return read_cloud(outcome)
 
 
-class SmsCodec:
+class CloudSmsCodec:
     """Encodes SMS for the cloud. A doubt is final, because a second SMS costs and annoys."""
 
     at_most_once = True

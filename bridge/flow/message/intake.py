@@ -13,8 +13,8 @@ from functools import partial
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from bridge.core.admission import LogThrottle
 from bridge.core.delivery import Delivery
+from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import (
     CLOUD_SMS,
     MODEM_SMS,

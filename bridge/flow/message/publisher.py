@@ -18,7 +18,7 @@ from bridge.core.delivery import Properties
 from bridge.core.events import TYPES
 from bridge.core.suspects import Key
 from bridge.errors import Unpublishable
-from bridge.flow.message.refused import Refused
+from bridge.flow.message.refused_reports import Refused
 from bridge.flow.message.set_aside import Asides
 from bridge.flow.message.states import States
 from bridge.flow.message.topics import Names

@@ -17,7 +17,7 @@ from bridge.adapters.system.loop_time import read_clock
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Endpoint, Queued
 from bridge.core.retry import Reading
-from bridge.flow.message.codecs import CloudCodec, Codec, SmsCodec
+from bridge.flow.message.codecs import CloudCodec, CloudSmsCodec, Codec
 from bridge.flow.message.uplink import Path
 from bridge.sdk.engine.calls import Sender, Turn
 from bridge.sdk.engine.raw import RawCodec
@@ -171,5 +171,5 @@ class DevicePaths:
         assert access is not None  # `ready` has checked it
         here = access._replace(timeout=timeout)
         if endpoint.channel is Channel.SMS:
-            return SmsCodec(lambda: here)
+            return CloudSmsCodec(lambda: here)
         return CloudCodec(lambda: here, read_clock)

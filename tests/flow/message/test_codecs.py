@@ -10,9 +10,9 @@ from bridge.flow.message.codecs import (
     MAX_DATAGRAM,
     CloudAccess,
     CloudCodec,
+    CloudSmsCodec,
     DatagramCodec,
     DirectCodec,
-    SmsCodec,
 )
 from bridge.protocol.cloud import DeviceKey, Totp
 from tests.doubles.heart import UNREACHED, answered, silent
@@ -23,7 +23,7 @@ TOTP = ACCESS._replace(credentials=Totp("8944501234567890123", "234507095650999"
 SCADA = Endpoint(Channel.TCP, "scada", 5020)
 
 cloud = CloudCodec(lambda: ACCESS, Clock())
-sms = SmsCodec(lambda: ACCESS)
+sms = CloudSmsCodec(lambda: ACCESS)
 direct = DirectCodec(lambda: 5.0)
 datagram = DatagramCodec(lambda: 5.0)
 
@@ -101,7 +101,7 @@ def test_an_sms_has_its_own_request() -> None:
 def test_totp_cannot_send_sms() -> None:
     """It may have been queued under another configuration."""
     with pytest.raises(InvalidCommand, match="TOTP"):
-        SmsCodec(lambda: TOTP).encode(queued(b"hello", "+15551234567", endpoint=CLOUD_SMS))
+        CloudSmsCodec(lambda: TOTP).encode(queued(b"hello", "+15551234567", endpoint=CLOUD_SMS))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Reports that the broker refuses: tried again, one of each topic, and not for ever."""
 
-from bridge.flow.message.refused import LONGEST_PAUSE, PAUSE, REFUSED_FOR, Refused
+from bridge.flow.message.refused_reports import LONGEST_PAUSE, PAUSE, REFUSED_FOR, Refused
 from tests.doubles.time import Clock, MovableTime
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.delivery import Delivery
 from bridge.errors import DeadlinePassed, OperationError
-from bridge.flow.message.commands import MAX_IN_FLIGHT, PURGE_BATCH
+from bridge.flow.message.controls import MAX_IN_FLIGHT, PURGE_BATCH
 from tests.doubles.heart import Heart, answered
 from tests.flow.conftest import MakeHeart
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from bridge.core.admission import LogThrottle
 from bridge.core.delivery import Delivery
+from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import Channel, Queued, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
