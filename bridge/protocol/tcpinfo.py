@@ -16,7 +16,7 @@ SIZE = 232
 
 _STATE = struct.Struct("@B4xB")  # tcpi_state, tcpi_options
 _SINCE_ACK = struct.Struct("@56xI")  # last_ack_recv, in milliseconds
-_COUNTS = struct.Struct("@120xQQII")  # bytes_acked, bytes_received, segs_out, segs_in
+_COUNTS = struct.Struct("@128xQII")  # bytes_received, segs_out, segs_in
 _SENT = struct.Struct("@200xQ")  # bytes_sent, retransmissions included
 _TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
 _CLOSE, _CLOSE_WAIT = 7, 8  # TCP states
@@ -42,7 +42,6 @@ class Counts(NamedTuple):
     segments_out: int
     segments_in: int
     bytes_sent: int
-    bytes_acked: int
     bytes_received: int
     """The peer's FIN counts as one of them in Linux."""
     timestamps: bool
@@ -59,13 +58,11 @@ def read(raw: bytes) -> Counts | None:
     if len(raw) < _SENT.size:
         return None
     state, options = _STATE.unpack_from(raw)
-    acked, received, out, incoming = _COUNTS.unpack_from(raw)
+    received, out, incoming = _COUNTS.unpack_from(raw)
     sent: int = _SENT.unpack_from(raw)[0]
     stamped = bool(options & _TIMESTAMPS)
     since_ack = _SINCE_ACK.unpack_from(raw)[0] / 1000
-    return Counts(
-        out, incoming, sent, acked, received, stamped, state == _CLOSE_WAIT, state == _CLOSE, since_ack
-    )
+    return Counts(out, incoming, sent, received, stamped, state == _CLOSE_WAIT, state == _CLOSE, since_ack)
 
 
 def cost(

@@ -128,7 +128,7 @@ def _modems() -> str:
             profile.label,
             ", ".join(f"`{usb}`" for usb in profile.usb_ids),
             "yes" if profile.sockets else "no",
-            "one" if profile.one_port else "two",
+            "one" if profile.at_interface == profile.dial_interface else "two",
         )
         for profile in PROFILES
         if profile.usb_ids

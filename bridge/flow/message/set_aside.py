@@ -18,7 +18,7 @@ SHOW = "hologram-bridge queue set-aside"
 
 
 class Asides:
-    """Sets reports and deliveries aside; lives in the event loop's thread."""
+    """Sets reports aside; lives in the event loop's thread."""
 
     def __init__(self, outbox: Outbox, writer: Writer) -> None:
         self._outbox = outbox
@@ -30,31 +30,15 @@ class Asides:
         """Set aside a report that the broker does not take."""
         self._writer.write(
             partial(self._outbox.set_report_aside, report.seq, reason),
-            partial(self._log, f"the report on {report.topic}", len(report.payload), reason),
+            partial(self._log, report, reason),
         )
 
-    def delivery(
-        self,
-        topic: str,
-        payload: bytes,
-        reason: str,
-        properties: str | None = None,
-        durable: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Set aside a delivery that the bridge cannot use; ``durable`` is called after the commit."""
-
-        def done(kept: tuple[int, int]) -> None:
-            durable()
-            self._log(f"the delivery on {topic}", len(payload), reason, kept)
-
-        operation = partial(self._outbox.set_delivery_aside, topic, payload, reason, properties)
-        self._writer.append(operation, done, size=len(payload))
-
-    def _log(self, what: str, size: int, reason: str, kept: tuple[int, int]) -> None:
+    def _log(self, report: Report, reason: str, kept: tuple[int, int]) -> None:
         number, gone = kept
         if not number:
             return
-        text = f"{what} ({size} bytes) is set aside: {reason}; {SHOW} --show {number} prints it"
+        what = f"the report on {report.topic} ({len(report.payload)} bytes)"
+        text = f"{what} is set aside: {reason}; {SHOW} --show {number} prints it"
         log.error("%s", text)
         if gone:
             log.warning("dropped the oldest %d entries of what is set aside to make room", gone)

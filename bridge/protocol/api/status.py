@@ -3,11 +3,8 @@
 from typing import Any
 
 from bridge.core.link import Code, Verdict
-from bridge.core.modem import Facts, Link, Registration, Signal, Wifi
+from bridge.core.modem import Facts, Link, Registration, Wifi
 from bridge.protocol.api.reports import timestamp
-
-CODES = {code.value: code.name for code in Code}
-
 
 UNMANAGED = "unmanaged"
 """The state without a managed network."""
@@ -43,7 +40,7 @@ def status(
         "operator": facts.operator,
         "technology": facts.technology,
         "registration": None if registration is Registration.UNKNOWN else registration.value,
-        "signal": _signal(facts.signal),
+        "signal": facts.signal._asdict(),
         "imei": identity.imei,
         "imsi": identity.imsi,
         "iccid": identity.iccid,
@@ -53,10 +50,6 @@ def status(
     if wifi is not None:
         payload["wifi"] = wifi._asdict()
     return payload
-
-
-def _signal(signal: Signal) -> dict[str, int | None]:
-    return signal._asdict()
 
 
 def unmanaged() -> dict[str, Any]:

@@ -6,7 +6,6 @@ never an error, because modems differ, and a strange answer must not stop a star
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from bridge.core.modem import Registration, Signal
@@ -196,23 +195,6 @@ def functionality(lines: Iterable[str]) -> int | None:
     return None if rest is None else number(fields(rest)[0])
 
 
-def address(lines: Iterable[str], context: int = 1) -> str | None:
-    """Read the IP address of a context from ``+CGPADDR: cid,address`` [3GPP TS 27.007, section 10.1.14]."""
-    for line in lines:
-        parts = fields(after("+CGPADDR", line) or "")
-        if number(parts[0]) == context and (shown := _address(at(parts, 1))):
-            return shown
-    return None
-
-
-def _address(text: str) -> str | None:
-    try:
-        parsed = ip_address(text)
-    except ValueError:
-        return None
-    return None if parsed.is_unspecified else str(parsed)
-
-
 def context_apn(lines: Iterable[str], context: int = 1) -> tuple[str, str] | None:
     """Return (type, APN) of a context in ``+CGDCONT: cid,"IP","apn",…`` [3GPP TS 27.007, section 10.1.1]."""
     for line in lines:
@@ -226,16 +208,6 @@ def usb_mode(lines: Iterable[str]) -> int | None:
     """Read ``+UUSBCONF: configuration,…`` [u-blox SARA-U2 AT commands manual UBX-13001820]."""
     rest = find("+UUSBCONF", lines)
     return None if rest is None else number(fields(rest)[0])
-
-
-def time_zone(line: str) -> int | None:
-    """Read minutes east of UTC from ``+CTZV: tz[,…]`` and ``+CTZE: tz,dst[,…]``.
-
-    The zone counts quarters of an hour [3GPP TS 27.007, section 8.41].
-    """
-    rest = after("+CTZV", line) or after("+CTZE", line) or ""
-    zone = fields(rest)[0]
-    return int(zone) * 15 if re.fullmatch(r"[+-]?[0-9]{1,2}", zone) else None
 
 
 _SECRETS = re.compile(r"^(AT)?([+^%](?:CPIN|CPWD|CLCK|CGAUTH)|\+UAUTHREQ|\+UPSD=\d+,3)(=|,).*", re.IGNORECASE)

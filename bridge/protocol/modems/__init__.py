@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 
 from bridge.protocol.modems.profile import Profile
 
-__all__ = ["PROFILES", "Profile", "by_interface", "by_usb_id"]
+__all__ = ["PROFILES", "Profile", "by_interface"]
 
 
 def _all() -> tuple[Profile, ...]:
@@ -20,14 +20,8 @@ PROFILES: tuple[Profile, ...] = _all()
 """Every profile, the generic one included."""
 
 _BY_INTERFACE = {profile.interface: profile for profile in PROFILES}
-_BY_USB_ID = {usb_id: profile for profile in PROFILES if profile.claims_usb_ids for usb_id in profile.usb_ids}
 
 
 def by_interface(interface: str) -> Profile:
     """Return the profile of ``network.interface``; raises `KeyError` if there is none."""
     return _BY_INTERFACE[interface]
-
-
-def by_usb_id(usb_id: str) -> Profile | None:
-    """Return the profile of ``vendor:product``, four hexadecimal digits each, or None."""
-    return _BY_USB_ID.get(usb_id.lower())

@@ -75,11 +75,6 @@ class Profile:
     """Seconds that an AT socket's connect can take; a modem that hangs meanwhile is not noticed earlier."""
     location: Literal["ublox", "quectel"] | None = None
 
-    @property
-    def one_port(self) -> bool:
-        """Whether dialling uses the port of the AT commands."""
-        return self.at_interface == self.dial_interface
-
     def technology(self, access: int | None) -> str | None:
         """Return the name of access technology ``AcT``; None if it is unknown."""
         return None if access is None else self.technologies.get(access)

@@ -34,9 +34,6 @@ class StatusReport(NamedTuple):
     reference: int
     """The reference that the modem answered when the part was sent."""
     recipient: str
-    sent_at: float | None
-    done_at: float | None
-    """Unix seconds of the delivery, or of the last try."""
     status: int
     """The status octet, for `bridge.protocol.sms.status.describe`."""
 
@@ -114,6 +111,4 @@ def _status_report(tpdu: bytes) -> StatusReport:
     recipient, rest = read_address(tpdu[2:])
     if len(rest) < 2 * STAMP + 1:
         raise BadPdu("the PDU ends before its status")
-    return StatusReport(
-        tpdu[1], recipient, read_stamp(rest[:STAMP]), read_stamp(rest[STAMP:]), rest[2 * STAMP]
-    )
+    return StatusReport(tpdu[1], recipient, rest[2 * STAMP])

@@ -251,20 +251,13 @@ def test_iccids_are_read(line: str, number: str | None) -> None:
 
 
 def test_states_of_the_modem_are_read() -> None:
-    """Functionality, addresses, contexts, USB mode and time zone; the unreadable is None."""
+    """Functionality, contexts and USB mode; the unreadable is None."""
     assert answers.functionality(["+CFUN: 1,0"]) == 1
     assert answers.functionality(["OK"]) is None
-    assert answers.address(["+CGPADDR: 2,1.2.3.4", '+CGPADDR: 1,"10.170.1.2"']) == "10.170.1.2"
-    assert answers.address(["+CGPADDR: 1,0.0.0.0"]) is None
-    assert answers.address(["+CGPADDR: 1"]) is None
     assert answers.context_apn(['+CGDCONT: 1,"IP","hologram","0.0.0.0",0,0']) == ("IP", "hologram")
     assert answers.context_apn(['+CGDCONT: 2,"IP","x"']) is None
     assert answers.usb_mode(['+UUSBCONF: 2,"ECM",,"0x1104"']) == 2
     assert answers.usb_mode([]) is None
-    assert answers.time_zone('+CTZV: "+04"') == 60
-    assert answers.time_zone('+CTZE: "-20",1,"2017/11/04,06:51:13"') == -300
-    assert answers.time_zone("+CTZV: 04") == 60
-    assert answers.time_zone("+CTZV: ") is None
 
 
 def test_places_are_read() -> None:
@@ -317,14 +310,13 @@ def test_no_line_is_an_error(lines: list[str]) -> None:
             assert signal.rssi_dbm is None or -113 <= signal.rssi_dbm <= -51
             assert signal.percent is None or 0 <= signal.percent <= 100
         answers.registration(line)
-        answers.time_zone(line)
         simcard.sim_urc(line)
         place = location.ublox_location(line) or location.quectel_location([line])
         assert place is None or abs(place.latitude) <= 90
         answers.without_secrets(line)
     for read in (
         answers.operator, answers.imei, answers.imsi, answers.iccid, answers.text, answers.functionality,
-        answers.address, answers.context_apn, answers.usb_mode, simcard.sim, simcard.pin_tries,
+        answers.context_apn, answers.usb_mode, simcard.sim, simcard.pin_tries,
     ):  # fmt: skip
         read(lines)
 
