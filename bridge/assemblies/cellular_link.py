@@ -86,7 +86,7 @@ class CellularLink(ManagedLink):
         )
         self.cellular = Cellular(
             self.supervisor,
-            PppDialler(self._pppd(), setup.dial),
+            PppDialler(setup.pppd(self._loop, on_down=self._lost), setup.dial),
             self._usable_sockets,
             setup.apn,
             adopts=setup.adopts,
@@ -105,9 +105,6 @@ class CellularLink(ManagedLink):
             can_power=usb_unit.can_power_cycle_here if setup.powers else lambda _: False,
             poll=setup.poll,
         )
-
-    def _pppd(self) -> Pppd | PppdUnit:
-        return self._setup.pppd(self._loop, on_down=self._lost)
 
     @property
     def watched(self) -> tuple[Part, ...]:

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -282,22 +282,6 @@ class Route(Section):
         return self
 
 
-class Tree(PydanticBaseSettingsSource):
-    """Values read from one source, the environment or the file."""
-
-    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
-        super().__init__(settings_cls)
-        self._values = values
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 the base class's signature
-        """Return the values of one field."""
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return all values."""
-        return self._values
-
-
 class Settings(BaseSettings):
     """The whole configuration.
 
@@ -305,7 +289,9 @@ class Settings(BaseSettings):
     :func:`bridge.settings.load` is what reads the file and the environment.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True
+    )
 
     credentials: Credentials = Credentials()
     cloud: Cloud = Cloud()
@@ -332,7 +318,7 @@ class Settings(BaseSettings):
         """Use the values of the call, or the ``trees`` of the sources; the first takes precedence."""
         assert isinstance(init_settings, InitSettingsSource)
         trees = init_settings.init_kwargs.get("trees")
-        return tuple(Tree(settings_cls, tree) for tree in trees) if trees else (init_settings,)
+        return tuple(InitSettingsSource(settings_cls, tree) for tree in trees) if trees else (init_settings,)
 
     @model_validator(mode="after")
     def _authentication(self) -> Self:

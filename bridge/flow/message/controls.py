@@ -266,7 +266,7 @@ class Controls:
         self._outbox.in_flight.update(queued.seq for queued in victims)
 
         def operation() -> list[Result]:
-            return [self._drop(queued) for queued in victims]
+            return [drop(self._outbox, self._results, queued) for queued in victims]
 
         def dropped(results: list[Result]) -> None:
             self._outbox.in_flight.difference_update(queued.seq for queued in victims)
@@ -277,9 +277,6 @@ class Controls:
             self._purge_from(page[-1].seq, upto, number + len(results), done)
 
         self._writer.write(operation, dropped)
-
-    def _drop(self, queued: Queued) -> Result:
-        return drop(self._outbox, self._results, queued)
 
     def _finish(self, accepted: AcceptedCommand, state: State, description: str) -> None:
         of = self._results.of_command

@@ -160,7 +160,7 @@ class SmsInbox:
             found = await self._inbox.list()
             self._steps += 1
             if not found:
-                self._cleared()
+                self._problem = ""
                 return
             self._notice_full()
             # After a slow commit the modem may have reused the slots: the next listing decides what is
@@ -200,9 +200,6 @@ class SmsInbox:
             self._problem = text
             log.warning("%s", text)
             self._notices.problem("sms", text)
-
-    def _cleared(self) -> None:
-        self._problem = ""
 
     # -- storing -----------------------------------------------------------------------------------------
 

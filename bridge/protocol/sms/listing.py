@@ -50,12 +50,8 @@ def read_list(lines: Iterable[str]) -> list[Entry]:
 def unread(lines: Iterable[str]) -> list[str]:
     """Return the lines of an answer to ``AT+CMGL=4`` that name an SMS which `read_list` skips."""
     given = list(lines)
-    known = {head[0] for head, _ in _pairs(given, _LISTED)}
-    return [line for line in given if line.startswith("+CMGL") and not _begins(line, known)]
-
-
-def _begins(line: str, heads: set[str]) -> bool:
-    return any(line.startswith(head) for head in heads)
+    known = tuple(head[0] for head, _ in _pairs(given, _LISTED))
+    return [line for line in given if line.startswith("+CMGL") and not line.startswith(known)]
 
 
 def read_one(index: int, lines: Iterable[str]) -> Entry | None:

@@ -4,6 +4,7 @@ Scripts give a dictionary [Python SDK 0.3, "Credentials"] or a `Credentials` obj
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bridge.protocol.cloud import Credentials as Ours
@@ -16,6 +17,7 @@ DEVICE_KEY_LEN = 8
 CLOUD_KEY_LEN = 4
 
 
+@dataclass(eq=False, repr=False)
 class Credentials:
     """The device's credentials [Python SDK 0.1, "Credentials"].
 
@@ -26,49 +28,23 @@ class Credentials:
     Credentials: "ClassVar[type[Credentials]]"
     """The class itself: release 0.1 has ``Credentials.Credentials`` too."""
 
-    def __init__(
-        self,
-        cloud_id: str = "",
-        cloud_key: str = "",
-        device_id: str = "",
-        private_key: str = "",
-        devicekey: str = "",
-    ) -> None:
-        self.cloud_id = cloud_id
-        self.cloud_key = cloud_key
-        self.device_id = device_id
-        self.private_key = private_key
-        self.devicekey = devicekey
+    cloud_id: str = ""
+    cloud_key: str = ""
+    device_id: str = ""
+    private_key: str = ""
+    devicekey: str = ""
 
-    @property
-    def cloud_id(self) -> str:
-        """The 4-character cloud id; ValueError for another length."""
-        return self._cloud_id
-
-    @cloud_id.setter
-    def cloud_id(self, cloud_id: str) -> None:
-        self._cloud_id = _four("cloud_id", cloud_id)
-
-    @property
-    def cloud_key(self) -> str:
-        """The 4-character cloud key; ValueError for another length."""
-        return self._cloud_key
-
-    @cloud_key.setter
-    def cloud_key(self, cloud_key: str) -> None:
-        self._cloud_key = _four("cloud_key", cloud_key)
+    def __setattr__(self, name: str, value: str) -> None:
+        """Set a field; ValueError for a cloud id or key of another length."""
+        if name in ("cloud_id", "cloud_key") and len(value) not in (0, CLOUD_KEY_LEN):
+            raise ValueError(f"{name} must be {CLOUD_KEY_LEN} characters long")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return type(self).__name__  # no secret is ever printed
 
 
 Credentials.Credentials = Credentials
-
-
-def _four(name: str, value: str) -> str:
-    if len(value) not in (0, CLOUD_KEY_LEN):
-        raise ValueError(f"{name} must be {CLOUD_KEY_LEN} characters long")
-    return value
 
 
 def fields(credentials: object) -> dict[str, str]:

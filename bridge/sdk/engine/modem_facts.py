@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from bridge.core.modem import Facts
 from bridge.errors import AtRefused, BridgeError
 from bridge.protocol.modems import by_interface
 from bridge.sdk.engine.at import AtCommands
@@ -61,13 +62,7 @@ class ModemFacts(AtCommands):
     @property
     def operator(self) -> str | None:
         """The network in which the modem is registered."""
-        session = self.session
-
-        async def ask() -> str | None:
-            await session.modem_to_ask().poll()
-            return session.supervisor.facts.operator
-
-        return runtime().ask(ask())
+        return self._facts().operator
 
     @property
     def location(self) -> Location | None:
@@ -115,11 +110,15 @@ class ModemFacts(AtCommands):
 
     def is_registered(self) -> bool:
         """Return whether the modem is registered in a network."""
+        return self._facts().registration.registered
+
+    def _facts(self) -> Facts:
+        """Ask the modem for its state now."""
         session = self.session
 
-        async def ask() -> bool:
+        async def ask() -> Facts:
             await session.modem_to_ask().poll()
-            return session.supervisor.facts.registration.registered
+            return session.supervisor.facts
 
         return runtime().ask(ask())
 

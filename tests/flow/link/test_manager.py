@@ -732,7 +732,7 @@ def test_two_hundred_losses_leave_nothing_behind() -> None:
             rig.wire.mono += 1000
             rig.network.lost("the network hung up")
         assert len(asyncio.all_tasks()) <= before + 1
-        assert not rig.network._waiters._waiting
+        assert not rig.network._waiters._changed._waiters
 
     story(tell)
 
@@ -743,7 +743,7 @@ def test_who_gives_up_waiting_is_forgotten() -> None:
     async def run() -> None:
         waiters = Waiters()
         assert not await waiters.until(lambda: False, 0.001)
-        assert not waiters._waiting
+        assert not waiters._changed._waiters
 
     asyncio.run(run())
 

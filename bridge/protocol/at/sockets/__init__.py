@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from bridge.protocol.at import answers
+
 
 class Readable(NamedTuple):
     """Data waits in the modem to be read."""
@@ -59,17 +61,7 @@ def context_lost(line: str) -> bool:
 
 def fields(line: str) -> list[str]:
     """Return the text after the name in ``line``, split at commas outside quotes, quotes removed."""
-    found: list[str] = []
-    part, quoted = "", False
-    for char in line.partition(":")[2].strip():
-        if char == '"':
-            quoted = not quoted
-        elif char == "," and not quoted:
-            found.append(part.strip())
-            part = ""
-        else:
-            part += char
-    return [*found, part.strip()]
+    return answers.fields(line.partition(":")[2])
 
 
 def number(text: str) -> int:
