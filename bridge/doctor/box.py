@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bridge.doctor.context import Context
+from bridge.doctor.context import Context, text_of
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.store.space import SHARE, WATERMARK
 
@@ -162,7 +162,7 @@ def power(context: Context) -> Finding | None:
     if command is None:
         return None
     throttled = _vcgencmd(command, "get_throttled")
-    heat = _text(context.sys / "class/thermal/thermal_zone0/temp")
+    heat = text_of(context.sys / "class/thermal/thermal_zone0/temp")
     degrees = int(heat) / 1000 if heat.isdecimal() else None
     if throttled is None:
         return None
@@ -195,13 +195,6 @@ def _vcgencmd(command: str, what: str) -> str | None:
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return value
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except (OSError, ValueError):
-        return ""
 
 
 def _size(number: float) -> str:

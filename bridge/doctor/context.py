@@ -69,32 +69,32 @@ class Context:
     @cached_property
     def _reached(self) -> tuple[Daemon | None, bool]:
         try:
-            with _connect(self.control) as connection:
-                pid, uid, _ = _CREDENTIALS.unpack(
-                    connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-                )
-                stats = _ask(connection, "stats")
-            if stats is None:
-                return Daemon(pid, uid, None, None), False
-            with _connect(self.control) as connection:
-                answer = _ask(connection, "network") or {}
+            pid, uid, stats = _ask(self.control, "stats")
+            answer = _ask(self.control, "network")[2] if stats else None
         except OSError as exc:
             return None, isinstance(exc, PermissionError)
-        return Daemon(pid, uid, stats, answer.get("status")), False
+        return Daemon(pid, uid, stats, (answer or {}).get("status")), False
 
 
-def _connect(path: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(ANSWER_WAIT)
+def text_of(path: Path) -> str:
+    """Return the text of a file, without the space around it; empty if it cannot be read."""
     try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _ask(path: Path, command: str) -> tuple[int, int, dict[str, Any] | None]:
+    """Return process, user and answer of the daemon at ``path``; raises `OSError` where none listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_WAIT)
         connection.connect(str(path))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(peer)
+        return pid, uid, _answer(connection, command)
 
 
-def _ask(connection: socket.socket, command: str) -> dict[str, Any] | None:
+def _answer(connection: socket.socket, command: str) -> dict[str, Any] | None:
     try:
         connection.sendall(json.dumps({"command": command}).encode() + b"\n")
         with connection.makefile("rb") as stream:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bridge.doctor.context import Context
+from bridge.doctor.context import Context, text_of
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import stop
 
@@ -22,6 +22,7 @@ def modem(context: Context) -> Iterator[Finding]:
         return
     # Imported here, because the modems' tables take memory that the other commands do not need.
     from bridge.adapters.usb.finder import Finder
+    from bridge.protocol.modems import by_interface
 
     place = Finder(interface, context.settings.network.devices)()
     if place is None:
@@ -29,16 +30,10 @@ def modem(context: Context) -> Iterator[Finding]:
         yield skipped("serial port", "no modem was found")
     else:
         usb = f", at {place.usb} on the USB" if place.usb else ""
-        yield ok("modem", f"{_label(place.interface)}{usb}{_told(context)}")
+        yield ok("modem", f"{by_interface(place.interface).label}{usb}{_told(context)}")
         yield _port(context, tuple(dict.fromkeys((place.at, place.dial))))
     yield _pppd(context, place.interface if place else interface)
     yield _modem_manager(context, place.at if place else None)
-
-
-def _label(interface: str) -> str:
-    from bridge.protocol.modems import by_interface
-
-    return by_interface(interface).label
 
 
 def _told(context: Context) -> str:
@@ -165,7 +160,7 @@ def _without_unit(context: Context) -> tuple[str, str] | None:
 
 
 def _modem_manager(context: Context, port: str | None) -> Finding:
-    running = [each for each in context.proc.glob("[0-9]*/comm") if _text(each) == "ModemManager"]
+    running = [each for each in context.proc.glob("[0-9]*/comm") if text_of(each) == "ModemManager"]
     if not running:
         return ok("ModemManager", "not running")
     if port is None:
@@ -189,12 +184,5 @@ def _left_alone(context: Context, port: str) -> bool:
         number = Path(port).stat().st_rdev
     except OSError:
         return False
-    properties = _text(context.run / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}")
+    properties = text_of(context.run / "udev" / "data" / f"c{os.major(number)}:{os.minor(number)}")
     return not {"E:ID_MM_DEVICE_IGNORE=1", "E:ID_MM_PORT_IGNORE=1"}.isdisjoint(properties.splitlines())
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except (OSError, ValueError):
-        return ""

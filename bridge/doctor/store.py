@@ -5,12 +5,12 @@ import shlex
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from bridge.doctor.context import Context
+from bridge.adapters.system import holders
+from bridge.doctor.context import Context, text_of
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import stop
 from bridge.errors import WHO_MAY, StoreError, StoreInUse
@@ -87,8 +87,11 @@ def outbox(context: Context) -> Finding:
 
 def _closed(path: Path) -> Finding:
     """Check the outbox of a bridge that does not run."""
+    from bridge.store.database import Lock
+
     if os.path.lexists(path):
-        with as_owner(path), _locked(path):
+        with as_owner(path), ExitStack() as stack:
+            stack.callback(Lock(path).release)
             if (found := find_file(path)).exists():
                 return _on_file(found)
     return ok("outbox", f"there is none at {path} yet")
@@ -152,17 +155,6 @@ def _set_aside(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM set_aside").fetchone()[0])
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    from bridge.store.database import Lock
-
-    lock = Lock(path)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 # -- inbound ---------------------------------------------------------------------------------------------
 
 
@@ -202,37 +194,8 @@ def _free(host: str, port: int, protocols: tuple[str, ...]) -> str | None:
 def _taken(context: Context) -> str:
     """Return who holds the port, as far as this user may see, as a fix."""
     port = context.settings.inbound.port
-    inodes = {f"socket:[{inode}]" for inode in _inodes(context.proc, port)}
-    for folder in context.proc.glob("[0-9]*/fd"):
-        if inodes.intersection(_open_files(folder)):
-            pid = int(folder.parent.name)
-            name = _name(folder.parent)
-            return f"{name} (process {pid}) holds it: {stop(pid, context.proc)}, or set inbound.port"
-    return f"find who holds it: sudo ss -lnp | grep {port}; or set inbound.port"
-
-
-def _name(process: Path) -> str:
-    try:
-        return (process / "comm").read_text().strip()
-    except OSError:
-        return "a program that just ended"
-
-
-def _open_files(folder: Path) -> Iterator[str]:
-    """Yield the open files of a process, as far as this user may see and the process lives."""
-    with suppress(OSError):
-        for each in list(folder.iterdir()):
-            with suppress(OSError):
-                yield str(each.readlink())
-
-
-def _inodes(proc: Path, port: int) -> Iterator[str]:
-    """Yield the sockets that are bound to ``port`` [proc(5), /proc/net/tcp]."""
-    for name in ("tcp", "tcp6", "udp", "udp6"):
-        try:
-            lines = (proc / "net" / name).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for fields in (line.split() for line in lines):
-            if fields[1].endswith(f":{port:04X}") and fields[3] in ("0A", "07"):
-                yield fields[9]
+    pid = holders.of_port(port, ("tcp", "tcp6", "udp", "udp6"), context.proc)
+    if pid is None:
+        return f"find who holds it: sudo ss -lnp | grep {port}; or set inbound.port"
+    name = text_of(context.proc / str(pid) / "comm") or "a program that just ended"
+    return f"{name} (process {pid}) holds it: {stop(pid, context.proc)}, or set inbound.port"

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from bridge.adapters.ppp.dialler import dial_of
 from bridge.adapters.ppp.pppd import Pppd
+from bridge.adapters.system import holders
 from bridge.adapters.usb import sysfs as usb
 from bridge.adapters.usb.finder import Finder
 from bridge.assemblies.cellular_link import CellularSetup
 from bridge.core.modem import Place
 from bridge.protocol.ppp.dial import Dial, Scope
-from bridge.sdk.engine import holders
 from bridge.sdk.engine.errors import SerialError
 
 

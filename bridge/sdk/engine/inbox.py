@@ -14,11 +14,12 @@ from ipaddress import ip_network
 
 from bridge.adapters.inbound.listener import Limits, Listener
 from bridge.adapters.inbound.port import address_text, open_socket
+from bridge.adapters.system import holders
 from bridge.adapters.system.threads import in_thread
+from bridge.assemblies.message_flow import until
 from bridge.core.exchange import SLOWEST
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
-from bridge.sdk.engine import holders
 from bridge.sdk.engine.errors import HologramError, NetworkError, PortTaken
 from bridge.sdk.engine.response import Response, of_answer
 from bridge.sdk.engine.runtime import alive, dispatcher, runtime
@@ -126,20 +127,19 @@ async def _listen(host: str, port: int, inbox: Inbox) -> Listener:
     problems: list[str] = []
     listener = Listener(loop, host, port, ("tcp",), LIMITS, inbox, on_problem=problems.append)
     listener.start()
-    until = loop.time() + OPEN_WAIT
-    while not listener.figures()["listening"]:
-        if problems or loop.time() > until:
-            listener.close()
-            raise NetworkError(problems[0] if problems else f"{address_text(host, port)} does not open")
-        await asyncio.sleep(0.002)
-    return listener
+    await until(lambda: bool(problems or listener.figures()["listening"]), OPEN_WAIT)
+    if listener.figures()["listening"]:
+        return listener
+    listener.close()
+    raise NetworkError(problems[0] if problems else f"{address_text(host, port)} does not open")
 
 
 def _refused(host: str, port: int, error: OSError) -> HologramError:
     where = address_text(host, port)
     if error.errno != errno.EADDRINUSE:
         return NetworkError(f"cannot listen on {where}: {error.strerror or error}")
-    who = holders.using_port(port) or "another user's program (root sees which)"
+    pid = holders.of_port(port)
+    who = holders.describe(pid) if pid else "another user's program (root sees which)"
     text = f"port {where} is held by {who}"
     if who.startswith("hologram-bridge"):
         text += (
@@ -155,10 +155,6 @@ def _refused(host: str, port: int, error: OSError) -> HologramError:
 
 async def _end(listener: Listener) -> None:
     listener.stop()
-    try:
-        async with asyncio.timeout(CLOSE_WAIT):
-            while not listener.idle:
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        pass  # an unfinished message is dropped; the reset is the sender's receipt
+    await until(lambda: listener.idle, CLOSE_WAIT)
+    # A message that is not whole by now was never the script's: the reset tells its sender so.
     listener.close()

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ip.tcp import TcpTransport
+from bridge.adapters.system import holders
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.threads import Worker
 from bridge.assemblies.message_flow import MessageFlow
 from bridge.core.destination import Condition
 from bridge.core.messages import Lane, Message, Priority
 from bridge.errors import BridgeError, StoreInUse
-from bridge.sdk.engine import holders
 from bridge.sdk.engine.calls import Call, Outcomes, Sender, Wanted
 from bridge.sdk.engine.device_registry import DevicePaths, DeviceRegistry
 from bridge.sdk.engine.errors import HologramError

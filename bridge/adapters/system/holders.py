@@ -3,27 +3,30 @@
 import os
 from pathlib import Path
 
-_LISTEN = "0A"
-"""TCP_LISTEN in ``/proc/net/tcp`` [Linux, include/net/tcp_states.h]."""
+PROC = Path("/proc")
+
+_WAITING = ("0A", "07")
+"""A TCP socket that listens, a UDP socket without a peer [Linux, include/net/tcp_states.h]."""
 
 
-def using_port(port: int) -> str | None:
-    """Return the holder of TCP ``port``: ``hologram-bridge (process 123)``; None if it is not visible.
+def of_port(port: int, tables: tuple[str, ...] = ("tcp", "tcp6"), proc: Path = PROC) -> int | None:
+    """Return the process that has ``port``; None where it cannot be seen.
 
-    The holder usually listens; an outgoing connection from the port blocks it too.
+    ``tables`` are those of ``/proc/net`` that are looked through. Mostly it is somebody who listens; a
+    connection that goes out from the port keeps others from it too.
     """
     inodes: dict[bool, set[str]] = {True: set(), False: set()}
-    for table in ("tcp", "tcp6"):
-        for fields in _table(table):
+    for table in tables:
+        for fields in _table(proc / "net" / table):
             if int(fields[1].rpartition(":")[2], 16) == port:
-                inodes[fields[3] == _LISTEN].add(f"socket:[{fields[9]}]")
-    return _owner(inodes[True]) or _owner(inodes[False])
+                inodes[fields[3] in _WAITING].add(f"socket:[{fields[9]}]")
+    return _owner(inodes[True], proc) or _owner(inodes[False], proc)
 
 
-def _owner(inodes: set[str]) -> str | None:
-    for process in Path("/proc").glob("[0-9]*") if inodes else ():
+def _owner(inodes: set[str], proc: Path) -> int | None:
+    for process in proc.glob("[0-9]*") if inodes else ():
         if inodes & _open_by(process):
-            return describe(int(process.name))
+            return int(process.name)
     return None
 
 
@@ -61,9 +64,9 @@ def _program(words: list[str]) -> str:
     return names[0]
 
 
-def _table(name: str) -> list[list[str]]:
+def _table(path: Path) -> list[list[str]]:
     try:
-        lines = Path("/proc/net", name).read_text().splitlines()[1:]
+        lines = path.read_text().splitlines()[1:]
     except OSError:
         return []
     return [line.split() for line in lines]
