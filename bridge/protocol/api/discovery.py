@@ -14,10 +14,12 @@ platforms, with the abbreviated keys listed there. Names and classes follow its 
   documented as shared, but Home Assistant 2025.4 ignores it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 Component = dict[str, Any]
+Components = dict[str, Component]
+"""By their keys."""
 
 EVENT_TYPES = (
     "message.received",
@@ -76,10 +78,10 @@ def recalled(device: Device, topics: Topics, removed: Mapping[str, str]) -> dict
     """Return the payload with the ``removed`` components whole, so that `payload` can remove them next."""
     nowhere = f"{topics.prefix}/removed"
     like = {"stat_t": nowhere, "cmd_t": nowhere, "evt_typ": ["none"]}
-    ghosts = (
-        (key, {"p": platform, **{name: like[name] for name in _NEEDED[platform]}})
+    ghosts = {
+        key: {"p": platform, **{name: like[name] for name in _NEEDED[platform]}}
         for key, platform in removed.items()
-    )
+    }
     return _payload(device, topics, _complete(device, ghosts))
 
 
@@ -94,11 +96,13 @@ _NEEDED = {
 """Keys that Home Assistant requires in a component of each platform."""
 
 
-def _complete(device: Device, components: Iterable[tuple[str, Component]]) -> dict[str, Component]:
-    return {key: {**component, "uniq_id": f"{device.id}_{key}", "qos": 1} for key, component in components}
+def _complete(device: Device, components: Components) -> Components:
+    return {
+        key: {**component, "uniq_id": f"{device.id}_{key}", "qos": 1} for key, component in components.items()
+    }
 
 
-def _payload(device: Device, topics: Topics, components: dict[str, Component]) -> dict[str, Any]:
+def _payload(device: Device, topics: Topics, components: Components) -> dict[str, Any]:
     return {
         "dev": {
             "ids": [device.id],
@@ -118,15 +122,15 @@ def platforms(announced: Mapping[str, Any]) -> dict[str, str]:
     return {key: component["p"] for key, component in announced["cmps"].items() if len(component) > 1}
 
 
-def _components(device: Device, topics: Topics) -> Iterable[tuple[str, Component]]:
+def _components(device: Device, topics: Topics) -> Components:
+    found: Components = {}
     if device.kind:
-        yield from _link(topics, device.kind)
+        found |= _link(topics, device.kind)
     if device.kind == "cellular":
-        yield from _cellular(topics)
+        found |= _cellular(topics)
     if device.kind == "wifi":
-        yield from _wifi(topics)
-    yield from _bridge(topics)
-    yield from _messages(topics, device.recipients)
+        found |= _wifi(topics)
+    return found | _bridge(topics) | _messages(topics, device.recipients)
 
 
 # -- kinds of entities -----------------------------------------------------------------------------------
@@ -193,23 +197,18 @@ _LISTED = (
 # -- the entities ----------------------------------------------------------------------------------------
 
 
-def _link(topics: Topics, kind: str) -> Iterable[tuple[str, Component]]:
+def _link(topics: Topics, kind: str) -> Components:
     status, commands = topics.network, f"{topics.prefix}/network/set"
-    name = "Cellular" if kind == "cellular" else "Wi-Fi"
-    yield (
-        "connectivity",
-        _binary(
-            name,
+    return {
+        "connectivity": _binary(
+            "Cellular" if kind == "cellular" else "Wi-Fi",
             status,
             "{{ 'ON' if value_json.code == 1 else 'OFF' }}",
             dev_cla="connectivity",
             json_attr_t=status,
             json_attr_tpl=_WHY,
         ),
-    )
-    yield (
-        "connection",
-        {
+        "connection": {
             "p": "switch",
             "name": "Connection",
             "ic": "mdi:wan",
@@ -221,41 +220,45 @@ def _link(topics: Topics, kind: str) -> Iterable[tuple[str, Component]]:
             "stat_on": "ON",
             "stat_off": "OFF",
         },
-    )
-    yield "reconnect", _button("Reconnect", commands, "reconnect", ic="mdi:connection")
-    yield (
-        "local_ip",
-        _diagnostic("Local IP address", status, "value_json.local_ip", ic="mdi:ip-network", en=False),
-    )
+        "reconnect": _button("Reconnect", commands, "reconnect", ic="mdi:connection"),
+        "local_ip": _diagnostic(
+            "Local IP address", status, "value_json.local_ip", ic="mdi:ip-network", en=False
+        ),
+    }
 
 
-def _cellular(topics: Topics) -> Iterable[tuple[str, Component]]:
+_STRENGTH = {"dev_cla": "signal_strength", "unit_of_meas": "dBm", "stat_cla": "measurement"}
+
+
+def _cellular(topics: Topics) -> Components:
+    status, commands = topics.network, f"{topics.prefix}/network/set"
+    numbers = {
+        key: _diagnostic(key.upper(), status, f"value_json.{key}", ic="mdi:identifier", en=False)
+        for key in ("imei", "imsi", "iccid")
+    }
+    return {
+        "signal": _diagnostic("Signal strength", status, "value_json.signal.rssi_dbm", **_STRENGTH),
+        "signal_percent": _diagnostic(
+            "Signal quality", status, "value_json.signal.percent",
+            unit_of_meas="%", stat_cla="measurement", ic="mdi:signal",
+        ),
+        "operator": _diagnostic("Operator", status, "value_json.operator", ic="mdi:radio-tower"),
+        "technology": _diagnostic("Technology", status, "value_json.technology", ic="mdi:antenna"),
+        "registration": _diagnostic(
+            "Registration", status, "value_json.registration",
+            dev_cla="enum", ops=list(REGISTRATIONS), ic="mdi:sim",
+        ),
+        **numbers,
+        "modem_reset": _button("Reset modem", commands, "reset", dev_cla="restart", ent_cat="config"),
+    }  # fmt: skip
+
+
+def _wifi(topics: Topics) -> Components:
     status = topics.network
-    radio = {"dev_cla": "signal_strength", "unit_of_meas": "dBm", "stat_cla": "measurement"}
-    yield "signal", _diagnostic("Signal strength", status, "value_json.signal.rssi_dbm", **radio)
-    yield "signal_percent", _diagnostic(
-        "Signal quality", status, "value_json.signal.percent",
-        unit_of_meas="%", stat_cla="measurement", ic="mdi:signal",
-    )  # fmt: skip
-    yield "operator", _diagnostic("Operator", status, "value_json.operator", ic="mdi:radio-tower")
-    yield "technology", _diagnostic("Technology", status, "value_json.technology", ic="mdi:antenna")
-    yield "registration", _diagnostic(
-        "Registration", status, "value_json.registration",
-        dev_cla="enum", ops=list(REGISTRATIONS), ic="mdi:sim",
-    )  # fmt: skip
-    for key in ("imei", "imsi", "iccid"):
-        yield key, _diagnostic(key.upper(), status, f"value_json.{key}", ic="mdi:identifier", en=False)
-    yield (
-        "modem_reset",
-        _button("Reset modem", f"{topics.prefix}/network/set", "reset", dev_cla="restart", ent_cat="config"),
-    )
-
-
-def _wifi(topics: Topics) -> Iterable[tuple[str, Component]]:
-    status = topics.network
-    radio = {"dev_cla": "signal_strength", "unit_of_meas": "dBm", "stat_cla": "measurement"}
-    yield "wifi_signal", _diagnostic("Signal strength", status, _of_wifi("avg_signal_dbm"), **radio)
-    yield "wifi_ssid", _diagnostic("SSID", status, _of_wifi("ssid"), ic="mdi:wifi")
+    return {
+        "wifi_signal": _diagnostic("Signal strength", status, _of_wifi("avg_signal_dbm"), **_STRENGTH),
+        "wifi_ssid": _diagnostic("SSID", status, _of_wifi("ssid"), ic="mdi:wifi"),
+    }
 
 
 def _of_wifi(key: str) -> str:
@@ -263,37 +266,38 @@ def _of_wifi(key: str) -> str:
     return f"(value_json.get('wifi') or {{}}).get('{key}')"
 
 
-def _bridge(topics: Topics) -> Iterable[tuple[str, Component]]:
-    health = topics.health
-    yield "cloud", _binary("Cloud", health, _CLOUD_ANSWERS, dev_cla="connectivity", ent_cat="diagnostic")
-    yield "queue", _sensor(
-        "Queue", health, "value_json.queue.messages",
-        unit_of_meas="messages", stat_cla="measurement", ic="mdi:tray-full",
-    )  # fmt: skip
-    yield "oldest", _diagnostic(
-        "Oldest message", health, "value_json.queue.oldest_age | default(0, true)",
-        dev_cla="duration", unit_of_meas="s", stat_cla="measurement",
-    )  # fmt: skip
+def _bridge(topics: Topics) -> Components:
+    health, commands = topics.health, f"{topics.prefix}/queue/set"
     total = {"unit_of_meas": "messages", "stat_cla": "total_increasing"}
-    yield (
-        "delivered",
-        _sensor("Delivered", health, "value_json.results.delivered", ic="mdi:email-check", **total),
-    )
-    yield "failed", _sensor("Failed", health, _FAILED, ic="mdi:email-alert", **total)
+    return {
+        "cloud": _binary("Cloud", health, _CLOUD_ANSWERS, dev_cla="connectivity", ent_cat="diagnostic"),
+        "queue": _sensor(
+            "Queue", health, "value_json.queue.messages",
+            unit_of_meas="messages", stat_cla="measurement", ic="mdi:tray-full",
+        ),
+        "oldest": _diagnostic(
+            "Oldest message", health, "value_json.queue.oldest_age | default(0, true)",
+            dev_cla="duration", unit_of_meas="s", stat_cla="measurement",
+        ),
+        "delivered": _sensor(
+            "Delivered", health, "value_json.results.delivered", ic="mdi:email-check", **total
+        ),
+        "failed": _sensor("Failed", health, _FAILED, ic="mdi:email-alert", **total),
+        "data_today": _data("Data today", health, "today"),
+        "data_month": _data("Data this month", health, "month"),
+        "flush": _button("Flush queue", commands, "flush", ic="mdi:email-fast", ent_cat="config"),
+    }  # fmt: skip
+
+
+def _data(name: str, health: str, period: str) -> Component:
+    both = f"value_json.bytes.{period}.up + value_json.bytes.{period}.down"
     data = {"dev_cla": "data_size", "unit_of_meas": "B", "stat_cla": "total_increasing"}
-    for key, name in (("today", "Data today"), ("month", "Data this month")):
-        both = f"value_json.bytes.{key}.up + value_json.bytes.{key}.down"
-        yield f"data_{key}", _sensor(name, health, both, sug_dsp_prc=0, **data)
-    yield (
-        "flush",
-        _button("Flush queue", f"{topics.prefix}/queue/set", "flush", ic="mdi:email-fast", ent_cat="config"),
-    )
+    return _sensor(name, health, both, sug_dsp_prc=0, **data)
 
 
-def _messages(topics: Topics, recipients: tuple[Recipient, ...]) -> Iterable[tuple[str, Component]]:
-    yield (
-        "activity",
-        {
+def _messages(topics: Topics, recipients: tuple[Recipient, ...]) -> Components:
+    found = {
+        "activity": {
             "p": "event",
             "name": "Messages",
             "ic": "mdi:email-sync",
@@ -301,12 +305,12 @@ def _messages(topics: Topics, recipients: tuple[Recipient, ...]) -> Iterable[tup
             "evt_typ": list(EVENT_TYPES),
             "val_tpl": _LISTED,
         },
-    )
-    yield (
-        "last_sms",
-        _sensor("Last SMS", topics.last_sms, _TEXT, json_attr_t=topics.last_sms, ic="mdi:message-text"),
-    )
-    yield "notify_cloud", _notify("Hologram cloud", f"{topics.prefix}/out")
+        "last_sms": _sensor(
+            "Last SMS", topics.last_sms, _TEXT, json_attr_t=topics.last_sms, ic="mdi:message-text"
+        ),
+        "notify_cloud": _notify("Hologram cloud", f"{topics.prefix}/out"),
+    }
     for recipient in recipients:
         digits = recipient.to.removeprefix("+")
-        yield f"notify_{digits}", _notify(recipient.name, f"{topics.prefix}/sms/{digits}")
+        found[f"notify_{digits}"] = _notify(recipient.name, f"{topics.prefix}/sms/{digits}")
+    return found

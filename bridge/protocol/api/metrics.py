@@ -13,48 +13,44 @@ def render(figures: Mapping[str, Any]) -> str:
     return "".join(_family(*family) for family in _families(figures))
 
 
-def _families(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[Sample]]]:
+def _families(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[Sample] | float]]:
     queue = figures["queue"]
     depth = [
-        ({"channel": channel, "priority": priority}, float(number))
+        ({"channel": channel, "priority": priority}, number)
         for channel, priorities in queue["by_channel"].items()
         for priority, number in priorities.items()
     ]
     yield "queue_messages", "gauge", "Messages in the outbox.", depth
-    yield "queue_bytes", "gauge", "Payload bytes in the outbox.", [({}, float(queue["bytes"]))]
-    yield (
-        "queue_oldest_age_seconds",
-        "gauge",
-        "Age of the oldest message.",
-        [({}, queue["oldest_age"] or 0.0)],
-    )
-    yield "queue_under_way", "gauge", "Messages being sent now.", [({}, float(queue["under_way"]))]
-    yield "queue_paused", "gauge", "1 while sending is paused.", [({}, float(queue["paused"]))]
-    results = [({"state": state}, float(number)) for state, number in figures["results"].items()]
+    yield "queue_bytes", "gauge", "Payload bytes in the outbox.", queue["bytes"]
+    yield "queue_oldest_age_seconds", "gauge", "Age of the oldest message.", queue["oldest_age"] or 0
+    yield "queue_under_way", "gauge", "Messages being sent now.", queue["under_way"]
+    yield "queue_paused", "gauge", "1 while sending is paused.", queue["paused"]
+    results = [({"state": state}, number) for state, number in figures["results"].items()]
     yield "results_total", "counter", "Commands that ended, by state.", results
     for period in ("today", "month"):
-        traffic = [({"direction": way}, float(number)) for way, number in figures["bytes"][period].items()]
+        traffic = [({"direction": way}, number) for way, number in figures["bytes"][period].items()]
         yield f"ip_bytes_{period}", "gauge", f"Bytes that the IP layer carried, {period} (UTC).", traffic
     down = [
-        ({"channel": each["channel"], "to": each["to"] or ""}, float(each["condition"] == "up"))
+        ({"channel": each["channel"], "to": each["to"] or ""}, each["condition"] == "up")
         for each in figures["destinations"]
     ]
     yield "destination_up", "gauge", "1 while the destination answers.", down
-    inbound = [
-        ({"outcome": name}, float(number))
+    inbound: list[Sample] = [
+        ({"outcome": name}, number)
         for name, number in (figures.get("inbound") or {}).items()
         if isinstance(number, int)
     ]
     yield "inbound_total", "counter", "Inbound connections and datagrams, by outcome.", inbound
-    aside = float(figures["set_aside"])
-    yield "set_aside", "gauge", "Reports and deliveries that could not be passed on.", [({}, aside)]
-    yield "sessions_lost_total", "counter", "Broker sessions lost.", [({}, float(figures["sessions_lost"]))]
-    yield "healthy", "gauge", "1 while the state is ok.", [({}, float(figures["state"] == "ok"))]
-    yield "uptime_seconds", "gauge", "Seconds since the start.", [({}, float(figures["uptime"]))]
-    yield "memory_bytes", "gauge", "Resident memory.", [({}, float(figures["memory"]))]
+    yield "set_aside", "gauge", "Reports and deliveries that could not be passed on.", figures["set_aside"]
+    yield "sessions_lost_total", "counter", "Broker sessions lost.", figures["sessions_lost"]
+    yield "healthy", "gauge", "1 while the state is ok.", figures["state"] == "ok"
+    yield "uptime_seconds", "gauge", "Seconds since the start.", figures["uptime"]
+    yield "memory_bytes", "gauge", "Resident memory.", figures["memory"]
 
 
-def _family(name: str, kind: str, text: str, samples: list[Sample]) -> str:
+def _family(name: str, kind: str, text: str, samples: list[Sample] | float) -> str:
+    if not isinstance(samples, list):
+        samples = [({}, samples)]
     if not samples:
         return ""
     full = f"hologram_bridge_{name}"
