@@ -67,6 +67,21 @@ class Job(NamedTuple):
         )
 
 
+def sized_job(
+    host: str,
+    port: int,
+    request: bytes,
+    complete: Callable[[bytes], bool],
+    silence: float,
+    *,
+    until_close: bool = False,
+    orderly: bool = False,
+) -> Job:
+    """Return the job that carries ``request``, with the limit that its size needs."""
+    limit = whole_limit(silence, len(request))
+    return Job(host, port, request, complete, silence, limit, until_close=until_close, orderly=orderly)
+
+
 class Outcome(NamedTuple):
     """How one exchange with a peer ended, as the transport saw it."""
 

@@ -122,7 +122,7 @@ async def _sms(modem: Modem, request: Request) -> dict[str, Any]:
 async def _send(modem: Modem, to: str, text: str) -> dict[str, Any]:
     if not E164.fullmatch(to):
         raise InvalidCommand("to", to, f"a number is {E164_ALLOWED}")
-    parts = check_text(text, MAX_SEGMENTS).parts
+    parts = check_text(text, MAX_SEGMENTS)
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     job = SmsJob(to, text, parts, PART_TIMEOUT)
     transport = SmsTransport(asyncio.get_running_loop(), lambda: modem.port)

@@ -7,7 +7,7 @@ wait. It decodes the outcome into one of the kinds that `bridge.core.retry` deci
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from bridge.core.exchange import AnyJob, Job, Outcome, whole_limit
+from bridge.core.exchange import AnyJob, Job, Outcome, sized_job
 from bridge.core.messages import Now, Queued
 from bridge.core.retry import Kind, Reading
 from bridge.errors import InvalidCommand
@@ -105,15 +105,13 @@ class DirectCodec:
     def encode(self, queued: Queued) -> Job:
         """Return the exchange with the host and port of the route."""
         endpoint, silence = queued.lane.endpoint, self._timeout()
-        limit = whole_limit(silence, len(queued.payload))
         expected = None if endpoint.expect is None else endpoint.expect.encode()
-        return Job(
-            host=endpoint.host,
-            port=endpoint.port,
-            request=queued.payload,
-            complete=lambda got: expected is not None and expected in got,
-            silence=silence,
-            limit=limit,
+        return sized_job(
+            endpoint.host,
+            endpoint.port,
+            queued.payload,
+            lambda got: expected is not None and expected in got,
+            silence,
             until_close=expected is None,
         )
 
@@ -180,15 +178,7 @@ TOTP_CANNOT = "TOTP credentials cannot send SMS by the cloud; use a device key, 
 
 def cloud_job(access: CloudAccess, request: bytes) -> Job:
     """Return the job that sends ``request`` to the cloud's socket."""
-    limit = whole_limit(access.timeout, len(request))
-    return Job(
-        host=access.host,
-        port=access.port,
-        request=request,
-        complete=_answered,
-        silence=access.timeout,
-        limit=limit,
-    )
+    return sized_job(access.host, access.port, request, _answered, access.timeout)
 
 
 def _answered(received: bytes) -> bool:

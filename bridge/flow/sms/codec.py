@@ -33,7 +33,7 @@ class AirSmsCodec:
     def encode(self, queued: Queued) -> SmsJob:
         """Return the job that sends all segments; raises `InvalidCommand` for too many."""
         body = queued.payload.decode()
-        parts = check_text(body, self._max_segments()).parts
+        parts = check_text(body, self._max_segments())
         return SmsJob(queued.lane.names[0], body, parts, self._silence, id=queued.id)
 
     def decode(self, outcome: Outcome) -> Reading:

@@ -31,15 +31,6 @@ MAX_PARTS = 255
 """Number of parts that the header of a concatenated message can count."""
 
 
-class Segments(NamedTuple):
-    """The size of a text in segments."""
-
-    alphabet: Alphabet
-    parts: int
-    characters: int
-    """Septets or UTF-16 code units, by which the limits of a part count."""
-
-
 class Cut(NamedTuple):
     """A text in parts: septets, one in each byte, or UTF-16 in network order."""
 
@@ -47,50 +38,27 @@ class Cut(NamedTuple):
     parts: tuple[bytes, ...]
 
 
-def count_segments(text: str) -> Segments:
-    """Return the alphabet and the number of parts that ``text`` needs."""
-    alphabet, characters = _coded(text)
-    width = _width(alphabet)
-    return Segments(
-        alphabet, len(_cut(alphabet, characters)), sum(len(character) for character in characters) // width
-    )
-
-
-def check_text(text: str, max_segments: int) -> Segments:
-    """Return the size of ``text``; raises `InvalidCommand` if it is over ``max_segments`` parts."""
+def check_text(text: str, max_segments: int) -> int:
+    """Return the number of parts of ``text``; raises `InvalidCommand` if they are over ``max_segments``."""
     if len(text) > MAX_PARTS * _LIMITS[Alphabet.GSM7][0]:  # told without a look at each character
         raise InvalidCommand("body", text, f"over the air it would take more than {MAX_PARTS} parts")
-    segments = count_segments(text)
-    if segments.parts > min(max_segments, MAX_PARTS):
-        raise InvalidCommand(
-            "body",
-            text,
-            f"over the air it would take {segments.parts} parts, and sms.max_segments is {max_segments}",
-        )
-    return segments
+    parts = len(cut(text).parts)
+    if parts > min(max_segments, MAX_PARTS):
+        allowed = f"over the air it would take {parts} parts, and sms.max_segments is {max_segments}"
+        raise InvalidCommand("body", text, allowed)
+    return parts
 
 
 def cut(text: str) -> Cut:
     """Return ``text`` as the user data of its parts."""
-    alphabet, characters = _coded(text)
-    return Cut(alphabet, tuple(_cut(alphabet, characters)))
-
-
-def _coded(text: str) -> tuple[Alphabet, list[bytes]]:
-    septets = to_septets(text)
-    if septets is not None:
-        return Alphabet.GSM7, septets
-    return Alphabet.UCS2, [character.encode("utf-16-be", "surrogatepass") for character in text]
-
-
-def _width(alphabet: Alphabet) -> int:
-    return 2 if alphabet is Alphabet.UCS2 else 1
-
-
-def _cut(alphabet: Alphabet, characters: list[bytes]) -> list[bytes]:
-    alone, joined = (limit * _width(alphabet) for limit in _LIMITS[alphabet])
+    alphabet, characters = Alphabet.GSM7, to_septets(text)
+    if characters is None:
+        alphabet = Alphabet.UCS2
+        characters = [character.encode("utf-16-be", "surrogatepass") for character in text]
+    width = 2 if alphabet is Alphabet.UCS2 else 1
+    alone, joined = (limit * width for limit in _LIMITS[alphabet])
     whole = b"".join(characters)
-    return [whole] if len(whole) <= alone else list(_fill(characters, joined))
+    return Cut(alphabet, (whole,) if len(whole) <= alone else tuple(_fill(characters, joined)))
 
 
 def _fill(characters: Iterable[bytes], size: int) -> Iterable[bytes]:

@@ -5,7 +5,7 @@ these for a success [hologram-python 0.10, ``CustomCloud``]. Here a broken conne
 a message that the host has not acknowledged to its last byte.
 """
 
-from bridge.core.exchange import Job, Outcome, whole_limit
+from bridge.core.exchange import Job, Outcome, sized_job
 from bridge.core.messages import Queued
 from bridge.core.retry import Kind, Reading
 
@@ -25,17 +25,9 @@ class RawCodec:
         self._timeout = timeout
 
     def encode(self, queued: Queued) -> Job:
-        """Return the exchange that sends the payload unchanged."""
-        endpoint, silence = queued.lane.endpoint, self._timeout
-        return Job(
-            host=endpoint.host,
-            port=endpoint.port,
-            request=queued.payload,
-            complete=_enough,
-            silence=silence,
-            limit=whole_limit(silence, len(queued.payload)),
-            orderly=True,
-        )
+        """Return the exchange that sends the payload as it is."""
+        endpoint = queued.lane.endpoint
+        return sized_job(endpoint.host, endpoint.port, queued.payload, _enough, self._timeout, orderly=True)
 
     def decode(self, outcome: Outcome) -> Reading:
         """Return a success for a sent message, with any answer."""
