@@ -17,8 +17,6 @@ class Code(IntEnum):
     TOPICINVALID = 8
 
 
-NAMES = {code: f"ERR_{code.name}" for code in Code}
-
 MEANINGS = {
     Code.OK: "accepted by the cloud",
     Code.CONNCLOSED: "the connection closed before the end of the request",
@@ -43,4 +41,4 @@ def describe(code: int) -> str:
         known = Code(code)
     except ValueError:
         return f"unknown code {code} from the cloud"
-    return f"{NAMES[known]}: {MEANINGS[known]}"
+    return f"ERR_{known.name}: {MEANINGS[known]}"

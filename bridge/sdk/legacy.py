@@ -51,7 +51,9 @@ class Raw(CustomCloud):
 
     @port.setter
     def port(self, port: int | str) -> None:
-        self.send_port = int(port) if str(port).isdecimal() else _no_port(port)
+        if not str(port).isdecimal():
+            raise ValueError(f"port: {port!r} is not allowed; give a number")
+        self.send_port = int(port)
 
 
 class Cloud(HologramCloud, Raw):
@@ -176,7 +178,3 @@ class Hologram:
     def getSDKVersion(self) -> str:
         """Return the SDK's version."""
         return SDK_VERSION
-
-
-def _no_port(port: object) -> int:
-    raise ValueError(f"port: {port!r} is not allowed; give a number")

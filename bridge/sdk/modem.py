@@ -132,9 +132,7 @@ class Modem(ModemFacts):
         self._opened_with: _Settings | None = None
 
     def __init_subclass__(cls) -> None:
-        cls.usb_ids = [
-            (vendor, product) for vendor, product in map(_split, by_interface(cls.interface).usb_ids)
-        ]
+        cls.usb_ids = list(map(_split, by_interface(cls.interface).usb_ids))
 
     def __repr__(self) -> str:
         return type(self).__name__

@@ -53,6 +53,12 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def _check_pair(section: Section, one: str, other: str) -> None:
+    missing = [key for key in (one, other) if getattr(section, key) is None]
+    if len(missing) == 1:
+        raise problem(missing[0], f"is missing; {one} and {other} belong together, give both or neither")
+
+
 class Credentials(Section):
     """The device's identity in the cloud: a key, or cloud id and cloud key; TOTP has its own two."""
 
@@ -64,10 +70,8 @@ class Credentials(Section):
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
-        for one, other in (("cloud_id", "cloud_key"), ("device_id", "private_key")):
-            if (getattr(self, one) is None) != (getattr(self, other) is None):
-                missing = one if getattr(self, one) is None else other
-                raise problem(missing, f"is missing; {one} and {other} belong together, give both or neither")
+        _check_pair(self, "cloud_id", "cloud_key")
+        _check_pair(self, "device_id", "private_key")
         if self.devicekey is not None and self.cloud_id is not None:
             raise problem("", "give either devicekey, or cloud_id and cloud_key, not both")
         return self
@@ -92,9 +96,7 @@ class Tls(Section):
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
-        if (self.cert is None) != (self.key is None):
-            missing = "cert" if self.cert is None else "key"
-            raise problem(missing, "is missing; cert and key belong together, give both or neither")
+        _check_pair(self, "cert", "key")
         return self
 
 

@@ -12,13 +12,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS
 from bridge.flow.message.sessions import DATA
 from bridge.store.journal import Journal
-from bridge.store.outbox import Outbox
 
 log = logging.getLogger("mqtt")
 
@@ -91,8 +91,8 @@ class ClientId:
         if self.copied or self._shared == old:
             log.warning('the broker\'s session of the client id "%s" is left to the other client', old)
             return
-        filters = [*_filters(self._outbox, DATA_FILTERS), *_filters(self._outbox, CONTROL_FILTERS)]
-        self.earlier.append(Earlier(old, self._outbox.meta(DATA) or 0, filters))
+        kept = (json.loads(self._outbox.meta(key) or "[]") for key in (DATA_FILTERS, CONTROL_FILTERS))
+        self.earlier.append(Earlier(old, self._outbox.meta(DATA) or 0, list(chain(*kept))))
 
     def _keep(self, machine: str | None) -> None:
         values = {IN_USE: self.id, MADE: self._made, MACHINE: machine, EARLIER: json.dumps(self.earlier)}
@@ -115,8 +115,3 @@ class ClientId:
         if name != self._shared:
             self._shared = name
             self._writer.write(lambda: self._outbox.set_meta(SHARED, name))
-
-
-def _filters(outbox: Outbox, key: str) -> Sequence[str]:
-    found: Sequence[str] = json.loads(outbox.meta(key) or "[]")
-    return found

@@ -35,7 +35,7 @@ class Connections:
     def began(self) -> bool:
         """Note a connection; return whether it is worth a log line."""
         self._since = self._time.now().mono
-        return _log_interval(max(self._ends.values(), default=0))
+        return _is_notable(max(self._ends.values(), default=0))
 
     def ended(self, reason: str) -> str | None:
         """Note the end of a connection, or a failed attempt; return its log line, None for none."""
@@ -49,7 +49,7 @@ class Connections:
             self._ends.clear()
         self._ends[reason] += 1
         times = self._ends[reason]
-        if not _log_interval(times):
+        if not _is_notable(times):
             return None
         return reason if times == 1 else f"{reason} ({times} times)"
 
@@ -69,6 +69,6 @@ class Connections:
         return {"connected": self.up, "ended": times, "reason": self.reason if times or not self.up else None}
 
 
-def _log_interval(times: int) -> bool:
+def _is_notable(times: int) -> bool:
     """Return whether ``times`` is 0 or a power of two."""
     return times & (times - 1) == 0

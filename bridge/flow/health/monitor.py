@@ -85,22 +85,18 @@ class Monitor(Notices):
 
     def online(self, *, session_present: bool, whose: str) -> None:
         """Note a connection of the session for messages; ``whose`` names client id and broker."""
-        log_interval = self._data.began()
+        notable = self._data.began()
         if not session_present:
             # With another client id or broker a new session is expected, and nothing is lost.
             if self.session.number and self.session_of in (None, whose):
                 text = "the broker lost our session and the messages in it: check its persistence settings"
-                log.log(logging.WARNING if log_interval else logging.DEBUG, "%s", text)
+                log.log(logging.WARNING if notable else logging.DEBUG, "%s", text)
                 self.health.sessions_lost += 1
                 self.health.error("mqtt", text)
             self.session.renewed()
         kept = "resumed" if session_present else "new"
-        log.log(
-            logging.INFO if log_interval else logging.DEBUG,
-            "connected to the broker, session %s (%s)",
-            kept,
-            whose,
-        )
+        level = logging.INFO if notable else logging.DEBUG
+        log.log(level, "connected to the broker, session %s (%s)", kept, whose)
         self.session_of = whose
         self._writer.write(partial(self._outbox.set_meta, SESSION_OF, whose))
         self.remember_filters(DATA_FILTERS, self._names.data_filters)

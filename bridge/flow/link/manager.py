@@ -315,11 +315,12 @@ class Network:
             return
         error = attempt.exception()
         if error is None and self._connector.link is None:
-            self._broke_at_once()
+            # It dropped before `connect` returned: hanging up releases what it acquired (the serial port).
+            self._fail(LinkError("the link broke as soon as it was up"), Step.HANG_UP)
         elif error is None:
             self._came_up(attempt.result())
         elif isinstance(error, BridgeError):
-            self._did_not(error)
+            self._fail(error, Step.FAILED)
         else:
             raise error
 
@@ -338,24 +339,15 @@ class Network:
         self._notices.event(f"{self._connector.kind}.connected", **where)
         self._notices.link_up()
 
-    def _broke_at_once(self) -> None:
-        """The link dropped before `connect` returned. Release what the attempt acquired (the serial port)."""
-        self._fail(LinkError("the link broke as soon as it was up"))
-        self._move(Step.HANG_UP)
-        self._connector.failed(self._attempts.failures)
-
-    def _did_not(self, error: BridgeError) -> None:
-        self._fail(error)
-        self._move(Step.FAILED)
-        self._connector.failed(self._attempts.failures)
-
-    def _fail(self, error: BridgeError) -> None:
+    def _fail(self, error: BridgeError, step: Step) -> None:
         evidence = self._connector.fault()
         code = getattr(error, "status", None) or (evidence.code if evidence else Code.CLOUD_ERR_CONNECT)
         self.failure = Fault(Code(code), str(error))
         pause = self._attempts.failed(waited=evidence is None and code != Code.CLOUD_ERR_CONNECT)
         failures = self._attempts.failures
         log.warning("no link (attempt %d): %s; tried again in %.0f s", failures, error, pause)
+        self._move(step)
+        self._connector.failed(failures)
 
     # -- notifications -----------------------------------------------------------------------------------
 

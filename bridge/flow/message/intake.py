@@ -86,7 +86,8 @@ class Intake:
         ``on_queued`` is called when a message for the endpoint is durable.
         """
         self.policy = policy
-        self._dropped, self._rejected, self._retained = LogThrottle(), LogThrottle(), SkippedRetained()
+        self._dropped, self._rejected, self._holds = LogThrottle(), LogThrottle(), LogThrottle()
+        self._retained = SkippedRetained()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._names = results.names
@@ -96,8 +97,6 @@ class Intake:
         self._new_id = id_source()
         self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
         """Deliveries that wait, unacknowledged, until results have been published."""
-        self._holds = 0
-        """Deliveries that were ever held."""
         self._taken = self._ended = 0
         """Deliveries handed to the writer, and deliveries whose outcome is durable."""
 
@@ -151,8 +150,7 @@ class Intake:
 
         The broker then sends no more.
         """
-        self._holds += 1
-        if self._holds & (self._holds - 1) == 0:  # log at 1, 2, 4, 8 …
+        if self._holds.due():
             log.error(
                 "no message is taken: %d bytes of results and inbound messages wait for the broker "
                 "(store.max_bytes); check that its access list lets the bridge publish",

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Container, Iterator
 from functools import partial
+from itertools import takewhile
 from typing import Any, Protocol
 
 from bridge.core.delivery import Properties
@@ -100,9 +101,8 @@ class Publisher:
         self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._pumping = False
         self._looking = False
-        self._trials = Trials(
-            self._time, control=names.state, wake=self.wake, drop=self._cut_for, skip=self._skip
-        )
+        drop = partial(self._drop, cut=True)
+        self._trials = Trials(self._time, control=names.state, wake=self.wake, drop=drop, skip=self._skip)
         self._suspects = self._trials.suspects
         self.on_room: Callable[[], None] = lambda: None
         """Called when the broker has taken reports, so that there is room for others."""
@@ -204,7 +204,7 @@ class Publisher:
         if flight is None:
             return
         # A later publication that is acknowledged first is evidence that the broker left these out.
-        self._overtaken.update(_before(self._flights, mid))
+        self._overtaken.update(takewhile(lambda each: each != mid, self._flights))
         self._overtaken.discard(mid)
         del self._flights[mid]
         self.wake()
@@ -304,9 +304,6 @@ class Publisher:
         """Schedule the repetition of ``flights``, which the broker may have or not."""
         self._again.update((flight.key, None) for flight in flights if isinstance(flight.key, int))
         self.states.again(flight.key for flight in flights if isinstance(flight.key, str))
-
-    def _cut_for(self, key: Key, reason: str) -> None:
-        self._drop(key, reason, cut=True)
 
     def _skip(self, key: Key) -> None:
         """Leave ``key`` out until it is tried again as a suspect."""
@@ -415,16 +412,6 @@ class Publisher:
         link = self._link
         while self._events and link and link.publish_event(self.names.event, self._events[0]):
             self._events.popleft()
-
-
-def _before(flights: dict[int, Flight], mid: int) -> list[int]:
-    """Return the packet identifiers that were published before ``mid``; usually there are none."""
-    before = []
-    for each in flights:
-        if each == mid:
-            break
-        before.append(each)
-    return before
 
 
 def _size(report: Report) -> int:

@@ -16,7 +16,7 @@ from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec
-from bridge.flow.message.results import Results
+from bridge.flow.message.results import NOTHING, Results
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
 from bridge.store.space import Space
@@ -323,15 +323,14 @@ class Uplink:
     def _end(
         self, queued: Queued, state: State, reading: Reading, attempts: int, outcome: Outcome | None = None
     ) -> None:
-        traffic = outcome.traffic if outcome else None
-        spent = {"traffic": traffic} if traffic else {}
-        result = self._results.of_queued(queued, state, reading, attempts=attempts, **spent)
+        traffic = outcome.traffic if outcome else NOTHING
+        result = self._results.of_queued(queued, state, reading, attempts=attempts, traffic=traffic)
 
         def operation() -> None:
             # A repetition of the same id may have changed the reply topic since the message was selected.
             reply = self._outbox.reply_of(queued) if queued.idempotent else queued.reply
             self._outbox.remove(queued)
-            if traffic:
+            if outcome:
                 self._outbox.ledger.spend(traffic)
             self._results.record(result, idempotent=queued.idempotent, reply=reply)
 

@@ -291,11 +291,8 @@ class _Reader:
             None if message_id is None else _id(message_id),
             None if priority is None else _priority(priority),
             min(deadlines, default=None),
-            self._reply(),
+            read_reply(self._properties, self._prefix),
         )
-
-    def _reply(self) -> Reply | None:
-        return read_reply(self._properties, self._prefix)
 
 
 def _id(value: Any) -> str:

@@ -26,8 +26,6 @@ class Kind(StrEnum):
     LOCAL_IP = "local_ip"
     REMOTE_IP = "remote_ip"
     DNS = "dns"
-    TRAFFIC = "traffic"
-    """``sent received``, bytes on the serial line."""
     WHY = "why"
     """The call ends; the value is the reason for the user."""
     HELD = "held"
@@ -105,7 +103,6 @@ _PATTERNS: tuple[tuple[str, Kind, str], ...] = (
     (r"Hangup \(SIGHUP\)", Kind.VAGUE, _HANGUP),
     (r"Terminating on signal (\d+)", Kind.VAGUE, "pppd was told to end (signal {})"),
     (r"Fatal signal (\d+)", Kind.WHY, "pppd broke down (signal {})"),
-    (r"Sent (\d+) bytes, received (\d+) bytes\.", Kind.TRAFFIC, "{} {}"),
 )
 _LINES = tuple((re.compile(pattern), kind, text) for pattern, kind, text in _PATTERNS)
 
@@ -194,8 +191,6 @@ class Call:
         self.local_ip: str | None = None
         self.remote_ip: str | None = None
         self.dns: tuple[str, ...] = ()
-        self.traffic: tuple[int, int] | None = None
-        """Bytes sent and received on the serial line, known at the end."""
         self._why: str | None = None
         self._vague: str | None = None
 
@@ -227,9 +222,6 @@ class Call:
                 self.remote_ip = address
             case Event(Kind.DNS, address) if address not in self.dns:
                 self.dns = (*self.dns, address)
-            case Event(Kind.TRAFFIC, figures):
-                sent, received = figures.split()
-                self.traffic = (int(sent), int(received))
             case Event(Kind.WHY | Kind.HELD as kind, reason):
                 self.held = self.held or kind is Kind.HELD
                 self._why = self._why or self._placed(reason)
