@@ -3,7 +3,9 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 from bridge.adapters.wifi.interface import Wifi as Radio
 from bridge.adapters.wifi.interface import wireless
@@ -62,14 +64,7 @@ class Wifi(Network):
                     f"connected to {found!r}, not to {self._ssid!r}: make the system know that network first"
                 )
 
-        try:
-            runtime().wait(connect())
-        except BridgeError as exc:
-            log.error("cannot connect: %s", exc)
-            return False
-        self.event.broadcast("wifi.connected")
-        self.event.broadcast("network.connected")
-        return True
+        return self._done(connect(), "connect")
 
     def disconnect(self) -> bool:
         """Disconnect, broadcast ``wifi.disconnected`` and return whether it worked."""
@@ -77,13 +72,17 @@ class Wifi(Network):
         async def disconnect() -> None:
             await (await self._open()).disconnect()
 
+        return self._done(disconnect(), "disconnect")
+
+    def _done(self, work: Coroutine[Any, Any, None], what: str) -> bool:
+        """Do ``work`` and tell that it is done; return whether it worked."""
         try:
-            runtime().wait(disconnect())
+            runtime().wait(work)
         except BridgeError as exc:
-            log.error("cannot disconnect: %s", exc)
+            log.error("cannot %s: %s", what, exc)
             return False
-        self.event.broadcast("wifi.disconnected")
-        self.event.broadcast("network.disconnected")
+        self.event.broadcast(f"wifi.{what}ed")
+        self.event.broadcast(f"network.{what}ed")
         return True
 
     def is_connected(self) -> bool:

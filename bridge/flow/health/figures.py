@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bridge.core.destination import Destination
+from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Channel, Endpoint, Priority, State, Traffic
 from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api.reports import dumps, timestamp
@@ -85,11 +85,10 @@ class Health:
             return "reports_full"
         if self.sending.paused:
             return "paused"
-        held = any(d.condition.value == "held" for d in self.sending.conditions.values())
-        if held:
+        conditions = {destination.condition for destination in self.sending.conditions.values()}
+        if Condition.HELD in conditions:
             return "auth_failed"
-        down = any(d.condition.value == "down" for d in self.sending.conditions.values())
-        return "degraded" if down else "ok"
+        return "degraded" if Condition.DOWN in conditions else "ok"
 
     def queue(self) -> dict[str, Any]:
         """Return the number of messages by channel and priority, and the state of the queue."""

@@ -265,9 +265,6 @@ class Controls:
         # Marked as in flight, so that the uplink neither sends nor expires them before the commit.
         self._outbox.in_flight.update(queued.seq for queued in victims)
 
-        def operation() -> list[Result]:
-            return [drop(self._outbox, self._results, queued) for queued in victims]
-
         def dropped(results: list[Result]) -> None:
             self._outbox.in_flight.difference_update(queued.seq for queued in victims)
             for result in results:
@@ -276,7 +273,7 @@ class Controls:
             # commit.
             self._purge_from(page[-1].seq, upto, number + len(results), done)
 
-        self._writer.write(operation, dropped)
+        self._writer.write(lambda: [drop(self._outbox, self._results, queued) for queued in victims], dropped)
 
     def _finish(self, accepted: AcceptedCommand, state: State, description: str) -> None:
         of = self._results.of_command

@@ -227,18 +227,15 @@ class Intake:
         limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
         if len(payload) > limit:
             raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
-        idempotent = options.id is not None
-        name = options.id if options.id is not None else self._new_id()
-        now = self._time.now().mono
         return Message(
-            id=name,
-            idempotent=idempotent,
+            id=self._new_id() if options.id is None else options.id,
+            idempotent=options.id is not None,
             lane=lane,
             payload=payload,
             lifetime=lifetime,
             max_attempts=max_attempts,
             reply=options.reply,
-            received=now,
+            received=self._time.now().mono,
         )
 
     # -- storing -----------------------------------------------------------------------------------------
