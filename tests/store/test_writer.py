@@ -116,6 +116,45 @@ def test_one_turn_is_one_transaction(rig: Rig) -> None:
     assert (done, rig.writer.waiting) == (["1", "2", "3"], 0)
 
 
+def test_what_may_linger_rides_on_the_next_transaction(rig: Rig) -> None:
+    """It has none of its own while another may come, and goes by itself after a while, or before an end."""
+    done: list[str] = []
+    rig.writer.write(lambda: None, lambda _: done.append("lingers"), linger=True)
+    rig.turns.turn()
+    assert (done, rig.writer.idle) == ([], False)
+    rig.put("1", done)
+    rig.turns.turn()
+    assert done == ["lingers", "1"]
+    rig.writer.write(lambda: None, lambda _: done.append("alone"), linger=True)
+    rig.turns.tick()
+    assert done[2:] == ["alone"]
+    rig.writer.write(lambda: None, lambda _: done.append("last"), linger=True)
+    rig.writer.hasten()
+    rig.writer.write(lambda: None, lambda _: done.append("after"), linger=True)
+    rig.turns.turn()
+    assert (done[3:], rig.writer.idle) == (["last", "after"], True)
+
+
+def test_who_waits_for_a_commit_cuts_the_pause_short(tmp_path: Path) -> None:
+    """The pause between transactions is for a stream; when every slot waits there is nothing to gain."""
+    rig = Rig(tmp_path / "outbox.db")
+    rig.box.clock.pass_(1.0)
+    done: list[str] = []
+    rig.put("1", done)
+    rig.turns.turn()
+    rig.put("2", done)
+    (paused,) = rig.turns.soon
+    rig.writer.hurry()
+    (still, now) = rig.turns.soon
+    assert still is paused
+    rig.turns.soon = [now]
+    rig.turns.turn()
+    assert done == ["1", "2"]
+    paused.run()  # in vain: nothing waits any more
+    assert rig.writer.idle
+    rig.box.database.close()
+
+
 def test_it_is_told_only_when_it_is_durable(rig: Rig) -> None:
     """When the callback runs, a reader of the files already finds the message."""
     found: list[list[str]] = []
