@@ -3,10 +3,12 @@
 import ast
 import html
 import importlib
+import json
 import re
 import shlex
 from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import hjson
@@ -25,6 +27,8 @@ from bridge.errors import BridgeError
 from bridge.flow.message.topics import Names
 from bridge.protocol.api import commands
 from bridge.protocol.api.status import unmanaged
+from bridge.protocol.at.sockets.traffic import Meter
+from bridge.protocol.cloud import DeviceKey, encode
 from bridge.protocol.cloud_codes import MEANINGS
 from bridge.protocol.sms.status import Fate
 from bridge.settings import Settings
@@ -282,6 +286,40 @@ def test_nothing_waits_for_ever() -> None:
             assert " -W " in text, text
 
 
+def test_a_reply_topic_is_used_once() -> None:
+    """A late result would answer in the place of another message: the topic ends with an id or the time."""
+    for text in [*INLINE, *(line for block in SHELL for line in block.lines)]:
+        if text.startswith("mosquitto_rr ") and " -e " in text:
+            words = shlex.split(text)
+            topic = words[words.index("-e") + 1]
+            own = {"$(date +%s)", "door-0042", "pause", "resume", "reconnect"}
+            assert any(topic.endswith((f"/{each}", f"/{each}-sms")) for each in own), text
+            if topic.endswith("door-0042"):
+                assert "id door-0042 " in text
+
+
+def test_nothing_waits_by_the_first_of_a_retained_topic() -> None:
+    """The broker hands out at once what it has stored, so the first message tells of before."""
+    for block in SHELL:
+        for line in block.lines:
+            assert not ("network/status" in line and " -C " in line), line
+
+
+def test_a_shown_change_is_in_the_file_and_checked_before_a_restart() -> None:
+    """Every section and every list of the file is there already, and a second one is refused."""
+    shipped = set(hjson.loads((ROOT / "config/bridge.hjson").read_text()))
+    by_name = {each.name: each for each in PAGES}
+    for block in HJSON:
+        assert set(hjson.loads(block.text)) <= shipped
+        if "reference/" not in block.page:
+            section = by_name[block.page].section(block.where)
+            assert re.search(r"already\s+in\s+the\s+file", section), f"{block.page}, {block.where}"
+            assert "sudo hologram-bridge check-config && sudo systemctl restart hologram-bridge" in section, (
+                f"{block.page}, {block.where}"
+            )
+    assert all(not re.match(r"\w+: \{ ", text) for text in INLINE if text.partition(":")[0] in shipped)
+
+
 def test_every_target_of_make_that_is_named_exists() -> None:
     """And the package is of this version."""
     targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -401,18 +439,74 @@ def test_what_a_month_costs_follows_from_what_a_message_costs() -> None:
     found = re.search(r"a message of 20 bytes with one topic \| (\d+) \|", cost.text)
     assert found
     rows = dict(re.findall(r"^\| every (.+?) \| ([\d.]+) MB \|$", cost.text, re.MULTILINE))
-    seconds = {"10 seconds": 10, "minute": 60, "quarter of an hour": 900, "hour": 3600}
+    seconds = {"5 seconds": 5, "10 seconds": 10, "minute": 60, "quarter of an hour": 900, "hour": 3600}
     assert set(rows) == set(seconds)
     for name, every in seconds.items():
         assert float(rows[name]) == pytest.approx(int(found[1]) * 30 * 86400 / every / 1e6, rel=0.15)
     assert f"{rows['minute']} MB a month" in cost.text
-    assert f"{rows['minute']} MB a month" in README.text
+    assert f"of 20 bytes {rows['minute']} MB a month" in README.text
+    assert f"{rows['5 seconds']} MB a month" in page("existing-topics").text
+    beside = round(int(found[1]) - 20, -1)
+    assert f"about {beside} bytes beside its payload" in page("existing-topics").text.replace("\n", " ")
+
+
+FIXED_UP, FIXED_DOWN = 132, 177
+"""What an exchange takes beside the request: `tests.adapters.ip.test_cost` measures it."""
+
+
+def _request(topic: str, payload: str) -> int:
+    return len(encode(DeviceKey("abcd1234"), (topic,), payload.encode(), 0.0))
+
+
+def test_results_that_are_shown_have_the_bytes_of_their_command() -> None:
+    """Below each line that sends, the sample counts what that line costs."""
+    counted = 0
+    for each in PAGES:
+        sent = {}
+        for block in each.blocks:
+            for line in block.lines if block.language == "sh" else ():
+                if line.startswith("mosquitto_rr") and (found := re.search(r"-t hologram/out/(\S+) ", line)):
+                    words = shlex.split(line)
+                    sent[found[1]] = words[words.index("-m") + 1]
+            if block.language == "json" and '"delivered","code":0' in block.text:
+                sample = json.loads(block.text)
+                if (topic := sample["topics"][0]) in sent:
+                    counted += 1
+                    bytes_up = FIXED_UP + _request(topic, sent[topic])
+                    assert (sample["bytes_up"], sample["bytes_down"]) == (bytes_up, FIXED_DOWN), each.name
+    assert counted >= 4
+
+
+def test_the_other_figures_of_cost_are_computed() -> None:
+    """A sign of life, and a message over a modem's own sockets with and without the look-up."""
+    alive = FIXED_UP + FIXED_DOWN + _request("alive", "1")
+    silence = page("silence")
+    assert f"One takes {alive} bytes" in silence.text
+    rows = dict(re.findall(r"^\| every (hour|day) \| ([\d.]+) MB \|$", silence.text, re.MULTILINE))
+    for name, times in {"hour": 720, "day": 30}.items():
+        assert float(rows[name]) == pytest.approx(alive * times / 1e6, abs=0.006)
+    cost = " ".join(page("cost").text.split())
+    named, plain = (_own_sockets(host) for host in ("cloudsocket.hologram.io", "127.0.0.1"))
+    assert f"| {named}, estimated |" in cost
+    assert f"takes {plain} bytes instead of 378." in cost
+    assert f"adds {named - plain}." in cost
+
+
+def _own_sockets(host: str) -> int:
+    meter = Meter()
+    meter.ask(host)
+    meter.stand()
+    meter.write(_request("sensors/kitchen", '{"temperature":21.5}'))
+    meter.read(len("[0,0]"))
+    return sum(meter.closed())
 
 
 @pytest.mark.parametrize("block", HJSON, ids=lambda block: f"{block.page} {block.where}")
-def test_pieces_of_configuration_are_taken(block: Block) -> None:
-    """Put into a configuration that has credentials."""
-    given = hjson.loads(block.text)
+def test_pieces_of_configuration_are_taken(tmp_path: Path, block: Block) -> None:
+    """Put into a configuration that has credentials; the files that it names are there."""
+    for file in re.findall(r"/etc/hologram-bridge/([\w.-]+)", block.text):
+        (tmp_path / file).touch()
+    given = hjson.loads(block.text.replace("/etc/hologram-bridge", str(tmp_path)))
     settings = Settings(**{"credentials": {"devicekey": "abcd1234"}, **given})
     assert settings.model_fields_set >= set(given)
 

@@ -58,7 +58,7 @@ ELSEWHERE = {
     "sudo nano /etc/hologram-bridge/bridge.hjson": _STARTED,
     "sudo systemctl enable --now hologram-bridge": _STARTED,
     "sudo systemctl restart hologram-bridge": _STARTED,
-    "sudo systemctl reload hologram-bridge": _LIVES,
+    "sudo systemctl restart mosquitto": _STARTED,
     "sudo systemctl mask --now hologram-timestamps": _STARTED,
     "make deb ARCH=arm64": f"{_BOX}::test_an_upgrade_keeps_what_there_is",
     _PACKAGE: _FIRST,
@@ -68,14 +68,32 @@ ELSEWHERE = {
 }
 """Lines that need root, an installed system or minutes, and where what they do is tested instead."""
 
+ON_THEIR_OWN = {
+    "docs/sensors.md": "tests/docs/test_sensors_page.py::test_a_sensor_sends_from_the_local_network",
+}
+"""Pages whose lines build on each other and need a machine of their own, and the test that follows them."""
+
 SYSTEMS = {
     "ls /dev/serial/by-id",
     "lsusb",
     "git pull",
+    "git checkout VERSION",
+    "systemctl list-timers",
+    "sudo ss -tunp",
+    "cat /sys/class/net/ppp0/statistics/tx_bytes",
     "ssh -L 1880:127.0.0.1:1880 pi@raspberrypi.local",
     "journalctl -u hologram-bridge -u hologram-ppp -n 50 --no-pager",
 }
 """Lines of the system's own programs, which look at what a test has not: USB, a journal, another machine."""
+
+
+def _copying(port: int) -> list[str]:
+    """Return the lines by which a broker copies topics that exist, as their page has them."""
+    (piece,) = (
+        block.text for block in BLOCKS if (block.language, block.page) == ("conf", "docs/existing-topics.md")
+    )
+    assert piece.count(":1883\n") == 1
+    return piece.replace(":1883\n", f":{port}\n").splitlines()
 
 
 class Desk:
@@ -83,7 +101,8 @@ class Desk:
 
     def __init__(self, keeper: Keeper, folder: Path) -> None:
         self.folder = folder
-        self.broker = Mosquitto(keeper, folder / "mosquitto", lines=("max_queued_messages 0",))
+        self.broker = Mosquitto(keeper, folder / "mosquitto")
+        self.broker.lines = ("max_queued_messages 0", *_copying(self.broker.port))
         self.cloud = Cloud(keeper, folder / "cloud")
         self.modem = SimModem(keeper, folder / "modem", "bg96")
         self.bridge = BridgeProcess(keeper, folder / "bridge", self.broker, self.cloud.port)
@@ -230,7 +249,10 @@ def _substituted(desk: Desk, line: str) -> str:
     """Return a line with this desk's ports and paths."""
     if line.startswith("hologram_receive"):
         line = line.replace("4010", str(free_port())).replace("--timeout 20", "--timeout 0.3")
-    line = line.replace("simulate cloud", "simulate cloud --port 0")
+    line = line.replace("simulate cloud", "simulate cloud --port 0").replace(
+        "-h broker.lan -p 8883 -u viewer -P … ", ""
+    )
+    line = line.replace("/etc/cron.d/", "/tmp/").replace("/etc/default/", "/tmp/")
     line = line.replace("127.0.0.1:9999", f"127.0.0.1:{desk.cloud.port}")
     return line.replace("--port 4010", f"--port {desk.inbound}").replace("/tmp/", f"{desk.short}/")
 
@@ -242,6 +264,8 @@ def _nudge(desk: Desk, line: str) -> None:
     elif "hologram/in" in line:
         with socket.create_connection(("127.0.0.1", desk.inbound), timeout=5) as connection:
             connection.sendall(b"from the cloud")
+    elif "hologram/out/z/#" in line:
+        desk.client.publish("zigbee2mqtt/nudge", "21.5")
     elif "hologram/result" in line:
         desk.client.publish("hologram/out/nudge", "1")
 
@@ -259,11 +283,8 @@ def _says(desk: Desk, line: str, reader: Reader) -> None:
         reader.end()
 
 
-_ENDLESS = ("simulate cloud", "simulate modem")
-
-
 def _goes_on(line: str) -> bool:
-    return any(words in line for words in _ENDLESS) or (
+    return "simulate cloud" in line or (
         line.startswith("mosquitto_sub") and not re.search(r" -C \d| -E\b", line)
     )
 
@@ -277,7 +298,9 @@ def _published(desk: Desk, line: str) -> None:
 
     def results() -> list[str]:
         told = desk.client.results()
-        return [one["state"] for one in told if one["channel"] == channel and one["topics"] != ["nudge"]]
+        return [
+            one["state"] for one in told if one["channel"] == channel and "nudge" not in str(one["topics"])
+        ]
 
     before = len(results())
     _run(desk, line)
@@ -299,44 +322,54 @@ def _run(desk: Desk, line: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted({block.page for block in SHELL}))
+@pytest.mark.parametrize("name", sorted({block.page for block in SHELL} - set(ON_THEIR_OWN)))
 def test_the_command_lines_work(desk: Desk, name: str) -> None:
     """Each line of a page as it stands, but for ports and paths; what it publishes ends well."""
-    failed = []
+    failed: list[str] = []
+    background: list[tuple[str, Reader]] = []
     for block in SHELL:
         if block.page == name:
             try:
-                _run_block(desk, block)
+                _run_block(desk, block, background)
             except AssertionError as error:
                 failed.append(f"under {block.where!r}: {error}")
+    for line, reader in background:
+        try:
+            _says(desk, line, reader)
+        except AssertionError as error:
+            failed.append(f"{line}: {error}")
     assert not failed, "\n\n".join(failed)
 
 
-def _run_block(desk: Desk, block: Block) -> None:
-    background: list[tuple[str, Reader]] = []
-    for typed in block.lines:
+def _steps(block: Block) -> Iterator[str]:
+    """Yield the lines; of two that are joined by ``&&`` each, unless both together are tested elsewhere."""
+    for line in block.lines:
+        yield from [line] if line in ELSEWHERE else line.split(" && ")
+
+
+def _run_block(desk: Desk, block: Block, background: list[tuple[str, Reader]]) -> None:
+    """Run a block's lines; what later blocks of the page need goes on in the ``background``."""
+    for typed in _steps(block):
         if typed in ELSEWHERE or typed in SYSTEMS:
             continue
         line = _substituted(desk, typed)
-        if line.endswith(" &") or "simulate modem" in line:
-            background.append((line, Reader(desk.popen(line.removesuffix(" &")))))
-            if "simulate modem" in line:
-                eventually((desk.short / "modem-at").exists, 20, what="the second modem is ready")
+        if "simulate modem" in line:
+            background.append((line, Reader(desk.popen(line))))
+            eventually((desk.short / "modem").exists, 20, what="the second modem is ready")
         elif _goes_on(line):
             _says(desk, line, Reader(desk.popen(line)))
         elif line.startswith(("mosquitto_pub", "mosquitto_rr")):
             _published(desk, line)
         else:
             _run(desk, line)
-    for line, reader in background:
-        _says(desk, line, reader)
 
 
 def test_every_line_is_run_here_or_tested_elsewhere() -> None:
     """What is listed as tested elsewhere is on a page, and its test exists."""
-    typed = {line for block in SHELL for line in block.lines}
+    typed = {line for block in SHELL for line in _steps(block)}
     assert set(ELSEWHERE) | SYSTEMS <= typed
-    for place in ELSEWHERE.values():
+    assert set(ON_THEIR_OWN) <= {block.page for block in SHELL}
+    for place in [*ELSEWHERE.values(), *ON_THEIR_OWN.values()]:
         path, _, name = place.partition("::")
         assert f"def {name}(" in (ROOT / path).read_text() if name else (ROOT / path).exists(), place
 
@@ -357,6 +390,58 @@ def test_a_message_is_what_the_pages_show(bridge: BridgeProcess, cloud: Cloud, c
     timestamps = int(Path("/proc/sys/net/ipv4/tcp_timestamps").read_text())
     # On a busy machine an acknowledgement may go in a packet of its own, or two.
     assert 0 <= real["bytes_up"] + real["bytes_down"] - int(told[2 if timestamps else 1]) <= 110
+
+
+def _fields(said: str) -> list[str]:
+    """Return the first word of each line, but of those that are indented."""
+    return [line.split()[0] for line in said.splitlines() if line[:1].strip()]
+
+
+def _said(desk: Desk, line: str) -> str:
+    return desk.popen(line).communicate(timeout=30)[0]
+
+
+def test_shown_output_is_of_this_version(desk: Desk) -> None:
+    """The first words of each line, in their order; of a line for a program its keys."""
+    desk.results()
+    (stats, listed), (info,) = (page("control").texts("text", where) for where in ("The queue", "The modem"))
+    for shown, line in ((stats, "hologram-bridge queue stats"), (info, "hologram-bridge modem info")):
+        assert _fields(shown) == _fields(_said(desk, line))
+    _run(desk, "mosquitto_rr -q 1 -t hologram/queue/set -m pause -e reply/pause -W 20")
+    try:
+        desk.client.publish("hologram/out/sensors/kitchen", "21.5")
+        eventually(lambda: "nothing" not in _said(desk, "hologram-bridge queue list"), 20)
+        assert _said(desk, "hologram-bridge queue list").split()[2:] == listed.split()[2:]
+    finally:
+        _run(desk, "mosquitto_rr -q 1 -t hologram/queue/set -m resume -e reply/resume -W 20")
+    (shown,) = page("receive").texts("text", "Receive messages from the cloud")
+    process = desk.popen("mosquitto_sub -V 5 -q 1 -t hologram/in -F '%P %p' -C 1 -W 60")
+    while process.poll() is None:
+        _nudge(desk, "hologram/in")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    assert process.stdout is not None
+    keys = r"(?:^| )([a-z_]+):"
+    assert re.findall(keys, process.stdout.read()) == re.findall(keys, shown)
+
+
+def test_the_sign_of_life_is_the_line_that_works() -> None:
+    """What cron gets is what the page tries before."""
+    (tried,), (written,) = (block.lines for block in SHELL if block.page == "docs/silence.md")
+    assert f" nobody {tried}'" in written
+
+
+def test_a_box_gets_its_key_by_the_environment(tmp_path: Path) -> None:
+    """The line of the page, in force over the shipped configuration, which has no key."""
+    (line,) = (line for block in SHELL for line in block.lines if line.startswith("echo 'HOLOGRAM_BRIDGE__"))
+    name, _, value = line.split("'")[1].partition("=")
+    command = [sys.executable, "-m", "bridge", "check-config", "-c", str(ROOT / "config/bridge.hjson")]
+    for environment, code in ((dict(os.environ), 78), ({**os.environ, name: value}, 0)):
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, check=False, timeout=30,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
 
 
 # -- JSON ------------------------------------------------------------------------------------------------
@@ -471,10 +556,8 @@ def test_the_sdk_goes_into_an_environment_of_its_own(cloud: Cloud, tmp_path: Pat
 
 def test_mosquitto_copies_topics_that_exist(keeper: Keeper, tmp_path: Path) -> None:
     """By the piece of configuration on their page: one level, byte for byte, without the retain flag."""
-    (piece,) = (block.text for block in BLOCKS if block.language == "conf")
     broker = Mosquitto(keeper, tmp_path / "mosquitto")
-    assert piece.count(":1883\n") == 1
-    broker.lines = tuple(piece.replace(":1883\n", f":{broker.port}\n").splitlines())
+    broker.lines = tuple(_copying(broker.port))
     broker.start()
     with Client(broker.port, "hologram/#").connect() as client:
         for topic in ("zigbee2mqtt/bridge/state", "zigbee2mqtt/kitchen"):
