@@ -24,6 +24,7 @@ from bridge.core.modem import Registration
 from bridge.daemon.reload import NEEDS_RESTART
 from bridge.demo.tries import lines as demo_lines
 from bridge.errors import BridgeError
+from bridge.flow.link import cellular, manager, pacing
 from bridge.flow.message.topics import Names
 from bridge.protocol.api import commands
 from bridge.protocol.api.status import unmanaged
@@ -448,6 +449,27 @@ def test_what_a_month_costs_follows_from_what_a_message_costs() -> None:
     assert f"{rows['5 seconds']} MB a month" in page("existing-topics").text
     beside = round(int(found[1]) - 20, -1)
     assert f"about {beside} bytes beside its payload" in page("existing-topics").text.replace("\n", " ")
+
+
+def test_the_times_of_the_link_are_those_of_the_code() -> None:
+    """Of an attempt, of the pauses, of a link that reaches nothing, of the two ways, of the ladder."""
+    text, limits = " ".join(page("link").text.split()), recovery.Limits()
+    for said in (
+        f"An attempt to connect has {manager.DIAL_TIMEOUT:.0f} s",
+        f"a pause of {pacing.FIRST_PAUSE:.0f} s, doubled each time",
+        f"each time up to {_minutes(pacing.LONGEST_PAUSE['cellular'])}",
+        f"has reached nothing for {_minutes(pacing.STALE)} is dialled again",
+        f"waits twice as long before the next try, up to {cellular.LONGEST_PPP_AGAIN / 3600:.0f} hours",
+        f"a pause of {_minutes(limits.first_pause)}, then",
+        f"after {_minutes(limits.no_network)} without a network, after {_minutes(limits.denied)} in which",
+        f"after {limits.link_failures} failed calls in a row",
+    ):
+        assert said in text, said
+    assert (cellular.PPP_AGAIN, cellular.FAILURES_TO_SOCKETS, limits.longest_pause) == (1800, 2, 3600)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minute{'s' if seconds > 60 else ''}"
 
 
 FIXED_UP, FIXED_DOWN = 132, 177
