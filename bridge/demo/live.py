@@ -198,7 +198,7 @@ class LiveView:
 
     def _foot(self) -> RenderableType:
         lines = Table.grid(padding=(0, 1))
-        lines.add_column(style="dim", no_wrap=True)
+        lines.add_column(style="dim", no_wrap=True, min_width=8)
         lines.add_column(style="cyan", no_wrap=True, overflow="ellipsis")
         for each in self._tries:
             lines.add_row(f" {each.what}", Text(each.line))

@@ -89,9 +89,9 @@ class Stage:
             folder / "modem.log",
             clean,
         )  # fmt: skip
-        configuration = _bridge_file(folder, self.broker_port, self.cloud_port, self.ports)
+        self.configuration = _bridge_file(folder, self.broker_port, self.cloud_port, self.ports)
         self.bridge = Child(
-            "the bridge", [*python, "run", "-c", str(configuration)], folder / "bridge.log", clean
+            "the bridge", [*python, "run", "-c", str(self.configuration)], folder / "bridge.log", clean
         )
         self.children = [self.broker, self.cloud, self.modem, self.bridge]
 
@@ -121,7 +121,7 @@ class Stage:
 @contextmanager
 def stage(environment: Mapping[str, str]) -> Iterator[Stage]:
     """Yield a stage whose files and processes are gone when the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix="hologram-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix="demo-"))
     try:
         built = Stage(folder, environment)
         try:
@@ -249,7 +249,7 @@ def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
 
 def try_lines(on: Stage) -> list[tries.Try]:
     """Return the lines to try."""
-    return tries.lines(tries.options(on.broker_port), on.inbound_port, PREFIX)
+    return tries.lines(tries.options(on.broker_port), on.inbound_port, on.configuration, PREFIX)
 
 
 def _client(heard: Heard) -> paho.Client:

@@ -23,20 +23,23 @@ def options(port: int, hosts: Path = Path("/etc/hosts")) -> str:
     return f"-p {port}" if named else f"-h 127.0.0.1 -p {port}"
 
 
-def lines(to_broker: str, inbound: int, prefix: str = "hologram") -> list[Try]:
+def lines(to_broker: str, inbound: int, configuration: Path, prefix: str = "hologram") -> list[Try]:
     """Return the lines for a broker; with ``-p PORT`` alone each has room on a terminal 80 wide.
 
     ``to_broker`` is what `options` returns. ``inbound`` is the port on which the simulated modem takes the
-    cloud's messages to the device.
+    cloud's messages to the device. ``configuration`` is the file that the bridge reads.
     """
     publish = f"mosquitto_pub {to_broker} -q 1 -t {prefix}"
+    ask = publish.replace("mosquitto_pub", "mosquitto_rr", 1)
     return [
-        Try("send", f"{publish}/out/test -m 'hello from here'"),
+        # On a reply topic that is used twice a late result answers in the place of another message.
+        Try("send", f"{ask}/out/hi -m hi -e r/$RANDOM -W 20"),
         Try("burst", f"seq 20 | {publish}/out/count -l"),
         Try("SMS", f"{publish}/sms/15551234567 -m 'Hello'"),
+        Try("watch", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
         Try("inbound", f"echo on | nc -N 127.0.0.1 {inbound}"),
-        Try("hang up", f"{publish}/network/set -m reconnect"),
+        Try("redial", f"{publish}/network/set -m reconnect"),
         Try("pause", f"{publish}/queue/set -m pause"),
         Try("resume", f"{publish}/queue/set -m resume"),
-        Try("watch", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
+        Try("doctor", f".venv/bin/hologram-bridge doctor -c {configuration}"),
     ]

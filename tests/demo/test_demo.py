@@ -173,7 +173,7 @@ def test_the_lines_reach_the_broker_without_a_hosts_file(
     if hosts:
         file.write_text(hosts)
     assert options(12345, file) == expected
-    for each in lines(expected, 12346):
+    for each in lines(expected, 12346, Path("/tmp/demo/bridge.hjson")):
         assert f" {expected} -" in each.line or "mosquitto" not in each.line
 
 
@@ -191,16 +191,29 @@ def test_the_printed_lines_work_as_printed(tmp_path: Path) -> None:
     """Each line to try, given to a shell, leads to a line that says what became of it."""
     with plain(tmp_path) as demo:
         demo.until(r" bridge +online")
-        tries = dict(re.findall(r"^  (\w+) +(.*mosquitto_.*)$", "\n".join(demo.lines), re.MULTILINE))
+        tries = dict(
+            re.findall(
+                r"^  (\w+) +(.*(?:mosquitto_|hologram-bridge ).*)$", "\n".join(demo.lines), re.MULTILINE
+            )
+        )
         for name, outcome in {
-            "send": r" delivered +test hello from here; 1 attempt",
+            "send": r" delivered +hi hi; 1 attempt",
             "burst": r" delivered +count 20; 1 attempt",
             "SMS": r" delivered +\+15551234567 Hello; 1 attempt",
             "pause": r" done +queue: sending is paused",
             "resume": r" done +queue: sending goes on",
+            "redial": r" done +network: connected: ",
         }.items():
-            subprocess.run(["sh", "-c", tries[name]], check=True, timeout=PATIENCE)
+            done = subprocess.run(
+                ["sh", "-c", tries[name]], check=True, timeout=PATIENCE, capture_output=True, text=True
+            )
+            assert name != "send" or '"state":"delivered"' in done.stdout
             demo.until(outcome)
+        doctor = tries["doctor"].replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+        said = subprocess.run(
+            ["sh", "-c", doctor], check=False, timeout=PATIENCE, capture_output=True, text=True
+        )
+        assert re.search(r"^ok +broker ", said.stdout, re.MULTILINE)
         watch = subprocess.run(
             ["sh", "-c", tries["watch"] + " -C 3 -W 60"],
             check=True,
@@ -290,7 +303,7 @@ def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(tmp_path: Path) -> Non
         live.until(
             "hologram-bridge", "● up", "● online", "what became of each message", "queued → delivered ",
             "what arrived at the simulated cloud", "accepted", "today", "mem ",
-            "hologram/out/test", "seq 20 | mosquitto_pub", "hologram/queue/set", "-v -t 'hologram/#'",
+            "hologram/out/hi", "seq 20 | mosquitto_pub", "hologram/queue/set", "-v -t 'hologram/#'",
         )  # fmt: skip
         live.until("rejected 1", "rejected: topic: 'kitchen sink' is not allowed")
         pids = children_of(live.process.pid)

@@ -390,8 +390,10 @@ def test_the_picture_of_the_demo_is_of_this_demo() -> None:
     port = re.search(r"broker\s+● :(\d+)", text)
     inbound = re.search(r"nc -N 127.0.0.1 (\d+)", text)
     assert port
+    configuration = re.search(r"doctor -c (\S+)", text)
     assert inbound
-    for each in demo_lines(f"-p {port[1]}", int(inbound[1])):
+    assert configuration
+    for each in demo_lines(f"-p {port[1]}", int(inbound[1]), Path(configuration[1])):
         assert each.line in text
     assert len(svg) < 60_000
     assert not re.search(r"(src|href|url)[=(][\"']?https?:", svg)
