@@ -474,7 +474,7 @@ def _is_said(desk: Desk, description: str) -> bool:
         return desk.client.wait_for(lambda: description in desk.said())
     if description in desk.said():
         return True
-    source = "".join(path.read_text() for path in (ROOT / "bridge/flow/message").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "bridge/flow").rglob("*.py"))
     return f'"{description}"' in source
 
 
