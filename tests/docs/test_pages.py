@@ -293,10 +293,21 @@ def test_a_reply_topic_is_used_once() -> None:
         if text.startswith("mosquitto_rr ") and " -e " in text:
             words = shlex.split(text)
             topic = words[words.index("-e") + 1]
-            own = {"$(date +%s)", "door-0042", "pause", "resume", "reconnect"}
-            assert any(topic.endswith((f"/{each}", f"/{each}-sms")) for each in own), text
-            if topic.endswith("door-0042"):
-                assert "id door-0042 " in text
+            own = {"$(date +%s)", "$ID", "$ID-sms", "pause", "resume", "reconnect"}
+            assert any(topic.endswith(f"/{each}") for each in own), text
+            if topic.endswith("$ID"):
+                assert words[words.index("id") + 1] == "$ID", text
+
+
+def test_a_shown_id_is_a_new_one_each_time() -> None:
+    """A constant id, copied into a script, would never send the second alarm of a day."""
+    for block in SHELL:
+        for line in block.lines:
+            if line.startswith("ID="):
+                assert "$(date +%s)" in line, line
+            ids = re.findall(r'user-property id (\S+)|\bid\W+:\W*?"?([\w$][^,]*)', line)
+            for each in ("".join(pair) for pair in ids):
+                assert "$ID" in each or "$(date" in each, f"{block.page}: {line}"
 
 
 def test_nothing_waits_by_the_first_of_a_retained_topic() -> None:
@@ -419,12 +430,13 @@ def test_what_the_installation_says_is_what_it_says() -> None:
 def test_pieces_of_automations_are_those_that_are_shipped() -> None:
     """Home Assistant runs the shipped ones in tests; a piece has their lines, but for the message."""
     shipped = (ROOT / "config/home-assistant/hologram_bridge.yaml").read_text()
-    lines = {line.partition(" #")[0].strip() for line in shipped.splitlines()}
+    lines = {line.partition(" #")[0].strip().removeprefix("- ") for line in shipped.splitlines()}
     lines |= {"homeassistant:", "packages: !include_dir_named packages"}
     for block in BLOCKS:
         if block.language == "yaml":
             for line in block.text.splitlines():
-                assert line.strip() in lines or line.strip().startswith("message:"), line
+                plain = line.strip().removeprefix("- ")
+                assert plain in lines or plain.startswith("message:"), line
 
 
 def test_entities_of_home_assistant_are_those_that_are_announced() -> None:

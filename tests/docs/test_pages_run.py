@@ -77,14 +77,30 @@ SYSTEMS = {
     "ls /dev/serial/by-id",
     "lsusb",
     "git pull",
-    "git checkout VERSION",
+    "git rev-parse --short HEAD",
+    "git checkout THAT",
+    "git checkout main",
+    "sudo systemctl stop hologram-bridge",
+    "sudo systemctl start hologram-bridge",
+    "sudo mkdir -p /var/lib/hologram-bridge/newer",
+    "sudo sh -c 'mv /var/lib/hologram-bridge/outbox.db* /var/lib/hologram-bridge/newer/'",
+    "sudo cp /etc/hologram-bridge/bridge.hjson /root/bridge.hjson",
+    (
+        "sudo systemd-run --unit=way-back --on-active=30min sh -c 'cp /root/bridge.hjson "
+        "/etc/hologram-bridge/bridge.hjson; systemctl restart hologram-bridge'"
+    ),
+    "sudo systemctl stop way-back.timer",
+    (
+        "sudo systemd-run -q --pipe --wait -p EnvironmentFile=/etc/default/hologram-bridge "
+        "hologram-bridge check-config"
+    ),
     "systemctl list-timers",
     "sudo ss -tunp",
-    "cat /sys/class/net/ppp0/statistics/tx_bytes",
+    "cat /sys/class/net/ppp0/statistics/rx_bytes /sys/class/net/ppp0/statistics/tx_bytes",
     "ssh -L 1880:127.0.0.1:1880 pi@raspberrypi.local",
     "journalctl -u hologram-bridge -u hologram-ppp -n 50 --no-pager",
 }
-"""Lines of the system's own programs, which look at what a test has not: USB, a journal, another machine."""
+"""Lines of the system's own programs, which need what a test has not: USB, systemd, a clone, other boxes."""
 
 
 def _copying(port: int) -> list[str]:
@@ -111,6 +127,7 @@ class Desk:
         # A Unix socket's path holds 107 bytes, a test's folder may be longer.
         self.short = Path(tempfile.mkdtemp(prefix="desk-"))
         self._started: list[subprocess.Popen[str]] = []
+        self._variables: dict[str, str] = {}
 
     def start(self) -> None:
         """Start all of it."""
@@ -164,6 +181,7 @@ class Desk:
         """Where programs are, and where the SDK finds the cloud."""
         return {
             **os.environ,
+            **self._variables,
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
@@ -184,6 +202,11 @@ class Desk:
         )
         self._started.append(process)
         return process
+
+    def assign(self, line: str) -> None:
+        """Give a variable its value, for the lines that come after it."""
+        name, _, value = line.partition("=")
+        self._variables[name] = subprocess.check_output(["/bin/bash", "-c", f"echo -n {value}"], text=True)
 
     def results(self) -> list[dict[str, object]]:
         """Return results of messages to the cloud, one at least."""
@@ -353,7 +376,9 @@ def _run_block(desk: Desk, block: Block, background: list[tuple[str, Reader]]) -
         if typed in ELSEWHERE or typed in SYSTEMS:
             continue
         line = _substituted(desk, typed)
-        if "simulate modem" in line:
+        if re.match(r"[A-Z]+=", line):
+            desk.assign(line)
+        elif "simulate modem" in line:
             background.append((line, Reader(desk.popen(line))))
             eventually((desk.short / "modem").exists, 20, what="the second modem is ready")
         elif _goes_on(line):

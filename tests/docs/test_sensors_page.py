@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -24,6 +25,10 @@ class Guarded(Mosquitto):
     def __init__(self, keeper: Keeper, folder: Path) -> None:
         super().__init__(keeper, folder, users={"operator": WORD})
         self.own, self.local = free_port(), free_port()
+
+    def reload(self) -> None:
+        """Read passwords and rights again, as `systemctl reload` has it do."""
+        os.kill(self.pid, signal.SIGHUP)
 
     def _config(self) -> str:
         user = "user root\n" if os.geteuid() == 0 else ""
@@ -113,6 +118,8 @@ def test_a_sensor_sends_from_the_local_network(keeper: Keeper, tmp_path: Path, c
     reader.follow("3. Put it in force")
     in_place.write_text(reader.here(in_place.read_text()))
     broker.start()
+    reader.follow("5. One more sensor")
+    broker.reload()
 
     (piece,) = PAGE.texts("hjson", "3. Put it in force")
     bridge = BridgeProcess(keeper, tmp_path / "bridge", broker, cloud.port)
@@ -135,6 +142,7 @@ def test_a_sensor_sends_from_the_local_network(keeper: Keeper, tmp_path: Path, c
     assert list(result) == list(sample)
     assert (result["state"], result["topics"]) == ("delivered", sample["topics"])
     reader.run(told)
+    reader.run(told.replace("-u sensor", "-u attic"))
     refused = told.replace("hologram/out/sensors/kitchen", "hologram/sms/15551234567").replace(
         " -q 1", " -V 5 -q 1"
     )
