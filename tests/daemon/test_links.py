@@ -15,6 +15,7 @@ import pytest
 
 from bridge.adapters.ppp.unit import PppdUnit
 from bridge.adapters.system.loop_time import LoopTime
+from bridge.assemblies.cellular_link import CellularSetup
 from bridge.assemblies.link import traffic_of
 from bridge.assemblies.message_flow import MessageFlow
 from bridge.daemon.app import Bridge
@@ -40,10 +41,13 @@ class _Link(ModemLink):
 
     unit: Unit
 
-    def _pppd(self) -> PppdUnit:
+    def _make_setup(self, settings: Settings) -> CellularSetup:
+        return super()._make_setup(settings)._replace(pppd=self._stand_in)
+
+    def _stand_in(self, _loop: object, *, on_down: Callable[[str], None]) -> PppdUnit:
         pppd = self.unit.again()
         pppd.available = lambda: None  # type: ignore[method-assign]  # where no systemd runs too
-        pppd._on_down = self._lost
+        pppd._on_down = on_down
         return pppd
 
 

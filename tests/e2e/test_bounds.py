@@ -19,7 +19,9 @@ def test_results_that_wait_hold_messages_back(bridge: BridgeProcess, client: Cli
     for name in names:
         assert client.wait_result(name, 30)["state"] == "rejected"
     assert "no message is taken" in bridge.said()
-    assert bridge.queue("stats")["reports"]["bytes"] == 0
+    eventually(
+        lambda: bridge.queue("stats")["reports"]["bytes"] == 0, what="all results are taken off the disk"
+    )
     assert bridge.queue("stats")["ids"]["bytes"] <= 500
 
 

@@ -89,7 +89,8 @@ def test_deadlines_and_retries_stand_jumps_by_years(
     for name in rest:
         assert client.wait_result(name, 40)["state"] == "delivered"
     assert sorted(cloud.payloads()) == sorted(name.encode() for name in rest)
-    assert [each["id"] for each in client.results() if each["state"] != "delivered"] == ["now-short"]
+    # A result may be published again after a kill.
+    assert {each["id"] for each in client.results() if each["state"] != "delivered"} == {"now-short"}
     assert bridge.stop() == 0
 
 

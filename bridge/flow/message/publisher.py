@@ -233,7 +233,7 @@ class Publisher:
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
         # A result that is published twice says the same; an inbound message could be carried out twice.
-        linger, self._prompt = not self._prompt, False
+        linger, self._prompt = not self._prompt and not self._outbox.reports_full, False
         self._writer.write(
             lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True, linger=linger
         )
