@@ -78,3 +78,21 @@ def test_a_broker_that_acknowledges_nothing_for_a_while(tmp_path: Path) -> None:
     desk.run(60)
     assert [payload for payload in broker.payloads if payload.isdigit()] == wanted
     assert desk.aside == []
+
+
+def test_what_could_be_carried_out_twice_leaves_the_disk_at_once(tmp_path: Path) -> None:
+    """A published result waits for a transaction of others, as its repetition says the same; inbound not."""
+    desk = Desk(tmp_path / "outbox.db", Broker(64, lambda _: True))
+    desk.run(1)
+    desk.report(b"pump on")
+    desk.run(1)
+    assert desk.box.outbox.reports_after(0, 10) == []
+    desk.rig.writer.append(partial(desk.box.outbox.report, "hologram/result", b"{}"))
+    desk.rig.turns.turn()
+    desk.publisher.wake()
+    desk.run(1)
+    assert b"{}" in desk.broker.payloads
+    assert [report.payload for report in desk.box.outbox.reports_after(0, 10)] == [b"{}"]
+    desk.rig.put("next", [])
+    desk.rig.turns.turn()
+    assert desk.box.outbox.reports_after(0, 10) == []
