@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,65 +120,73 @@ def test_what_cannot_be_read_is_rejected_on_either_session(
 MEGABYTE = 1_000_000
 DATA = b'{"data": '
 
-LARGE: dict[str, tuple[str, bytes, bytes]] = {
-    # name: topic, payload, properties beside the id
-    "200,000 user properties": ("out/a", b"x", user("a", "b") * 200_000),
-    "200,000 of them for a command": ("queue/set", b"pause", user("a", "b") * 200_000),
-    "large user properties": ("out/a", b"x", user("k" * 65_000, "v" * 65_000) * 20),
-    "largest answer": (
+
+def large() -> Iterator[tuple[str, str, bytes, bytes]]:
+    """Yield name, topic, payload and properties of each, one after the other, as all are 300 MB."""
+    yield "200,000 user properties", "out/a", b"x", user("a", "b") * 200_000
+    yield "200,000 of them for a command", "queue/set", b"pause", user("a", "b") * 200_000
+    yield "large user properties", "out/a", b"x", user("k" * 65_000, "v" * 65_000) * 20
+    yield (
+        "largest answer",
         "out/a",
         b"x",
         b"\x08" + text("reply/" + "r" * 60_000) + b"\x09" + text(b"c" * 65_535),
-    ),
-    "60,000 commas": ("out/a", b"x", user("topics", "," * 60_000)),
-    "30,000 topics": ("out/a", b"x", user("topics", "a," * 30_000)),
-    "long id": ("out/a", b"x", user("id", "x" * 65_000)),
-    "long expires": ("out/a", b"x", user("expires", "9" * 65_000)),
-    "long topic": ("out/" + "t" * 65_000, b"x", b""),
-    "8 MB": ("out/a", b"x" * 8 * MEGABYTE, b""),
-    "8 MB that are not text": ("out/a", b"\xff" * 8 * MEGABYTE, b""),
-    "8 MB of what JSON escapes": ("out/a", b"\x01" * 8 * MEGABYTE, b""),
-    "11 MB": ("out/a", b"x" * 11 * MEGABYTE, b""),
-    "20 MB": ("out/a", b"x" * 20 * MEGABYTE, b""),
-    "a million topics": ("send", DATA + b'"x", "topics": [' + b'"a",' * MEGABYTE + b'"b"]}', b""),
-    "a million different topics": (
+    )
+    yield "60,000 commas", "out/a", b"x", user("topics", "," * 60_000)
+    yield "30,000 topics", "out/a", b"x", user("topics", "a," * 30_000)
+    yield "long id", "out/a", b"x", user("id", "x" * 65_000)
+    yield "long expires", "out/a", b"x", user("expires", "9" * 65_000)
+    yield "long topic", "out/" + "t" * 65_000, b"x", b""
+    yield "8 MB", "out/a", b"x" * 8 * MEGABYTE, b""
+    yield "8 MB that are not text", "out/a", b"\xff" * 8 * MEGABYTE, b""
+    yield "8 MB of what JSON escapes", "out/a", b"\x01" * 8 * MEGABYTE, b""
+    yield "11 MB", "out/a", b"x" * 11 * MEGABYTE, b""
+    yield "20 MB", "out/a", b"x" * 20 * MEGABYTE, b""
+    yield "a million topics", "send", DATA + b'"x", "topics": [' + b'"a",' * MEGABYTE + b'"b"]}', b""
+    yield (
+        "a million different topics",
         "send",
         DATA + b'"x", "topics": [' + b",".join(b'"%d"' % n for n in range(MEGABYTE)) + b"]}",
         b"",
-    ),
-    "deep lists": ("send", DATA + b"[" * 5 * MEGABYTE, b""),
-    "deep objects": ("send", b'{"a":' * 2 * MEGABYTE, b""),
-    "many empty lists": ("send", DATA + b"[" + b"[]," * 3 * MEGABYTE + b"[]]}", b""),
-    "many empty objects": ("send", DATA + b"[" + b"{}," * 3 * MEGABYTE + b"{}]}", b""),
-    "many keys": ("send", b"{" + b",".join(b'"%d":1' % n for n in range(MEGABYTE)) + b"}", b""),
-    "100,000 digits": ("send", DATA + b"9" * 100_000 + b"}", b""),
-    "10 million digits": ("send", DATA + b"9" * 10 * MEGABYTE + b"}", b""),
-    "10 million digits of a fraction": ("send", DATA + b"0." + b"9" * 10 * MEGABYTE + b"}", b""),
-    "a long exponent": ("send", DATA + b"1e" + b"9" * 10 * MEGABYTE + b"}", b""),
-    "many escapes": ("send", DATA + b'"' + b'\\"' * 5 * MEGABYTE + b'"}', b""),
-    "a string without an end": ("send", DATA + b'"' + b'\\"' * 5 * MEGABYTE, b""),
-    "many spaces": ("send", b" " * 10 * MEGABYTE + b"{}", b""),
-    "many spaces inside": ("send", b"{" + b" " * 10 * MEGABYTE + b"}", b""),
-    "a long id in JSON": ("send", b'{"data": "x", "id": "' + b"x" * 10 * MEGABYTE + b'"}', b""),
-    "long expires in JSON": ("send", DATA + b'"x", "expires": "' + b"9" * 10 * MEGABYTE + b'"}', b""),
-    "a long priority": ("send", DATA + b'"x", "priority": "' + "\u20ac".encode() * 3 * MEGABYTE + b'"}', b""),
-    "a long key": ("send", b'{"' + b"k" * 10 * MEGABYTE + b'": 1}', b""),
-    "long base64": ("send", b'{"data_base64": "' + b"QUJD" * (5 * MEGABYTE // 2) + b'"}', b""),
-    "no base64": ("send", b'{"data_base64": "' + b"=" * 10 * MEGABYTE + b'"}', b""),
-    "a long number to text": ("sms", b'{"to": "+' + b"1" * 10 * MEGABYTE + b'", "body": "x"}', b""),
-    "a long text": ("sms", b'{"to": "+15551234567", "body": "' + b"x" * 10 * MEGABYTE + b'"}', b""),
-    "a long text of another alphabet": ("sms/15551234567", "\u20ac".encode() * 3 * MEGABYTE, b""),
-    "a long text of line ends": ("sms/15551234567", b"\n" * 10 * MEGABYTE, b""),
-    "digits of a topic": ("sms/" + "1" * 65_000, b"x", b""),
-    "a long command": ("queue/set", b"p" * 10 * MEGABYTE, b""),
-    "a long command in JSON": ("queue/set", b'{"command": "' + b"p" * 10 * MEGABYTE + b'"}', b""),
-    "a deep command": ("network/set", b'{"command": ' + b"[" * 5 * MEGABYTE, b""),
-    "digits of a timeout": (
+    )
+    yield "deep lists", "send", DATA + b"[" * 5 * MEGABYTE, b""
+    yield "deep objects", "send", b'{"a":' * 2 * MEGABYTE, b""
+    yield "many empty lists", "send", DATA + b"[" + b"[]," * 3 * MEGABYTE + b"[]]}", b""
+    yield "many empty objects", "send", DATA + b"[" + b"{}," * 3 * MEGABYTE + b"{}]}", b""
+    yield "many keys", "send", b"{" + b",".join(b'"%d":1' % n for n in range(MEGABYTE)) + b"}", b""
+    yield "100,000 digits", "send", DATA + b"9" * 100_000 + b"}", b""
+    yield "10 million digits", "send", DATA + b"9" * 10 * MEGABYTE + b"}", b""
+    yield "10 million digits of a fraction", "send", DATA + b"0." + b"9" * 10 * MEGABYTE + b"}", b""
+    yield "a long exponent", "send", DATA + b"1e" + b"9" * 10 * MEGABYTE + b"}", b""
+    yield "many escapes", "send", DATA + b'"' + b'\\"' * 5 * MEGABYTE + b'"}', b""
+    yield "a string without an end", "send", DATA + b'"' + b'\\"' * 5 * MEGABYTE, b""
+    yield "many spaces", "send", b" " * 10 * MEGABYTE + b"{}", b""
+    yield "many spaces inside", "send", b"{" + b" " * 10 * MEGABYTE + b"}", b""
+    yield "a long id in JSON", "send", b'{"data": "x", "id": "' + b"x" * 10 * MEGABYTE + b'"}', b""
+    yield "long expires in JSON", "send", DATA + b'"x", "expires": "' + b"9" * 10 * MEGABYTE + b'"}', b""
+    yield (
+        "a long priority",
+        "send",
+        DATA + b'"x", "priority": "' + "\u20ac".encode() * 3 * MEGABYTE + b'"}',
+        b"",
+    )
+    yield "a long key", "send", b'{"' + b"k" * 10 * MEGABYTE + b'": 1}', b""
+    yield "long base64", "send", b'{"data_base64": "' + b"QUJD" * (5 * MEGABYTE // 2) + b'"}', b""
+    yield "no base64", "send", b'{"data_base64": "' + b"=" * 10 * MEGABYTE + b'"}', b""
+    yield "a long number to text", "sms", b'{"to": "+' + b"1" * 10 * MEGABYTE + b'", "body": "x"}', b""
+    yield "a long text", "sms", b'{"to": "+15551234567", "body": "' + b"x" * 10 * MEGABYTE + b'"}', b""
+    yield "a long text of another alphabet", "sms/15551234567", "\u20ac".encode() * 3 * MEGABYTE, b""
+    yield "a long text of line ends", "sms/15551234567", b"\n" * 10 * MEGABYTE, b""
+    yield "digits of a topic", "sms/" + "1" * 65_000, b"x", b""
+    yield "a long command", "queue/set", b"p" * 10 * MEGABYTE, b""
+    yield "a long command in JSON", "queue/set", b'{"command": "' + b"p" * 10 * MEGABYTE + b'"}', b""
+    yield "a deep command", "network/set", b'{"command": ' + b"[" * 5 * MEGABYTE, b""
+    yield (
+        "digits of a timeout",
         "network/set",
         b'{"command": "connect", "timeout": ' + b"9" * 10 * MEGABYTE + b"}",
         b"",
-    ),
-}
+    )
 
 
 def cpu_seconds(pid: int) -> float:
@@ -192,12 +201,12 @@ def test_no_packet_takes_long(bridge: BridgeProcess, cloud: Cloud, client: Clien
     bridge.configure(routes=[{"match": f"sensors/+/{number}/#", "priority": "low"} for number in range(30)])
     bridge.start()
     took: dict[str, float] = {}
-    for number, (name, (topic, payload, given)) in enumerate(LARGE.items(), 1):
+    for number, (name, topic, payload, given) in enumerate(large(), 1):
         before = cpu_seconds(bridge.pid)
         publish_raw(bridge.broker.port, publish(f"hologram/{topic}", payload, properties=given))
         client.wait_results(number, 60)
         took[name] = cpu_seconds(bridge.pid) - before
-    states = dict(zip(LARGE, (each["state"] for each in client.results()), strict=True))
+    states = dict(zip(took, (each["state"] for each in client.results()), strict=True))
     # What JSON escapes is six times as long on its way: the simulated cloud takes no 48 MB.
     assert {name for name, state in states.items() if state == "delivered"} == {
         "largest answer", "8 MB", "8 MB that are not text", "many escapes", "long base64",
