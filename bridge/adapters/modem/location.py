@@ -15,7 +15,6 @@ FIX_PAUSE = 1.0
 """Seconds between two queries for a fix."""
 
 NOT_FIXED = 516
-NO_SESSION = 505
 SESSION_RUNS = 504
 """Quectel's GNSS errors [Quectel EC2x&EG9x GNSS AT Commands Manual, "Summary of Error Codes"]."""
 

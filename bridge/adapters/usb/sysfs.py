@@ -257,14 +257,6 @@ async def power_cycle(usb_path: str, sys: Path = SYS, pause: float = POWER_PAUSE
     raise _cannot(f"switch the USB device at {usb_path} off", problem)
 
 
-def bind_option_driver(driver_id: str, sys: Path = SYS) -> None:
-    """Give the ``option`` driver a USB id that it does not know, such as ``05c6 90b2``; needs root."""
-    path = sys / "bus/usb-serial/drivers/option1/new_id"
-    if not path.exists():
-        raise OperationError("the kernel's option driver is not loaded; run: modprobe option")
-    _write(path, driver_id, f"give {driver_id} to the option driver")
-
-
 def _write(path: Path, text: str, what: str) -> None:
     try:
         path.write_text(text)

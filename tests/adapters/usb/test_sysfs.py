@@ -266,17 +266,6 @@ def test_power_that_cannot_be_switched_is_told(machine: Machine) -> None:
         asyncio.run(usb.power_cycle("1-1.2", machine.sys))
 
 
-def test_the_driver_is_told_an_id(machine: Machine) -> None:
-    """Once it is loaded; else what to do is said."""
-    with pytest.raises(OperationError, match="modprobe option"):
-        usb.bind_option_driver("05c6 90b2", machine.sys)
-    folder = machine.sys / "bus/usb-serial/drivers/option1"
-    folder.mkdir(parents=True)
-    (folder / "new_id").write_text("")
-    usb.bind_option_driver("05c6 90b2", machine.sys)
-    assert (folder / "new_id").read_text() == "05c6 90b2"
-
-
 # -- who has a port --------------------------------------------------------------------------------------
 
 
