@@ -62,7 +62,16 @@ def read(raw: bytes) -> Counts | None:
     sent: int = _SENT.unpack_from(raw)[0]
     stamped = bool(options & _TIMESTAMPS)
     since_ack = _SINCE_ACK.unpack_from(raw)[0] / 1000
-    return Counts(out, incoming, sent, received, stamped, state == _CLOSE_WAIT, state == _CLOSE, since_ack)
+    return Counts(
+        segments_out=out,
+        segments_in=incoming,
+        bytes_sent=sent,
+        bytes_received=received,
+        timestamps=stamped,
+        peer_closed=state == _CLOSE_WAIT,
+        over=state == _CLOSE,
+        since_ack=since_ack,
+    )
 
 
 def cost(

@@ -112,12 +112,32 @@ class SimCloud:
         fault = faulty.fault_at(self._faults, self.received) if self._faults else None
         accepted = code == OK and (fault is None or fault in faulty.ACCEPTING)
         answered = code if fault is None or fault in faulty.ACCEPTING else faulty.CODES.get(fault)
-        return self._write(Record(self.received, utc_now(), request, answered, fault, accepted, problem))
+        return self._write(
+            Record(
+                self.received,
+                utc_now(),
+                request,
+                code=answered,
+                fault=fault,
+                accepted=accepted,
+                problem=problem,
+            )
+        )
 
     def give_up(self, pending: int, problem: str) -> None:
         """Log a request that never ended: code 1, which is not answered."""
         self.received += 1
-        self._write(Record(self.received, utc_now(), Request("unknown", pending), None, None, False, problem))
+        self._write(
+            Record(
+                self.received,
+                utc_now(),
+                Request("unknown", pending),
+                code=None,
+                fault=None,
+                accepted=False,
+                problem=problem,
+            )
+        )
 
     def _write(self, record: Record) -> Record:
         self.accepted += record.accepted

@@ -94,7 +94,15 @@ def read_json(text: bytes, size: int) -> Request:
         return refused("json", size, MSGINVALID, "data holds half a surrogate pair")
     topics = value.get("tags" if long_names else "t", [])
     code, problem = _check_json(payload, value, topics)
-    return Request("json", size, code, problem, _json_proof(value, long_names), payload, _topics(topics))
+    return Request(
+        "json",
+        size,
+        code,
+        problem,
+        proof=_json_proof(value, long_names),
+        data=payload,
+        topics=_topics(topics),
+    )
 
 
 def _check_json(payload: bytes | None, value: dict[str, Any], topics: object) -> tuple[int, str | None]:
@@ -145,7 +153,7 @@ def read_sms(text: bytes, size: int) -> Request:
             code, problem = PAYLOADINVALID, f"the text is longer than {MAX_SMS} characters"
     except UnicodeDecodeError:
         code, problem = PAYLOADINVALID, "the text is not UTF-8"
-    return Request("sms", size, code, problem, key.decode("latin-1"), body, (), to.decode())
+    return Request("sms", size, code, problem, proof=key.decode("latin-1"), data=body, to=to.decode())
 
 
 def read_totp(fields: list[bytes], size: int) -> Request:
@@ -167,4 +175,4 @@ def read_totp(fields: list[bytes], size: int) -> Request:
         answer_code, problem = METADATA, "metadata does not start with its version, byte 1"
     elif not _topics_are_right(topics):
         answer_code, problem = TOPICINVALID, "a topic is malformed"
-    return Request("totp", size, answer_code, problem, proof, data, tuple(topics))
+    return Request("totp", size, answer_code, problem, proof=proof, data=data, topics=tuple(topics))

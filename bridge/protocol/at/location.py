@@ -23,12 +23,19 @@ def _float(text: str) -> float | None:
 
 
 def _place(
-    latitude: str, longitude: str, altitude: str, uncertainty: str, at: str | None, satellites: str = ""
+    *, latitude: str, longitude: str, altitude: str, uncertainty: str, at: str | None, satellites: str = ""
 ) -> Location | None:
     north, east = _float(latitude), _float(longitude)
     if north is None or east is None or not (abs(north) <= 90 and abs(east) <= 180):
         return None
-    return Location(north, east, _float(altitude), _float(uncertainty), at, number(satellites))
+    return Location(
+        latitude=north,
+        longitude=east,
+        altitude_m=_float(altitude),
+        uncertainty_m=_float(uncertainty),
+        at=at,
+        satellites=number(satellites),
+    )
 
 
 def ublox_location(line: str) -> Location | None:
@@ -42,7 +49,7 @@ def ublox_location(line: str) -> Location | None:
         return None
     day = re.fullmatch(r"(\d\d)/(\d\d)/(\d{4})", parts[0], re.ASCII)
     at = f"{day[3]}-{day[2]}-{day[1]}T{parts[1][:8]}Z" if day and _is_clock(parts[1]) else None
-    return _place(parts[2], parts[3], parts[4], parts[5], at)
+    return _place(latitude=parts[2], longitude=parts[3], altitude=parts[4], uncertainty=parts[5], at=at)
 
 
 def quectel_location(lines: Iterable[str]) -> Location | None:
@@ -57,7 +64,9 @@ def quectel_location(lines: Iterable[str]) -> Location | None:
     at = None
     if re.fullmatch("[0-9]{6}", clock) and re.fullmatch("[0-9]{6}", day):
         at = f"20{day[4:]}-{day[2:4]}-{day[:2]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z"
-    return _place(parts[1], parts[2], parts[4], "", at, parts[10])
+    return _place(
+        latitude=parts[1], longitude=parts[2], altitude=parts[4], uncertainty="", at=at, satellites=parts[10]
+    )
 
 
 def _is_clock(text: str) -> bool:

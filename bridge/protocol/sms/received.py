@@ -66,11 +66,11 @@ def _deliver(tpdu: bytes) -> Deliver:
     header, data = _user_data(alphabet, octets, length, has_header=bool(tpdu[0] & _HEADER))
     flash = _has_class(coding) and coding & 0x03 == 0
     return Deliver(
-        sender,
-        read_stamp(stamp),
-        UserData(alphabet, data, header.locking, header.single),
-        header.place,
-        flash,
+        sender=sender,
+        sent_at=read_stamp(stamp),
+        data=UserData(alphabet, data, header.locking, header.single),
+        place=header.place,
+        flash=flash,
     )
 
 

@@ -192,7 +192,12 @@ class Pool:
             self.on_full()
             return
         made = Socket(
-            number, listener.kind, listener.local_port, stream.peer, listener.context, listener.access
+            number,
+            listener.kind,
+            local_port=listener.local_port,
+            remote=stream.peer,
+            context=listener.context,
+            access=listener.access,
         )
         made.listener = listener.number
         self._attach(self.add(made), stream)

@@ -115,7 +115,11 @@ class QuectelSockets:
         if self._pool.get(number) is not None:
             self._error = _IN_USE
             return Reply(then=lambda: self._code(f"+QIOPEN: {number},{_IN_USE}"))
-        made = self._pool.add(Socket(number, kind, local, remote, context, access, listener=number))
+        made = self._pool.add(
+            Socket(
+                number, kind, local_port=local, remote=remote, context=context, access=access, listener=number
+            )
+        )
         return Reply(then=lambda: self._begin(made))
 
     def _begin(self, made: Socket) -> None:

@@ -136,5 +136,5 @@ def _received(found: list[str], data: bytes) -> SocketEvent | None:
         return None
     whole = len(data) == at[1]
     if len(found) >= 5:
-        return Data(at[0], data, whole, found[3], max(0, number(found[4])))
+        return Data(at[0], data, whole, host=found[3], port=max(0, number(found[4])))
     return Data(at[0], data, whole)

@@ -70,7 +70,16 @@ def read_submit(pdu: bytes) -> Submit:
     if reader.at != len(pdu):
         raise BadPdu(f"{len(pdu) - reader.at} octets too many")
     return Submit(
-        to, text, data, udh, dcs, pid, reference, bool(first & 0x20), validity, length=len(pdu) - start
+        to=to,
+        text=text,
+        data=data,
+        udh=udh,
+        dcs=dcs,
+        pid=pid,
+        reference=reference,
+        report=bool(first & 0x20),
+        validity=validity,
+        length=len(pdu) - start,
     )
 
 
