@@ -1,34 +1,33 @@
-"""paho-mqtt behind our own reader: the broker's publications bypass paho.
+"""paho-mqtt behind our own reader and writer: publications, of both sides, bypass paho.
 
 paho ends the connection at a message that it cannot read, and the broker then sends the message again. So
 `bridge.protocol.mqtt.packets` cuts each chunk from the broker into packets. Messages wait in
-`BufferedSocket.came`; paho reads the other packets, cleaned by `bridge.protocol.mqtt.answers`.
-Acknowledgements bypass paho as well.
+`BufferedSocket.came`; paho reads the other packets, cleaned by `bridge.protocol.mqtt.answers`. Our own
+publications are encoded by `bridge.protocol.mqtt.publications`: paho would keep each of them for a repetition
+that is the publisher's to decide, which takes a tenth of a message's processor time. Acknowledgements bypass
+paho as well. paho keeps what is rare: connecting, subscriptions and the keep-alive.
 
-The buffer saves time too: paho reads a packet in three or more ``recv`` calls, writes each with a ``send`` of
-its own, and builds three tables for every packet's properties.
+The buffer saves time too: paho reads a packet in three or more ``recv`` calls, and writes each with a
+``send`` of its own.
 
-This module uses names outside paho's public interface. Nothing connects without ``_create_socket``. Only
-speed depends on the others: ``_last_bytes_received``, ``_ping_t`` and the module that ``Properties`` is
-looked up in.
+This module uses names outside paho's public interface. Nothing connects without ``_create_socket``, and
+without ``_mid_generate`` a request of paho's could have the packet identifier of a publication. Only the
+patience with a slow broker depends on the others: ``_last_bytes_received`` and ``_ping_t``.
 """
 
 import socket
 import ssl
-import sys
 import time
 from collections import deque
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt import properties as paho_properties
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
 
 from bridge.errors import NotMqtt
 from bridge.protocol.mqtt.answers import readable
-from bridge.protocol.mqtt.packets import PUBREL, Packet, PacketReader, Publish
-from bridge.protocol.mqtt.properties import variable_bytes
+from bridge.protocol.mqtt.packets import PUBACK, PUBREL, Packet, PacketReader, Publish
+from bridge.protocol.mqtt.publications import acknowledgement
 
 READ_SIZE = 65536
 WRITE_LIMIT = 262144
@@ -50,6 +49,8 @@ class BufferedSocket:
         self._ended = False
         self.came: deque[Publish] = deque()
         """Messages received and not handed on yet."""
+        self.acknowledged: list[tuple[int, str | None]] = []
+        """Packet identifiers of our publications that were acknowledged, each with the refusal or None."""
         self.problem = ""
         """Description of bytes that are not MQTT, empty without any; reading stops there."""
 
@@ -78,6 +79,8 @@ class BufferedSocket:
     def _sort(self, packet: Publish | Packet) -> None:
         if isinstance(packet, Publish):
             self.came.append(packet)
+        elif packet.kind == PUBACK:
+            self.acknowledged.append(acknowledgement(packet.body, version5=self._version5))
         elif packet.kind == PUBREL:
             self.push(b"\x70\x02" + packet.body[:2])  # the message was made durable before PUBREC was sent
         else:
@@ -112,7 +115,7 @@ class BufferedSocket:
         return len(data)
 
     def push(self, data: bytes) -> None:
-        """Keep an acknowledgement for `flush`; the number of deliveries bounds the acknowledgements."""
+        """Keep ``data`` for `flush`, however much that is; the deliveries, or our own window, bound it."""
         self._behind += data
 
     def flush(self) -> bool:
@@ -138,30 +141,40 @@ class BufferedSocket:
 
 
 class BufferedClient(paho.Client):
-    """paho's client over buffered sockets."""
+    """paho's client over buffered sockets; publications and acknowledgements go past its bookkeeping.
 
-    def publish_event(self, topic: bytes, payload: bytes) -> bool:
-        """Publish at QoS 0 without paho's bookkeeping; return whether the buffer had room [MQTT 5.0, 3.3].
+    Packets cannot interleave, because a buffered socket takes each of paho's packets whole.
+    """
 
-        Packets cannot interleave, because a buffered socket takes each of paho's packets whole. MQTT 3.1.1
-        has no properties.
-        """
+    _mid = 0
+
+    def new_mid(self) -> int:
+        """Return the next packet identifier; paho's own requests take theirs from the same sequence."""
+        self._mid = self._mid % 65_535 + 1
+        return self._mid
+
+    _mid_generate = new_mid
+
+    def push(self, packet: bytes) -> None:
+        """Send a packet with the next flush; without a connection it is dropped."""
+        sock: Any = self.socket()
+        if isinstance(sock, BufferedSocket):
+            sock.push(packet)
+
+    def offer(self, packet: bytes) -> bool:
+        """Send a packet with the next flush, if the buffer has room; return whether it had."""
         sock: Any = self.socket()
         if not isinstance(sock, BufferedSocket):
             return False
-        properties = b"\0" if self.protocol == paho.MQTTv5 else b""
-        body = len(topic).to_bytes(2, "big") + topic + properties + payload
         try:
-            sock.send(b"\x30" + variable_bytes(len(body)) + body)
+            sock.send(packet)
         except BlockingIOError:
             return False
         return True
 
     def ack(self, mid: int, qos: int) -> MQTTErrorCode:
         """Acknowledge a durable message: PUBACK, or PUBREC for QoS 2 [MQTT 5.0, section 4.3]."""
-        sock: Any = self.socket()
-        if isinstance(sock, BufferedSocket):
-            sock.push((b"\x50\x02" if qos == 2 else b"\x40\x02") + mid.to_bytes(2, "big"))
+        self.push((b"\x50\x02" if qos == 2 else b"\x40\x02") + mid.to_bytes(2, "big"))
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def mark_alive(self) -> None:
@@ -172,31 +185,3 @@ class BufferedClient(paho.Client):
     def _create_socket(self) -> Any:
         sock: Any = super()._create_socket()  # type: ignore[misc,no-untyped-call,unused-ignore]
         return BufferedSocket(sock, version5=self.protocol == paho.MQTTv5)
-
-
-_TABLES = vars(paho_properties.Properties(PacketTypes.PUBLISH))  # type: ignore[no-untyped-call]  # paho's
-
-
-class _SharedProperties(paho_properties.Properties):
-    """Properties that share their tables, which paho builds for every packet."""
-
-    types: Any = _TABLES.get("types")
-    names: Any = _TABLES.get("names")
-    properties: Any = _TABLES.get("properties")
-
-    def __init__(self, packetType: int) -> None:  # noqa: N803  # paho's name for it
-        object.__setattr__(self, "packetType", packetType)
-
-    def clear(self) -> None:
-        """Delete the properties that are set, without a look at every property that exists."""
-        for name in [name for name in vars(self) if name != "packetType"]:
-            object.__delattr__(self, name)
-
-
-def install() -> None:
-    """Have paho's decoders use the properties with shared tables."""
-    if not all(vars(_SharedProperties).get(name) for name in ("types", "names", "properties")):
-        return
-    for module in ("paho.mqtt._packet", "paho.mqtt.client"):  # paho since 2.2, and before
-        if hasattr(sys.modules.get(module), "Properties"):
-            vars(sys.modules[module])["Properties"] = _SharedProperties

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import paho.mqtt.client as paho
-from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.adapters.mqtt.broker import Broker
-from bridge.adapters.mqtt.buffered import BufferedClient, install
-from bridge.core.delivery import Delivery, Properties
+from bridge.adapters.mqtt.buffered import BufferedClient
+from bridge.core.delivery import Delivery
 from bridge.core.messages import RECEIVE_MAXIMUM
-from bridge.errors import Unpublishable
 from bridge.protocol.mqtt.packets import Publish
 
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF  # [MQTT 5.0, section 3.1.2.11.2]
@@ -54,7 +52,6 @@ def limits(connack: PahoProperties | None) -> Limits:
 
 def new_client(broker: Broker, will: tuple[str, bytes] | None) -> BufferedClient:
     """Return a client with a persistent session and manual acknowledgements; ``will``: topic and payload."""
-    install()
     client = BufferedClient(
         CallbackAPIVersion.VERSION2,
         client_id=broker.client_id,
@@ -63,7 +60,6 @@ def new_client(broker: Broker, will: tuple[str, bytes] | None) -> BufferedClient
         clean_session=None if broker.version5 else False,
         reconnect_on_failure=False,  # paho would connect, and wait, inside the loop
     )
-    client.max_inflight_messages_set(0)  # our own window counts
     if broker.username is not None:
         client.username_pw_set(broker.username, broker.password)
     if broker.tls is not None:
@@ -124,53 +120,3 @@ def to_delivery(message: Publish, epoch: int, *, version5: bool) -> Delivery:
         properties=properties,
         problem=problem,
     )
-
-
-def publish_properties(client: BufferedClient, given: Properties | None) -> PahoProperties | None:
-    """Return the correlation and user properties for a publication; None in MQTT 3.1.1, which has none."""
-    if given is None or (given.correlation is None and not given.user) or client.protocol != paho.MQTTv5:
-        return None
-    properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
-    if given.correlation is not None:
-        properties.CorrelationData = given.correlation
-    if given.user:
-        properties.UserProperty = list(given.user)
-    return properties
-
-
-def checked(
-    client: BufferedClient, topic: str, payload: bytes, given: Properties | None, most: int
-) -> PahoProperties | None:
-    """Check a publication and return its properties, as `publish_properties` does.
-
-    Raises `Unpublishable` for a topic or property that MQTT cannot encode, and for a packet of more than
-    ``most`` bytes. paho checks the same, but only after it has stored the publication for a repetition.
-    """
-    try:
-        topic_size = len(topic.encode())
-        properties = publish_properties(client, given)
-        told = 0 if properties is None or given is None else _properties_size(given)
-    except (ValueError, MQTTException) as exc:  # UnicodeEncodeError is a ValueError
-        raise Unpublishable(f"MQTT has no form for its topic or properties: {exc}") from exc
-    if not topic or topic_size > 65_535 or any(sign in topic for sign in "+#\0"):
-        raise Unpublishable("its topic is none that one can publish to")
-    size = packet_size(topic_size, len(payload), told or int(client.protocol == paho.MQTTv5))
-    if size > most:
-        raise Unpublishable(f"its packet has {size} bytes, and the broker takes {most} at most")
-    return properties
-
-
-def packet_size(topic: int, payload: int, properties: int = 1, qos: int = 1) -> int:
-    """Return the length of a PUBLISH packet in bytes, from those of its parts [MQTT 5.0, section 3.3]."""
-    body = 2 + topic + 2 * qos + properties + payload
-    return 1 + sum(body >= bound for bound in (0, 1 << 7, 1 << 14, 1 << 21)) + body
-
-
-def _properties_size(given: Properties) -> int:
-    """Return the length of the encoded properties in bytes; raises ValueError for one that is too long."""
-    texts = [text.encode() for pair in given.user for text in pair]
-    sizes = [len(text) for text in (*texts, given.correlation or b"")]
-    if max(sizes) > 65_535:
-        raise ValueError("a property has over 65535 bytes")
-    size = 5 * len(given.user) + sum(sizes) + (0 if given.correlation is None else 3)
-    return size + sum(size >= bound for bound in (0, 1 << 7, 1 << 14, 1 << 21))

@@ -24,11 +24,9 @@ from bridge.adapters.mqtt.broker import Broker, connect_problem
 from bridge.adapters.mqtt.buffered import BufferedClient
 from bridge.adapters.mqtt.client import (
     Limits,
-    checked,
     connect,
     limits,
     new_client,
-    packet_size,
     set_will,
     subscribe,
     to_delivery,
@@ -40,7 +38,9 @@ from bridge.adapters.system.threads import in_thread
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.progress import Progress
 from bridge.core.reconnects import LASTED, Reconnects
+from bridge.errors import Unpublishable
 from bridge.protocol.mqtt.packets import Publish
+from bridge.protocol.mqtt.publications import publication
 
 log = logging.getLogger("mqtt")
 
@@ -173,9 +173,6 @@ class Session:
         finally:
             self._wire.detach()
         accepted, self.connected, self.subscribed = self.connected, False, False
-        # The owner decides what is published again, and when. paho would repeat a publication at each
-        # connection, even one that makes the broker end it.
-        self._client.drop_out_messages()
         self._concede(accepted=accepted)
         self._judge()
         self._handler.mqtt_down(self._reason or "the broker did not answer CONNECT")
@@ -366,13 +363,23 @@ class Session:
         """
         if not self.connected:
             return None
-        converted = checked(self._client, topic, payload, properties, self._limits.packet)
-        qos = min(qos, self._limits.qos)
-        info = self._client.publish(topic, payload, qos, retain and self._limits.retain, converted)
+        at_least_once = min(qos, self._limits.qos) > 0
+        mid = self._client.new_mid()
+        packet = publication(
+            topic,
+            payload,
+            mid=mid if at_least_once else 0,
+            retain=retain and self._limits.retain,
+            properties=properties,
+            version5=self._broker.version5,
+        )
+        if len(packet) > (most := self._limits.packet):
+            raise Unpublishable(f"its packet has {len(packet)} bytes, and the broker takes {most} at most")
+        self._client.push(packet)
         self._wire.flush_soon()
-        if qos == 0:
-            self._confirm_later(info.mid)
-        return info.mid
+        if not at_least_once:
+            self._confirm_later(mid)
+        return mid
 
     def _confirm_later(self, mid: int) -> None:
         """Report ``mid``, at QoS 0, as published once the broker has answered a later packet.
@@ -398,10 +405,11 @@ class Session:
         """
         if not self.connected:
             return False
-        if packet_size(len(topic.encode()), len(payload), qos=0) > self._limits.packet:
+        packet = publication(topic, payload, version5=self._broker.version5)
+        if len(packet) > self._limits.packet:
             log.warning("an event of %d bytes is left out: the broker takes no such packet", len(payload))
             return True
-        if not self._client.publish_event(topic.encode(), payload):
+        if not self._client.offer(packet):
             return False
         self._wire.flush_soon()
         return True

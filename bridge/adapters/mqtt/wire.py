@@ -1,8 +1,8 @@
 """The wire between paho and the event loop: bytes are read and written when the socket is ready.
 
-paho's documented external-loop calls (``loop_read``, ``loop_write``) run here for all packets but messages,
-which `bridge.adapters.mqtt.buffered` keeps from paho. Messages are handed on after paho has returned, so that
-our exceptions do not pass through paho.
+paho's documented external-loop calls (``loop_read``, ``loop_write``) run here for all packets but those of
+publications, which `bridge.adapters.mqtt.buffered` keeps from paho. Messages are handed on after paho has
+returned, so that our exceptions do not pass through paho.
 
 Everything runs in the loop's thread but for one call: when paho reconnects, it closes the socket of the
 previous connection in the thread that connects. `Wire` has detached that socket before, and ignores it.
@@ -16,7 +16,6 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.adapters.mqtt.buffered import BufferedClient, BufferedSocket
 from bridge.protocol.mqtt.packets import Publish
@@ -52,7 +51,6 @@ class Wire:
         self._lost = on_lost
         self._cut = on_cut
         self._backpressure = backpressure
-        self._published: list[tuple[int, str | None]] = []
         self._sock: BufferedSocket | None = None
         self._writing = False
         self._flushing = False
@@ -127,8 +125,8 @@ class Wire:
 
     def _hand_on(self, sock: BufferedSocket) -> bool:
         """Hand on confirmations and messages; return whether there were messages."""
-        published, self._published = self._published, []
-        for mid, problem in published:
+        acknowledged, sock.acknowledged = sock.acknowledged, []
+        for mid, problem in acknowledged:
             self._confirm(mid, problem)
         burst = min(len(sock.came), READ_BURST)
         for _ in range(burst):
@@ -143,24 +141,13 @@ class Wire:
             self._readable()  # messages that were read ahead make no socket readable
 
     def _feed_paho(self, sock: BufferedSocket) -> None:
-        client = self._client
-        # A PUBACK is read only here. With the callback left set, paho would build a reason and properties for
-        # each QoS 0 publication as well, which costs more than the publication.
-        client.on_publish = self._on_publish
         try:
             while sock.unread and sock.fileno() >= 0:
-                if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     self._lost("")
                     return
         except (ValueError, LookupError, MQTTException) as exc:  # a packet that paho cannot read
             self._lost(f"the broker sent what is not MQTT: {exc}")
-        finally:
-            client.on_publish = None
-
-    def _on_publish(
-        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any
-    ) -> None:
-        self._published.append((mid, str(reason) if reason.is_failure else None))
 
     # -- writing -----------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from bridge.protocol.mqtt.packets import (
     CONNACK,
     DISCONNECT,
     PINGRESP,
-    PUBACK,
     SUBACK,
     UNSUBACK,
     Packet,
@@ -25,7 +24,6 @@ from bridge.protocol.mqtt.properties import (
 
 _CODES = {
     CONNACK: {0, 1, *range(128, 139), 140, 144, 149, 151, 153, 154, 155, 156, 157, 159},
-    PUBACK: {0, 16, 128, 131, 135, 144, 145, 151, 153},
     SUBACK: {0, 1, 2, 128, 131, 135, 143, 145, 151, 158, 161, 162},
     UNSUBACK: {0, 17, 128, 131, 135, 143, 145},
     DISCONNECT: {0, *range(128, 132), 135, 137, 139, 141, 142, 143, 144, *range(147, 163)},
@@ -46,8 +44,6 @@ def readable(packet: Packet, *, version5: bool) -> bytes:
     Raises `NotMqtt` for a packet that is too short.
     """
     kind, body = packet
-    if kind == PUBACK and len(body) == 2:
-        return b"\x40\x02" + body
     if kind == PINGRESP:
         return b"\xd0\x00"
     try:
@@ -64,8 +60,6 @@ def _clean(kind: int, body: bytes, *, version5: bool) -> bytes | None:
     if kind == DISCONNECT:
         return bytes((_code(kind, body[0] if body else 0),)) + _kept(kind, body, 1)[0]
     mid = bytes((body[0], body[1]))
-    if kind == PUBACK:
-        return mid if not version5 else mid + bytes((_code(kind, body[2]),)) + _kept(kind, body, 3)[0]
     if kind not in (SUBACK, UNSUBACK):
         return None
     if kind == UNSUBACK and not version5:

@@ -273,3 +273,18 @@ def test_greetings_are_of_this_connection() -> None:
         await until(lambda: (0x40, b"\0\3") in broker.received)
 
     assert [item.epoch for item in play(broker, story).received] == [1]
+
+
+def test_packet_identifiers_are_of_one_sequence() -> None:
+    """A request of paho's and a publication of ours never have the same one [MQTT 5.0, section 2.2.1]."""
+    broker = FakeBroker()
+
+    async def story(found: Session, _owner: Owner) -> None:
+        for _ in range(3):
+            found.publish("a", b"x")
+            found.echo(lambda _: None)
+        await until(lambda: sum(first == 0xA2 for first, _ in broker.received) == 3)
+
+    play(broker, story)
+    mids = [body[3:5] if first == 0x32 else body[:2] for first, body in broker.received if first & 2]
+    assert len(mids) == len(set(mids)) == 7  # one of them is of SUBSCRIBE
