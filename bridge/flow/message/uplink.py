@@ -1,8 +1,11 @@
 """Uplink: from the outbox to the destinations. It chooses, sends and records messages.
 
-A message is in flight from its first byte until its result is on disk. Only then are its lane and its slot
-free. So at most `slots` messages per destination are in doubt when the power fails, and a lane keeps its
-order even then.
+A message is in flight from its first byte until its result is on disk. Its slot is free when its exchange
+ends, so that the next exchange does not wait for the disk. Its lane is free after the commit, so a lane keeps
+its order even when the power fails. At most `slots` exchanges per destination are under way, and at most
+twice as many messages are in flight: so many may be in doubt when the power fails, and arrive twice. A
+message that must not be sent twice keeps its slot until the commit; so does each while the disk is nearly
+full.
 """
 
 import logging
@@ -56,6 +59,9 @@ class _Traffic:
     def __init__(self, slots: int) -> None:
         self.destination = Destination(slots)
         self.busy: dict[int, Queued] = {}
+        """Messages in flight by their lane."""
+        self.recording: set[int] = set()
+        """Numbers of those whose exchange has ended, and whose slot is free before the commit."""
         self.out = 0
         """Exchanges that the transport is carrying."""
         self.limit = 0.0
@@ -185,13 +191,15 @@ class Uplink:
                 overdue |= self._start_heads(endpoint, traffic)
             else:
                 self._paths.wanted()
+            if traffic.busy and not traffic.out:  # all that is in flight waits for the next commit
+                self._writer.hurry()
         if overdue:
             self.expire()
 
     def _start_heads(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
         """Start what may go to ``endpoint``; return whether the deadline of a message has passed."""
         overdue = False
-        free = traffic.destination.may_start(self._time.now().mono, len(traffic.busy))
+        free = self._free_slots(traffic)
         for queued in self._outbox.heads(endpoint, free, traffic.busy) if free > 0 else ():
             if queued.seq in self._outbox.in_flight:
                 continue  # a purge or its expiry is being committed
@@ -201,6 +209,13 @@ class Uplink:
                 # A much smaller message beside a large one delays it little.
                 self._start(queued, traffic)
         return overdue
+
+    def _free_slots(self, traffic: _Traffic) -> int:
+        destination, mono, in_flight = traffic.destination, self._time.now().mono, len(traffic.busy)
+        if self._writer.space is not Space.OK:
+            return destination.may_start(mono, in_flight)
+        under_way = in_flight - len(traffic.recording)
+        return min(destination.may_start(mono, under_way), 2 * destination.slots - in_flight)
 
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
         endpoint = queued.lane.endpoint
@@ -245,6 +260,9 @@ class Uplink:
         traffic.moves += 1
         if job.large:
             traffic.large = 0
+        if not codec.at_most_once:
+            traffic.recording.add(queued.seq)
+        self.wake()  # before the commit, during which no other exchange could begin
         if outcome.connected and _connects(endpoint) and "socket.closed" in self._notices.wanted:
             self._on_socket("socket.closed", queued)
         reading = codec.decode(outcome)
@@ -335,9 +353,6 @@ class Uplink:
             self._results.record(result, idempotent=queued.idempotent, reply=reply)
 
         self._writer.write(operation, lambda _: self._recorded(queued, result))
-        in_traffic = self._traffic.get(queued.lane.endpoint)
-        if in_traffic and not in_traffic.out:  # every slot that is taken waits for this commit
-            self._writer.hurry()
 
     def _recorded(self, queued: Queued, result: Result) -> None:
         self._results.notify(result)
@@ -348,6 +363,7 @@ class Uplink:
         traffic = self._traffic.get(queued.lane.endpoint)
         if traffic and traffic.busy.get(queued.lane_id) == queued:
             del traffic.busy[queued.lane_id]
+            traffic.recording.discard(queued.seq)
         self.wake()
 
     # -- for the watchdog --------------------------------------------------------------------------------

@@ -71,32 +71,76 @@ def test_between_lanes_the_priority_decides(make_heart: MakeHeart) -> None:
     assert sent(heart.cloud) == ["high", "normal", "low"]
 
 
-def test_a_slot_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> None:
-    """So no more messages than slots are in doubt when the power fails."""
-    commits: list[Callable[[], None]] = []
-    held = False
+class Disk:
+    """Commits at once, or holds the commit until it is let go."""
 
-    def worker(call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+    def __init__(self) -> None:
+        self.hangs = False
+        self._held: list[Callable[[], None]] = []
+
+    def __call__(self, call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
         def commit() -> None:
             call()
             done(None)
 
-        if held:
-            commits.append(commit)
+        if self.hangs:
+            self._held.append(commit)
         else:
             commit()
 
-    heart = make_heart(slots=1, worker=worker)
-    heart.publish("out/a", b"1")
-    heart.publish("out/b", b"2")
-    held = True
+    def go_on(self) -> None:
+        self.hangs = False
+        self._held.pop()()
+
+
+def test_a_slot_is_free_when_the_exchange_ends(make_heart: MakeHeart) -> None:
+    """The next exchange does not wait for the commit; messages in doubt are twice the slots at most."""
+    disk = Disk()
+    heart = make_heart(slots=2, worker=disk)
+    for topic in "abcdefgh":
+        heart.publish(f"out/{topic}", topic.encode())
+    disk.hangs = True
+    heart.cloud.end(answered())
+    heart.cloud.end(answered())
+    heart.turn(0.0)
+    assert (sent(heart.cloud), heart.uplink.in_flight) == (["a", "b", "c", "d"], 4)
+    heart.cloud.end(answered())
     heart.cloud.end(answered())
     heart.turn(5.0)
-    assert (sent(heart.cloud), heart.uplink.in_flight) == (["1"], 1)
-    held = False
-    commits.pop()()
+    assert (sent(heart.cloud), heart.uplink.in_flight) == (["a", "b", "c", "d"], 4)
+    disk.go_on()
+    heart.turn()
+    assert sent(heart.cloud) == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_a_lane_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> None:
+    """So its order stays, whenever the power fails."""
+    disk = Disk()
+    heart = make_heart(slots=2, worker=disk)
+    heart.publish("out/a", b"1")
+    heart.publish("out/a", b"2")
+    disk.hangs = True
+    heart.cloud.end(answered())
+    heart.turn(5.0)
+    assert sent(heart.cloud) == ["1"]
+    disk.go_on()
     heart.turn()
     assert sent(heart.cloud) == ["1", "2"]
+
+
+def test_the_slot_of_an_sms_is_free_when_its_result_is_durable(make_heart: MakeHeart) -> None:
+    """A crash then leaves no more than `slots` of them unconfirmed."""
+    disk = Disk()
+    heart = make_heart(slots=1, worker=disk)
+    for number in (7, 8):
+        heart.publish(f"sms/1555123456{number}", b"hello")
+    disk.hangs = True
+    heart.sms.end(answered())
+    heart.turn(5.0)
+    assert len(heart.sms.jobs) == 1
+    disk.go_on()
+    heart.turn()
+    assert len(heart.sms.jobs) == 2
 
 
 # -- failures --------------------------------------------------------------------------------------------
