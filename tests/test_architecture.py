@@ -15,11 +15,12 @@ MAY_IMPORT = {
     "protocol": {"core", "errors"},
     "store": {"core", "errors"},
     "adapters": {"core", "protocol", "errors"},
-    "flow": {"core", "protocol", "store", "errors"},
+    "flow": {"batch", "core", "protocol", "store", "errors"},
     "settings": {"core", "errors"},
     "sim": {"errors"},
     "demo": {"core", "sim", "errors"},
     "errors": set[str](),
+    "batch": set[str](),
     # These put the others together.
     "assemblies": {"adapters", "core", "flow", "protocol", "store", "errors"},
     "daemon": {"adapters", "assemblies", "core", "flow", "protocol", "settings", "store", "errors", ""},
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "doctor": {"adapters", "core", "daemon", "protocol", "settings", "store", "errors"},
     "cli": {
         "adapters",
+        "batch",
         "core",
         "daemon",
         "doctor",
@@ -115,7 +117,7 @@ def broken_rules() -> list[str]:
                 allowed = True
             if not allowed:
                 found.append(f"{name} must not import {target}")
-    for package in ("core", "protocol"):
+    for package in ("batch", "core", "protocol"):
         for name, path in MODULES.items():
             if package_and_folder(name)[0] == package:
                 used = {each.split(".")[0] for each in imported(path)} & set(NO_IO)
@@ -145,6 +147,14 @@ def test_every_import_follows_the_rules() -> None:
     in_root = {name for name in MODULES if package_and_folder(name) == ("", "")}
     assert in_root == {"bridge", "bridge.__main__"}, "a module lives in a package"
     assert broken_rules() + cycles() == []
+
+
+def test_receivers_of_batches_need_the_standard_library_alone() -> None:
+    """What reads batches runs where nothing of ours, or of others, is installed."""
+    files = [path for name, path in MODULES.items() if package_and_folder(name)[0] == "batch"]
+    needed = set().union(*map(imported, files))
+    foreign = {each for each in needed if each.split(".")[0] not in sys.stdlib_module_names}
+    assert {each for each in foreign if not each.startswith("bridge.batch.")} == set()
 
 
 def test_the_daemon_loads_nothing_that_it_does_not_need() -> None:
