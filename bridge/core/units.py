@@ -1,4 +1,4 @@
-"""Durations and sizes as users write them: ``10m``, ``512MB``."""
+"""Durations, sizes and percentages as users write them: ``10m``, ``512MB``, ``10%``."""
 
 import math
 import re
@@ -8,6 +8,8 @@ MAX_DURATION = 10 * 365 * 86400.0
 
 DURATION_ALLOWED = "a number with ms, s, m, h or d (no unit: seconds), above 0 and at most 3650d"
 SIZE_ALLOWED = "a whole number of bytes, or a number with KB, MB, GB, TB or KiB, MiB, GiB, TiB, above 0"
+
+PERCENT_ALLOWED = 'a percentage, "0%" to "100%"'
 
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1} | {
@@ -59,3 +61,21 @@ def parse_size(value: object) -> int:
     if not 0 < size < 2**63 or size != int(size):
         raise ValueError(f"not a size; allowed is {SIZE_ALLOWED}")
     return int(size)
+
+
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%?", re.ASCII)
+
+
+def parse_percent(value: object) -> float:
+    """Return 10.0 for ``"10%"``, ``"10"`` or 10.
+
+    Raises ValueError, with one line that gives what is allowed, for anything else.
+    """
+    percent = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        percent = float(value) if abs(value) <= 100 else math.nan
+    elif isinstance(value, str) and (match := _PERCENT.fullmatch(value.strip())):
+        percent = float(match[1])
+    if not 0 <= percent <= 100:
+        raise ValueError(f"not a percentage; allowed is {PERCENT_ALLOWED}")
+    return percent

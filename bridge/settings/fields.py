@@ -18,7 +18,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from bridge.core.admission import plain_network
 from bridge.core.events import TYPES, matching
 from bridge.core.phone import E164, E164_ALLOWED
-from bridge.core.units import DURATION_ALLOWED, SIZE_ALLOWED, parse_duration, parse_size
+from bridge.core.units import (
+    DURATION_ALLOWED,
+    PERCENT_ALLOWED,
+    SIZE_ALLOWED,
+    parse_duration,
+    parse_percent,
+    parse_size,
+)
 from bridge.settings.files import open_file
 
 
@@ -147,6 +154,12 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Seconds = Annotated[float, Field(strict=True, ge=0.1, le=3600), Allowed("0.1 to 3600 seconds")]
 Duration = Annotated[float, BeforeValidator(parse_duration), Allowed(DURATION_ALLOWED)]
 Size = Annotated[int, BeforeValidator(parse_size), Allowed(SIZE_ALLOWED)]
+Percent = Annotated[float, BeforeValidator(parse_percent), Allowed(PERCENT_ALLOWED)]
+Price = Annotated[
+    float,
+    Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False),
+    Allowed("0 to 1000000, in the currency"),
+]
 Text = Annotated[str, _holds(_is_text), Allowed("text in quotes, not empty")]
 Line = Annotated[
     str,
@@ -184,6 +197,7 @@ AbsolutePath = Annotated[
 Device = Annotated[str, _matches(r"/[!-~]+|[A-Za-z0-9_.-]{1,15}")]
 ReadableFile = Annotated[str, AfterValidator(_readable), Allowed("the path of a file that can be read")]
 Apn = Annotated[str, _matches(r"[A-Za-z0-9.-]{1,100}"), Allowed("1 to 100 letters, digits, dots and hyphens")]
+Currency = Annotated[str, _matches(r"[A-Z]{3}"), Allowed('3 capital letters in quotes, such as "USD"')]
 SimPin = Annotated[str, _matches(r"[0-9]{4,8}"), Secret(), Allowed("4 to 8 digits in quotes")]
 EventPattern = Annotated[
     str,

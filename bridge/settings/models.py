@@ -17,6 +17,7 @@ from bridge.settings.fields import (
     Apn,
     CloudId,
     CloudKey,
+    Currency,
     Device,
     DeviceId,
     DeviceKey,
@@ -28,8 +29,10 @@ from bridge.settings.fields import (
     Line,
     Name,
     NamedProtocol,
+    Percent,
     PhoneNumber,
     Port,
+    Price,
     PrivateKey,
     ReadableFile,
     Seconds,
@@ -259,6 +262,32 @@ class Metrics(Section):
     port: Port | None = None
 
 
+Texts = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+
+
+class Budget(Section):
+    """The bounds of what goes over the SIM, in bytes and in SMS; ``reserve`` in percent after reading."""
+
+    day: Annotated[Size | None, EMPTY_IS_NULL] = None
+    month: Annotated[Size | None, EMPTY_IS_NULL] = None
+    month_starts: Annotated[int, Field(strict=True, ge=1, le=28)] = 1
+    sms_day: Texts | None = None
+    sms_month: Texts | None = None
+    reserve: Percent = 10.0
+    warn: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=1, le=1000)], ...],
+        Allowed("a list of whole percentages of 1 to 1000, such as [70, 90, 100]"),
+    ] = (70, 90, 100)
+
+
+class Prices(Section):
+    """What the SIM's carrier takes for 1,000,000 bytes and for one part of an SMS."""
+
+    mb: Price | None = None
+    sms: Price | None = None
+    currency: Currency = "USD"
+
+
 class Route(Section):
     """The treatment of topics that ``match``; ``expires`` in seconds after reading."""
 
@@ -306,6 +335,8 @@ class Settings(BaseSettings):
     log: Log = Log()
     control: Control = Control()
     metrics: Metrics = Metrics()
+    budget: Budget = Budget()
+    prices: Prices = Prices()
     routes: Annotated[tuple[Route, ...], Allowed('a list of routes such as [ { match: "alarms/#" } ]')] = ()
 
     @classmethod

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.units import MAX_DURATION, parse_duration, parse_size
+from bridge.core.units import MAX_DURATION, parse_duration, parse_percent, parse_size
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,20 @@ def test_any_text_gives_a_bounded_value_or_a_value_error(text: str) -> None:
         except ValueError:
             continue
         assert 0 < value <= most
+
+
+@pytest.mark.parametrize(
+    ("given", "percent"), [("10%", 10), (" 2.5 % ", 2.5), ("0%", 0), ("100", 100), (10.0, 10), (0, 0)]
+)
+def test_percentages_are_read_with_and_without_the_sign(given: object, percent: float) -> None:
+    """What `check-config` prints is read again."""
+    assert parse_percent(given) == percent
+
+
+@pytest.mark.parametrize(
+    "value", ["", "%", "101%", "-1%", "1e2%", 101, -1, True, None, math.nan, math.inf, [10]]
+)
+def test_no_percentage(value: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="allowed is a percentage"):
+        parse_percent(value)
