@@ -28,6 +28,10 @@ class _NoTime:
     def __init__(self) -> None:
         self.now = read_clock
 
+    def knows(self) -> bool:
+        """Return False: nothing is sent here that would need the time."""
+        return False
+
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         callback(*args)
 

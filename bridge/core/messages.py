@@ -151,6 +151,10 @@ class Message(NamedTuple):
     received: float | None = None
     """Receipt in seconds of the monotonic clock (`Now.mono`), because a message may wait for room on a full
     disk before it is stored. None: the time of storing."""
+    at: int | None = None
+    """The time that the producer gave it, in Unix seconds; None: the time of receipt counts."""
+    stamp: str | None = None
+    """The key under which its time goes with it; None: it goes as it is."""
 
 
 class Queued(NamedTuple):
@@ -170,6 +174,13 @@ class Queued(NamedTuple):
     boot: int = 0
     """The number of the boot whose clock the times follow."""
     deadline: float | None = None
+    at: int | None = None
+    """The time of the message in Unix seconds: its producer's, or that of its receipt, rounded down. None
+    while the box does not know it."""
+    settled: bool = True
+    """Whether ``at`` can no longer change: the box may learn the time, or correct it."""
+    stamp: str | None = None
+    """The key under which the time goes with it; None: it goes as it is."""
 
 
 class Result(NamedTuple):

@@ -16,6 +16,8 @@ class Route(NamedTuple):
     """Seconds until a message on this route expires."""
     max_attempts: int | None = None
     """Number of sends before a message fails; ``None`` is no limit."""
+    stamp: str | None = None
+    """The key under which the time of a message goes with it; ``None``: without."""
 
 
 DEFAULT = Route()

@@ -24,6 +24,9 @@ class Time(Protocol):
     def now(self) -> Now:
         """Return both clocks."""
 
+    def knows(self) -> bool:
+        """Return whether the box knows the time [`bridge.core.known_time`]."""
+
     def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
         """Call back in the next turn of the event loop."""
 

@@ -31,7 +31,7 @@ HOT = 80.0
 
 def clock(context: Context) -> Finding:
     """Check that the time is plausible, and that a service keeps it right."""
-    from bridge.store.clock import PLAUSIBLE
+    from bridge.core.known_time import PLAUSIBLE
 
     totp = context.settings.cloud.auth == "totp"
     now = time.time()

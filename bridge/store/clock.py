@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 
+from bridge.core.known_time import PLAUSIBLE
 from bridge.core.messages import Now
 from bridge.store.database import Database
-
-PLAUSIBLE = 1_672_531_200.0
-"""Unix seconds of 2023-01-01, before the first release. An earlier wall clock has not been set."""
 
 STEP = 2.0
 """Seconds of difference between the two clocks that count as a step. Less is drift, or NTP slewing."""
@@ -27,6 +25,9 @@ class Times:
     later than anything in the store, continued by the monotonic clock. Before that moment the time is
     unknown, and these rows do not age. Only idempotency keys hold wall times. A step moves them, because they
     are few and small.
+
+    Of each boot it is kept whether the box learned the time in it. What was queued in one in which it did not
+    has an order, and no time.
     """
 
     def __init__(self, database: Database, boot: str, clock: Callable[[], Now]) -> None:
@@ -41,6 +42,7 @@ class Times:
         self.boot: int
         self._offsets: dict[int, float]
         self._offset: float
+        self._known: set[int]
         self._seen: float
         self._reference: float | None
         self.reset()
@@ -49,7 +51,9 @@ class Times:
     def reset(self) -> None:
         """Go back to the values on disk: a rollback may have undone the transaction that noticed a step."""
         (self.boot,) = self._database.execute("boot_find", (self._name,)).fetchone()
-        self._offsets = dict(self._database.execute("boot_all").fetchall())
+        boots = self._database.execute("boot_all").fetchall()
+        self._offsets = {boot: offset for boot, offset, _ in boots}
+        self._known = {boot for boot, _, known in boots if known}
         self._offset = self._offsets[self.boot]
         seen = self._database.execute("meta_get", ("last_wall",)).fetchone()
         self._seen = seen[0] if seen else 0.0
@@ -93,6 +97,26 @@ class Times:
             self._seen = now.wall
             self._database.execute("meta_set", ("last_wall", now.wall))
         return step
+
+    @property
+    def known(self) -> bool:
+        """Whether the box learned the time in this boot."""
+        return self.boot in self._known
+
+    def knows(self, boot: int) -> bool:
+        """Return whether the box learned the time in ``boot``."""
+        return boot in self._known
+
+    def learn(self) -> None:
+        """Note that the wall clock is right; runs inside a transaction.
+
+        The offset is set even without a step, because it dates what was queued before to the second.
+        """
+        self.check()
+        self._offset = self._clock().offset
+        self._set_offset(self.boot, self._offset)
+        self._database.execute("boot_know", (self.boot,))
+        self._known.add(self.boot)
 
     def _set_offset(self, boot: int, offset: float) -> None:
         self._database.execute("boot_set", (offset, boot))

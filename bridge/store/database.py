@@ -70,7 +70,7 @@ def _sql(name: str) -> str:
     return resources.files("bridge.store").joinpath(name).read_text()
 
 
-MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
+MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
 """SQL files; the n-th upgrades a store of version n to version n + 1."""
 
 
@@ -252,10 +252,10 @@ class Database:
         """Run the statement called ``query``; errors are SQLite's own, for `translate`."""
         return self._run(self._queries[query], parameters)
 
-    def execute_except(self, query: str, key: str, busy: Collection[int], limit: int) -> sqlite3.Cursor:
+    def execute_except(self, query: str, first: Row, busy: Collection[int], limit: int) -> sqlite3.Cursor:
         """Run ``query`` with one placeholder for each of ``busy`` in place of ``{busy}``."""
         statement = self._queries[query].format(busy=",".join("?" * len(busy)))
-        return self._run(statement, (key, *busy, limit))
+        return self._run(statement, (*first, *busy, limit))
 
     def execute_many(self, query: str, parameters: Iterable[Row]) -> None:
         """Run the statement called ``query`` once for each row of ``parameters``."""

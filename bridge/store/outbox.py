@@ -5,7 +5,7 @@ All methods run in the event loop's thread; those that write run inside the writ
 
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum, auto
-from math import inf
+from math import floor, inf
 from sqlite3 import Cursor
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from bridge.store.database import Database
 from bridge.store.lanes import Lanes
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
-from bridge.store.rows import describe, endpoint_key, read_endpoint, read_message
+from bridge.store.rows import describe, endpoint_key, read_endpoint, read_message, write_at
 from bridge.store.set_aside import Kind, Row, SetAside
 
 KEYS_KEPT_FOR = 24 * 3600.0
@@ -217,9 +217,18 @@ class Outbox:
         run(
             "message_add",
             (seq, message.id, message.idempotent, lane_id, message.payload, self.times.boot, wall, mono,
-             deadline, message.max_attempts, *reply),
+             deadline, message.max_attempts, *reply, self._time_of(message, now.mono - mono), message.stamp),
         )  # fmt: skip
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
+
+    def _time_of(self, message: Message, ago: float) -> int | None:
+        """Return the time of ``message``, which came ``ago`` seconds ago, as far as it is settled at once.
+
+        Where it goes with the message it is, so that the message is the same at each attempt.
+        """
+        if message.at is None and message.stamp is not None and self.times.known:
+            return floor(self.times.wall() - ago)
+        return message.at
 
     def _make_room(self, message: Message) -> tuple[bool, tuple[Queued, ...]]:
         """Return whether ``message`` fits, and the messages dropped for it.
@@ -285,14 +294,21 @@ class Outbox:
         """Return the destinations of the queued messages."""
         return self._lanes.endpoints()
 
-    def heads(self, endpoint: Endpoint, limit: int, busy: Collection[int]) -> list[Queued]:
+    def heads(
+        self, endpoint: Endpoint, limit: int, busy: Collection[int], *, timed: bool = False
+    ) -> list[Queued]:
         """Return the oldest message of each ready lane of ``endpoint``, without ``busy``.
 
-        Best priority first.
+        Best priority first. ``timed`` leaves out those whose time has to go with them and is not known yet.
         """
-        key = endpoint_key(endpoint)
-        rows = self._database.execute_except("lane_heads", key, busy, limit).fetchall()
+        waiting = self.times.boot if timed and not self.times.known else 0
+        first = (endpoint_key(endpoint), waiting)
+        rows = self._database.execute_except("lane_heads", first, busy, limit).fetchall()
         return [read_message(row, endpoint, self.times) for row in rows]
+
+    def settle_time(self, queued: Queued) -> None:
+        """Keep the time of ``queued`` as it is, before it goes with the message for the first time."""
+        self._database.execute("message_settle", (write_at(queued.at), queued.seq))
 
     def overdue(self, queued: Queued) -> bool:
         """Whether the deadline of ``queued`` has passed."""

@@ -33,9 +33,11 @@ SELECT min(not_before) FROM lane WHERE not_before > 0;
 SELECT DISTINCT endpoint FROM lane WHERE head > 0;
 -- name: lane_heads
 SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at,
+       m.at, m.stamp
 FROM lane JOIN message m ON m.seq = lane.head
-WHERE lane.endpoint = ? AND (lane.not_before > 0) = 0 AND lane.head > 0 AND lane.id NOT IN ({busy})
+WHERE lane.endpoint = ? AND (lane.not_before > 0) = 0 AND lane.head > 0
+AND (m.stamp IS NULL OR m.at IS NOT NULL OR m.boot <> ?) AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
 -- name: lane_oldest
 SELECT id, head FROM lane
@@ -47,8 +49,10 @@ SELECT count(*) FROM lane WHERE head > 0;
 
 -- name: message_add
 INSERT INTO message (seq, id, chosen, lane, payload, boot, queued_at, queued_mono, deadline, max_attempts,
-                     reply_topic, correlation)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                     reply_topic, correlation, at, stamp)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- name: message_settle
+UPDATE message SET at = ? WHERE seq = ?;
 -- name: message_defer
 UPDATE message SET attempts = ?, bytes_up = bytes_up + ?, bytes_down = bytes_down + ? WHERE seq = ?;
 -- name: message_reply
@@ -64,7 +68,7 @@ DELETE FROM message WHERE seq = ?;
 -- name: message_full
 SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
        m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at,
-       lane.endpoint
+       m.at, m.stamp, lane.endpoint
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
 SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
@@ -205,7 +209,7 @@ SELECT key, value FROM meta WHERE key GLOB ?;
 SELECT id FROM boot WHERE boot_id = ?;
 -- A boot's `lead` is its clock offset: wall time minus monotonic time.
 -- name: boot_all
-SELECT id, lead FROM boot;
+SELECT id, lead, known FROM boot;
 -- Boots without rows; later messages are of later boots.
 -- name: boot_forget
 DELETE FROM boot WHERE id < :boot AND id < coalesce((SELECT boot FROM message ORDER BY seq LIMIT 1), :boot)
@@ -214,6 +218,8 @@ AND id < coalesce((SELECT min(boot) FROM chosen), :boot) AND id < coalesce((SELE
 INSERT INTO boot (boot_id, lead) VALUES (?, ?);
 -- name: boot_set
 UPDATE boot SET lead = ? WHERE id = ?;
+-- name: boot_know
+UPDATE boot SET known = 1 WHERE id = ?;
 
 -- After a recovery. The sums over rows are computed again at the next start; the counts are kept.
 -- name: rebuild_sums

@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from math import floor
 from typing import Any
 
 from bridge.core.messages import CLOUD, Channel, Endpoint, Lane, Priority, Queued, Reply, Traffic
@@ -62,8 +63,9 @@ def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
 def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queued:
     """Return the message in a row of ``lane_heads`` or ``message_full``."""
     lane_id, names, priority, seq, id_, idempotent, payload, mono, attempts, limit = row[:10]
-    up, down, reply, correlation, boot, lifetime = row[10:16]
+    up, down, reply, correlation, boot, lifetime, at, stamp = row[10:18]
     queued_at = times.date(boot, mono)
+    time = (floor(queued_at) if times.knows(boot) else None) if at is None else read_at(at)
     return Queued(
         seq=seq,
         id=id_,
@@ -78,7 +80,20 @@ def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queu
         reply=Reply(reply, correlation) if reply else None,
         boot=boot,
         deadline=None if lifetime is None else queued_at + lifetime,
+        at=time,
+        settled=at is not None or boot != times.boot,
+        stamp=stamp,
     )
+
+
+def write_at(at: int | None) -> int:
+    """Return the column value of a time that is settled."""
+    return -1 if at is None else at
+
+
+def read_at(value: int) -> int | None:
+    """Return the time of a column value."""
+    return None if value < 0 else value
 
 
 def describe(row: tuple[Any, ...], mono: float, times: Times, *, in_flight: bool) -> dict[str, Any]:

@@ -143,8 +143,10 @@ class Heart:
         clock: Clock | None = None,
         slots: int = 4,
         worker: CommitWorker | None = None,
+        knows_time: bool = True,
     ) -> None:
         self.time = MovableTime(clock)
+        self.time.known = knows_time
         self.journal = Journal.open(path, limits or Limits(), self.time, worker=worker)
         self.outbox, self.writer = self.journal.outbox, self.journal.writer
         self.notices = Told()

@@ -53,11 +53,16 @@ class MovableTime:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
+        self.known = True
+        """Whether the box knows the time."""
         self._number = itertools.count()
         self._due: list[tuple[float, int, Call]] = []
 
     def now(self) -> Now:
         return self.clock()
+
+    def knows(self) -> bool:
+        return self.known
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self.call_later(0.0, callback, *args)
@@ -109,6 +114,9 @@ class SetClock:
 
     def __init__(self, now: Callable[[], Now]) -> None:
         self.now = now
+
+    def knows(self) -> bool:
+        return True
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
         return asyncio.get_running_loop().call_soon(callback, *args)

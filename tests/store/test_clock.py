@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.core.messages import CLOUD, Priority
 from bridge.store.clock import STEP
 from bridge.store.outbox import KEYS_KEPT_FOR, Limits, Verdict
 from tests.store.box import DAY, NOON, Box, Clock, message
@@ -279,3 +280,113 @@ def test_a_store_of_version_1_keeps_its_times(tmp_path: Path) -> None:
         box.clock.pass_(seconds)
         assert sorted(box.due()) == due
     box.database.close()
+
+
+# -- the time of a message -------------------------------------------------------------------------------
+
+
+def times(box: Box) -> list[int | None]:
+    """Return the time of each message."""
+    return [queued.at for queued in box.all()]
+
+
+def learn(box: Box) -> None:
+    with box:
+        box.outbox.times.learn()
+
+
+def test_a_message_has_the_time_of_its_receipt(box: Box) -> None:
+    """In whole seconds, rounded down, once the box knows the time."""
+    learn(box)
+    box.clock.pass_(1.9)
+    box.put(message())
+    box.put(message()._replace(at=5))
+    assert times(box) == [NOON + 1, 5]
+
+
+def test_what_came_before_the_time_was_known_is_dated_by_the_monotonic_clock(tmp_path: Path) -> None:
+    """Nothing is dated before; afterwards each is right to the second, also where the step is small."""
+    box = new_box(tmp_path, NOON - 1.5)
+    box.put(message())
+    box.clock.pass_(100.0)
+    box.put(message()._replace(at=7))
+    box.put(message())
+    assert times(box) == [None, 7, None]
+    box.clock.step(1.5)
+    assert times(box) == [None, 7, None]
+    learn(box)
+    assert times(box) == [NOON, 7, NOON + 100]
+
+
+@pytest.mark.parametrize("year", [0.0, NOON - 300 * DAY])
+def test_a_boot_remembers_that_the_time_was_known(tmp_path: Path, year: float) -> None:
+    """Over a restart, and in a later boot; what a boot never dated has no time for ever."""
+    box = new_box(tmp_path, year)
+    box.put(message("never"))
+    box.reopen(boot="boot-2", clock=Clock(year, 50.0))
+    box.put(message("reckoned back"))
+    box.clock.pass_(10.0)
+    box.clock.step(NOON - year)
+    learn(box)
+    assert times(box) == [None, NOON]
+    box.reopen()
+    assert (box.outbox.times.known, times(box)) == (True, [None, NOON])
+    box.reopen(boot="boot-3", clock=Clock(NOON + DAY, 5.0))
+    assert (box.outbox.times.known, times(box)) == (False, [None, NOON])
+    learn(box)
+    assert times(box) == [None, NOON]
+    assert [queued.settled for queued in box.all()] == [True, True], "no clock changes them any more"
+
+
+def test_a_rollback_forgets_that_the_time_is_known(box: Box) -> None:
+    """What is not on disk is learned again."""
+    box.database.begin()
+    box.outbox.times.learn()
+    box.database.rollback()
+    box.outbox.reset()
+    assert not box.outbox.times.known
+    learn(box)
+    assert box.outbox.times.known
+
+
+def test_the_time_that_goes_with_a_message_does_not_change(box: Box) -> None:
+    """A repeat is the same message, whatever the clock does in between."""
+    learn(box)
+    box.put(message()._replace(stamp="at"))
+    assert times(box) == [NOON]
+    box.clock.step(3600.0)
+    box.sweep()
+    assert times(box) == [NOON]
+
+
+def test_a_message_that_went_without_a_time_stays_without(box: Box) -> None:
+    """The box learns the time between two attempts."""
+    box.put(message()._replace(stamp="at"))
+    (queued,) = box.all()
+    assert (queued.at, queued.settled) == (None, False)
+    with box:
+        box.outbox.settle_time(queued)
+    learn(box)
+    assert [(each.at, each.settled) for each in box.all()] == [(None, True)]
+
+
+def test_what_needs_the_time_waits_for_it(tmp_path: Path) -> None:
+    """Other lanes are not held up, whatever their number."""
+    box = new_box(tmp_path, 0.0)
+    for number in range(5):
+        box.put(message(f"stamped {number}", topic=f"s{number}")._replace(stamp="at"))
+    box.put(message("dated", topic="d")._replace(stamp="at", at=5))
+    box.put(message("plain", topic="p"))
+
+    def heads() -> list[str]:
+        return [queued.id for queued in box.outbox.heads(CLOUD, 3, (), timed=True)]
+
+    assert heads() == ["dated", "plain"]
+    assert box.heads(limit=3) == ["stamped 0", "stamped 1", "stamped 2"], "nobody waits any more"
+    box.reopen(boot="boot-2", clock=Clock(0.0, 10.0))
+    assert heads() == ["stamped 0", "stamped 1", "stamped 2"], "these never get one"
+    box.put(message("new", topic="a", priority=Priority.HIGH)._replace(stamp="at"))
+    assert "new" not in heads()
+    box.clock.step(NOON)
+    learn(box)
+    assert heads()[0] == "new"

@@ -3,9 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
+from bridge.adapters.system.clock_facts import read_facts
+from bridge.core.known_time import ClockFacts, knows_time
 from bridge.core.messages import Now
+
+ASK_EVERY = 3.0
+"""Seconds between two looks at whether the box knows the time, at least."""
 
 
 def read_clock() -> Now:
@@ -16,9 +22,21 @@ def read_clock() -> Now:
 class LoopTime:
     """`bridge.core.time.Time` on an event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, facts: Callable[[], ClockFacts] = read_facts) -> None:
+        """``facts`` returns what the box tells about its wall clock."""
         self.now = read_clock
         self._loop = loop
+        self._facts = facts
+        self._known = False
+        self._asked = -inf
+
+    def knows(self) -> bool:
+        """Return whether the box knows the time; once it does, it stays so."""
+        now = self.now()
+        if not self._known and now.mono >= self._asked + ASK_EVERY:
+            self._asked = now.mono
+            self._known = knows_time(now.wall, self._facts())
+        return self._known
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
         """Call back in the loop's next turn."""

@@ -200,7 +200,9 @@ class Intake:
         )
         # Of several deadlines the earliest counts.
         lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]
-        return self._build(lane, command.payload, options, min(lifetimes, default=None), route.max_attempts)
+        lifetime = min(lifetimes, default=None)
+        message = self._build(lane, command.payload, options, lifetime, route.max_attempts)
+        return message._replace(at=command.at, stamp=route.stamp)
 
     def _sms(self, command: commands.Sms) -> Message:
         via = command.via or self.policy.default_via

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from bridge.core.destination import Condition, Destination
 from bridge.core.exchange import AnyJob, Job, Outcome, Transport
+from bridge.core.known_time import TimeWait
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, State
 from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
@@ -96,6 +97,7 @@ class Uplink:
         self._stopping = False
         self._next_retry: float | None = None
         self._looks = 0
+        self._time_wait = TimeWait()
 
     def start(self) -> None:
         """Resume after a restart: end messages that were marked as started, and wake every destination."""
@@ -106,6 +108,7 @@ class Uplink:
         for endpoint in self._outbox.endpoints():
             self.wake(endpoint)
         self._next_retry = self._outbox.next_wake()
+        self._look_at_clock()
         self._time.call_later(TICK, self._tick)
 
     def wake(self, endpoint: Endpoint | None = None) -> None:
@@ -188,6 +191,7 @@ class Uplink:
         overdue = False
         for endpoint, traffic in self._traffic.items():
             if self._paths.ready(endpoint):
+                self._time_wait.opened(endpoint, self._time.now().mono)
                 overdue |= self._start_heads(endpoint, traffic)
             else:
                 self._paths.wanted()
@@ -200,7 +204,8 @@ class Uplink:
         """Start what may go to ``endpoint``; return whether the deadline of a message has passed."""
         overdue = False
         free = self._free_slots(traffic)
-        for queued in self._outbox.heads(endpoint, free, traffic.busy) if free > 0 else ():
+        timed = self.waits_for_time(endpoint)
+        for queued in self._outbox.heads(endpoint, free, traffic.busy, timed=timed) if free > 0 else ():
             if queued.seq in self._outbox.in_flight:
                 continue  # a purge or its expiry is being committed
             if self._outbox.overdue(queued):
@@ -234,6 +239,9 @@ class Uplink:
         if codec.at_most_once:
             # After a crash the mark tells that bytes may have left, and the message is not sent twice.
             self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
+        elif queued.stamp is not None and not queued.settled:
+            # The clock may be corrected later, and a repeat has to be the same message.
+            self._writer.write(partial(self._outbox.settle_time, queued), lambda _: go())
         else:
             go()
 
@@ -384,7 +392,7 @@ class Uplink:
             return False
         if self._writer.committing or traffic.destination.may_start(self._time.now().mono, 0) <= 0:
             return False
-        heads = self._outbox.heads(endpoint, 1, ())
+        heads = self._outbox.heads(endpoint, 1, (), timed=self.waits_for_time(endpoint))
         return any(queued.seq not in self._outbox.in_flight for queued in heads)
 
     # -- time --------------------------------------------------------------------------------------------
@@ -399,6 +407,7 @@ class Uplink:
             return
         self._time.call_later(TICK, self._tick)
         self._looks += 1
+        self._look_at_clock()
         mono = self._time.now().mono
         if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
             self._next_retry = self._outbox.next_wake()
@@ -410,6 +419,19 @@ class Uplink:
         ):
             self.wake()
         self.expire()
+
+    def waits_for_time(self, endpoint: Endpoint) -> bool:
+        """Return whether a message to ``endpoint`` that needs the time waits until the box knows it."""
+        return not self._outbox.times.known and not self._time_wait.over(endpoint, self._time.now().mono)
+
+    def _look_at_clock(self) -> None:
+        """Learn the time once the box knows it; messages may wait for it, or for the end of the wait."""
+        if self._outbox.times.known or not self._recordable or self._writer.committing:
+            return
+        if self._time.knows():
+            self._writer.write(self._outbox.times.learn, lambda _: self.wake())
+        else:
+            self.wake()
 
     def expire(self) -> None:
         """End messages whose deadline has passed."""

@@ -8,6 +8,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
+from math import floor
 from typing import Any, NamedTuple, NoReturn
 
 from bridge.core.delivery import NO_PROPERTIES, Properties
@@ -29,6 +30,11 @@ JSON_LIMIT = 65_536
 """Characters of JSON outside its strings at most. Lists and objects take a hundred times their length in
 memory, and the bridge's commands have a handful of keys."""
 
+LATEST = 253_402_300_799
+"""The largest time of a message: the last second of the year 9999. Milliseconds are beyond it."""
+
+_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
+
 NETWORK_COMMANDS = ("connect", "disconnect", "reconnect", "reset", "radio_on", "radio_off")
 QUEUE_COMMANDS = ("pause", "resume", "flush", "purge")
 
@@ -48,6 +54,8 @@ class Send(NamedTuple):
     topics: tuple[str, ...]
     payload: bytes
     options: Options
+    at: int | None = None
+    """The time that the producer gives it, in Unix seconds."""
     in_topic: bool = False
     """Whether the first of `topics` is part of the MQTT topic, and not of the list."""
 
@@ -215,10 +223,11 @@ class _Reader:
     def out(self, topic: str | None, payload: bytes) -> Send:
         named = () if topic is None else (topic,)
         extra = self._user["topics"].split(",") if "topics" in self._user else []
-        return Send(self._topics([*named, *extra]), payload, self._options({}), in_topic=bool(named))
+        topics = self._topics([*named, *extra])
+        return Send(topics, payload, self._options({}), self._at({}), in_topic=bool(named))
 
     def send(self, given: dict[str, Any]) -> Send:
-        _keys(given, ("data", "data_base64", "topics", "id", "priority", "expires"))
+        _keys(given, ("data", "data_base64", "topics", "id", "priority", "expires", "at"))
         if ("data" in given) == ("data_base64" in given):
             both = "data" in given
             raise InvalidCommand("data", "both" if both else None, "give either data or data_base64")
@@ -229,7 +238,11 @@ class _Reader:
         topics = given.get("topics", self._user["topics"].split(",") if "topics" in self._user else [])
         if not isinstance(topics, list):
             raise InvalidCommand("topics", topics, "it must be a list of strings")
-        return Send(self._topics(topics), payload, self._options(given))
+        return Send(self._topics(topics), payload, self._options(given), self._at(given))
+
+    def _at(self, given: Mapping[str, Any]) -> int | None:
+        value = given.get("at", self._user.get("at"))
+        return None if value is None else _at(value)
 
     @staticmethod
     def _topics(topics: list[Any]) -> tuple[str, ...]:
@@ -316,6 +329,14 @@ def _lifetime(value: Any) -> float:
         raise InvalidCommand(
             "expires", value, 'it is a duration such as "90s", "10m", "1h" or "7d"'
         ) from None
+
+
+def _at(value: Any) -> int:
+    """Return the Unix seconds of a number, or of the text of one, rounded down."""
+    seconds = float(value) if isinstance(value, str) and _SECONDS.fullmatch(value) else value
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= LATEST:
+        raise InvalidCommand("at", value, f"it is Unix seconds, 0 to {LATEST}")
+    return floor(seconds)
 
 
 def _base64(value: Any) -> bytes:

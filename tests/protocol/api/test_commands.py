@@ -13,6 +13,7 @@ from bridge.core.messages import Channel, Priority, Reply
 from bridge.core.units import MAX_DURATION
 from bridge.errors import InvalidCommand
 from bridge.protocol.api.commands import (
+    LATEST,
     NETWORK_COMMANDS,
     QUEUE_COMMANDS,
     Control,
@@ -34,6 +35,23 @@ def as_json(value: Any) -> bytes:
 
 
 NONE = Options()
+
+NO_TIMES = [
+    "",
+    "now",
+    "-1",
+    "+1",
+    " 1",
+    "1e9",
+    "nan",
+    "inf",
+    "\u0663",
+    "1_0",
+    "1.",
+    "1700000000000",
+    "9" * 400,
+]
+NO_NUMBERS: list[Any] = [-1, -0.5, True, [], {}, "", "soon", LATEST + 1, 1_700_000_000_000, 10**400]
 
 GOOD = [
     ("out", b"", Properties(), Send((), b"", NONE)),
@@ -80,6 +98,14 @@ GOOD = [
         Properties(5),
         Send((), b"x", Options(lifetime=0.5)),
     ),
+    ("out/a", b"x", user(at="1700000000"), Send(("a",), b"x", NONE, 1_700_000_000)),
+    ("out/a", b"x", user(at="1700000000.999"), Send(("a",), b"x", NONE, 1_700_000_000)),
+    ("out/a", b"x", user(at="0"), Send(("a",), b"x", NONE, 0)),
+    ("send", as_json({"data": "x", "at": 1_700_000_000}), user(at="5"), Send((), b"x", NONE, 1_700_000_000)),
+    ("send", as_json({"data": "x", "at": 0.5}), Properties(), Send((), b"x", NONE, 0)),
+    ("send", as_json({"data": "x", "at": "12"}), Properties(), Send((), b"x", NONE, 12)),
+    ("send", as_json({"data": "x", "at": None}), Properties(), Send((), b"x", NONE)),
+    ("send", as_json({"data": "x", "at": LATEST}), Properties(), Send((), b"x", NONE, LATEST)),
     (
         "sms",
         as_json({"to": "+15551234567", "body": "hi"}),
@@ -177,6 +203,9 @@ BAD = [
     ("send/x", as_json({"data": "x"}), Properties(), "topic"),
     ("out", b"", user(priority="HIGH"), "priority"),
     ("out", b"", user(expires=""), "expires"),
+    *(("out", b"", user(at=text), "at") for text in NO_TIMES),
+    *(("send", as_json({"data": "x", "at": value}), Properties(), "at") for value in NO_NUMBERS),
+    ("send", b'{"data":"x","at":1e999}', Properties(), "at"),
     ("out", b"", user(id=""), "id"),
     ("out", b"", Properties(response_topic="hologram/result"), "response_topic"),
     ("out", b"", Properties(response_topic="hologram"), "response_topic"),
@@ -261,7 +290,20 @@ words = st.sampled_from(
     ["out", "out/", "out/a", "send", "sms", "sms/1", "sms/15551234567", "network/set", "queue/set", "", "/"]
 )
 keys = st.sampled_from(
-    ["data", "data_base64", "topics", "id", "priority", "expires", "to", "body", "via", "command", "timeout"]
+    [
+        "data",
+        "data_base64",
+        "topics",
+        "id",
+        "priority",
+        "expires",
+        "at",
+        "to",
+        "body",
+        "via",
+        "command",
+        "timeout",
+    ]
 )
 values = st.recursive(
     st.none()
@@ -277,9 +319,9 @@ properties_of_any_kind = st.tuples(
     st.none() | st.integers(0, 2**32 - 1),
     st.none() | texts,
     st.none() | st.binary(max_size=10),
-    st.lists(st.tuples(st.sampled_from(["id", "priority", "topics", "expires", "x"]), texts), max_size=4).map(
-        tuple
-    ),
+    st.lists(
+        st.tuples(st.sampled_from(["id", "priority", "topics", "expires", "at", "x"]), texts), max_size=4
+    ).map(tuple),
 ).map(lambda parts: Properties(*parts))
 
 

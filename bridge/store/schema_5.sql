@@ -1,0 +1,7 @@
+-- Version 5.
+
+-- The time of a message: `at` is its time in Unix seconds, -1 where it goes without one, and null while that is open;
+-- `stamp` is the key under which it goes with the message. `known` says that the box learned the time in this boot.
+ALTER TABLE message ADD COLUMN at INTEGER;
+ALTER TABLE message ADD COLUMN stamp TEXT;
+ALTER TABLE boot ADD COLUMN known INTEGER NOT NULL DEFAULT 0;
