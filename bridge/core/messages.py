@@ -118,12 +118,18 @@ MODEM_SMS = Endpoint(Channel.SMS, "modem")
 
 
 class Lane(NamedTuple):
-    """One destination, topic list and priority. A lane keeps its order; a retry blocks only its own lane."""
+    """One destination, topic list and priority. A lane keeps its order; a retry blocks only its own lane.
+
+    What goes in batches has one lane for a route and priority.
+    """
 
     endpoint: Endpoint
     names: tuple[str, ...]
     """The topics; for an SMS the recipient."""
     priority: Priority
+    batch: str | None = None
+    """The route (its ``match``) whose messages wait for their batch here, whatever their topics; `names` are
+    then those of the one message. None: an ordinary lane."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -183,6 +189,14 @@ class Queued(NamedTuple):
     """The key under which the time goes with it; None: it goes as it is."""
 
 
+class InBatch(NamedTuple):
+    """The batch of a message."""
+
+    id: str
+    messages: int
+    """The number of messages in it."""
+
+
 class Result(NamedTuple):
     """The outcome of one command."""
 
@@ -199,3 +213,5 @@ class Result(NamedTuple):
     traffic: Traffic = Traffic()
     answer: bytes | None = None
     """Direct IP only: the peer's answer."""
+    batch: InBatch | None = None
+    """The batch that carried it."""

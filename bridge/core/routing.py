@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from bridge.core.batching import Batching
 from bridge.core.messages import CLOUD, Endpoint, Priority
 from bridge.core.topic_rules import matcher
 
@@ -18,6 +19,10 @@ class Route(NamedTuple):
     """Number of sends before a message fails; ``None`` is no limit."""
     stamp: str | None = None
     """The key under which the time of a message goes with it; ``None``: without."""
+    match: str = ""
+    """Its topic filter."""
+    batching: Batching | None = None
+    """How its messages go in batches; None: each alone."""
 
 
 DEFAULT = Route()

@@ -9,7 +9,7 @@ CLOUD_TOPIC_LIMIT = 32
 """Upper bound of a cloud topic in characters, exclusive [Hologram documentation, Embedded TCP API]."""
 
 _CLOUD_TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*", re.ASCII)
-_ALLOWED = (
+CLOUD_TOPIC_ALLOWED = (
     f"a topic is shorter than {CLOUD_TOPIC_LIMIT} characters: letters, digits, hyphen, underscore, "
     "and slashes between levels that are not empty"
 )
@@ -21,8 +21,13 @@ def check_cloud_topic(topic: str, field: str = "topic") -> None:
     The cloud's rule: shorter than 32 characters; letters, digits, hyphen, underscore, slash; no spaces
     [Hologram documentation, Embedded TCP API]. Empty levels are refused as well.
     """
-    if len(topic) >= CLOUD_TOPIC_LIMIT or not _CLOUD_TOPIC.fullmatch(topic):
-        raise InvalidCommand(field, topic, _ALLOWED)
+    if not is_cloud_topic(topic):
+        raise InvalidCommand(field, topic, CLOUD_TOPIC_ALLOWED)
+
+
+def is_cloud_topic(topic: str) -> bool:
+    """Whether the cloud takes ``topic``, as in `check_cloud_topic`."""
+    return len(topic) < CLOUD_TOPIC_LIMIT and _CLOUD_TOPIC.fullmatch(topic) is not None
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:

@@ -13,6 +13,7 @@ from bridge.adapters.ip.tcp import TcpTransport
 from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.broker import Broker, tls_context
 from bridge.adapters.system.loop_time import read_clock
+from bridge.core.batching import Batching
 from bridge.core.exchange import Transport
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
 from bridge.core.modem import Identity
@@ -23,6 +24,7 @@ from bridge.flow.message.intake import Policy
 from bridge.flow.message.paths import NetworkPaths
 from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
+from bridge.settings import Batch as BatchSetting
 from bridge.settings import Route as RouteSetting
 from bridge.settings import Settings, effective
 from bridge.store.outbox import Limits
@@ -104,7 +106,20 @@ def _route(route: RouteSetting) -> Route:
     else:
         endpoint = Endpoint(channel, route.host or "", route.port or 0, route.expect)
     priority = Priority.NORMAL if route.priority is None else Priority.named(route.priority)
-    return Route(endpoint, priority, route.expires, route.max_attempts)
+    return Route(
+        endpoint,
+        priority,
+        lifetime=route.expires,
+        max_attempts=route.max_attempts,
+        match=route.match,
+        batching=_batching(route.batch),
+    )
+
+
+def _batching(batch: BatchSetting | None) -> Batching | None:
+    if batch is None:
+        return None
+    return Batching(batch.every, batch.messages, batch.bytes, batch.topic, batch.form == "plain")
 
 
 def broker(settings: Settings, client_id: str = "") -> Broker:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from bridge.core.admission import plain_network
 from bridge.core.events import TYPES, matching
 from bridge.core.phone import E164, E164_ALLOWED
+from bridge.core.topic_rules import CLOUD_TOPIC_ALLOWED, is_cloud_topic
 from bridge.core.units import (
     DURATION_ALLOWED,
     PERCENT_ALLOWED,
@@ -147,6 +148,9 @@ def _absolute(value: object) -> Path:
     return Path(text)
 
 
+BATCH_SIZES = (200, 1_000_000)
+"""Least and most bytes of a batch: below, the request around it is most of it; above, readers refuse it."""
+
 _PRINTABLE = "printable ASCII without spaces"
 
 Flag = Annotated[bool, Field(strict=True), Allowed("true or false")]
@@ -203,6 +207,13 @@ EventPattern = Annotated[
     str,
     _holds(lambda pattern: matching([pattern])),
     Allowed(f'the type of an event, or a pattern such as "network.*", of {", ".join(sorted(TYPES))}'),
+]
+CloudTopic = Annotated[str, _holds(is_cloud_topic), Allowed(f"{CLOUD_TOPIC_ALLOWED}, in quotes")]
+BatchSize = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(ge=BATCH_SIZES[0], le=BATCH_SIZES[1]),
+    Allowed(f"a size from {BATCH_SIZES[0]} bytes to 1MB"),
 ]
 PhoneNumber = Annotated[
     str, _holds(E164.fullmatch), Allowed(f'{E164_ALLOWED}, in quotes, such as "+15551234567"')

@@ -15,8 +15,10 @@ from bridge.settings.fields import (
     AbsolutePath,
     Allowed,
     Apn,
+    BatchSize,
     CloudId,
     CloudKey,
+    CloudTopic,
     Currency,
     Device,
     DeviceId,
@@ -288,6 +290,16 @@ class Prices(Section):
     currency: Currency = "USD"
 
 
+class Batch(Section):
+    """Several messages of a route in one request; ``every`` in seconds, ``bytes`` as it is sent."""
+
+    every: Duration
+    messages: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 200
+    bytes: BatchSize = 4000
+    topic: CloudTopic = "batch"
+    form: Literal["compact", "plain"] = "compact"
+
+
 class Route(Section):
     """The treatment of topics that ``match``; ``expires`` in seconds after reading."""
 
@@ -299,6 +311,7 @@ class Route(Section):
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     priority: Literal["high", "normal", "low"] | None = None
     expires: Annotated[Duration | None, EMPTY_IS_NULL] = None
+    batch: Batch | None = None
 
     @model_validator(mode="after")
     def _destination(self) -> Self:
@@ -308,6 +321,10 @@ class Route(Section):
                 raise problem(key, 'belongs to channel "tcp" or "udp"; set the channel, or take it out')
             if self.channel != "cloud" and not given:
                 raise problem(key, f'is missing; channel "{self.channel}" needs host and port')
+        if self.batch is not None and self.channel != "cloud":
+            raise problem(
+                "batch", 'is for channel "cloud" only; a host of your own gets each message as it is'
+            )
         if self.expect is not None and self.channel != "tcp":
             raise problem("expect", 'is for channel "tcp" only; no other brings an answer of the destination')
         return self

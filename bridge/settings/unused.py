@@ -85,6 +85,11 @@ def _routes(settings: Settings) -> Iterator[str]:
                 f"{key}.expires: has no effect, as store.max_age ends a message before; "
                 "allowed is less than that"
             )
+        if route.batch is not None and route.expires is not None and route.batch.every >= route.expires:
+            yield (
+                f"{key}.batch.every: has no effect, as {key}.expires ends a message before; "
+                "allowed is less than that"
+            )
 
 
 def _covers(one: str, other: str) -> bool:

@@ -64,6 +64,12 @@ _FURTHER = {
     "routes[].max_attempts": "After how many attempts it is `failed`; null: never.",
     "routes[].priority": "null: normal.",
     "routes[].expires": "How long it is kept trying; null: `store.max_age`.",
+    "routes[].batch": "Several messages in one request to the cloud; null: each alone.",
+    "routes[].batch.every": "How long the oldest waits for others.",
+    "routes[].batch.messages": "With so many it goes at once.",
+    "routes[].batch.bytes": "What its request, as it is sent, does not exceed; a larger message goes alone.",
+    "routes[].batch.topic": "The cloud topic of its request; its messages keep their own inside it.",
+    "routes[].batch.form": "`plain` is JSON that needs no decoder, and costs several times the data.",
 }
 """Keys that the shipped configuration explains by an example."""
 

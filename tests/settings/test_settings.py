@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from bridge.core.admission import AdmissionControl
 from bridge.errors import ConfigError
-from bridge.settings import DEFAULT_PATH, Loaded, Settings, effective, load
+from bridge.settings import DEFAULT_PATH, Batch, Loaded, Settings, effective, load
 from bridge.settings.explain import model_of
 
 SHIPPED = Path(__file__).parents[2] / "config" / "bridge.hjson"
@@ -40,6 +40,11 @@ def refused(folder: Path, text: str | bytes, environ: dict[str, str] | None = No
 
 def values(text: str) -> Settings:
     return Settings.model_validate({"credentials": {"devicekey": "abcd1234"}} | hjson.loads(text))
+
+
+def batch(keys: str) -> str:
+    """Return the routes of a file with one batch, which has ``keys`` too."""
+    return f'routes: [ {{ match: "a", batch: {{ every: "1m", {keys} }} }} ]'
 
 
 # ---- values ----------------------------------------------------------------------------------------------
@@ -117,6 +122,30 @@ PORTS = "allowed is 1 to 65535"
         ('routes: [ { match: "a", channel: "tcp" } ]', "routes[0].host", "is missing", "needs host and port"),
         ('routes: [ { match: "a", port: 5 } ]', "routes[0].port", 'belongs to channel "tcp"', "take it out"),
         ('routes: [ { match: "a", expect: "x" } ]', "routes[0].expect", 'is for channel "tcp" only', ""),
+        ('routes: [ { match: "a", batch: {} } ]', "routes[0].batch.every", "is missing", "ms, s, m, h or d"),
+        (
+            'routes: [ { match: "a", batch: 3 } ]',
+            "routes[0].batch",
+            "a number is not",
+            "the keys every, mess",
+        ),
+        (batch("messages: 0"), "routes[0].batch.messages", "0 is not", "1 to 10000"),
+        (batch("bytes: 100"), "routes[0].batch.bytes", "100 is not", "a size from 200 bytes to 1MB"),
+        (batch('bytes: "2MB"'), "routes[0].batch.bytes", '"2MB" is not', "a size from 200 bytes to 1MB"),
+        (batch('topic: "a b"'), "routes[0].batch.topic", '"a b" is not', "letters, digits, hyphen"),
+        (batch('form: "json"'), "routes[0].batch.form", '"json" is not', '"compact" or "plain"'),
+        (
+            batch("each: 5"),
+            "routes[0].batch.each",
+            "unknown key 'each'",
+            "every, messages, bytes, topic, form",
+        ),
+        (
+            'routes: [ { match: "a", channel: "udp", host: "h", port: 1, batch: { every: "1m" } } ]',
+            "routes[0].batch",
+            'is for channel "cloud" only',
+            "",
+        ),
     ],
 )
 def test_a_bad_value_is_one_line_with_key_value_and_what_is_allowed(
@@ -274,6 +303,9 @@ def test_equal_ways_of_writing_give_equal_settings() -> None:
     assert (store.max_age, store.max_bytes) == (43200, 2**30)
     route = values('{ routes: [ { match: "a/+/#", expires: "1h", priority: "low" } ] }').routes[0]
     assert (route.channel, route.expires, route.priority, route.max_attempts) == ("cloud", 3600, "low", None)
+    assert route.batch is None
+    (route,) = values('{ routes: [ { match: "#", batch: { every: "15m", bytes: "4kB" } }, ] }').routes
+    assert route.batch == Batch(every=900, messages=200, bytes=4000, topic="batch", form="compact")
     for host in ("localhost", "::1", "broker-1.lan", "192.168.1.4"):
         assert values(f'{{ mqtt: {{ host: "{host}" }} }}').mqtt.host == host
     for autoconnect in (True, False, "on_demand"):
@@ -635,6 +667,10 @@ UDP = 'channel: "udp", host: "h", port: 1'
         ('routes: [ { match: "a/#" }, { match: "a" } ]', "routes[1].match: is never reached"),
         ('routes: [ { match: "+/b" }, { match: "a/b" } ]', "routes[1].match: is never reached"),
         ('routes: [ { match: "a", expires: "8d" } ]', "routes[0].expires: has no effect, as store.max_age"),
+        (
+            'routes: [ { match: "a", expires: "1m", batch: { every: "1m" } } ]',
+            "routes[0].batch.every: has no effect, as routes[0].expires",
+        ),
         ("metrics: { port: 4010 }", "metrics.port: 4010 is inbound.port too"),
         ("inbound: { timeout: 60 }", "inbound.timeout: 60 is not below inbound.deadline, 60"),
         ('sms: { via: "modem" }', 'sms.via: "modem" sends nothing, as no modem is managed'),
