@@ -3,7 +3,7 @@ SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 5
 
 .PHONY: setup demo node-red test testAll testFresh lint docs tables picture audit bench clean install uninstall deb
 

@@ -224,7 +224,7 @@ def test_the_modem_can_be_seen(modem: Alone, browser: Browser) -> None:
     assert page.tile("today")[1] == "108.0 kB"
     assert page.tile("month")[1] == "3.25 MB"
     for text in ("SARA-R410M-02B", "cellular-nova-r410", "8944500102198304826", "10.176.24.118", "roaming"):
-        assert text in seen(page)
+        until(lambda text=text: text in seen(page), what=text)  # type: ignore[misc]  # a default binds it
     modem.say("network/status", {**STATUS, "signal": {"rssi_dbm": -97, "percent": 26, "ber": 3}}, retain=True)
     until(lambda: page.tile("signal") == ["SIGNAL", "-97 dBm", "weak"], what="the signal falls")
     until(lambda: page.drawn("signal", (15, 118, 110)) > 50, what="the signal's line is drawn")
