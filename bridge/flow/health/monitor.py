@@ -33,6 +33,9 @@ FULL_SAID_EVERY = 3600.0
 SETTLED = 1.0
 """Seconds after a change of condition by which its cause has been recorded in the figures."""
 
+BOTH_BACK = 5.0
+"""Seconds after which both sessions are back with a broker that was away: each has pauses of its own."""
+
 SWEEP_EVERY = 30.0
 """Seconds between checks of the clock and of old ids."""
 
@@ -118,7 +121,7 @@ class Monitor(Notices):
         """Note that it has ended. It is logged later, and only if the session for messages stays up."""
         line = self._control.ended(reason)
         if line:
-            self._time.call_later(SETTLED, partial(self._control_alone, line))
+            self._time.call_later(BOTH_BACK, partial(self._control_alone, line))
 
     def _control_alone(self, line: str) -> None:
         again = self._control.figures()["ended"] > 1

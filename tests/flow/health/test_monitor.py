@@ -10,7 +10,14 @@ from bridge.core.destination import Destination
 from bridge.core.messages import CLOUD
 from bridge.core.reconnects import ALONE
 from bridge.core.retry import Kind
-from bridge.flow.health.monitor import DATA_FILTERS, FULL_SAID_EVERY, HEALTH_EVERY, HEALTH_IDLE, SETTLED
+from bridge.flow.health.monitor import (
+    BOTH_BACK,
+    DATA_FILTERS,
+    FULL_SAID_EVERY,
+    HEALTH_EVERY,
+    HEALTH_IDLE,
+    SETTLED,
+)
 from tests.doubles.heart import Link, answered
 from tests.flow.health.conftest import Watch
 
@@ -71,7 +78,7 @@ def test_commands_that_do_not_arrive_are_said(watch: Watch) -> None:
     watch.monitor.online(session_present=True, whose=WHOSE)
     watch.monitor.control_online()
     watch.monitor.control_offline("cut")
-    watch.turn(SETTLED + 0.1)
+    watch.turn(BOTH_BACK + 0.1)
     assert "no command about the bridge arrives" in watch.health.figures()["last_error"]["description"]
 
 
@@ -83,7 +90,9 @@ def test_a_broker_that_goes_down_is_not_said_twice(watch: Watch) -> None:
     watch.monitor.control_offline("cut")
     watch.monitor.offline("cut")
     watch.monitor.online(session_present=True, whose=WHOSE)
-    watch.turn(SETTLED + 0.1)
+    watch.turn(BOTH_BACK / 2)
+    watch.monitor.control_online()
+    watch.turn(BOTH_BACK)
     assert watch.health.figures()["last_error"]["description"] == "cut"
 
 
