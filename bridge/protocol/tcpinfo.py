@@ -14,10 +14,9 @@ from bridge.core.messages import Traffic
 SIZE = 232
 """Bytes to ask getsockopt for: up to and including ``tcpi_bytes_retrans`` and what follows it."""
 
-_STATE = struct.Struct("@B4xB")  # tcpi_state, tcpi_options
-_SINCE_ACK = struct.Struct("@56xI")  # last_ack_recv, in milliseconds
-_COUNTS = struct.Struct("@128xQII")  # bytes_received, segs_out, segs_in
-_SENT = struct.Struct("@200xQ")  # bytes_sent, retransmissions included
+_FIGURES = struct.Struct("@B4xB50xI68xQII56xQ")
+"""tcpi_state, tcpi_options; last_ack_recv in milliseconds; bytes_received, segs_out, segs_in; bytes_sent,
+retransmissions included."""
 _TIMESTAMPS = 1  # TCPI_OPT_TIMESTAMPS
 _CLOSE, _CLOSE_WAIT = 7, 8  # TCP states
 
@@ -55,13 +54,10 @@ class Counts(NamedTuple):
 
 def read(raw: bytes) -> Counts | None:
     """Return the figures in ``raw``, or None where the kernel is too old to give them."""
-    if len(raw) < _SENT.size:
+    if len(raw) < _FIGURES.size:
         return None
-    state, options = _STATE.unpack_from(raw)
-    received, out, incoming = _COUNTS.unpack_from(raw)
-    sent: int = _SENT.unpack_from(raw)[0]
+    state, options, since_ack, received, out, incoming, sent = _FIGURES.unpack_from(raw)
     stamped = bool(options & _TIMESTAMPS)
-    since_ack = _SINCE_ACK.unpack_from(raw)[0] / 1000
     return Counts(
         segments_out=out,
         segments_in=incoming,
@@ -70,7 +66,7 @@ def read(raw: bytes) -> Counts | None:
         timestamps=stamped,
         peer_closed=state == _CLOSE_WAIT,
         over=state == _CLOSE,
-        since_ack=since_ack,
+        since_ack=since_ack / 1000,
     )
 
 

@@ -69,6 +69,8 @@ class _Connection:
         """Whether the connection ends by a FIN once the peer has acknowledged the whole request."""
         self._done: _Done | None = done
         self._sock: socket.socket | None = None
+        self._waits = False
+        """Whether the loop watches for the socket to become writable."""
         self._addresses: list[Address] = []
         self._traffic = Traffic()
         self._exchange = Exchange(job, loop.time(), grace=FIN_GRACE)
@@ -105,6 +107,7 @@ class _Connection:
             return
         self._write()
         if self._sock is sock and not self._exchange.handed_over:
+            self._waits = True
             self._loop.add_writer(sock.fileno(), self._writable)
 
     def _connect_failed(self, code: int) -> None:
@@ -149,7 +152,7 @@ class _Connection:
         exchange.took(sent, self._loop.time())
         if not exchange.handed_over:
             return
-        self._loop.remove_writer(sock.fileno())
+        self._stop_waiting(sock.fileno())
         if self._job.until_close:
             with contextlib.suppress(OSError):  # the peer may have reset already; the next read fails then
                 sock.shutdown(socket.SHUT_WR)
@@ -201,15 +204,17 @@ class _Connection:
     def _step(self, *, rang: bool = False) -> None:
         exchange = self._exchange
         due = exchange.tick(self._loop.time())
-        if exchange.phase is Phase.ANSWERED and (counts := self._counts()) and counts.peer_closed:
+        counts = self._counts() if exchange.phase is Phase.ANSWERED else None
+        if counts and counts.peer_closed:
             exchange.closed()
         if exchange.over:
-            self._finish()
+            self._finish(counts)
         elif rang or due < self._timer.when():
             self._timer.cancel()
             self._timer = self._loop.call_at(due, self._look_again)
 
-    def _finish(self) -> None:
+    def _finish(self, counts: tcpinfo.Counts | None) -> None:
+        """End the exchange; ``counts`` are the connection's present figures if they are known already."""
         exchange, done = self._exchange, self._done
         if done is None:
             return
@@ -219,7 +224,7 @@ class _Connection:
             self._resolver.forget(self._job.host, self._job.port)
         if self._orderly:
             self._look()
-        self._drop_socket(close=self._orderly and exchange.whole)
+        self._drop_socket(counts, close=self._orderly and exchange.whole)
         # From a turn of its own: `start` may still be in flight.
         self._loop.call_soon(done, exchange.outcome(self._traffic))
 
@@ -228,10 +233,10 @@ class _Connection:
             return None
         return tcpinfo.read(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))
 
-    def _drop_socket(self, *, close: bool = False) -> None:
+    def _drop_socket(self, counts: tcpinfo.Counts | None = None, *, close: bool = False) -> None:
         if self._sock is not None:
             fin = close and not self._job.until_close  # an exchange until close has sent its FIN before
-            if counts := self._counts():
+            if counts := counts or self._counts():
                 ipv6 = self._sock.family == socket.AF_INET6
                 offered = counts.timestamps or _offers_timestamps()
                 reached, closed = self._exchange.reached, self._exchange.peer_closed
@@ -240,8 +245,9 @@ class _Connection:
                 )
                 self._traffic = self._traffic.plus(spent)
             fd = self._sock.fileno()
-            self._loop.remove_reader(fd)
-            self._loop.remove_writer(fd)
+            if self._exchange.reached:
+                self._loop.remove_reader(fd)
+            self._stop_waiting(fd)
             if close:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE)
             if fin:  # before the close, which resets where an answer was not read
@@ -249,6 +255,11 @@ class _Connection:
                     self._sock.shutdown(socket.SHUT_WR)
             self._sock.close()
             self._sock = None
+
+    def _stop_waiting(self, fd: int) -> None:
+        if self._waits:
+            self._waits = False
+            self._loop.remove_writer(fd)
 
     def _socket(self) -> socket.socket:
         assert self._sock is not None
