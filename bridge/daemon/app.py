@@ -13,6 +13,7 @@ order, with exit code 1.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -198,6 +199,7 @@ class Bridge:
         stack.callback(self.controls.stop)
         self.monitor.start()
         await self._start_servers(stack)
+        gc.freeze()  # what is here stays, and looking through it for cycles would hold the loop for 30 ms
         log.info("%s started; %d messages are queued", __version__, journal.outbox.ledger.messages)
         self._service.ready()
 

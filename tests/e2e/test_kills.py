@@ -112,7 +112,7 @@ def test_kill_9_while_results_wait_for_the_disk(
     bridge.start()
     client.flood((f"hologram/out/t{each % 16}", str(each)) for each in range(number))
     eventually(lambda: bridge.queue("stats")["queue"]["messages"] == number, 30, what="all are queued")
-    cloud.start("--delay", "0.02")
+    cloud.start("--delay", "0.05")
     bridge.queue("retry")
     flow(cloud, 40)
     disk.hang()
