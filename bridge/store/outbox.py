@@ -3,8 +3,9 @@
 All methods run in the event loop's thread; those that write run inside the writer's transaction.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import Enum, auto
+from itertools import groupby
 from math import floor, inf
 from sqlite3 import Cursor
 from typing import Any, NamedTuple
@@ -432,9 +433,9 @@ class Outbox:
 
     def reports_sent(self, seqs: list[int]) -> None:
         """Remove publications that the broker has acknowledged."""
-        for seq in seqs:
-            for (size,) in self._database.execute("report_drop", (seq,)).fetchall():
-                self.ledger.reported(-size)
+        for first, last in _runs(seqs):
+            sizes = self._database.execute("report_drop", (first, last)).fetchall()
+            self.ledger.reported(-sum(size for (size,) in sizes))
 
     @property
     def reports_full(self) -> bool:
@@ -520,6 +521,13 @@ class Outbox:
     def count(self, state: State) -> None:
         """Count a result of ``state``."""
         self.ledger.count(state.value)
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last number of each run of consecutive numbers."""
+    for _, run in groupby(enumerate(sorted({*numbers})), lambda each: each[1] - each[0]):
+        members = [number for _, number in run]
+        yield members[0], members[-1]
 
 
 def _storable(text: str | None) -> str | None:

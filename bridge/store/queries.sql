@@ -111,7 +111,7 @@ INSERT INTO report (seq, topic, payload, properties, retain) VALUES (?, ?, ?, ?,
 -- name: report_after
 SELECT seq, topic, payload, properties, retain FROM report WHERE seq > ? ORDER BY seq LIMIT ?;
 -- name: report_drop
-DELETE FROM report WHERE seq = ?
+DELETE FROM report WHERE seq BETWEEN ? AND ?
 RETURNING length(payload) + length(topic) + coalesce(length(properties), 0);
 -- name: report_last
 SELECT max(seq) FROM report;

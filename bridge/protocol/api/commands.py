@@ -48,6 +48,9 @@ class Options(NamedTuple):
     reply: Reply | None = None
 
 
+_NO_OPTIONS = Options()
+
+
 class Send(NamedTuple):
     """A command to send bytes under topics."""
 
@@ -223,7 +226,8 @@ class _Reader:
     def out(self, topic: str | None, payload: bytes) -> Send:
         named = () if topic is None else (topic,)
         extra = self._user["topics"].split(",") if "topics" in self._user else []
-        topics = self._topics([*named, *extra])
+        # A topic alone needs no check: MQTT has seen to it that it is text, and not too long.
+        topics = self._topics([*named, *extra]) if extra else named
         return Send(topics, payload, self._options({}), self._at({}), in_topic=bool(named))
 
     def send(self, given: dict[str, Any]) -> Send:
@@ -291,6 +295,8 @@ class _Reader:
 
     def _options(self, given: Mapping[str, Any]) -> Options:
         """Return the options. The JSON beats the properties; of several deadlines the earliest counts."""
+        if not given and self._properties == NO_PROPERTIES:
+            return _NO_OPTIONS
         message_id = given.get("id", self._user.get("id"))
         priority = given.get("priority", self._user.get("priority"))
         deadlines = [

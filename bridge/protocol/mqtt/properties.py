@@ -58,6 +58,8 @@ class Property(NamedTuple):
 
 def variable_integer(data: bytes, pos: int, end: int) -> tuple[int, int] | None:
     """Return a Variable Byte Integer and its end; None if there is none [MQTT 5.0, section 1.5.5]."""
+    if pos < end and data[pos] < 128:  # nearly all of them
+        return data[pos], pos + 1
     value = shift = 0
     for place in range(pos, min(pos + 4, end)):
         byte = data[place]
@@ -70,6 +72,8 @@ def variable_integer(data: bytes, pos: int, end: int) -> tuple[int, int] | None:
 
 def variable_bytes(number: int) -> bytes:
     """Return a Variable Byte Integer [MQTT 5.0, section 1.5.5]."""
+    if number < 128:
+        return bytes((number,))
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
