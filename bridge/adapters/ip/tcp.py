@@ -25,6 +25,7 @@ import struct
 import termios
 from collections.abc import Callable
 
+from bridge.adapters.ip.readiness import Readiness
 from bridge.adapters.ip.resolver import Address, Lookup, Resolver
 from bridge.core.exchange import ANSWER_LIMIT, Exchange, Job, Outcome, Phase
 from bridge.core.messages import Traffic
@@ -47,11 +48,12 @@ class TcpTransport:
     def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver) -> None:
         self._loop = loop
         self._resolver = resolver
+        self._readiness = Readiness(loop)
 
     def start(self, job: Job, done: _Done) -> None:
         """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
         addresses = self._resolver.cached(job.host, job.port)
-        connection = _Connection(self._loop, self._resolver, job, done)
+        connection = _Connection(self._loop, self._readiness, self._resolver, job, done)
         if addresses:
             connection.connect(addresses)
         else:
@@ -61,16 +63,22 @@ class TcpTransport:
 class _Connection:
     """The socket of one exchange; the `Exchange` decides, and `_step` carries its decision out."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, resolver: Resolver, job: Job, done: _Done) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        readiness: Readiness,
+        resolver: Resolver,
+        job: Job,
+        done: _Done,
+    ) -> None:
         self._loop = loop
+        self._readiness = readiness
         self._resolver = resolver
         self._job = job
         self._orderly = job.orderly or job.until_close
         """Whether the connection ends by a FIN once the peer has acknowledged the whole request."""
         self._done: _Done | None = done
         self._sock: socket.socket | None = None
-        self._waits = False
-        """Whether the loop watches for the socket to become writable."""
         self._addresses: list[Address] = []
         self._traffic = Traffic()
         self._exchange = Exchange(job, loop.time(), grace=FIN_GRACE)
@@ -106,9 +114,8 @@ class _Connection:
             self._connect_failed(code)
             return
         self._write()
-        if self._sock is sock and not self._exchange.handed_over:
-            self._waits = True
-            self._loop.add_writer(sock.fileno(), self._writable)
+        if self._sock is sock:
+            self._watch(sock)
 
     def _connect_failed(self, code: int) -> None:
         self._drop_socket()
@@ -125,14 +132,19 @@ class _Connection:
             if code := self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._connect_failed(code)
                 return
-            self._connected()
-        self._write()
-
-    def _connected(self) -> None:
-        """Read from now on, before the whole request is written, because a peer may answer early."""
-        if not self._exchange.reached:
             self._exchange.connected(self._loop.time())
-            self._loop.add_reader(self._socket().fileno(), self._readable)
+        self._write()
+        if self._sock is not None:
+            self._watch(self._sock)
+
+    def _watch(self, sock: socket.socket) -> None:
+        """Read before the whole request is written too, because a peer may answer early."""
+        exchange = self._exchange
+        self._readiness.watch(
+            sock.fileno(),
+            readable=self._readable if exchange.reached else None,
+            writable=None if exchange.handed_over else self._writable,
+        )
 
     def _write(self) -> None:
         sock, exchange = self._socket(), self._exchange
@@ -148,12 +160,9 @@ class _Connection:
                 exchange.received(sock.recv(ANSWER_LIMIT), self._loop.time())
             self._broke(f"the connection broke while writing: {exc.strerror}")
             return
-        self._connected()
+        exchange.connected(self._loop.time())
         exchange.took(sent, self._loop.time())
-        if not exchange.handed_over:
-            return
-        self._stop_waiting(sock.fileno())
-        if self._job.until_close:
+        if exchange.handed_over and self._job.until_close:
             with contextlib.suppress(OSError):  # the peer may have reset already; the next read fails then
                 sock.shutdown(socket.SHUT_WR)
 
@@ -244,10 +253,7 @@ class _Connection:
                     counts, ipv6=ipv6, connected=reached, fin=closed, offered=offered, close=fin
                 )
                 self._traffic = self._traffic.plus(spent)
-            fd = self._sock.fileno()
-            if self._exchange.reached:
-                self._loop.remove_reader(fd)
-            self._stop_waiting(fd)
+            self._readiness.forget(self._sock.fileno())
             if close:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE)
             if fin:  # before the close, which resets where an answer was not read
@@ -255,11 +261,6 @@ class _Connection:
                     self._sock.shutdown(socket.SHUT_WR)
             self._sock.close()
             self._sock = None
-
-    def _stop_waiting(self, fd: int) -> None:
-        if self._waits:
-            self._waits = False
-            self._loop.remove_writer(fd)
 
     def _socket(self) -> socket.socket:
         assert self._sock is not None
