@@ -19,6 +19,15 @@ def say_raw(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print JSON; characters that a terminal would act on are written as JSON escapes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    safe = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
-    print(text if text.isprintable() else "".join(safe))
+    print("\n".join(map(_escaped, json.dumps(value, indent=2, ensure_ascii=False).split("\n"))))
+
+
+def json_line(value: Any) -> str:
+    """Return compact JSON on one line; what a terminal would act on is written as `say_json` does."""
+    return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

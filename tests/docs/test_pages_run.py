@@ -161,7 +161,8 @@ class Desk:
             self._program(name, f'exec /usr/bin/{name} -h 127.0.0.1 -p {self.broker.port} "$@"')
         self._program(
             "hologram-bridge",
-            f'case "$1" in simulate) ;; *) set -- "$@" -c {config};; esac\nexec {python} -m bridge "$@"',
+            f'case "$1" in simulate|unpack) ;; *) set -- "$@" -c {config};; esac\n'
+            f'exec {python} -m bridge "$@"',
         )
         for name, module in FACES.items():
             self._program(
