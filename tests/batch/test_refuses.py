@@ -27,7 +27,7 @@ def attempt(text: str | bytes) -> Batch | None:
 
 
 GOOD = {"v": 1, "id": "a", "at": 1, "t": ["x"], "m": [[0, 0, "y"]]}
-MEMORY = 100_000_000
+MEMORY = 50_000_000
 """Bytes at most: a million bytes of JSON become so many objects."""
 
 
