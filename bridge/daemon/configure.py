@@ -113,6 +113,7 @@ def _route(route: RouteSetting) -> Route:
         max_attempts=route.max_attempts,
         match=route.match,
         batching=_batching(route.batch),
+        stamp=route.stamp,
     )
 
 

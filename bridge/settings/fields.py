@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from bridge.core.admission import plain_network
 from bridge.core.events import TYPES, matching
 from bridge.core.phone import E164, E164_ALLOWED
+from bridge.core.time_stamp import WRAPPED
 from bridge.core.topic_rules import CLOUD_TOPIC_ALLOWED, is_cloud_topic
 from bridge.core.units import (
     DURATION_ALLOWED,
@@ -222,6 +223,11 @@ IpNetwork = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network,
     PlainValidator(_network),
     Allowed('an IP network in quotes with no host bits set, such as "10.176.0.0/16"'),
+]
+StampKey = Annotated[
+    str,
+    _holds(lambda text: 0 < len(text) <= 64 and text.isprintable() and text not in WRAPPED),
+    Allowed('a key in quotes such as "at", of 1 to 64 characters, but not "value" or "value_base64"'),
 ]
 DeviceKey = Annotated[str, _matches(r"[!-~]{8}"), Secret(), Allowed(f"8 characters, {_PRINTABLE}")]
 CloudId = Annotated[str, _matches(r"[!-~]{4}"), Allowed(f"4 characters, {_PRINTABLE}")]

@@ -41,6 +41,7 @@ from bridge.settings.fields import (
     SecretLine,
     SimPin,
     Size,
+    StampKey,
     Text,
     TopicFilter,
     TopicPrefix,
@@ -312,6 +313,7 @@ class Route(Section):
     priority: Literal["high", "normal", "low"] | None = None
     expires: Annotated[Duration | None, EMPTY_IS_NULL] = None
     batch: Batch | None = None
+    stamp: Annotated[StampKey | None, EMPTY_IS_NULL] = None
 
     @model_validator(mode="after")
     def _destination(self) -> Self:

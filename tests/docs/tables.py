@@ -63,6 +63,7 @@ _FURTHER = {
     "routes[].expect": "What the answer must hold, for `tcp`; null: the peer closes after the message.",
     "routes[].max_attempts": "After how many attempts it is `failed`; null: never.",
     "routes[].priority": "null: normal.",
+    "routes[].stamp": "The key under which the time of a message goes with it; null: without a time.",
     "routes[].expires": "How long it is kept trying; null: `store.max_age`.",
     "routes[].batch": "Several messages in one request to the cloud; null: each alone.",
     "routes[].batch.every": "How long the oldest waits for others.",

@@ -1,6 +1,7 @@
 """A clock that jumps by years while the bridge runs: libfaketime steps the wall clock and no other."""
 
 import calendar
+import json
 import time
 from pathlib import Path
 
@@ -91,6 +92,43 @@ def test_deadlines_and_retries_stand_jumps_by_years(
     assert sorted(cloud.payloads()) == sorted(name.encode() for name in rest)
     # A result may be published again after a kill.
     assert {each["id"] for each in client.results() if each["state"] != "delivered"} == {"now-short"}
+    assert bridge.stop() == 0
+
+
+def test_readings_that_came_before_the_time_was_known_have_the_right_time(
+    bridge: BridgeProcess, cloud: Cloud, client: Client, wall: WallClock
+) -> None:
+    """They wait, over a crash too, until the clock is set, and are then dated to the second."""
+    bridge.configure(routes=[{"match": "s/#", "stamp": "at"}])
+    cloud.start()
+    wall.set(YEAR_1970)
+    bridge.start(env=wall.environment)
+    sent: dict[str, tuple[float, float]] = {}
+
+    def put(name: str) -> None:
+        before = time.time()
+        client.publish(f"hologram/out/s/{name}", f'{{"n":"{name}"}}', user={"id": name})
+        client.wait_for(lambda: any(each["id"] == name for each in client.events("message.queued")))
+        sent[name] = (before, time.time())
+
+    put("first")
+    put("second")
+    client.publish("hologram/out/plain", b"{}", user={"id": "plain"})
+    assert client.wait_result("plain")["state"] == "delivered"
+    bridge.kill()
+    bridge.start(env=wall.environment)
+    put("third")
+    assert waiting(bridge) == set(sent)
+    wall.set(None)
+    for name in sent:
+        assert client.wait_result(name, 20)["state"] == "delivered"
+    put("fourth")
+    assert client.wait_result("fourth", 20)["state"] == "delivered"
+    arrived = [json.loads(each) for each in cloud.payloads() if each != b"{}"]
+    assert {each["n"] for each in arrived} == set(sent)
+    for each in arrived:
+        before, after = sent[each["n"]]
+        assert int(before) <= each["at"] <= after, each
     assert bridge.stop() == 0
 
 

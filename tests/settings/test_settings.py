@@ -121,6 +121,19 @@ PORTS = "allowed is 1 to 65535"
         ('routes: [ { match: "a", max_attempts: 0 } ]', "routes[0].max_attempts", "0 is not", "or null"),
         ('routes: [ { match: "a", channel: "tcp" } ]', "routes[0].host", "is missing", "needs host and port"),
         ('routes: [ { match: "a", port: 5 } ]', "routes[0].port", 'belongs to channel "tcp"', "take it out"),
+        (
+            'routes: [ { match: "a", stamp: "value" } ]',
+            "routes[0].stamp",
+            '"value" is not allowed',
+            "but not",
+        ),
+        ('routes: [ { match: "a", stamp: true } ]', "routes[0].stamp", "true is not allowed", 'such as "at"'),
+        (
+            f'routes: [ {{ stamp: "{"x" * 65}", match: "a" }} ]',
+            "routes[0].stamp",
+            f'"{"x" * 65}" is not allowed',
+            "1 to 64 characters",
+        ),
         ('routes: [ { match: "a", expect: "x" } ]', "routes[0].expect", 'is for channel "tcp" only', ""),
         ('routes: [ { match: "a", batch: {} } ]', "routes[0].batch.every", "is missing", "ms, s, m, h or d"),
         (

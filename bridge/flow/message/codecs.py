@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from bridge.core.exchange import AnyJob, Job, Outcome, sized_job
 from bridge.core.messages import Now, Queued
 from bridge.core.retry import Kind, Reading
+from bridge.core.time_stamp import stamped
 from bridge.errors import InvalidCommand
 from bridge.protocol import cloud
 from bridge.protocol import cloud_codes as codes
@@ -39,6 +40,13 @@ class Codec(Protocol):
 
     def decode(self, outcome: Outcome) -> Reading:
         """Return the meaning of an exchange's outcome."""
+
+
+def with_time(queued: Queued) -> Queued:
+    """Return ``queued`` as it is sent: with its time in the payload where its route stamps it."""
+    if queued.stamp is None:
+        return queued
+    return queued._replace(payload=stamped(queued.payload, queued.stamp, queued.at))
 
 
 class CloudCodec:

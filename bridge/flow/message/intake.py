@@ -29,6 +29,7 @@ from bridge.core.messages import (
 from bridge.core.progress import Progress
 from bridge.core.retry import Kind, Reading
 from bridge.core.routing import Router
+from bridge.core.time_stamp import stamped
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
 from bridge.flow.message.results import Rejection, Results
@@ -202,6 +203,8 @@ class Intake:
         lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]
         lifetime = min(lifetimes, default=None)
         message = self._build(lane, command.payload, options, lifetime, route.max_attempts)
+        if route.stamp is not None:
+            self._check_size(stamped(command.payload, route.stamp, commands.LATEST))
         return message._replace(at=command.at, stamp=route.stamp)
 
     def _sms(self, command: commands.Sms) -> Message:
@@ -225,10 +228,7 @@ class Intake:
         lifetime: float | None,
         max_attempts: int | None,
     ) -> Message:
-        # The outbox could never hold a message above its own limit, however long the producer waited.
-        limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
-        if len(payload) > limit:
-            raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
+        self._check_size(payload)
         return Message(
             id=self._new_id() if options.id is None else options.id,
             idempotent=options.id is not None,
@@ -239,6 +239,12 @@ class Intake:
             reply=options.reply,
             received=self._time.now().mono,
         )
+
+    def _check_size(self, payload: bytes) -> None:
+        # The outbox could never hold a message above its own limit, however long the producer waited.
+        limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
+        if len(payload) > limit:
+            raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
 
     # -- storing -----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, S
 from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
-from bridge.flow.message.codecs import Codec
+from bridge.flow.message.codecs import Codec, with_time
 from bridge.flow.message.results import NOTHING, Results
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
@@ -229,7 +229,7 @@ class Uplink:
         traffic.busy[queued.lane_id] = queued
         self._outbox.in_flight.add(queued.seq)
         try:
-            job = codec.encode(queued)
+            job = codec.encode(with_time(queued))
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return

@@ -1,8 +1,13 @@
 """The time of a message: what waits for it, for how long, and what learns it late."""
 
+import json
+
 from bridge.core.known_time import LONGEST_WAIT
+from bridge.core.messages import Channel, Endpoint
 from bridge.core.routing import Route
-from tests.doubles.heart import Heart, answered, silent
+from bridge.flow.message.codecs import MAX_DATAGRAM
+from bridge.store.outbox import Limits
+from tests.doubles.heart import Heart, Peer, answered, silent
 from tests.doubles.time import NOON, Clock
 from tests.flow.conftest import MakeHeart
 
@@ -97,3 +102,54 @@ def test_a_time_that_may_change_is_on_disk_before_the_message_leaves(make_heart:
     heart.time.clock.step(1000.0)
     heart.write(heart.outbox.sweep)
     assert at(heart) == [first]
+
+
+# -- in the payload --------------------------------------------------------------------------------------
+
+
+def requested(peer: Peer) -> list[str]:
+    """Return the payloads of the requests to the cloud."""
+    return [json.loads(job.request)["d"] for job in peer.jobs]
+
+
+def test_the_time_goes_with_the_message(make_heart: MakeHeart) -> None:
+    """The producer's own beats the bridge's; a repeat has the same, however late it is."""
+    heart = make_heart(routes=STAMPED)
+    heart.publish("out/s/1", b'{"t":1}')
+    heart.cloud.end(silent())
+    heart.turn(100.0)
+    heart.cloud.end(answered())
+    heart.publish("out/s/2", b"21.5", at="1234.5")
+    heart.publish("out/plain", b"3")
+    one = f'{{"t":1,"at":{NOON:.0f}}}'
+    assert requested(heart.cloud) == [one, one, '{"at":1234,"value":21.5}', "3"]
+
+
+def test_a_message_that_waited_in_vain_has_null(make_heart: MakeHeart) -> None:
+    """Its receiver sees that nobody knew."""
+    heart = unknown(make_heart)
+    heart.publish("out/s/1", b"{}")
+    heart.turn(LONGEST_WAIT + 2)
+    assert requested(heart.cloud) == ['{"at":null}']
+
+
+def test_the_limit_of_size_counts_with_the_time(make_heart: MakeHeart) -> None:
+    """What the request would not hold is refused at once, with what it would have."""
+    heart = make_heart(routes=STAMPED, limits=Limits(max_bytes=1000))
+    heart.publish("out/s/1", b"\xff" * 730)
+    heart.publish("out/s/1", b"\xff" * 700)
+    heart.turn()
+    assert heart.states() == ["rejected"]
+    assert heart.ended()[0]["description"].startswith("payload: '1013 bytes'")
+    assert len(requested(heart.cloud)) == 1
+
+
+def test_a_datagram_is_measured_with_the_time(make_heart: MakeHeart) -> None:
+    """It is what is sent that has to fit."""
+    udp = Route(Endpoint(Channel.UDP, "sink", 5020), stamp="at")
+    heart = make_heart(routes=[("u", udp)])
+    heart.publish("out/u", b"9" * MAX_DATAGRAM)
+    heart.turn()
+    assert heart.states() == ["rejected"]
+    heart.publish("out/u", b"9" * (MAX_DATAGRAM - 26))
+    assert len(heart.udp.jobs[0].request) == MAX_DATAGRAM
