@@ -7,6 +7,7 @@ they can be reported while a commit hangs.
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bridge.core.messages import Channel, Priority, Traffic
@@ -21,13 +22,21 @@ UNWRITTEN = 1000
 COUNTED = 10_000
 """Reports that a start adds up. Of more it takes the sum, in which the last removals may be missing."""
 
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+
 Depth = dict[tuple[Channel, Priority], tuple[int, int]]
 """Messages and payload bytes by channel and priority."""
 
 
 def utc_day(wall: float) -> str:
     """Return the UTC date of ``wall`` (Unix seconds) as ``YYYY-MM-DD``."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d")
+    return _date(int(wall // 86_400))
+
+
+@lru_cache(maxsize=2)
+def _date(day: int) -> str:
+    """Return the date that is ``day`` days after 1970-01-01; cached, because each result asks for today's."""
+    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 class Ledger:
@@ -125,7 +134,7 @@ class Ledger:
         depth = [(*key, *held) for key, held in self.depth.items() if held[0]]
         sums = {"depth": depth, "counts": self.counts, "reports": self.report_bytes}
         sums |= {"ended": (self.ended, self.ended_bytes), "day": self._day, "spent": self._spent}
-        self._database.execute("sums_set", (last_seq, json.dumps(sums, separators=(",", ":"))))
+        self._database.execute("sums_set", (last_seq, _dumps(sums)))
 
     def _begin_day(self, day: str) -> None:
         """Move the bytes of another day than ``day`` to `usage`, which keeps the newest `DAYS`."""

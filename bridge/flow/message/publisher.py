@@ -166,7 +166,7 @@ class Publisher:
             return False
         properties = _read_properties(report.properties)
         return self._give(
-            Flight(report.seq, size, 0.0, report.topic.startswith(self.names.inbound)),
+            Flight(report.seq, size, self._time.now().mono, report.topic.startswith(self.names.inbound)),
             report.topic,
             report.payload,
             bool(report.retain),
@@ -187,7 +187,7 @@ class Publisher:
             return True
         if mid is None:
             return False
-        self._flights[mid] = flight._replace(since=self._time.now().mono)
+        self._flights[mid] = flight
         if isinstance(flight.key, int):
             self._passed(flight.key)
         self._look_later()
@@ -402,7 +402,7 @@ class Publisher:
         payload = self.states.take(topic)
         if payload is None:
             return True
-        flight = Flight(topic, len(topic) + len(payload), 0.0)
+        flight = Flight(topic, len(topic) + len(payload), self._time.now().mono)
         given = self._give(flight, topic, payload, retain=True, properties=None)
         if not given:
             self.states.again([topic])
