@@ -24,7 +24,7 @@ class MessageFlow:
     def __init__(
         self, journal: Journal, results: Results, paths: Paths, notices: Notices, *, slots: int
     ) -> None:
-        """``slots`` is the number of messages that may be in flight to one destination."""
+        """``slots`` is the number of exchanges that may be under way with one destination."""
         self.journal = journal
         self.uplink = Uplink(journal, results, paths, notices, slots=slots)
         self.listener: Listener | None = None

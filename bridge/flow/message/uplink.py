@@ -85,7 +85,7 @@ class Uplink:
         *,
         slots: int,
     ) -> None:
-        """``slots`` is the number of messages that may be in flight to one destination."""
+        """``slots`` is the number of exchanges that may be under way with one destination."""
         self.slots = slots
         self.paused = False
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
@@ -145,7 +145,7 @@ class Uplink:
         return sum(len(traffic.busy) for traffic in self._traffic.values())
 
     def set_slots(self, slots: int) -> None:
-        """Set the number of messages per destination that may be in flight."""
+        """Set the number of exchanges per destination that may be under way."""
         self.slots = slots
         for endpoint, traffic in self._traffic.items():
             traffic.destination.slots = self._slots_of(endpoint)
