@@ -52,6 +52,8 @@ class State(StrEnum):
     EXPIRED = "expired"
     DROPPED = "dropped"
     UNCONFIRMED = "unconfirmed"
+    SUPERSEDED = "superseded"
+    FILTERED = "filtered"
     FAILED = "failed"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bridge.core.batching import Batching
+from bridge.core.filters import Filter
 from bridge.core.messages import CLOUD, Endpoint, Priority
 from bridge.core.topic_rules import matcher
 
@@ -23,6 +24,8 @@ class Route(NamedTuple):
     """Its topic filter."""
     batching: Batching | None = None
     """How its messages go in batches; None: each alone."""
+    filter: Filter | None = None
+    """Which readings say something new; ``None``: each does."""
 
 
 DEFAULT = Route()

@@ -47,6 +47,7 @@ from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
 from bridge.flow.message.controls import Controls
 from bridge.flow.message.downlink import Downlink
+from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.results import Results
@@ -100,7 +101,10 @@ class Bridge:
         paths.modem = link
         if settings.network.scope == "system":  # with another scope messages take the machine's own network
             paths.link = link
-        self.controls = Controls(journal, self._results, self.flow.uplink, link.command, monitor)
+        self.filtering = Filtering(journal, self._results)
+        self.controls = Controls(
+            journal, self._results, self.flow.uplink, self.filtering, link.command, monitor
+        )
         self._build_broker()
         journal.writer.on_full = self._store_full
         self._build_service()
@@ -120,7 +124,13 @@ class Bridge:
     def _make_intake(self, session: Numbered) -> Intake:
         uplink = self.flow.uplink
         return Intake(
-            self.journal, self._results, configure.policy(self.settings), session, uplink.wake, self.monitor
+            self.journal,
+            self._results,
+            configure.policy(self.settings),
+            self.filtering,
+            session,
+            uplink.wake,
+            self.monitor,
         )
 
     def _build_broker(self) -> None:
@@ -138,6 +148,7 @@ class Bridge:
             device=lambda name: configure.device(self.settings, name),
         )
         self.intake = self._make_intake(monitor.session)
+        self.filtering.store = self.intake.store
         publisher.on_room = self.intake.resume
         where = configure.broker(settings, client_id.id)
         messages = Messages(where, monitor, publisher, self.intake, client_id)
@@ -195,6 +206,7 @@ class Bridge:
         self.home_assistant.start()
         self._set_grace()
         await stack.enter_async_context(self.flow)
+        stack.callback(self.filtering.stop)
         self.controls.start()
         stack.callback(self.controls.stop)
         self.monitor.start()
@@ -314,6 +326,7 @@ class Bridge:
         configure.broker(new)
         changes = compare(self.settings, new)
         self.access, self.intake.policy, self.journal.outbox.limits = access, policy, limits
+        self.filtering.renew(policy.router)
         self.flow.uplink.set_slots(new.cloud.parallel)
         if self.flow.listener:
             self.flow.listener.set_limits(inbound)

@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from decimal import Decimal
+from math import inf
 from typing import Any
 
 from bridge import __version__
@@ -15,6 +17,7 @@ from bridge.adapters.mqtt.broker import Broker, tls_context
 from bridge.adapters.system.loop_time import read_clock
 from bridge.core.batching import Batching
 from bridge.core.exchange import Transport
+from bridge.core.filters import Filter
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
 from bridge.core.modem import Identity
 from bridge.core.routing import Route, Router
@@ -25,6 +28,7 @@ from bridge.flow.message.paths import NetworkPaths
 from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
 from bridge.settings import Batch as BatchSetting
+from bridge.settings import Filter as FilterSetting
 from bridge.settings import Route as RouteSetting
 from bridge.settings import Settings, effective
 from bridge.store.outbox import Limits
@@ -114,6 +118,7 @@ def _route(route: RouteSetting) -> Route:
         match=route.match,
         batching=_batching(route.batch),
         stamp=route.stamp,
+        filter=_filter(route.filter),
     )
 
 
@@ -121,6 +126,19 @@ def _batching(batch: BatchSetting | None) -> Batching | None:
     if batch is None:
         return None
     return Batching(batch.every, batch.messages, batch.bytes, batch.topic, batch.form == "plain")
+
+
+def _filter(given: FilterSetting | None) -> Filter | None:
+    if given is None:
+        return None
+    return Filter(
+        # By its text: 0.2 is meant as it is written.
+        deadband=None if given.deadband is None else Decimal(repr(given.deadband)),
+        field=tuple(given.field.split(".")) if given.field else (),
+        changed=given.changed,
+        min_interval=given.min_interval or 0.0,
+        max_interval=given.max_interval or inf,
+    )
 
 
 def broker(settings: Settings, client_id: str = "") -> Broker:

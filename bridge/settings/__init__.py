@@ -12,11 +12,22 @@ from pydantic import ValidationError
 
 from bridge.errors import ConfigError
 from bridge.settings.explain import explain, find, is_secret, masked
-from bridge.settings.models import Batch, Notify, Route, Settings, Tls
+from bridge.settings.models import Batch, Filter, Notify, Route, Settings, Tls
 from bridge.settings.sources import PREFIX, Read, read_environment, read_file
 from bridge.settings.unused import unused
 
-__all__ = ["DEFAULT_PATH", "Batch", "Loaded", "Notify", "Route", "Settings", "Tls", "effective", "load"]
+__all__ = [
+    "DEFAULT_PATH",
+    "Batch",
+    "Filter",
+    "Loaded",
+    "Notify",
+    "Route",
+    "Settings",
+    "Tls",
+    "effective",
+    "load",
+]
 
 DEFAULT_PATH = Path("/etc/hologram-bridge/bridge.hjson")
 

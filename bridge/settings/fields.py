@@ -224,6 +224,14 @@ IpNetwork = Annotated[
     PlainValidator(_network),
     Allowed('an IP network in quotes with no host bits set, such as "10.176.0.0/16"'),
 ]
+Positive = Annotated[
+    float, Field(strict=True, gt=0, le=1e300, allow_inf_nan=False), Allowed("a number above 0")
+]
+FieldPath = Annotated[
+    str,
+    _holds(lambda text: 0 < len(text) <= 200 and text.isprintable() and all(text.split("."))),
+    Allowed('the name of a key in quotes such as "temperature", or a path such as "a.b"'),
+]
 StampKey = Annotated[
     str,
     _holds(lambda text: 0 < len(text) <= 64 and text.isprintable() and text not in WRAPPED),

@@ -25,6 +25,7 @@ from bridge.settings.fields import (
     DeviceKey,
     Duration,
     EventPattern,
+    FieldPath,
     Flag,
     Host,
     IpNetwork,
@@ -34,6 +35,7 @@ from bridge.settings.fields import (
     Percent,
     PhoneNumber,
     Port,
+    Positive,
     Price,
     PrivateKey,
     ReadableFile,
@@ -301,6 +303,29 @@ class Batch(Section):
     form: Literal["compact", "plain"] = "compact"
 
 
+class Filter(Section):
+    """The readings of a route that say something new; intervals in seconds after reading."""
+
+    deadband: Positive | None = None
+    field: Annotated[FieldPath | None, EMPTY_IS_NULL] = None
+    changed: Flag = False
+    min_interval: Annotated[Duration | None, EMPTY_IS_NULL] = None
+    max_interval: Annotated[Duration | None, EMPTY_IS_NULL] = None
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.deadband is None and not self.changed and self.min_interval is None:
+            raise problem("", "does nothing; give it deadband, changed: true or min_interval")
+        if self.field is not None and self.deadband is None:
+            raise problem("field", "is for deadband only; it names the number that has to move")
+        low, high = self.min_interval, self.max_interval
+        if low is not None and high is not None and high <= low:
+            raise problem(
+                "max_interval", f"{high:g} s is not allowed; allowed is more than min_interval, {low:g} s"
+            )
+        return self
+
+
 class Route(Section):
     """The treatment of topics that ``match``; ``expires`` in seconds after reading."""
 
@@ -314,6 +339,7 @@ class Route(Section):
     expires: Annotated[Duration | None, EMPTY_IS_NULL] = None
     batch: Batch | None = None
     stamp: Annotated[StampKey | None, EMPTY_IS_NULL] = None
+    filter: Filter | None = None
 
     @model_validator(mode="after")
     def _destination(self) -> Self:

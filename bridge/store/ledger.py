@@ -114,6 +114,10 @@ class Ledger:
         self.counts[name] += number
         self._changed = True
 
+    def note(self, name: str) -> None:
+        """Count an occurrence that is not worth a write; it is written with the next change."""
+        self.counts[name] += 1
+
     def spend(self, traffic: Traffic) -> None:
         """Add the bytes that the IP layer carried."""
         self._traffic = self._traffic.plus(traffic)

@@ -154,7 +154,7 @@ class Outbox:
             self._insert(message)
             return Acceptance(Verdict.STORED, dropped=dropped)
         if message.idempotent:  # nothing was stored, so the producer may use the key again
-            self._database.execute("key_forget", (message.id,))
+            self.release_key(message.id)
         return Acceptance(Verdict.REFUSED, dropped=dropped)
 
     def add_key(self, message_id: str) -> bool:
@@ -162,6 +162,10 @@ class Outbox:
         now = self.times.now()
         cursor = self._database.execute("key_add", (message_id, self.times.boot, now.wall))
         return cursor.rowcount == 1
+
+    def release_key(self, message_id: str) -> None:
+        """Let an idempotency key without a result be used again."""
+        self._database.execute("key_forget", (message_id,))
 
     def key_result(self, message_id: str) -> bytes | None:
         """Return the final result under a key, None without one."""

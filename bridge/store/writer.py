@@ -190,6 +190,10 @@ class Writer:
         if not self.full:
             self._schedule()
 
+    def waits(self, key: object) -> bool:
+        """Return whether an append under ``key`` waits for its transaction."""
+        return key in self._appends
+
     def busy(self, again: Callable[[], None]) -> bool:
         """Return whether a commit is in progress; ``again`` is then called after it.
 

@@ -25,6 +25,7 @@ from bridge.flow.message.codecs import (
 )
 from bridge.flow.message.controls import Carry, Controls
 from bridge.flow.message.downlink import Downlink
+from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.results import Results
@@ -160,11 +161,23 @@ class Heart:
         self.paths = self._paths()
         self.uplink = Uplink(self.journal, self.results, self.paths, self.notices, slots=slots)
         policy = Policy(Router(routes), air_refusal=None)
-        self.intake = Intake(self.journal, self.results, policy, self.session, self.uplink.wake, self.notices)
+        self.filtering = Filtering(self.journal, self.results)
+        self.intake = Intake(
+            self.journal,
+            self.results,
+            policy,
+            self.filtering,
+            self.session,
+            self.uplink.wake,
+            self.notices,
+        )
+        self.filtering.store = self.intake.store
         self.carry_out: Carry = NoLink().command
         """What commands about the network are carried out by."""
         network: Carry = lambda *order: self.carry_out(*order)  # noqa: E731, PLW0108  a test replaces it
-        self.controls = Controls(self.journal, self.results, self.uplink, network, self.notices)
+        self.controls = Controls(
+            self.journal, self.results, self.uplink, self.filtering, network, self.notices
+        )
         self.downlink = Downlink(self.journal, self.names, self.notices)
         self.uplink.start()
 

@@ -53,6 +53,10 @@ def batch(keys: str) -> str:
 PORTS = "allowed is 1 to 65535"
 
 
+FILTER = 'routes: [ { match: "a", filter: { '
+"""The beginning of a route with a filter."""
+
+
 @pytest.mark.parametrize(
     ("body", "path", "shown", "allowed"),
     [
@@ -127,6 +131,27 @@ PORTS = "allowed is 1 to 65535"
             '"value" is not allowed',
             "but not",
         ),
+        ('routes: [ { match: "a", filter: {} } ]', "routes[0].filter", "does nothing", "give it deadband"),
+        (
+            'routes: [ { match: "a", filter: 5 } ]',
+            "routes[0].filter",
+            "a number is not",
+            "with the keys deadband",
+        ),
+        (FILTER + "max_interval: 5 } } ]", "routes[0].filter", "does nothing", "min_interval"),
+        (FILTER + "deadband: 0 } } ]", "routes[0].filter.deadband", "0 is not", "a number above 0"),
+        (FILTER + 'deadband: "0.2" } } ]', "routes[0].filter.deadband", "", "deadband: 0.2"),
+        (FILTER + "deadband: -1 } } ]", "routes[0].filter.deadband", "-1 is not", "a number above 0"),
+        (FILTER + 'changed: true, field: "a" } } ]', "routes[0].filter.field", "is for deadband", "move"),
+        (FILTER + 'deadband: 1, field: "a..b" } } ]', "routes[0].filter.field", '"a..b" is not', "a path"),
+        (FILTER + "min_interval: 0 } } ]", "routes[0].filter.min_interval", "0 is not", "above 0"),
+        (
+            FILTER + 'min_interval: "1m", max_interval: 60 } } ]',
+            "routes[0].filter.max_interval",
+            "60 s is not allowed",
+            "more than min_interval, 60 s",
+        ),
+        (FILTER + "dead_band: 1 } } ]", "routes[0].filter.dead_band", "unknown key", "'deadband'"),
         ('routes: [ { match: "a", stamp: true } ]', "routes[0].stamp", "true is not allowed", 'such as "at"'),
         (
             f'routes: [ {{ stamp: "{"x" * 65}", match: "a" }} ]',

@@ -17,6 +17,7 @@ from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import Channel, Queued, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
+from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Acknowledger, SkippedRetained, id_source, receipt_of
 from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import CONTROL, SessionNumber
@@ -61,12 +62,19 @@ class Controls:
     """Carries out control commands; each ends in a result."""
 
     def __init__(
-        self, journal: Journal, results: Results, uplink: Uplink, network: Carry, notices: Notices
+        self,
+        journal: Journal,
+        results: Results,
+        uplink: Uplink,
+        filtering: Filtering,
+        network: Carry,
+        notices: Notices,
     ) -> None:
         """``network`` carries out the commands about the network."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._uplink = uplink
+        self._filtering = filtering
         self._names = results.names
         self._notices = notices
         self._new_id = id_source()
@@ -244,6 +252,7 @@ class Controls:
         """Try everything now; return the description for the result. Raises `OperationError` while paused."""
         if self._uplink.paused:
             raise OperationError(WHILE_PAUSED)
+        self._filtering.release()
         self._uplink.flush()
         self._notices.health_changed()
         return "everything is tried now"
@@ -251,7 +260,8 @@ class Controls:
     def purge(self, done: Callable[[int], None]) -> None:
         """Drop every message that was accepted so far and is not in flight, each with its result."""
         # Messages that are accepted during the purge stay: they did not exist when it was asked for.
-        self._purge_from(0, self._outbox.last_seq(), 0, done)
+        upto = self._outbox.last_seq()
+        self._purge_from(0, upto, self._filtering.purge(), done)
 
     def _purge_from(self, after: int, upto: int, number: int, done: Callable[[int], None]) -> None:
         if self._writer.busy(partial(self._purge_from, after, upto, number, done)):

@@ -14,6 +14,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from bridge.core.delivery import Delivery
+from bridge.core.filters import Filter
 from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import (
     CLOUD_SMS,
@@ -32,6 +33,7 @@ from bridge.core.routing import Router
 from bridge.core.time_stamp import stamped
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
+from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import Numbered
 from bridge.flow.notices import Notices
@@ -63,6 +65,16 @@ class Policy(NamedTuple):
     max_segments: int = 4
 
 
+class _Read(NamedTuple):
+    """A delivery that was read."""
+
+    message: Message
+    rule: Filter | None = None
+    """The filter of its route."""
+    urgent: bool = False
+    """Whether the message itself says that its priority is high."""
+
+
 class Acknowledger(Protocol):
     """The part of an MQTT session that the intake uses."""
 
@@ -78,6 +90,7 @@ class Intake:
         journal: Journal,
         results: Results,
         policy: Policy,
+        filtering: Filtering,
         session: Numbered,
         on_queued: Callable[[Endpoint], None],
         notices: Notices,
@@ -91,6 +104,7 @@ class Intake:
         self._retained = SkippedRetained()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
+        self._filtering = filtering
         self._names = results.names
         self._session = session
         self._on_queued = on_queued
@@ -128,11 +142,14 @@ class Intake:
         topic = self._names.below(delivery.topic)
         self._taken += 1
         try:
-            message = self._message(topic, delivery)
+            message, rule, urgent = self._message(topic, delivery)
         except InvalidCommand as exc:
             self._reject(topic, delivery, exc, session)
             return
         receipt = receipt_of(delivery, self._session.number)
+        filtered = partial(self._acknowledge, delivery, session)
+        if rule and not self._filtering.passes(message, rule, receipt, filtered, urgent=urgent):
+            return
         self._writer.append(
             partial(self._accept, message, receipt),
             partial(self._accepted, message, delivery, session),
@@ -140,6 +157,13 @@ class Intake:
             key=receipt.key if receipt else None,
             again=delivery.dup,
             replaced=self._replaced,
+        )
+
+    def store(self, message: Message) -> None:
+        """Store a message that the filter of its route held back; its delivery is acknowledged already."""
+        self._taken += 1
+        self._writer.append(
+            partial(self._accept_held, message), partial(self._stored, message), size=len(message.payload)
         )
 
     def backpressure(self, again: Callable[[], None]) -> bool:
@@ -176,17 +200,17 @@ class Intake:
 
     # -- reading -----------------------------------------------------------------------------------------
 
-    def _message(self, topic: str, delivery: Delivery) -> Message:
+    def _message(self, topic: str, delivery: Delivery) -> _Read:
         if delivery.problem:
             raise delivery.problem
         command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
         if isinstance(command, commands.Send):
             return self._send(command)
         if isinstance(command, commands.Sms):
-            return self._sms(command)
+            return _Read(self._sms(command))
         raise InvalidCommand("topic", topic, "it is not a message command")
 
-    def _send(self, command: commands.Send) -> Message:
+    def _send(self, command: commands.Send) -> _Read:
         route = self.policy.router.route(command.topics)
         if route.endpoint.channel is Channel.CLOUD:
             for place, name in enumerate(command.topics):
@@ -205,7 +229,8 @@ class Intake:
         message = self._build(lane, command.payload, options, lifetime, route.max_attempts)
         if route.stamp is not None:
             self._check_size(stamped(command.payload, route.stamp, commands.LATEST))
-        return message._replace(at=command.at, stamp=route.stamp)
+        message = message._replace(at=command.at, stamp=route.stamp)
+        return _Read(message, route.filter, options.priority is Priority.HIGH)
 
     def _sms(self, command: commands.Sms) -> Message:
         via = command.via or self.policy.default_via
@@ -273,6 +298,16 @@ class Intake:
             ended.append(result)
         return acceptance, ended
 
+    def _accept_held(self, message: Message) -> tuple[Acceptance, list[Result]]:
+        """Store a message that was held back, whose id is its own since then; runs inside the transaction."""
+        if message.idempotent:
+            self._outbox.release_key(message.id)
+        return self._accept(message, None)
+
+    def _acknowledge(self, delivery: Delivery, session: Acknowledger) -> None:
+        self._ended += 1
+        session.ack(delivery)
+
     def _accepted(
         self,
         message: Message,
@@ -281,9 +316,15 @@ class Intake:
         value: tuple[Acceptance, list[Result]],
     ) -> None:
         """Acknowledge ``delivery`` and publish its outcome; runs after the commit."""
+        session.ack(delivery)
+        self._stored(message, value)
+
+    def _stored(self, message: Message, value: tuple[Acceptance, list[Result]]) -> None:
+        """Publish the outcome of ``message``; runs after the commit."""
         acceptance, ended = value
         self._ended += 1
-        session.ack(delivery)
+        if acceptance.verdict in (Verdict.KNOWN, Verdict.REFUSED):
+            self._filtering.forget(message)
         for result in ended:
             self._results.notify(result)
         if acceptance.verdict is Verdict.KNOWN:

@@ -80,8 +80,9 @@ class Results:
 
     def of_message(self, message: Message, state: State, description: str) -> Result:
         """Return the result of a message that the outbox did not accept."""
-        lane = message.lane
-        result = self.of_command(message.id, lane.endpoint.channel, state, description)
+        lane, now = message.lane, self._time.now()
+        queued_at = None if message.received is None else now.wall - (now.mono - message.received)
+        result = self.of_command(message.id, lane.endpoint.channel, state, description, queued_at)
         return result._replace(topics=lane.topics, to=lane.to)
 
     def record(self, result: Result, *, idempotent: bool, reply: Reply | None) -> None:

@@ -26,6 +26,7 @@ from bridge.flow.link.manager import DIAL_TIMEOUT
 from bridge.flow.link.sampler import Sampler
 from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.message.codecs import CloudAccess, CloudCodec
+from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.results import Results
@@ -110,6 +111,7 @@ class Rig:
             journal,
             results,
             Policy(Router([])),
+            Filtering(journal, results),
             Earlier("", 1, ()),
             self.uplink.wake,
             SILENT,
