@@ -163,6 +163,8 @@ class Message(NamedTuple):
     """The time that the producer gave it, in Unix seconds; None: the time of receipt counts."""
     stamp: str | None = None
     """The key under which its time goes with it; None: it goes as it is."""
+    latest: bool = False
+    """Whether it takes the place of an older message of its lane that still waits."""
 
 
 class Queued(NamedTuple):

@@ -24,6 +24,8 @@ class Route(NamedTuple):
     """Its topic filter."""
     batching: Batching | None = None
     """How its messages go in batches; None: each alone."""
+    latest: bool = False
+    """Whether a message takes the place of an older one of its topics that still waits."""
     filter: Filter | None = None
     """Which readings say something new; ``None``: each does."""
 

@@ -118,6 +118,7 @@ def _route(route: RouteSetting) -> Route:
         match=route.match,
         batching=_batching(route.batch),
         stamp=route.stamp,
+        latest=route.keep == "latest",
         filter=_filter(route.filter),
     )
 

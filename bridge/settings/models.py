@@ -340,6 +340,7 @@ class Route(Section):
     batch: Batch | None = None
     stamp: Annotated[StampKey | None, EMPTY_IS_NULL] = None
     filter: Filter | None = None
+    keep: Literal["all", "latest"] = "all"
 
     @model_validator(mode="after")
     def _destination(self) -> Self:

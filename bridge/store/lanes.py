@@ -52,6 +52,14 @@ class Lanes:
             lane_id = run("lane_add", (*key, seq)).lastrowid
         return int(lane_id or 0)
 
+    def find(self, lane: Lane) -> int | None:
+        """Return the number of ``lane`` where it has messages."""
+        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
+        if key in self._ids:
+            return None
+        row = self._database.execute("lane_find", key).fetchone()
+        return int(row[0]) if row else None
+
     def advance(self, lane_id: int, lane: Lane, seq: int) -> None:
         """Take the message ``seq``, whose row is gone, out of the lane."""
         rows = self._database.execute("lane_advance", {"seq": seq, "lane": lane_id}).fetchall()

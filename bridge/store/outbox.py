@@ -33,6 +33,9 @@ KEYS_KEPT_FOR = 24 * 3600.0
 """Seconds for which an idempotency key (an id that a producer chose) is remembered after its first
 receipt."""
 
+SUPERSEDED = 100
+"""Messages whose place one message takes at most."""
+
 KEYS_ROUNDS, KEYS_PORTION = 10, 100
 """Rounds in one transaction, and keys in one round, in which the oldest keys beyond the limits are
 forgotten."""
@@ -68,6 +71,8 @@ class Acceptance(NamedTuple):
     """The final result under a known key, if there is one yet."""
     dropped: tuple[Queued, ...] = ()
     """Messages that were dropped to make room."""
+    superseded: tuple[Queued, ...] = ()
+    """Messages whose place it took."""
 
 
 class Report(NamedTuple):
@@ -149,6 +154,9 @@ class Outbox:
             return Acceptance(Verdict.KNOWN, self.key_result(message.id))
         if receipt:
             self.receipts.add(receipt)
+        superseded = self._waiting(message) if message.latest else []
+        if superseded and self._take_place(message, superseded):
+            return Acceptance(Verdict.STORED, superseded=tuple(superseded))
         fits, dropped = self._make_room(message)
         if fits:
             self._insert(message)
@@ -224,6 +232,55 @@ class Outbox:
             (seq, message.id, message.idempotent, lane_id, message.payload, self.times.boot, wall, mono,
              deadline, message.max_attempts, *reply, self._time_of(message, now.mono - mono), message.stamp),
         )  # fmt: skip
+        self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
+
+    def _waiting(self, message: Message) -> list[Queued]:
+        """Return the messages in the lane of ``message`` that wait behind what is in flight, newest first.
+
+        There are some at most, unless the lane was filled before its route kept only the latest. Each message
+        then takes the place of `SUPERSEDED` of them at most.
+        """
+        lane_id = self._lanes.find(message.lane)
+        found: list[Queued] = []
+        rows = self._database.execute("message_last_of", (lane_id, SUPERSEDED)) if lane_id else ()
+        for (seq,) in list(rows):
+            queued = None if seq in self.in_flight else self.get(seq)
+            if queued is None:
+                break
+            if queued.lane.names == message.lane.names:  # a lane of batches has several topic lists
+                found.append(queued)
+        return found
+
+    def _take_place(self, message: Message, superseded: list[Queued]) -> bool:
+        """Put ``message`` in the place of the oldest of ``superseded``; return False if it does not fit.
+
+        The place of a message of an earlier boot, whose clock is another one, is lost.
+        """
+        oldest, size = superseded[-1], sum(len(queued.payload) for queued in superseded)
+        if self.ledger.bytes - size + len(message.payload) > self.limits.max_bytes:
+            return False
+        stays = oldest.boot == self.times.boot
+        for queued in superseded[:-1] if stays else superseded:
+            self.remove(queued)
+        if stays:
+            self._renew(message, oldest)
+        else:
+            self._insert(message)
+        return True
+
+    def _renew(self, message: Message, oldest: Queued) -> None:
+        lane, now = message.lane, self.times.now()
+        mono = now.mono if message.received is None else message.received
+        reply = message.reply or (None, None)
+        values = {
+            "id": message.id, "chosen": message.idempotent, "payload": message.payload, "mono": mono,
+            "lifetime": message.lifetime, "max_attempts": message.max_attempts, "reply": reply[0],
+            "correlation": reply[1], "at": self._time_of(message, now.mono - mono), "stamp": message.stamp,
+            "seq": oldest.seq,
+        }  # fmt: skip
+        self._database.execute("message_renew", values)
+        self.last_errors.pop(oldest.seq, None)
+        self.ledger.remove(lane.endpoint.channel, lane.priority, len(oldest.payload))
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 
     def _time_of(self, message: Message, ago: float) -> int | None:
@@ -393,6 +450,11 @@ class Outbox:
         oldest = self.oldest_age() if self.limits.max_age is not None else None
         if oldest is None or self.limits.max_age is None or oldest < self.limits.max_age:
             return
+        for boot, mono in self.times.passed():
+            rows = self._database.execute(
+                "message_stale", (boot, mono - self.limits.max_age, limit)
+            ).fetchall()
+            yield from (seq for (seq,) in rows)
         for seq, boot, mono in self._database.execute("message_head", (limit,)).fetchall():
             age = self.times.age(boot, mono)
             if age is None or age < self.limits.max_age:

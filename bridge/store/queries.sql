@@ -32,8 +32,10 @@ SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints
 SELECT DISTINCT endpoint FROM lane WHERE head > 0;
 -- name: lane_heads
-SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at,
+SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload,
+       m.queued_mono + coalesce(m.later, 0), m.attempts,
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot,
+       m.deadline - m.queued_at - coalesce(m.later, 0),
        m.at, m.stamp
 FROM lane JOIN message m ON m.seq = lane.head
 WHERE lane.endpoint = ? AND (lane.not_before > 0) = 0 AND lane.head > 0
@@ -66,8 +68,10 @@ SELECT seq FROM message WHERE started = 1;
 -- name: message_drop
 DELETE FROM message WHERE seq = ?;
 -- name: message_full
-SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload, m.queued_mono, m.attempts,
-       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot, m.deadline - m.queued_at,
+SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload,
+       m.queued_mono + coalesce(m.later, 0), m.attempts,
+       m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot,
+       m.deadline - m.queued_at - coalesce(m.later, 0),
        m.at, m.stamp, lane.endpoint
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
@@ -79,7 +83,17 @@ SELECT max(seq) FROM message;
 -- name: message_oldest
 SELECT seq, boot, queued_mono FROM message ORDER BY seq LIMIT 1;
 -- name: message_head
-SELECT seq, boot, queued_mono FROM message ORDER BY seq LIMIT ?;
+SELECT seq, boot, queued_mono FROM message WHERE later IS NULL ORDER BY seq LIMIT ?;
+-- name: message_stale
+SELECT seq FROM message WHERE later IS NOT NULL AND boot = ? AND queued_mono + later <= ? LIMIT ?;
+-- name: message_last_of
+SELECT seq FROM message WHERE lane = ? ORDER BY seq DESC LIMIT ?;
+-- name: message_renew
+UPDATE message SET id = :id, chosen = :chosen, payload = :payload, attempts = 0, max_attempts = :max_attempts,
+                   started = 0, bytes_up = 0, bytes_down = 0, reply_topic = :reply, correlation = :correlation,
+                   at = :at, stamp = :stamp, later = :mono - queued_mono,
+                   deadline = queued_at + (:mono - queued_mono) + :lifetime
+WHERE seq = :seq;
 -- name: message_from
 SELECT seq, boot, queued_mono FROM message WHERE seq >= ? ORDER BY seq LIMIT 1;
 -- name: message_due
@@ -91,8 +105,9 @@ UPDATE chosen SET received_at = :now WHERE boot <> :boot AND received_at < :plau
 -- name: key_adopt_ended
 UPDATE ended SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
 -- name: message_list
-SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload), m.queued_mono, m.attempts,
-       m.deadline - m.queued_at, lane.not_before, m.boot
+SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload),
+       m.queued_mono + coalesce(m.later, 0), m.attempts, m.deadline - m.queued_at - coalesce(m.later, 0),
+       lane.not_before, m.boot
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq > ? ORDER BY m.seq LIMIT ?;
 -- name: depth_count
 SELECT CASE endpoint WHEN 'cloud' THEN 'cloud' ELSE json_extract(endpoint, '$[0]') END AS channel, priority,

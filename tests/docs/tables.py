@@ -69,6 +69,7 @@ _FURTHER = {
     "routes[].filter.changed": "true: a payload equal to the last that went does not go.",
     "routes[].filter.min_interval": "At most one message of a topic list in this time.",
     "routes[].filter.max_interval": "After this time one goes whatever it says.",
+    "routes[].keep": "latest: a message that waits is replaced by a newer one of its topics.",
     "routes[].stamp": "The key under which the time of a message goes with it; null: without a time.",
     "routes[].expires": "How long it is kept trying; null: `store.max_age`.",
     "routes[].batch": "Several messages in one request to the cloud; null: each alone.",

@@ -1,4 +1,4 @@
-"""What is worth its bytes: filters on the whole bridge."""
+"""What is worth its bytes: filters, and only the latest, on the whole bridge."""
 
 import json
 
@@ -74,3 +74,38 @@ def test_the_last_reading_of_an_interval_goes_at_its_end(
     client.publish("hologram/queue/set", b"resume")
     assert client.wait_result("stopped")["state"] == "delivered"
     assert cloud.payloads() == [b"0", b"19", b"first", b"held", b"at the stop"]
+
+
+def test_only_the_latest_of_what_waits_is_sent(bridge: BridgeProcess, cloud: Cloud, client: Client) -> None:
+    """The cloud is away: each topic's newest reading has the first one's place, also over a kill."""
+    bridge.configure(routes=[{"match": "l/#", "keep": "latest"}], cloud={"parallel": 1})
+    bridge.start()
+    client.publish("hologram/queue/set", b'{"command": "pause", "id": "pause"}')
+    assert client.wait_result("pause")["state"] == "done"
+
+    def put(topic: str, name: str) -> None:
+        client.publish(f"hologram/out/{topic}", name, user={"id": name})
+
+    put("l/a", "a0")
+    put("plain", "p0")
+    put("l/b", "b0")
+    put("plain", "p1")
+    for number in range(1, 20):
+        put("l/a", f"a{number}")
+        put("l/b", f"b{number}")
+    older = [f"{topic}{number}" for number in range(19) for topic in "ab"]
+    client.wait_for(lambda: len(client.results()) == 1 + len(older))
+    superseded = [each["id"] for each in client.results() if each["state"] == "superseded"]
+    assert superseded == older
+    bridge.kill()
+    bridge.start()
+    assert [each["id"] for each in bridge.queue("list")["messages"]] == ["a19", "p0", "b19", "p1"]
+    put("l/a", "a20")
+    assert client.wait_result("a19")["state"] == "superseded"
+    cloud.start()
+    client.publish("hologram/queue/set", b"resume")
+    for name in ("a20", "p0", "b19", "p1"):
+        assert client.wait_result(name, 20)["state"] == "delivered"
+    assert cloud.payloads() == [b"a20", b"p0", b"b19", b"p1"]
+    counted = bridge.queue("stats")["results"]
+    assert (counted["superseded"], counted["delivered"]) == (39, 4)

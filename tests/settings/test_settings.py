@@ -152,6 +152,7 @@ FILTER = 'routes: [ { match: "a", filter: { '
             "more than min_interval, 60 s",
         ),
         (FILTER + "dead_band: 1 } } ]", "routes[0].filter.dead_band", "unknown key", "'deadband'"),
+        ('routes: [ { match: "a", keep: "last" } ]', "routes[0].keep", '"last" is not', '"all" or "latest"'),
         ('routes: [ { match: "a", stamp: true } ]', "routes[0].stamp", "true is not allowed", 'such as "at"'),
         (
             f'routes: [ {{ stamp: "{"x" * 65}", match: "a" }} ]',

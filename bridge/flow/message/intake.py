@@ -24,6 +24,7 @@ from bridge.core.messages import (
     Lane,
     Message,
     Priority,
+    Queued,
     Result,
     State,
 )
@@ -48,6 +49,9 @@ log = logging.getLogger("intake")
 
 MESSAGE_LIMIT = 8_000_000
 """Payload bytes of one message at most. A small box holds several copies of it in memory during a send."""
+
+FULL = "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
+NEWER = "a newer message of its topics took its place (keep of its route)"
 
 WAITING_LIMIT = 5000
 """Deliveries at QoS 0 that may wait for the disk. They are best effort, and memory is scarce."""
@@ -229,7 +233,7 @@ class Intake:
         message = self._build(lane, command.payload, options, lifetime, route.max_attempts)
         if route.stamp is not None:
             self._check_size(stamped(command.payload, route.stamp, commands.LATEST))
-        message = message._replace(at=command.at, stamp=route.stamp)
+        message = message._replace(at=command.at, stamp=route.stamp, latest=route.latest)
         return _Read(message, route.filter, options.priority is Priority.HIGH)
 
     def _sms(self, command: commands.Sms) -> Message:
@@ -276,14 +280,10 @@ class Intake:
     def _accept(self, message: Message, receipt: Receipt | None) -> tuple[Acceptance, list[Result]]:
         """Store ``message`` and the results that its acceptance causes; runs inside the transaction."""
         acceptance = self._outbox.accept(message, receipt)
-        ended: list[Result] = []
-        for queued in acceptance.dropped:
-            reading = Reading(
-                Kind.REFUSED, "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
-            )
-            result = self._results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
-            self._results.record(result, idempotent=queued.idempotent, reply=queued.reply)
-            ended.append(result)
+        ended = [
+            *(self._end(queued, State.DROPPED, FULL) for queued in acceptance.dropped),
+            *(self._end(queued, State.SUPERSEDED, NEWER) for queued in reversed(acceptance.superseded)),
+        ]
         # A producer that repeats an id gets the result of the first message; a message still in the outbox
         # sends its result to the topic that was asked for last.
         if acceptance.verdict is Verdict.KNOWN and acceptance.result is not None:
@@ -297,6 +297,13 @@ class Intake:
             self._results.record(result, idempotent=False, reply=message.reply)
             ended.append(result)
         return acceptance, ended
+
+    def _end(self, queued: Queued, state: State, why: str) -> Result:
+        """Record the result of a message that left the outbox for another; runs inside the transaction."""
+        reading = Reading(Kind.REFUSED, why)
+        result = self._results.of_queued(queued, state, reading, attempts=queued.attempts)
+        self._results.record(result, idempotent=queued.idempotent, reply=queued.reply)
+        return result
 
     def _accept_held(self, message: Message) -> tuple[Acceptance, list[Result]]:
         """Store a message that was held back, whose id is its own since then; runs inside the transaction."""

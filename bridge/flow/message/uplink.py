@@ -97,6 +97,8 @@ class Uplink:
         self._stopping = False
         self._next_retry: float | None = None
         self._looks = 0
+        self._unanswered: dict[int, int] = {}
+        """How often in a row the lane with this number got no answer, whatever message was its head."""
         self._time_wait = TimeWait()
 
     def start(self) -> None:
@@ -318,7 +320,9 @@ class Uplink:
         A destination that is down delays all its lanes itself, so a lane needs no delay of its own then.
         """
         waits = reading.kind is Kind.UNANSWERED
-        delay = max(backoff(attempts) if waits else 0.0, _put_off(queued, outcome))
+        failures = self._unanswered[queued.lane_id] = self._unanswered.get(queued.lane_id, 0) + waits
+        # A newer message that took the place of an older one has had no attempt, and no better prospects.
+        delay = max(backoff(max(attempts, failures)) if waits else 0.0, _put_off(queued, outcome))
         log.info("message %s not delivered (attempt %d): %s", queued.id, attempts, reading.description)
 
         def operation() -> None:
@@ -350,6 +354,7 @@ class Uplink:
         self, queued: Queued, state: State, reading: Reading, attempts: int, outcome: Outcome | None = None
     ) -> None:
         traffic = outcome.traffic if outcome else NOTHING
+        self._unanswered.pop(queued.lane_id, None)
         result = self._results.of_queued(queued, state, reading, attempts=attempts, traffic=traffic)
 
         def operation() -> None:
