@@ -71,6 +71,15 @@ class Times:
         """Return the wall clock in Unix seconds."""
         return self._clock().wall
 
+    def present_now(self) -> Now:
+        """Return both clocks as they are, noticed steps or not."""
+        return self._clock()
+
+    @property
+    def known(self) -> bool:
+        """Whether the wall clock is trusted: it was later than all that is stored, and is not unset."""
+        return self._reference is not None and self._clock().wall >= PLAUSIBLE
+
     def check(self, *, idle: bool = False) -> float:
         """Check for a step of the wall clock; return it in seconds, 0 without one.
 

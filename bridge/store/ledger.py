@@ -6,15 +6,12 @@ they can be reported while a commit hangs.
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
-from bridge.core.messages import Channel, Priority, Traffic
+from bridge.core.days import begin_of, month_of, utc_day
+from bridge.core.messages import Channel, Now, Priority, Traffic
 from bridge.store.database import Database
-
-DAYS = 800
-"""Days whose bytes are kept: more than two years."""
+from bridge.store.usage import Meter, Usage
 
 UNWRITTEN = 1000
 """Messages that may be added before the sums are written. A start counts those that came since."""
@@ -26,17 +23,6 @@ _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 Depth = dict[tuple[Channel, Priority], tuple[int, int]]
 """Messages and payload bytes by channel and priority."""
-
-
-def utc_day(wall: float) -> str:
-    """Return the UTC date of ``wall`` (Unix seconds) as ``YYYY-MM-DD``."""
-    return _date(int(wall // 86_400))
-
-
-@lru_cache(maxsize=2)
-def _date(day: int) -> str:
-    """Return the date that is ``day`` days after 1970-01-01; cached, because each result asks for today's."""
-    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 class Ledger:
@@ -63,15 +49,10 @@ class Ledger:
             sums["ended"] if "ended" in sums else database.execute("key_ended").fetchone()
         )
         """Number of idempotency keys with a result, and the bytes of both."""
-        self._day: str = sums.get("day", "")
-        """The UTC day whose bytes are in the sums and not yet in `usage`."""
-        self._spent = Traffic(*sums.get("spent", (0, 0)))
-        """The bytes of that day."""
-        self._days = {day: Traffic(up, down) for day, up, down in database.execute("usage_all")}
+        self.usage = Usage(database, sums)
+        """Bytes and SMS by day."""
         self.writes = 0
         """How often the sums were written."""
-        self._traffic = Traffic()
-        """Bytes that the open transaction adds."""
         self._changed, self._added = False, 0
         """Whether the sums are to be written, and the messages added since they were."""
 
@@ -120,16 +101,19 @@ class Ledger:
 
     def spend(self, traffic: Traffic) -> None:
         """Add the bytes that the IP layer carried."""
-        self._traffic = self._traffic.plus(traffic)
+        self.usage.spend(traffic)
 
-    def flush(self, wall: float, last_seq: int) -> None:
+    def metered(self) -> None:
+        """Have the sums written with this transaction: an interface has counted on."""
+        self._changed = True
+
+    def flush(self, now: Now, last_seq: int, meter: Meter, *, known: bool) -> None:
         """Write the sums where the transaction changed more than a start can count.
 
-        ``wall`` (Unix seconds) tells the day of the bytes, ``last_seq`` is the number of the newest message.
+        ``now`` tells the day of the bytes, if the time is ``known``; ``last_seq`` is the number of the newest
+        message.
         """
-        if self._traffic != (0, 0):
-            self._begin_day(utc_day(wall))
-            self._spent, self._traffic = self._spent.plus(self._traffic), Traffic()
+        if self.usage.settle(now, known=known, meter=meter):
             self._changed = True
         if not self._changed and self._added < UNWRITTEN:
             return
@@ -137,26 +121,14 @@ class Ledger:
         self.writes += 1
         depth = [(*key, *held) for key, held in self.depth.items() if held[0]]
         sums = {"depth": depth, "counts": self.counts, "reports": self.report_bytes}
-        sums |= {"ended": (self.ended, self.ended_bytes), "day": self._day, "spent": self._spent}
+        sums |= {"ended": (self.ended, self.ended_bytes), **self.usage.write()}
         self._database.execute("sums_set", (last_seq, _dumps(sums)))
 
-    def _begin_day(self, day: str) -> None:
-        """Move the bytes of another day than ``day`` to `usage`, which keeps the newest `DAYS`."""
-        if day == self._day:
-            return
-        if self._day:
-            self._database.execute("usage_add", (self._day, *self._spent))
-            self._database.execute("usage_trim", (DAYS - 1,))
-            self._days[self._day] = self._days.get(self._day, Traffic()).plus(self._spent)
-            self._days = dict(sorted(self._days.items())[-DAYS + 1 :])
-        self._day, self._spent = day, Traffic()
-
-    def spent(self, wall: float) -> tuple[Traffic, Traffic]:
-        """Return the bytes of the UTC day of ``wall`` and of its month."""
+    def spent(self, wall: float, month_starts: int = 1) -> tuple[Traffic, Traffic]:
+        """Return the bridge's own bytes of the UTC day of ``wall`` and of its month."""
         day = utc_day(wall)
-        days = {**self._days, self._day: self._days.get(self._day, Traffic()).plus(self._spent)}
-        month = [spent for each, spent in days.items() if each.startswith(day[:8])]
-        return days.get(day, Traffic()), Traffic(
+        month = [each.traffic for on, each in self.usage.since(month_of(day, month_starts)) if on <= day]
+        return self.usage.of(day).traffic, Traffic(
             sum(each.up for each in month), sum(each.down for each in month)
         )
 
@@ -169,12 +141,27 @@ def is_sums(text: Any) -> bool:
         numbers = [
             sums.get("reports", 0),
             *sums.get("ended", ()),
-            *sums.get("spent", ()),
             *sums["counts"].values(),
+            *(number for key, size in _PAIRS.items() for number in _listed(sums.get(key, ()), size)),
+            *_listed(sums.get("meter", ()), 3)[1:],
+            round(sums.get("ran", 0)),
         ]
         for channel, priority, *held in sums.get("depth", ()):
             Channel(channel), Priority(priority)
             numbers += held
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        day = sums.get("day", "")
+        utc = not day or utc_day(begin_of(day)) == day
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return False
-    return all(type(number) is int for number in numbers) and isinstance(sums.get("day", ""), str)
+    return all(type(number) is int for number in numbers) and utc
+
+
+_PAIRS = {"spent": 2, "ahead": 2, "use": 4}
+"""The lists of numbers in the sums, and how many each has; it may be empty too."""
+
+
+def _listed(found: Any, size: int) -> list[Any]:
+    """Return the list ``found``; raises ValueError where it has another length than ``size``, or none."""
+    if not isinstance(found, list | tuple) or len(found) not in (0, size):
+        raise ValueError
+    return list(found)

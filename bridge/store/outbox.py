@@ -28,6 +28,7 @@ from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
 from bridge.store.rows import describe, endpoint_key, read_endpoint, read_message, write_at
 from bridge.store.set_aside import Kind, Row, SetAside
+from bridge.store.usage import Meter, NoMeter
 
 KEYS_KEPT_FOR = 24 * 3600.0
 """Seconds for which an idempotency key (an id that a producer chose) is remembered after its first
@@ -97,9 +98,14 @@ class Outbox:
             database.execute("lane_wake_all")  # `not_before` counts in the monotonic time of the boot before
         # A key without a message, a command or a result is left over from a crash. It may be used again.
         database.execute("key_orphans")
+        self.meter: Meter = NoMeter()
+        """What is known of the bytes in flight."""
+        self.ledger = Ledger(database)
+        if self.ledger.usage.recover():
+            self.ledger.metered()
+            self._flush_sums(max(self._number("message_last"), self.ledger.upto))
         database.commit()
         self._lanes = Lanes(database)
-        self.ledger = Ledger(database)
         self.receipts = Receipts(database)
         self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
@@ -117,6 +123,10 @@ class Outbox:
         self.last_errors: dict[int, str] = {}
         """The last error of each large message that was not delivered, by its number; since the start."""
 
+    def turn_day(self) -> bool:
+        """Begin another day of the usage where it is time; return whether it was."""
+        return self.ledger.usage.turn(self.times.present_now(), known=self.times.known)
+
     def _number(self, query: str) -> int:
         return self._database.execute(query).fetchone()[0] or 0
 
@@ -131,7 +141,10 @@ class Outbox:
         if self._oldest is None or self._oldest_left:
             self._oldest, self._oldest_left = self._find_oldest(), False
         self.receipts.flush()
-        self.ledger.flush(self.times.wall(), self._next_seq - 1)
+        self._flush_sums(self._next_seq - 1)
+
+    def _flush_sums(self, last_seq: int) -> None:
+        self.ledger.flush(self.times.present_now(), last_seq, self.meter, known=self.times.known)
 
     def reset(self) -> None:
         """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""

@@ -204,10 +204,12 @@ DELETE FROM receipt WHERE slot < ?;
 SELECT slot, session, mid, digest FROM receipt ORDER BY slot;
 
 -- name: usage_add
-INSERT INTO usage (day, bytes_up, bytes_down) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up, bytes_down = bytes_down + excluded.bytes_down;
+INSERT INTO usage (day, bytes_up, bytes_down, own, apart, link, texts) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up, bytes_down = bytes_down + excluded.bytes_down,
+    own = own + excluded.own, apart = apart + excluded.apart, link = link + excluded.link,
+    texts = texts + excluded.texts;
 -- name: usage_all
-SELECT day, bytes_up, bytes_down FROM usage;
+SELECT day, bytes_up, bytes_down, own, apart, link, texts FROM usage;
 -- name: usage_trim
 DELETE FROM usage WHERE day NOT IN (SELECT day FROM usage ORDER BY day DESC LIMIT ?);
 

@@ -10,3 +10,10 @@ ALTER TABLE boot ADD COLUMN known INTEGER NOT NULL DEFAULT 0;
 -- since which the place is taken, because rows are in the order of it; the newer one came `later` seconds after it.
 ALTER TABLE message ADD COLUMN later REAL;
 CREATE INDEX message_renewed ON message (boot, queued_mono + later) WHERE later IS NOT NULL;
+-- Budget: what went over the SIM, by UTC day. `own` are the bridge's own bytes, `apart` those of them that no
+-- interface counts, `link` those that interfaces counted, `texts` the SMS that went out.
+ALTER TABLE usage ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN link INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN texts INTEGER NOT NULL DEFAULT 0;
+UPDATE usage SET own = bytes_up + bytes_down, apart = bytes_up + bytes_down;

@@ -17,9 +17,9 @@ from bridge.core.messages import (
     Traffic,
 )
 from bridge.store.accepted import AcceptedCommand
-from bridge.store.ledger import DAYS
 from bridge.store.outbox import KEYS_KEPT_FOR, Limits, Verdict
 from bridge.store.receipts import KEPT, Receipt, digest
+from bridge.store.usage import DAYS
 from tests.store.box import DAY, NOON, Box, message
 
 SCADA = Endpoint(Channel.TCP, "scada.example.net", 5020, "OK")
