@@ -134,6 +134,8 @@ def _print_stats(answer: dict[str, Any], prefix: str) -> None:
         say(f"  {channel:<8} {shown}")
     if queue["oldest_age"] is not None:
         say(f"oldest     {queue['oldest_age']:.0f} s")
+    for name, number in queue["held"].items():
+        say(f"held       {number} messages, since budget.{name} is used up")
     if queue["paused"]:
         say(f"sending is paused ({prefix}/queue/set resume)")
     say("results    " + ", ".join(f"{number} {state}" for state, number in answer["results"].items()))
@@ -151,6 +153,8 @@ def _print_list(answer: dict[str, Any]) -> None:
         )
         if message["retry_in"] is not None and message["error"]:
             say(f"  tried again in {message['retry_in']:.0f} s: {message['error']}")
+        if message["held"]:
+            say(f"  held back: budget.{message['held']} is used up")
     if not answer["messages"]:
         say("nothing is queued")
 

@@ -27,6 +27,9 @@ BY_DEFAULT = (
     "cloud.auth_failed",
     "store.full",
     "store.recovered",
+    "budget.warning",
+    "budget.held",
+    "budget.released",
 )
 
 TYPES = (*BY_DEFAULT, *EACH_MESSAGE)

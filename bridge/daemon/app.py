@@ -38,6 +38,7 @@ from bridge.daemon import configure, logs
 from bridge.daemon.broker import BrokerSessions, Commands, Messages
 from bridge.daemon.control_api import Answers
 from bridge.daemon.links import clear_left_link, make_link
+from bridge.daemon.metering import source_of
 from bridge.daemon.reload import Changes, compare
 from bridge.daemon.service import Service
 from bridge.errors import BridgeError, StoreError
@@ -45,6 +46,7 @@ from bridge.flow.health.client_id import ClientId, machine
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
+from bridge.flow.message.budget import Budget
 from bridge.flow.message.controls import Controls
 from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.filtering import Filtering
@@ -101,6 +103,7 @@ class Bridge:
         paths.modem = link
         if settings.network.scope == "system":  # with another scope messages take the machine's own network
             paths.link = link
+        self._build_budget()
         self.filtering = Filtering(journal, self._results)
         self.controls = Controls(
             journal, self._results, self.flow.uplink, self.filtering, link.command, monitor
@@ -108,6 +111,14 @@ class Bridge:
         self._build_broker()
         journal.writer.on_full = self._store_full
         self._build_service()
+
+    def _build_budget(self) -> None:
+        settings, uplink = self.settings, self.flow.uplink
+        self.budget = budget = Budget(self.journal, self.monitor, configure.plan(settings))
+        budget.source = source_of(self.link, settings.network.scope)
+        budget.wake, budget.expire = uplink.wake, uplink.expire_held
+        uplink.gate = budget
+        self.monitor.health.budget = budget
 
     def _make_listener(self) -> Listener:
         inbound, monitor = self.settings.inbound, self.monitor
@@ -205,6 +216,7 @@ class Bridge:
         self._publish_info()
         self.home_assistant.start()
         self._set_grace()
+        self.budget.start()
         await stack.enter_async_context(self.flow)
         stack.callback(self.filtering.stop)
         self.controls.start()
@@ -231,6 +243,7 @@ class Bridge:
     async def _drain_reports(self, kind: object, *_: object) -> None:
         """Publish the last reports, while the link, which a remote broker needs, is still up."""
         if kind is None:
+            self.budget.close()
             self.publisher.wake()
             await until(lambda: self.publisher.idle, BROKER_WAIT)
             await until(lambda: self.journal.writer.idle, GRACE)
@@ -331,6 +344,7 @@ class Bridge:
         if self.flow.listener:
             self.flow.listener.set_limits(inbound)
         self.settings = new
+        self.budget.apply(configure.plan(new))
         self._set_grace()
         self.link.reloaded()
         return changes

@@ -16,6 +16,7 @@ from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.broker import Broker, tls_context
 from bridge.adapters.system.loop_time import read_clock
 from bridge.core.batching import Batching
+from bridge.core.budget import Bounds
 from bridge.core.exchange import Transport
 from bridge.core.filters import Filter
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
@@ -23,6 +24,7 @@ from bridge.core.modem import Identity
 from bridge.core.routing import Route, Router
 from bridge.errors import ConfigError
 from bridge.flow.message import codecs
+from bridge.flow.message.budget import Plan
 from bridge.flow.message.intake import Policy
 from bridge.flow.message.paths import NetworkPaths
 from bridge.protocol.api.discovery import Device, Recipient
@@ -87,6 +89,13 @@ def limits(settings: Settings) -> Limits:
     """Return the limits of the outbox."""
     store = settings.store
     return Limits(store.max_messages, store.max_bytes, store.max_age, store.when_full == "drop_oldest")
+
+
+def plan(settings: Settings) -> Plan:
+    """Return the plan of the budget."""
+    budget = settings.budget
+    bounds = Bounds(budget.day, budget.month, budget.sms_day, budget.sms_month, budget.reserve)
+    return Plan(bounds, budget.month_starts, budget.warn)
 
 
 def policy(settings: Settings) -> Policy:

@@ -76,9 +76,9 @@ class Times:
         return self._clock()
 
     @property
-    def known(self) -> bool:
-        """Whether the wall clock is trusted: it was later than all that is stored, and is not unset."""
-        return self._reference is not None and self._clock().wall >= PLAUSIBLE
+    def trusted(self) -> bool:
+        """Whether the wall clock shows the day: the box learned the time, and the clock was not reset since."""
+        return self.known and self._clock().wall >= PLAUSIBLE
 
     def check(self, *, idle: bool = False) -> float:
         """Check for a step of the wall clock; return it in seconds, 0 without one.

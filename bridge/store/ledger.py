@@ -124,12 +124,19 @@ class Ledger:
         sums |= {"ended": (self.ended, self.ended_bytes), **self.usage.write()}
         self._database.execute("sums_set", (last_seq, _dumps(sums)))
 
-    def spent(self, wall: float, month_starts: int = 1) -> tuple[Traffic, Traffic]:
-        """Return the bridge's own bytes of the UTC day of ``wall`` and of its month."""
-        day = utc_day(wall)
-        month = [each.traffic for on, each in self.usage.since(month_of(day, month_starts)) if on <= day]
+    def spent(self, wall: float | None = None, month: str | None = None) -> tuple[Traffic, Traffic]:
+        """Return the bridge's own bytes of the UTC day of ``wall`` and of its month.
+
+        Without ``wall`` (Unix seconds) it is the present day. The month began on the day ``month``, without
+        it on the first.
+        """
+        day = self.usage.clock.day if wall is None else utc_day(wall)
+        if not day:
+            return Traffic(), Traffic()
+        since = self.usage.since(month_of(day, 1) if month is None else month)
+        spent = [each.traffic for on, each in since if on <= day]
         return self.usage.of(day).traffic, Traffic(
-            sum(each.up for each in month), sum(each.down for each in month)
+            sum(each.up for each in spent), sum(each.down for each in spent)
         )
 
 

@@ -100,6 +100,8 @@ class Outbox:
         database.execute("key_orphans")
         self.meter: Meter = NoMeter()
         """What is known of the bytes in flight."""
+        self.held: Callable[[Endpoint, Priority], str | None] = lambda _endpoint, _priority: None
+        """Returns the bound of the budget that holds such messages back, None without one."""
         self.ledger = Ledger(database)
         if self.ledger.usage.recover():
             self.ledger.metered()
@@ -125,7 +127,7 @@ class Outbox:
 
     def turn_day(self) -> bool:
         """Begin another day of the usage where it is time; return whether it was."""
-        return self.ledger.usage.turn(self.times.present_now(), known=self.times.known)
+        return self.ledger.usage.turn(self.times.present_now(), known=self.times.trusted)
 
     def _number(self, query: str) -> int:
         return self._database.execute(query).fetchone()[0] or 0
@@ -144,7 +146,7 @@ class Outbox:
         self._flush_sums(self._next_seq - 1)
 
     def _flush_sums(self, last_seq: int) -> None:
-        self.ledger.flush(self.times.present_now(), last_seq, self.meter, known=self.times.known)
+        self.ledger.flush(self.times.present_now(), last_seq, self.meter, known=self.times.trusted)
 
     def reset(self) -> None:
         """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""
@@ -492,9 +494,13 @@ class Outbox:
         mono = self.times.now().mono
         return [
             describe(row, mono, self.times, in_flight=row[0] in self.in_flight)
-            | {"error": self.last_errors.get(row[0])}
+            | {"error": self.last_errors.get(row[0]), "held": self._held(row)}
             for row in self._database.execute("message_list", (after, limit))
         ]
+
+    def _held(self, row: tuple[Any, ...]) -> str | None:
+        """Return the bound that holds the message in a row of ``message_list``."""
+        return None if row[0] in self.in_flight else self.held(read_endpoint(row[2]), Priority(row[4]))
 
     # -- reports -----------------------------------------------------------------------------------------
 

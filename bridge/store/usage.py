@@ -68,8 +68,8 @@ class Usage:
         """Days that ended, and are to be written."""
         self._traffic, self._texts = Traffic(), 0
         """What the open transaction adds."""
-        self.version = 0
-        """Changes with each change of the figures."""
+        self.unwritten = False
+        """Whether an interface has counted on since the figures were written."""
 
     # -- counting ----------------------------------------------------------------------------------------
 
@@ -87,13 +87,13 @@ class Usage:
         self._reading = reading
         if more:
             self._add(Day(use=Use(link=more)))
+            self.unwritten = True
 
     def turn(self, now: Now, *, known: bool) -> bool:
         """Begin another day where it is time; return whether it was. ``known`` says that the time is."""
         before, self.clock = self.clock, self.clock.at(now, known=known)
         if self.clock.day == before.day:
             return False
-        self.version += 1
         # What a box spent before it ever had the time is of the first day that it knows.
         if before.day and (before.dated or not self.clock.dated):
             self._ended.append((before.day, self._today))
@@ -112,7 +112,6 @@ class Usage:
 
     def _add(self, more: Day) -> None:
         self._today = self._today.plus(more)
-        self.version += 1
 
     # -- writing -----------------------------------------------------------------------------------------
 
@@ -136,6 +135,7 @@ class Usage:
         if self._ended:
             self._database.execute("usage_trim", (DAYS - 1,))
             self._ended = []
+        self.unwritten = False
         day, ran, _ = self.clock
         found: dict[str, Any] = {
             "day": day,

@@ -280,7 +280,7 @@ def test_purge_gives_every_message_its_result(bridge: BridgeProcess, cloud: Clou
     assert sorted(dropped) == sorted(each["id"] for each in client.events("message.queued"))
     assert bridge.queue("stats")["queue"] | {"paused": None} == {
         "messages": 0, "bytes": 0, "by_channel": {"cloud": {"high": 0, "normal": 0, "low": 0}},
-        "oldest_age": None, "under_way": 0, "paused": None,
+        "oldest_age": None, "under_way": 0, "paused": None, "held": {},
     }  # fmt: skip
     cloud.start()
     client.publish("hologram/queue/set", b"resume")

@@ -166,9 +166,10 @@ def test_a_store_of_version_4_keeps_its_bytes(box: Box) -> None:
 
 def test_damaged_sums_are_known() -> None:
     """A number that is none, a list that is too long, a day that is no date."""
-    good = {"counts": {}, "day": TODAY, "spent": [1, 2], "use": [1, 2, 3, 4], "ahead": [1, 2]}
-    good |= {"meter": ["boot ppp0 7", 1, 2], "ran": 5}
+    good: dict[str, object] = {"counts": {}, "day": TODAY, "spent": [1, 2], "use": [1, 2, 3, 4]}
+    good |= {"ahead": [1, 2], "meter": ["boot ppp0 7", 1, 2], "ran": 5}
     assert is_sums(json.dumps(good))
-    bad = {"use": [1, 2, 3], "ahead": [1, "2"], "meter": ["a", 1], "ran": "x", "day": "yesterday", "spent": 5}
+    bad: dict[str, object] = {"use": [1, 2, 3], "ahead": [1, "2"], "meter": ["a", 1], "ran": "x", "spent": 5}
+    bad["day"] = "yesterday"
     for key, value in bad.items():
         assert not is_sums(json.dumps(good | {key: value})), key

@@ -3,7 +3,7 @@
 import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Channel, Endpoint, Priority, State, Traffic
@@ -12,6 +12,20 @@ from bridge.protocol.api.reports import dumps, timestamp
 from bridge.store.journal import Journal
 
 _PAGE = resource.getpagesize()
+
+
+class Budget(Protocol):
+    """What the health shows of the budget."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return each bound that is set."""
+
+    def held_messages(self) -> dict[str, int]:
+        """Return how many messages each bound holds back."""
+
+    @property
+    def month(self) -> str:
+        """The first day of the present month."""
 
 
 class NotSending(NamedTuple):
@@ -35,6 +49,7 @@ class Health:
         """Returns the state of the connections to the broker."""
         self.failed = False
         """Whether the bridge is ending because of the failure that the last error names."""
+        self.budget: Budget | None = None
         self.inbound: Callable[[], dict[str, Any]] = dict
         """Returns the listener's figures; empty without a listener."""
 
@@ -46,13 +61,14 @@ class Health:
     def figures(self) -> dict[str, Any]:
         """Return all figures, as published."""
         now = self._time.now()
-        today, month = self._outbox.ledger.spent(now.wall)
+        today, month = self._outbox.ledger.spent(month=self.budget.month if self.budget else None)
         return {
             "state": self._state(),
             "at": timestamp(now.wall),
             "queue": self.queue(),
             "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
             "bytes": {"today": _traffic(today), "month": _traffic(month)},
+            "budget": self.budget.figures() if self.budget else {},
             "destinations": self._destinations(),
             "broker": self.broker(),
             "inbound": self.inbound(),
@@ -105,6 +121,7 @@ class Health:
             "oldest_age": None if age is None else round(age, 1),
             "under_way": self.sending.in_flight,
             "paused": self.sending.paused,
+            "held": self.budget.held_messages() if self.budget else {},
         }
 
     def _destinations(self) -> list[dict[str, Any]]:

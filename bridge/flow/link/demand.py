@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bridge.core.messages import MODEM_SMS, Channel
+from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint
 from bridge.core.retry import MAX_DELAY
 from bridge.store.outbox import Outbox
 
@@ -23,10 +23,14 @@ class Demand:
         """The last values read, used while the disk cannot be read."""
 
     def __call__(self) -> bool:
-        """Whether a message waits that may be sent and needs the link."""
+        """Whether a message waits that may be sent, within the budget too, and needs the link."""
         if self._paused():
             return False
-        waiting = {channel for (channel, _), (messages, _) in self._outbox.ledger.depth.items() if messages}
+        waiting = {
+            channel
+            for (channel, priority), (messages, _) in self._outbox.ledger.depth.items()
+            if messages and self._outbox.held(_endpoint(channel), priority) is None
+        }
         if waiting - {Channel.SMS}:
             return self._soon()
         return Channel.SMS in waiting and self._sms_needs_link()
@@ -45,3 +49,8 @@ class Demand:
                 for endpoint in self._outbox.endpoints()
             )
         return self._needed_by_sms
+
+
+def _endpoint(channel: Channel) -> Endpoint:
+    """Return a destination of ``channel`` that needs the link."""
+    return CLOUD_SMS if channel is Channel.SMS else Endpoint(channel)

@@ -20,6 +20,7 @@ from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec, with_time
+from bridge.flow.message.gate import Gate, OpenGate
 from bridge.flow.message.results import NOTHING, Results
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
@@ -88,6 +89,7 @@ class Uplink:
         """``slots`` is the number of exchanges that may be under way with one destination."""
         self.slots = slots
         self.paused = False
+        self.gate: Gate = OpenGate()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._paths = paths
@@ -212,6 +214,8 @@ class Uplink:
                 continue  # a purge or its expiry is being committed
             if self._outbox.overdue(queued):
                 overdue = True
+            elif not self.gate.admits(queued):
+                continue
             elif not traffic.large or len(queued.payload) < traffic.large / 2:
                 # A much smaller message beside a large one delays it little.
                 self._start(queued, traffic)
@@ -238,14 +242,17 @@ class Uplink:
         if isinstance(job, Job) and _connects(endpoint) and "socket.connected" in self._notices.wanted:
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
+        ready = self.gate.started(queued, job)
         if codec.at_most_once:
             # After a crash the mark tells that bytes may have left, and the message is not sent twice.
             self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
         elif queued.stamp is not None and not queued.settled:
             # The clock may be corrected later, and a repeat has to be the same message.
             self._writer.write(partial(self._outbox.settle_time, queued), lambda _: go())
-        else:
+        elif ready:
             go()
+        else:  # this transaction notes the bytes that a crash would leave uncounted
+            self._writer.write(lambda: None, lambda _: go())
 
     def _go(self, queued: Queued, codec: Codec, transport: Transport, job: AnyJob) -> None:
         traffic = self._traffic[queued.lane.endpoint]
@@ -363,6 +370,7 @@ class Uplink:
             self._outbox.remove(queued)
             if outcome:
                 self._outbox.ledger.spend(traffic)
+            self.gate.record(queued, state)
             self._results.record(result, idempotent=queued.idempotent, reply=reply)
 
         self._writer.write(operation, lambda _: self._recorded(queued, result))
@@ -373,11 +381,18 @@ class Uplink:
 
     def _free(self, queued: Queued) -> None:
         self._outbox.in_flight.discard(queued.seq)
+        self.gate.freed(queued)
         traffic = self._traffic.get(queued.lane.endpoint)
         if traffic and traffic.busy.get(queued.lane_id) == queued:
             del traffic.busy[queued.lane_id]
             traffic.recording.discard(queued.seq)
         self.wake()
+
+    def expire_held(self, queued: Queued, why: str) -> None:
+        """End ``queued``, which was held back for too long."""
+        if queued.seq not in self._outbox.in_flight and self._recordable:
+            self._outbox.in_flight.add(queued.seq)
+            self._end(queued, State.EXPIRED, Reading(Kind.REFUSED, why), queued.attempts)
 
     # -- for the watchdog --------------------------------------------------------------------------------
 
@@ -398,7 +413,7 @@ class Uplink:
         if self._writer.committing or traffic.destination.may_start(self._time.now().mono, 0) <= 0:
             return False
         heads = self._outbox.heads(endpoint, 1, (), timed=self.waits_for_time(endpoint))
-        return any(queued.seq not in self._outbox.in_flight for queued in heads)
+        return any(each.seq not in self._outbox.in_flight and self.gate.admits(each) for each in heads)
 
     # -- time --------------------------------------------------------------------------------------------
 

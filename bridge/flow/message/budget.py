@@ -1,0 +1,321 @@
+"""Budget: holds messages back that would go beyond a bound, and knows what is in flight.
+
+The figures are in `bridge.store.usage`, the rules in `bridge.core.budget`. Here they meet the messages and
+the link's interface.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bridge.core.budget import BOUNDS, Bounds, Reading, Spent, Use, Way, held_by, percent
+from bridge.core.days import month_of
+from bridge.core.exchange import AnyJob, Job
+from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint, Priority, Queued, State, Traffic
+from bridge.flow.message.overrides import Overrides
+from bridge.flow.notices import Notices
+from bridge.protocol.sms.segments import cut
+from bridge.protocol.tcpinfo import estimate
+from bridge.store.journal import Journal
+from bridge.store.usage import Usage
+
+log = logging.getLogger("budget")
+
+TICK = 5.0
+"""Seconds between looks at the interface, the day and the bounds."""
+
+FRESH = 0.1
+"""Seconds for which the last look at the interface is good enough for a decision."""
+
+NOTE = 55.0
+"""Seconds after which what an interface counted is written, where nothing else is."""
+
+NOTE_DAY = 3600.0
+"""Seconds after which a box without the time notes how long it has run in its day."""
+
+TEXT_WAIT = 86_400.0
+"""Seconds that an SMS waits for its bound at most."""
+
+MARGIN = 2
+"""An exchange may cost so many times what it costs without a loss: segments are repeated."""
+
+KEPT, FADE = 4096, 0.9
+"""Bytes ahead that stay written, so that the next message need not write them; more of it fades by result."""
+
+WARNED = "budget_warned"
+"""Key in the store of the warnings that were given."""
+
+ANSWER = 64
+"""Bytes that an answer may have, for what an exchange may cost."""
+
+
+class Plan(NamedTuple):
+    """The configuration. A reload replaces it whole."""
+
+    bounds: Bounds = Bounds()
+    month_starts: int = 1
+    warn: tuple[int, ...] = (70, 90, 100)
+
+
+class Source(NamedTuple):
+    """What the budget learns from the link; each is called in the event loop's thread."""
+
+    way: Callable[[], Way] = lambda: Way.APART
+    """Returns how the bridge's own bytes go now."""
+    reading: Callable[[], Reading | None] = lambda: None
+    """Returns the counters of the link's interface, None without one."""
+
+
+class _Out(NamedTuple):
+    """A message in flight."""
+
+    expected: int
+    """Bytes that it costs if nothing is lost."""
+    most: Traffic
+    """Bytes that it may cost."""
+    texts: int
+
+
+class Budget:
+    """The gate and the meter of the daemon; lives in the event loop's thread."""
+
+    def __init__(self, journal: Journal, notices: Notices, plan: Plan) -> None:
+        self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
+        self._notices = notices
+        self.overrides = Overrides(journal)
+        self.plan = plan
+        self.source = Source()
+        self.wake: Callable[[], None] = lambda: None
+        """Called when messages that waited may go."""
+        self.expire: Callable[[Queued, str], None] = lambda _queued, _text: None
+        """Called to end an SMS that has waited too long, with the reason."""
+        self.bounds = plan.bounds
+        """The bounds that count now."""
+        self._out: dict[int, _Out] = {}
+        self._holding: set[str] = set()
+        """The bounds that hold a message back."""
+        self._looked_at = self._noted_at = float("-inf")
+        self._unwritten_since: float | None = None
+        self._before: tuple[tuple[Usage, str, int], Use, int] | None = None
+        """The sums of the month before its present day, and what they are of."""
+        self._closing = False
+        self._outbox.meter = self
+        self._outbox.held = self.held_as
+        self.apply(plan)
+
+    def apply(self, plan: Plan) -> None:
+        """Take another configuration."""
+        self.plan = plan
+        self._outbox.turn_day()
+        self.changed()
+
+    def start(self) -> None:
+        """Begin the regular looks."""
+        self._tick()
+
+    def close(self) -> None:
+        """Write, with nothing in flight any more, that nothing is."""
+        self._closing = True
+        self._writer.write(lambda: None)
+
+    # -- before and after a message ----------------------------------------------------------------------
+
+    def admits(self, queued: Queued) -> bool:
+        """Whether ``queued`` may start; notes what holds it, and ends an SMS that was held for a day."""
+        if not self.bounds.any:
+            return True
+        endpoint, priority = queued.lane.endpoint, queued.lane.priority
+        self._look()
+        name = self._held(endpoint, priority, _texts(queued))
+        if name is None:
+            return True
+        self._hold(name)
+        waited = self._outbox.times.present(queued.boot) - queued.queued_at
+        if name.startswith("sms_") and waited >= TEXT_WAIT:
+            text = f"budget.{name} is used up, and it has waited for a day"
+            self._time.call_soon(self.expire, queued, text)
+        return False
+
+    def started(self, queued: Queued, job: AnyJob) -> bool:
+        """Note that ``queued`` is in flight; return whether what it may cost is written already."""
+        cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) else Traffic()
+        most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
+        self._out[queued.seq] = _Out(cost.up + cost.down, most, _texts(queued))
+        written, needed = self._outbox.ledger.usage.ahead, self._needed()
+        return written.up >= needed.up and written.down >= needed.down
+
+    def record(self, queued: Queued, state: State) -> None:
+        """Count the SMS that went out, or may have; runs inside the transaction."""
+        if state in (State.DELIVERED, State.UNCONFIRMED) and (texts := _texts(queued)):
+            self._outbox.ledger.usage.count_texts(texts)
+
+    def freed(self, queued: Queued) -> None:
+        """Note that ``queued`` is not in flight any more, and what it cost is counted."""
+        self._out.pop(queued.seq, None)
+
+    # -- for the store -----------------------------------------------------------------------------------
+
+    @property
+    def way(self) -> Way:
+        """How the bridge's own bytes count."""
+        return self.source.way()
+
+    def ahead(self, written: Traffic) -> Traffic:
+        """Return what the exchanges in flight may cost, and a little that stays written."""
+        needed = self._needed()
+        if self._closing:
+            return needed
+        kept = (each if each <= KEPT else int(each * FADE) for each in written)
+        return Traffic(*(max(pair) for pair in zip(needed, kept, strict=True)))
+
+    def _needed(self) -> Traffic:
+        out = self._out.values()
+        return Traffic(sum(each.most.up for each in out), sum(each.most.down for each in out))
+
+    # -- what is spent -----------------------------------------------------------------------------------
+
+    @property
+    def month(self) -> str:
+        """The first day of the present month."""
+        return month_of(self._outbox.ledger.usage.clock.day, self.plan.month_starts)
+
+    def spent(self) -> Spent:
+        """Return what counts against each bound now."""
+        usage = self._outbox.ledger.usage
+        today = usage.of(usage.clock.day).use
+        before, bytes_before = self._month_before(usage)
+        bytes_out = sum(each.expected for each in self._out.values()) if self.way is not Way.OFF else 0
+        texts_out = sum(each.texts for each in self._out.values())
+        day, own, texts = today.bytes + bytes_out, today.own + bytes_out, today.texts + texts_out
+        return Spent(day, bytes_before + day, own, before.own + own, texts, before.texts + texts)
+
+    def _month_before(self, usage: Usage) -> tuple[Use, int]:
+        """Return the sums of the days of the month before the present one, and their bytes."""
+        day = usage.clock.day
+        of = (usage, day, self.plan.month_starts)
+        if self._before is None or self._before[0] != of:
+            days = [each.use for on, each in usage.since(self.month) if on < day]
+            total = Use()
+            for each in days:
+                total = total.plus(each)
+            self._before = (of, total, sum(each.bytes for each in days))
+        return self._before[1:]
+
+    def _held(self, endpoint: Endpoint, priority: Priority, texts: int) -> str | None:
+        metered = endpoint != MODEM_SMS and self.way is not Way.OFF
+        return held_by(self.bounds, self.spent(), priority, texts=texts, metered=metered)
+
+    def held_as(self, endpoint: Endpoint, priority: Priority) -> str | None:
+        """Return the bound that holds the messages to ``endpoint`` of ``priority``, None if they may go."""
+        if not self.bounds.any:
+            return None
+        return self._held(endpoint, priority, int(endpoint.channel is Channel.SMS))
+
+    def figures(self) -> dict[str, Any]:
+        """Return ``budget`` of the health: each bound that is set."""
+        found, spent = {}, self.spent()
+        for name in BOUNDS:
+            limit, used = getattr(self.bounds, name), getattr(spent, name)
+            if limit is not None:
+                found[name] = {
+                    "limit": limit,
+                    "use": used,
+                    "percent": percent(used, limit),
+                    "left": max(0, limit - used),
+                    "holds": self._is_holding(name),
+                }
+        return found
+
+    def held_messages(self) -> dict[str, int]:
+        """Return how many messages each bound holds back."""
+        found: dict[str, int] = {}
+        for (channel, priority), (messages, _) in self._outbox.ledger.depth.items():
+            endpoint = CLOUD_SMS if channel is Channel.SMS else Endpoint(channel)
+            if messages and (name := self.held_as(endpoint, priority)):
+                found[name] = found.get(name, 0) + messages
+        return found
+
+    # -- time --------------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Act on another day, another bound, or more that is spent."""
+        now = self._time.now()
+        usage = self._outbox.ledger.usage
+        self.bounds = self.overrides.over(self.plan.bounds, usage.clock.day, self.month, now.wall)
+        for name in sorted(self._holding):
+            if not self._is_holding(name):
+                self._holding.discard(name)
+                log.info("budget.%s: what waited goes on", name)
+                self._notices.event("budget.released", of=name)
+                self._notices.health_changed()
+        self._warn()
+        self.wake()
+
+    def _is_holding(self, name: str) -> bool:
+        """Whether a message of normal priority would have to wait for the bound ``name``."""
+        texts = int(name.startswith("sms_"))
+        alone = Bounds(**{name: getattr(self.bounds, name)}, reserve=self.bounds.reserve)
+        return held_by(alone, self.spent(), Priority.NORMAL, texts=texts) is not None
+
+    def _hold(self, name: str) -> None:
+        if name in self._holding:
+            return
+        self._holding.add(name)
+        limit, used = getattr(self.bounds, name), getattr(self.spent(), name)
+        log.warning("budget.%s: %d of %d is used, so messages wait", name, used, limit)
+        self._notices.event("budget.held", of=name, limit=limit, use=used, percent=percent(used, limit))
+        self._notices.health_changed()
+
+    def _warn(self) -> None:
+        """Publish the highest percentage that a bound has reached, once in its day or month."""
+        if not self.bounds.any:
+            return
+        given, spent = self.overrides.notes(WARNED), self.spent()
+        changed = False
+        for name in BOUNDS:
+            limit = getattr(self.bounds, name)
+            period = self.month if name.endswith("month") else self._outbox.ledger.usage.clock.day
+            on, told = given.get(name, ("", 0))
+            used = 0 if limit is None else percent(getattr(spent, name), limit)
+            least = told if on == period else 0
+            reached = [each for each in self.plan.warn if least < each <= used]
+            if reached:
+                given[name], changed = (period, max(reached)), True
+                log.warning("budget.%s: %d percent is used", name, max(reached))
+                self._notices.event("budget.warning", percent=max(reached), of=name)
+        if changed:
+            self.overrides.note(WARNED, given)
+            self._notices.health_changed()
+
+    def _look(self) -> bool:
+        """Look at the day and at the interface; return whether another day has begun."""
+        turned = self._outbox.turn_day()
+        mono = self._time.now().mono
+        if mono - self._looked_at >= FRESH and (reading := self.source.reading()):
+            self._looked_at = mono
+            self._outbox.ledger.usage.metered(reading)
+        return turned
+
+    def _tick(self) -> None:
+        self._time.call_later(TICK, self._tick)
+        self._looked_at = float("-inf")
+        turned, mono = self._look(), self._time.now().mono
+        usage = self._outbox.ledger.usage
+        if not usage.unwritten:
+            self._unwritten_since = None
+        elif self._unwritten_since is None:
+            self._unwritten_since = mono
+        late = self._unwritten_since is not None and mono - self._unwritten_since >= NOTE
+        unknown = not self._outbox.times.trusted and mono - self._noted_at >= NOTE_DAY
+        if turned or late or unknown:
+            self._noted_at, self._unwritten_since = mono, None
+            # The ledger is looked up at the time of writing, because a rollback replaces it.
+            self._writer.write(lambda: self._outbox.ledger.metered(), linger=True)  # noqa: PLW0108
+        self.changed()
+
+
+def _texts(queued: Queued) -> int:
+    """Return the number of SMS that ``queued`` is; 0 for another message."""
+    if queued.lane.endpoint.channel is not Channel.SMS:
+        return 0
+    return len(cut(queued.payload.decode("utf-8", "replace")).parts)
