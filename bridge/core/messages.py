@@ -19,6 +19,7 @@ class Channel(StrEnum):
     SMS = "sms"
     NETWORK = "network"
     QUEUE = "queue"
+    BUDGET = "budget"
 
 
 class Priority(IntEnum):

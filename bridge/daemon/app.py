@@ -108,6 +108,7 @@ class Bridge:
         self.controls = Controls(
             journal, self._results, self.flow.uplink, self.filtering, link.command, monitor
         )
+        self.controls.change_budget = self.budget.change
         self._build_broker()
         journal.writer.on_full = self._store_full
         self._build_service()

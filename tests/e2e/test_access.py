@@ -28,6 +28,7 @@ MAY_PUBLISH = {
     "hologram/sms/15551234567": {"operator", "homeassistant", "nodered"},
     "hologram/network/set": {"operator", "homeassistant"},
     "hologram/queue/set": {"operator", "homeassistant"},
+    "hologram/budget/set": {"operator"},
     "sensors/kitchen": {"nodered", "sensor"},
     "alarms/door": {"nodered", "sensor"},
     "alarms-told/door": {"nodered"},

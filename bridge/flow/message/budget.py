@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bridge.core.budget import BOUNDS, Bounds, Reading, Spent, Use, Way, held_by, percent
-from bridge.core.days import month_of
+from bridge.core.days import begin_of, month_of
 from bridge.core.exchange import AnyJob, Job
 from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint, Priority, Queued, State, Traffic
+from bridge.errors import OperationError
 from bridge.flow.message.overrides import Overrides
 from bridge.flow.notices import Notices
+from bridge.protocol.api.budget import BudgetChange
 from bridge.protocol.sms.segments import cut
 from bridge.protocol.tcpinfo import estimate
 from bridge.store.journal import Journal
@@ -234,6 +236,25 @@ class Budget:
             if messages and (name := self.held_as(endpoint, priority)):
                 found[name] = found.get(name, 0) + messages
         return found
+
+    def change(self, change: BudgetChange) -> str:
+        """Change bounds for now, or forget all changes; return what holds now.
+
+        Raises `OperationError` for a time that has passed.
+        """
+        day = self._outbox.ledger.usage.clock.day
+        now = self._time.now().wall if self._outbox.times.known else begin_of(day)
+        if change.until is not None and change.until <= now:
+            raise OperationError("until: that time has passed; it is a date or a time in the future, in UTC")
+        if change.bounds:
+            self.overrides.set(change.bounds, change.until, day, self.month)
+        else:
+            self.overrides.reset()
+        self.changed()
+        self._notices.health_changed()
+        bounds = ((name, getattr(self.bounds, name)) for name in BOUNDS)
+        found = (f"{name} {'unbounded' if bound is None else bound}" for name, bound in bounds)
+        return f"the bounds are now {', '.join(found)}"
 
     # -- time --------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from bridge.flow.message.sessions import CONTROL, SessionNumber
 from bridge.flow.message.uplink import Uplink
 from bridge.flow.notices import Notices
 from bridge.protocol.api import commands
+from bridge.protocol.api.budget import BudgetChange
 from bridge.store.accepted import AcceptedCommand
 from bridge.store.journal import Journal
 from bridge.store.outbox import Outbox
@@ -79,6 +80,8 @@ class Controls:
         self._notices = notices
         self._new_id = id_source()
         self._network = network
+        self.change_budget: Callable[[BudgetChange], str] = _without_budget
+        """Changes the bounds of the budget, and returns what they are now; raises `OperationError`."""
         self._network_tasks: set[asyncio.Future[str]] = set()
         self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
@@ -185,6 +188,11 @@ class Controls:
             end(State.EXPIRED, "its deadline passed before it began")
         elif command.channel is Channel.NETWORK:
             self._run_network(command, lifetime, end)
+        elif command.change is not None:
+            try:
+                end(State.DONE, self.change_budget(command.change))
+            except OperationError as exc:
+                end(State.FAILED, str(exc))
         else:
             self._run_queue(command.command, end)
 
@@ -294,6 +302,10 @@ class Controls:
             self._results.record(result, idempotent=accepted.idempotent, reply=accepted.reply)
 
         self._writer.write(record, lambda _: self._results.notify(result))
+
+
+def _without_budget(_change: BudgetChange) -> str:
+    raise OperationError("there is no budget here")
 
 
 def purge_batch(writer: Writer) -> int:

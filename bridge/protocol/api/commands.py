@@ -16,6 +16,7 @@ from bridge.core.messages import Channel, Priority, Reply
 from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.units import parse_duration
 from bridge.errors import InvalidCommand
+from bridge.protocol.api.budget import KEYS, BudgetChange, read_change
 
 ID_LIMIT = 128
 """Characters of an id that a producer chooses, at most."""
@@ -77,12 +78,14 @@ class Sms(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A command about the network or the queue."""
+    """A command about the network, the queue or the budget."""
 
     channel: Channel
     command: str
     timeout: float | None
     options: Options
+    change: BudgetChange | None = None
+    """What a command about the budget changes."""
 
 
 Command = Send | Sms | Control
@@ -92,8 +95,11 @@ _NOT_IN_TOPICS = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 """Characters that no topic name has; brokers such as Mosquitto end the connection for them [MQTT 5.0,
 1.5.4]."""
 
+_CHANNELS = {each.value: each for each in (Channel.SMS, Channel.NETWORK, Channel.QUEUE, Channel.BUDGET)}
+"""The channels of commands by the first level of their topics; all others are messages to the cloud."""
+
 _JSON = json.JSONDecoder()
-_JSON_TOPICS = ("send", "sms", "network/set", "queue/set")
+_JSON_TOPICS = ("send", "sms", "network/set", "queue/set", "budget/set")
 
 
 def read_reply(properties: Properties, prefix: str) -> Reply | None:
@@ -120,7 +126,7 @@ def claimed_reply(properties: Properties, prefix: str) -> Reply | None:
 def channel_of(topic: str) -> Channel:
     """Return the channel in the result of a command on ``topic`` (below the prefix)."""
     head = topic.split("/", 1)[0]
-    return {"sms": Channel.SMS, "network": Channel.NETWORK, "queue": Channel.QUEUE}.get(head, Channel.CLOUD)
+    return _CHANNELS.get(head, Channel.CLOUD)
 
 
 def claimed_id(topic: str, payload: bytes, properties: Properties) -> str | None:
@@ -154,7 +160,9 @@ def parse(
         return reader.control(Channel.NETWORK, NETWORK_COMMANDS, payload)
     if topic == "queue/set":
         return reader.control(Channel.QUEUE, QUEUE_COMMANDS, payload)
-    raise InvalidCommand("topic", topic, "commands are out, send, sms, network/set and queue/set")
+    if topic == "budget/set":
+        return reader.budget(payload)
+    raise InvalidCommand("topic", topic, "commands are out, send, sms, network/set, queue/set and budget/set")
 
 
 def _object(payload: bytes, what: str) -> dict[str, Any]:
@@ -292,6 +300,13 @@ class _Reader:
         ):
             raise InvalidCommand("timeout", timeout, "it is seconds, above 0 and up to 3600")
         return Control(channel, str(command), timeout, self._options(given))
+
+    def budget(self, payload: bytes) -> Control:
+        if payload.strip() == b"reset":
+            return Control(Channel.BUDGET, "reset", None, self._options({}), BudgetChange({}))
+        given = _object(payload, "budget/set")
+        _keys(given, KEYS)
+        return Control(Channel.BUDGET, "set", None, self._options(given), read_change(given))
 
     def _options(self, given: Mapping[str, Any]) -> Options:
         """Return the options. The JSON beats the properties; of several deadlines the earliest counts."""

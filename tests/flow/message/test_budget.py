@@ -358,3 +358,25 @@ def test_a_change_lasts_for_its_day_and_survives_a_restart(make_heart: MakeHeart
     assert budget.bounds.day == 7
     heart.turn(3700.0)
     assert budget.bounds.day == 1000
+
+
+def test_a_command_changes_a_bound_and_ends_in_a_result(heart: Heart) -> None:
+    """What waited goes on at once; a time that has passed is refused."""
+    budget = bounded(heart, day=1)
+    heart.controls.change_budget = budget.change
+    heart.cloud.manner = answered()
+    for number in range(3):
+        heart.publish("out/a", f"{number}".encode())
+        heart.turn(0.2)
+    heart.command("budget/set", b'{"day": "1MB", "id": "more"}')
+    heart.turn(1.0)
+    assert heart.queued() == []
+    result = next(each for each in heart.ended() if each["id"] == "more")
+    assert (result["channel"], result["state"]) == ("budget", "done")
+    assert "day 1000000, month unbounded" in result["description"]
+    heart.command("budget/set", b'{"day": null, "until": "2023-01-01", "id": "past"}')
+    heart.command("budget/set", b"reset", id="back")
+    heart.turn(1.0)
+    ended = {each["id"]: each["state"] for each in heart.ended()}
+    assert (ended["past"], ended["back"]) == ("failed", "done")
+    assert budget.bounds.day == 1
