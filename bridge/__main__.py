@@ -8,7 +8,9 @@ from bridge import __version__
 from bridge.cli.ending import exit_code
 from bridge.cli.options import COMMAND, Parser
 
-COMMANDS = ("run", "check_config", "doctor", "queue", "modem", "dial", "usb_power", "unpack", "simulate")
+COMMANDS = (
+    "run", "check_config", "doctor", "queue", "quote", "modem", "dial", "usb_power", "unpack", "simulate",
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ class Channel(StrEnum):
     NETWORK = "network"
     QUEUE = "queue"
     BUDGET = "budget"
+    QUOTE = "quote"
 
 
 class Priority(IntEnum):
@@ -202,6 +203,15 @@ class InBatch(NamedTuple):
     """The number of messages in it."""
 
 
+class Quote(NamedTuple):
+    """What a message would cost beside its bytes."""
+
+    segments: int
+    """SMS that it would be; a long one has several."""
+    cost: float | None
+    """In the currency of the prices; None without prices."""
+
+
 class Result(NamedTuple):
     """The outcome of one command."""
 
@@ -220,3 +230,5 @@ class Result(NamedTuple):
     """Direct IP only: the peer's answer."""
     batch: InBatch | None = None
     """The batch that carried it."""
+    quote: Quote | None = None
+    """For a quote, whose traffic is what the message would cost."""

@@ -24,6 +24,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.adapters.inbound.listener import Listener
+from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.system.control_socket import ControlServer, socket_path
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.metrics import MetricsServer
@@ -52,6 +53,7 @@ from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake
 from bridge.flow.message.publisher import Publisher
+from bridge.flow.message.quotes import Quotes, Ways
 from bridge.flow.message.results import Results
 from bridge.flow.message.sessions import Numbered
 from bridge.flow.message.topics import Names
@@ -92,7 +94,8 @@ class Bridge:
         for each in (publisher.states, publisher.asides):
             each.on_problem = partial(monitor.problem, "mqtt")
         self._results = Results(journal, publisher.names, monitor)
-        paths = configure.make_paths(self._loop, lambda: self.access)
+        resolver = Resolver(self._loop)
+        paths = configure.make_paths(self._loop, resolver, lambda: self.access)
         self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
         monitor.attach(self.flow.uplink)
         if settings.inbound.enabled:
@@ -110,6 +113,9 @@ class Bridge:
         )
         self.controls.change_budget = self.budget.change
         self._build_broker()
+        ways = Ways(paths.codec, paths.own_sockets, partial(configure.route_to, resolver))
+        quotes = Quotes(self._results, self.intake.message_of, ways, lambda: configure.prices(self.settings))
+        self.controls.quote = quotes.answer
         journal.writer.on_full = self._store_full
         self._build_service()
 

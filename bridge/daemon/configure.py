@@ -11,7 +11,7 @@ from typing import Any
 from bridge import __version__
 from bridge.adapters.inbound.listener import Limits as InboundLimits
 from bridge.adapters.ip.resolver import Resolver
-from bridge.adapters.ip.tcp import TcpTransport
+from bridge.adapters.ip.tcp import TcpTransport, offers_timestamps
 from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.broker import Broker, tls_context
 from bridge.adapters.system.loop_time import read_clock
@@ -27,6 +27,9 @@ from bridge.flow.message import codecs
 from bridge.flow.message.budget import Plan
 from bridge.flow.message.intake import Policy
 from bridge.flow.message.paths import NetworkPaths
+from bridge.flow.message.quotes import Prices
+from bridge.flow.message.quotes import Route as QuoteRoute
+from bridge.protocol import tcpinfo
 from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
 from bridge.settings import Batch as BatchSetting
@@ -66,9 +69,10 @@ def access(settings: Settings, sim: Identity = NOBODY) -> codecs.CloudAccess:
     return codecs.CloudAccess(cloud.host, cloud.port, cloud.timeout, credentials(settings, sim))
 
 
-def make_paths(loop: asyncio.AbstractEventLoop, access: Callable[[], codecs.CloudAccess]) -> NetworkPaths:
+def make_paths(
+    loop: asyncio.AbstractEventLoop, resolver: Resolver, access: Callable[[], codecs.CloudAccess]
+) -> NetworkPaths:
     """Return the paths over the machine's network; ``access`` returns the cloud's present address and key."""
-    resolver = Resolver(loop)
     stream, datagram = TcpTransport(loop, resolver), UdpTransport(loop, resolver)
     transports: dict[Channel, Transport] = {
         Channel.CLOUD: stream,
@@ -83,6 +87,20 @@ def make_paths(loop: asyncio.AbstractEventLoop, access: Callable[[], codecs.Clou
         Channel.UDP: codecs.DatagramCodec(lambda: access().timeout),
     }
     return NetworkPaths(by_channel, transports, identified=lambda: access().credentials is not None)
+
+
+def route_to(resolver: Resolver, host: str, port: int) -> QuoteRoute:
+    """Return the route to a host as far as it costs; one that is not known is an ordinary one."""
+    timestamps = offers_timestamps()
+    option = tcpinfo.TIMESTAMP_OPTION if timestamps else 0
+    mtu = resolver.mtu(host, port)
+    headers = tcpinfo.IPV4 + tcpinfo.TCP
+    return QuoteRoute(timestamps, (tcpinfo.SEGMENT if mtu is None else mtu - headers) - option)
+
+
+def prices(settings: Settings) -> Prices:
+    """Return the prices."""
+    return Prices(settings.prices.mb, settings.prices.sms, settings.prices.currency)
 
 
 def limits(settings: Settings) -> Limits:

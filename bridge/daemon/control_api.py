@@ -1,6 +1,7 @@
 """The running daemon's answers on its control socket."""
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from bridge.assemblies.no_link import NoLink
@@ -8,6 +9,8 @@ from bridge.flow.health.figures import Health
 from bridge.flow.message import set_aside
 from bridge.flow.message.controls import Controls
 from bridge.flow.message.publisher import Publisher
+from bridge.protocol.api.commands import Quote, parse
+from bridge.protocol.api.reports import result_json
 from bridge.protocol.api.status import UNMANAGED
 from bridge.store.journal import Journal
 
@@ -41,6 +44,7 @@ class Answers:
             "set-aside": self._set_aside,
             "network": self._network,
             "modem": self._modem,
+            "quote": self._quote,
         }
 
     async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +98,12 @@ class Answers:
         # The client may have disconnected before the purge ends.
         self._controls.purge(lambda number: None if purged.done() else purged.set_result(number))
         return {"purged": await purged}
+
+    async def _quote(self, request: dict[str, Any]) -> dict[str, Any]:
+        command = parse("quote", json.dumps(request["message"]).encode())
+        assert isinstance(command, Quote)
+        answer: dict[str, Any] = json.loads(result_json(self._controls.quote(command)))
+        return answer
 
     async def _network(self, _request: dict[str, Any]) -> dict[str, Any]:
         status = self._link.status()

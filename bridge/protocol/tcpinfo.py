@@ -100,16 +100,26 @@ SEGMENT = 1460
 """Payload bytes of a full segment: an MTU of 1500 less the headers [RFC 9293, section 3.7.1]."""
 
 
-def estimate(request: int, answer: int, *, timestamps: bool = False, segment: int = SEGMENT) -> Traffic:
+def estimate(
+    request: int,
+    answer: int,
+    *,
+    timestamps: bool = False,
+    segment: int = SEGMENT,
+    until_close: bool = False,
+) -> Traffic:
     """Return what an exchange over IPv4 costs that goes as it should, as `cost` counts it afterwards.
 
     We send a SYN, the request in full segments, and a reset. The peer sends its SYN, an acknowledgement of
-    every two segments, the answer, and its FIN.
+    every two segments, the answer, and its FIN. An exchange until close ends by a FIN of ours instead, and
+    the peer's has no answer before it; we acknowledge it.
     """
     option = TIMESTAMP_OPTION if timestamps else 0
     plain, syn = IPV4 + TCP + option, IPV4 + TCP + syn_options(timestamps=timestamps)
     count = max(1, -(-request // segment))
-    return Traffic(syn + (count + 1) * plain + request, syn + ((count + 1) // 2 + 2) * plain + answer)
+    answered = 1 if until_close else 2
+    up = syn + (count + 3 - answered) * plain + request
+    return Traffic(up, syn + ((count + 1) // 2 + answered) * plain + answer)
 
 
 def lookup_cost(host: str, addresses: int) -> Traffic:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ppp.unit import PppdUnit
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.assemblies.cellular_link import CellularSetup
@@ -76,7 +77,7 @@ class Box:
         loop = asyncio.get_running_loop()
         with Journal.open(settings.store.path, limits(settings), LoopTime(loop)) as journal:
             results = Results(journal, Names("hologram"), SILENT)
-            paths = make_paths(loop, lambda: access(settings))
+            paths = make_paths(loop, Resolver(loop), lambda: access(settings))
             async with MessageFlow(journal, results, paths, SILENT, slots=4) as flow:
                 yield flow
 

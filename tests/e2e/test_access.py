@@ -24,6 +24,7 @@ MAY_PUBLISH = {
     "hologram/out/kitchen": {"operator", "homeassistant", "nodered", "sensor"},
     "hologram/out": {"operator", "homeassistant", "nodered", "sensor"},
     "hologram/send": {"operator", "nodered"},
+    "hologram/quote": {"operator", "nodered"},
     "hologram/sms": {"operator", "nodered"},
     "hologram/sms/15551234567": {"operator", "homeassistant", "nodered"},
     "hologram/network/set": {"operator", "homeassistant"},

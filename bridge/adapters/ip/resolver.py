@@ -13,6 +13,9 @@ MAX_AGE = 24 * 3600.0
 """Seconds that an address stays cached while connections to it succeed."""
 
 
+_IP_MTU = 14  # [linux/in.h]
+
+
 class Address(NamedTuple):
     """One socket address of a host."""
 
@@ -49,6 +52,22 @@ class Resolver:
         if literal:
             self._cache[host, port] = (float("inf"), literal)
         return literal
+
+    def mtu(self, host: str, port: int) -> int | None:
+        """Return the bytes of a packet to ``host`` at most; None where it needs a look-up, or has no route.
+
+        It sends nothing: to connect a datagram's socket only chooses a route [ip(7), IP_MTU].
+        """
+        for family, sockaddr in self.cached(host, port)[:1]:
+            if family is not socket.AF_INET:
+                return None
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect(sockaddr)
+                    return probe.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+                except OSError:
+                    return None
+        return None
 
     def forget(self, host: str, port: int) -> None:
         """Drop the cached addresses of ``host`` after a failed connection."""

@@ -247,7 +247,7 @@ class _Connection:
             fin = close and not self._job.until_close  # an exchange until close has sent its FIN before
             if counts := counts or self._counts():
                 ipv6 = self._sock.family == socket.AF_INET6
-                offered = counts.timestamps or _offers_timestamps()
+                offered = counts.timestamps or offers_timestamps()
                 reached, closed = self._exchange.reached, self._exchange.peer_closed
                 spent = tcpinfo.cost(
                     counts, ipv6=ipv6, connected=reached, fin=closed, offered=offered, close=fin
@@ -267,7 +267,7 @@ class _Connection:
         return self._sock
 
 
-def _offers_timestamps() -> bool:
+def offers_timestamps() -> bool:
     """Whether our SYNs carry the timestamp option, over IPv6 too [linux, ip-sysctl: tcp_timestamps]."""
     try:
         fd = os.open(_TIMESTAMPS, os.O_RDONLY)

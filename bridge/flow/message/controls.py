@@ -83,6 +83,8 @@ class Controls:
         self.change_budget: Callable[[BudgetChange], str] = _without_budget
         """Changes the bounds of the budget, and returns what they are now; raises `OperationError`."""
         self._network_tasks: set[asyncio.Future[str]] = set()
+        self.quote: Callable[[commands.Quote], Result] = _without_quotes
+        """Returns what a message would cost; raises `InvalidCommand` for one that cannot be sent."""
         self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
@@ -111,6 +113,9 @@ class Controls:
             if delivery.problem:
                 raise delivery.problem
             command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
+            if isinstance(command, commands.Quote):
+                self._answer_quote(command, self.quote(command), delivery, receipt, session)
+                return
             if not isinstance(command, commands.Control):
                 raise InvalidCommand("topic", topic, "it is not a control command")
         except InvalidCommand as exc:
@@ -126,6 +131,28 @@ class Controls:
                 self._notices.reports_ready()
 
         self._writer.write(partial(self._accept, accepted, receipt), begin)
+
+    def _answer_quote(
+        self,
+        command: commands.Quote,
+        result: Result,
+        delivery: Delivery,
+        receipt: Receipt | None,
+        session: Acknowledger,
+    ) -> None:
+        reply = command.options.reply
+
+        def record() -> bool:
+            if self._outbox.receipts.repeats(receipt):
+                return False
+            self._results.record(result, idempotent=False, reply=reply)
+            return True
+
+        def recorded(_new: bool) -> None:  # positional, as the writer calls it
+            session.ack(delivery)
+            self._notices.reports_ready()
+
+        self._writer.write(record, recorded)
 
     def _accepted_of(self, command: commands.Control) -> tuple[AcceptedCommand, float | None]:
         """Return ``command`` as the store keeps it, and its deadline in monotonic seconds."""
@@ -306,6 +333,10 @@ class Controls:
 
 def _without_budget(_change: BudgetChange) -> str:
     raise OperationError("there is no budget here")
+
+
+def _without_quotes(_quote: commands.Quote) -> Result:
+    raise InvalidCommand("topic", "quote", "there are no quotes here")
 
 
 def purge_batch(writer: Writer) -> int:

@@ -214,6 +214,10 @@ class Intake:
             return _Read(self._sms(command))
         raise InvalidCommand("topic", topic, "it is not a message command")
 
+    def message_of(self, command: commands.Send | commands.Sms) -> Message:
+        """Return ``command`` as a message with its route; raises `InvalidCommand`."""
+        return self._send(command).message if isinstance(command, commands.Send) else self._sms(command)
+
     def _send(self, command: commands.Send) -> _Read:
         route = self.policy.router.route(command.topics)
         if route.endpoint.channel is Channel.CLOUD:

@@ -68,6 +68,14 @@ class NetworkPaths:
             return False
         return self.link is None or self.link.carries
 
+    def codec(self, channel: Channel) -> Codec | None:
+        """Return the codec of ``channel``; None while the credentials that it needs are not known."""
+        return None if channel in _OF_THE_CLOUD and not self._identified() else self._codecs[channel]
+
+    def own_sockets(self, channel: Channel) -> bool:
+        """Whether the modem's own sockets carry ``channel`` now."""
+        return self.link is not None and self.link.sockets_for(channel) is not None
+
     def path(self, endpoint: Endpoint) -> Path:
         """Return the codec and the transport of ``endpoint``."""
         if endpoint == MODEM_SMS:

@@ -111,7 +111,7 @@ class Results:
 
 def _events_of(channel: Channel) -> Mapping[State, str]:
     """Return the event type of each state; commands about the bridge itself have no events."""
-    if channel in (Channel.NETWORK, Channel.QUEUE, Channel.BUDGET):
+    if channel in (Channel.NETWORK, Channel.QUEUE, Channel.BUDGET, Channel.QUOTE):
         return {}
     return _SMS_EVENTS if channel is Channel.SMS else _EVENTS
 

@@ -8,7 +8,9 @@ class Names:
         self.prefix = prefix
         self.data_filters = (f"{prefix}/out/#", f"{prefix}/send", f"{prefix}/sms/#")
         """Filters of the session for messages. On a full disk these deliveries wait unacknowledged."""
-        self.control_filters = (f"{prefix}/network/set", f"{prefix}/queue/set", f"{prefix}/budget/set")
+        self.control_filters = tuple(
+            f"{prefix}/{topic}" for topic in ("network/set", "queue/set", "budget/set", "quote")
+        )
         """Filters of the session for commands about the bridge. It is a session of its own, because a broker
         that waits for acknowledgements stalls every topic of a session."""
         self.result = f"{prefix}/result"

@@ -88,18 +88,34 @@ class Control(NamedTuple):
     """What a command about the budget changes."""
 
 
-Command = Send | Sms | Control
+class Quote(NamedTuple):
+    """A question for the cost of a message."""
+
+    command: Send | Sms
+
+    @property
+    def options(self) -> Options:
+        """The options of that message."""
+        return self.command.options
+
+
+Command = Send | Sms | Control | Quote
 
 
 _NOT_IN_TOPICS = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 """Characters that no topic name has; brokers such as Mosquitto end the connection for them [MQTT 5.0,
 1.5.4]."""
 
-_CHANNELS = {each.value: each for each in (Channel.SMS, Channel.NETWORK, Channel.QUEUE, Channel.BUDGET)}
+_SETS = {
+    "network/set": (Channel.NETWORK, NETWORK_COMMANDS),
+    "queue/set": (Channel.QUEUE, QUEUE_COMMANDS),
+}
+_ON_TOPICS = (Channel.SMS, Channel.NETWORK, Channel.QUEUE, Channel.BUDGET, Channel.QUOTE)
+_CHANNELS = {each.value: each for each in _ON_TOPICS}
 """The channels of commands by the first level of their topics; all others are messages to the cloud."""
 
 _JSON = json.JSONDecoder()
-_JSON_TOPICS = ("send", "sms", "network/set", "queue/set", "budget/set")
+_JSON_TOPICS = ("send", "sms", "network/set", "queue/set", "budget/set", "quote")
 
 
 def read_reply(properties: Properties, prefix: str) -> Reply | None:
@@ -156,13 +172,16 @@ def parse(
         return reader.send(_object(payload, "send"))
     if head == "sms":
         return reader.sms(rest if "/" in topic else None, payload)
-    if topic == "network/set":
-        return reader.control(Channel.NETWORK, NETWORK_COMMANDS, payload)
-    if topic == "queue/set":
-        return reader.control(Channel.QUEUE, QUEUE_COMMANDS, payload)
+    if topic in ("network/set", "queue/set"):
+        return reader.control(*_SETS[topic], payload)
     if topic == "budget/set":
         return reader.budget(payload)
-    raise InvalidCommand("topic", topic, "commands are out, send, sms, network/set, queue/set and budget/set")
+    if topic == "quote":
+        given = _object(payload, "quote")
+        return Quote(reader.sms_of(given) if {"to", "body"} & given.keys() else reader.send(given))
+    raise InvalidCommand(
+        "topic", topic, "commands are out, send, sms, network/set, queue/set, budget/set and quote"
+    )
 
 
 def _object(payload: bytes, what: str) -> dict[str, Any]:
@@ -269,13 +288,15 @@ class _Reader:
 
     def sms(self, digits: str | None, payload: bytes) -> Sms:
         if digits is None:
-            given = _object(payload, "sms")
-            _keys(given, ("to", "body", "via", "id", "expires"))
-            return self._sms(given.get("to"), given.get("body"), given)
+            return self.sms_of(_object(payload, "sms"))
         try:
             return self._sms(f"+{digits}", payload.decode(), {})
         except UnicodeDecodeError:
             raise InvalidCommand("payload", _text(payload), "an SMS is text in UTF-8") from None
+
+    def sms_of(self, given: dict[str, Any]) -> Sms:
+        _keys(given, ("to", "body", "via", "id", "expires"))
+        return self._sms(given.get("to"), given.get("body"), given)
 
     def _sms(self, to: Any, body: Any, given: dict[str, Any]) -> Sms:
         via = given.get("via")

@@ -44,6 +44,8 @@ def result_json(result: Result) -> bytes:
     }
     if result.channel in (Channel.TCP, Channel.UDP):
         fields |= answer_fields(result.answer or b"")
+    if result.quote:
+        fields |= result.quote._asdict()
     return dumps(fields).encode("utf-8", "backslashreplace")
 
 

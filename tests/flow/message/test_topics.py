@@ -41,4 +41,6 @@ def test_each_command_comes_by_one_session() -> None:
     assert {commands.channel_of(names.below(each)).value for each in names.control_filters} == {
         "network",
         "queue",
+        "budget",
+        "quote",
     }
