@@ -135,11 +135,25 @@ def percent(used: int, limit: int) -> int:
     return used * 100 // limit if limit else 100
 
 
-def cost(bytes_: int, texts: int, *, mb: float | None, sms: float | None) -> float | None:
-    """Return the price of ``bytes_`` and ``texts`` at ``mb`` for 1,000,000 bytes and ``sms`` for each SMS.
+class Prices(NamedTuple):
+    """``prices`` of the configuration."""
 
-    None: there is no price at all; a missing one counts as nothing.
-    """
-    if mb is None and sms is None:
-        return None
-    return round(bytes_ / 1_000_000 * (mb or 0.0) + texts * (sms or 0.0), 6)
+    mb: float | None = None
+    """For 1,000,000 bytes."""
+    sms: float | None = None
+    """For one SMS, or one part of a long one."""
+    currency: str = "USD"
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return self.mb is not None or self.sms is not None
+
+    def of(self, bytes_: int, texts: int) -> float | None:
+        """Return the price of ``bytes_`` and ``texts``; a missing one counts as nothing.
+
+        None: there is no price at all.
+        """
+        if not self.any:
+            return None
+        return round(bytes_ / 1_000_000 * (self.mb or 0.0) + texts * (self.sms or 0.0), 6)

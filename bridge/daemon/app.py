@@ -47,6 +47,7 @@ from bridge.flow.health.client_id import ClientId, machine
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
+from bridge.flow.health.usage import UsageReport
 from bridge.flow.message.budget import Budget
 from bridge.flow.message.controls import Controls
 from bridge.flow.message.downlink import Downlink
@@ -126,6 +127,7 @@ class Bridge:
         budget.wake, budget.expire = uplink.wake, uplink.expire_held
         uplink.gate = budget
         self.monitor.health.budget = budget
+        self.usage = UsageReport(self.journal, self.publisher, budget)
 
     def _make_listener(self) -> Listener:
         inbound, monitor = self.settings.inbound, self.monitor
@@ -229,6 +231,7 @@ class Bridge:
         self.controls.start()
         stack.callback(self.controls.stop)
         self.monitor.start()
+        self.usage.start()
         await self._start_servers(stack)
         gc.freeze()  # what is here stays, and looking through it for cycles would hold the loop for 30 ms
         log.info("%s started; %d messages are queued", __version__, journal.outbox.ledger.messages)
@@ -345,6 +348,7 @@ class Bridge:
         # The broker's settings wait for a restart. Check its files now, so that the restart does not fail.
         configure.broker(new)
         changes = compare(self.settings, new)
+        announced = (self.settings.budget, self.settings.prices) != (new.budget, new.prices)
         self.access, self.intake.policy, self.journal.outbox.limits = access, policy, limits
         self.filtering.renew(policy.router)
         self.flow.uplink.set_slots(new.cloud.parallel)
@@ -352,6 +356,8 @@ class Bridge:
             self.flow.listener.set_limits(inbound)
         self.settings = new
         self.budget.apply(configure.plan(new))
+        if announced:
+            self.home_assistant.changed()
         self._set_grace()
         self.link.reloaded()
         return changes

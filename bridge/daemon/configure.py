@@ -16,7 +16,7 @@ from bridge.adapters.ip.udp import UdpTransport
 from bridge.adapters.mqtt.broker import Broker, tls_context
 from bridge.adapters.system.loop_time import read_clock
 from bridge.core.batching import Batching
-from bridge.core.budget import Bounds
+from bridge.core.budget import BOUNDS, Bounds, Prices
 from bridge.core.exchange import Transport
 from bridge.core.filters import Filter
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
@@ -27,7 +27,6 @@ from bridge.flow.message import codecs
 from bridge.flow.message.budget import Plan
 from bridge.flow.message.intake import Policy
 from bridge.flow.message.paths import NetworkPaths
-from bridge.flow.message.quotes import Prices
 from bridge.flow.message.quotes import Route as QuoteRoute
 from bridge.protocol import tcpinfo
 from bridge.protocol.api.discovery import Device, Recipient
@@ -113,7 +112,7 @@ def plan(settings: Settings) -> Plan:
     """Return the plan of the budget."""
     budget = settings.budget
     bounds = Bounds(budget.day, budget.month, budget.sms_day, budget.sms_month, budget.reserve)
-    return Plan(bounds, budget.month_starts, budget.warn)
+    return Plan(bounds, budget.month_starts, budget.warn, prices(settings))
 
 
 def policy(settings: Settings) -> Policy:
@@ -193,8 +192,18 @@ def device(settings: Settings, name: str) -> Device:
     interface = settings.network.interface
     kind = interface.partition("-")[0]
     model = f"Hologram bridge ({interface})" if interface else "Hologram bridge"
+    bounds = tuple(name for name in BOUNDS if getattr(settings.budget, name) is not None)
+    currency = settings.prices.currency if prices(settings).any else None
     recipients = tuple(Recipient(each.name, each.to) for each in settings.home_assistant.notify)
-    return Device(id=name, version=__version__, kind=kind, model=model, recipients=recipients)
+    return Device(
+        id=name,
+        version=__version__,
+        kind=kind,
+        model=model,
+        recipients=recipients,
+        bounds=bounds,
+        currency=currency,
+    )
 
 
 def inbound_limits(settings: Settings) -> InboundLimits:

@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     store.outbox,
     store.inbound,
     configuration.allow_list,
+    configuration.budget,
     box.memory,
     box.power,
 )

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from bridge.core.admission import Network
+from bridge.core.budget import BOUNDS
 from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import as_the_service
@@ -94,6 +95,22 @@ def credentials(context: Context) -> Finding:
         return ok("credentials", "time-based codes with the numbers of the SIM")
     form = "devicekey" if given.devicekey is not None else "cloud_id and cloud_key"
     return ok("credentials", f"{form}, well-formed; the first message shows whether the cloud accepts them")
+
+
+_PAUSES = "Hologram pauses a SIM, its data too, at its limit of outbound SMS (100 unless raised)"
+"""[Hologram documentation, data limits and SMS]"""
+
+
+def budget(context: Context) -> Finding:
+    """Say which bounds are set, and what no bound of SMS may lead to."""
+    given = context.settings.budget
+    bounds = [name for name in BOUNDS if getattr(given, name) is not None]
+    if given.sms_day is not None or given.sms_month is not None:
+        return ok("budget", f"bounds for {', '.join(bounds)}")
+    seen = f"{'bounds for ' + ', '.join(bounds) if bounds else 'no bound'}, none for SMS; {_PAUSES}"
+    if not context.settings.network.interface.startswith("cellular"):
+        return ok("budget", seen)
+    return warn("budget", seen, "set budget.sms_month below the limit of the SIM, such as sms_month: 80")
 
 
 def allow_list(context: Context) -> Finding:

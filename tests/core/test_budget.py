@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.budget import WRAP, Bounds, Reading, Spent, Use, cost, held_by, percent
+from bridge.core.budget import WRAP, Bounds, Prices, Reading, Spent, Use, held_by, percent
 from bridge.core.messages import Priority
 
 HIGH, NORMAL, LOW = Priority
@@ -96,6 +96,6 @@ def test_the_bridge_knows_its_own_bytes_where_an_interface_lost_them() -> None:
 def test_percents_and_prices() -> None:
     """A bound of nothing is used up; without a price there is no cost."""
     assert (percent(699, 1000), percent(700, 1000), percent(0, 0)) == (69, 70, 100)
-    assert cost(2_500_000, 3, mb=0.4, sms=0.19) == 1.57
-    assert cost(2_500_000, 3, mb=None, sms=0.19) == 0.57
-    assert cost(1, 1, mb=None, sms=None) is None
+    assert Prices(0.4, 0.19).of(2_500_000, 3) == 1.57
+    assert Prices(None, 0.19).of(2_500_000, 3) == 0.57
+    assert Prices().of(1, 1) is None

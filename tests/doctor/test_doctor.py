@@ -32,7 +32,7 @@ from tests.harness.process import ROOT
 NAMES = {
     "configuration", "permissions", "credentials", "bridge", "broker", "session", "cloud", "modem",
     "serial port", "pppd", "ModemManager", "clock", "disk", "write speed", "outbox", "inbound port",
-    "allow list", "memory",
+    "allow list", "budget", "memory",
 }  # fmt: skip
 
 
@@ -239,6 +239,21 @@ def test_an_open_allow_list_is_told_with_the_networks_that_it_opens(bridge: Brid
 
 KEEPS = "persistence true\n"
 SHIPPED = ROOT / "config/mosquitto/hologram-bridge.conf"
+
+
+@pytest.mark.parametrize(
+    ("interface", "bounds", "state"),
+    [("", {}, "ok"), ("cellular", {}, "warn"), ("cellular", {"day": "1MB"}, "warn"),
+     ("cellular", {"sms_month": 80}, "ok"), ("", {"sms_day": 5}, "ok")],
+)  # fmt: skip
+def test_a_sim_without_a_bound_of_sms_is_told(
+    bridge: BridgeProcess, interface: str, bounds: dict[str, Any], state: str
+) -> None:
+    """Hologram pauses it at its own limit, data included."""
+    bridge.configure(network={"interface": interface}, budget=bounds)
+    found = configuration.budget(context(bridge))
+    assert found.state == state
+    assert ("pauses a SIM" in found.finding) == ("sms" not in str(bounds))
 
 
 # -- the broker ------------------------------------------------------------------------------------------

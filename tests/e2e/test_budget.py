@@ -139,3 +139,18 @@ def test_thirty_writers_stay_within_the_budget_and_alarms_arrive(
         by_lane.setdefault(arrived.topics[0], []).append(arrived.payload)
     by_lane.pop("alarm")
     assert all(payloads == [b"0", b"1", b"2"] for payloads in by_lane.values())
+
+
+def test_costs_and_usage_are_published(bridge: BridgeProcess, cloud: Cloud, client: Client) -> None:
+    """Health has the cost of today and of the month, and the usage is retained."""
+    cloud.start()
+    bridge.configure(prices={"mb": 1000, "currency": "EUR"}, budget={"month": "1MB"})
+    bridge.start()
+    client.publish("hologram/out/a", b"x", user={"id": "m"})
+    result = client.wait_result("m")
+    told = bridge.queue("stats")
+    spent = result["bytes_up"] + result["bytes_down"]
+    assert told["cost"] == {"today": spent / 1000, "month": spent / 1000, "currency": "EUR"}
+    assert told["budget"]["month"]["left"] == 1_000_000 - spent
+    usage = client.wait_last("hologram/bridge/usage")
+    assert len(usage.json()["days"]) == 30

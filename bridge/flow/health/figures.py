@@ -20,6 +20,9 @@ class Budget(Protocol):
     def figures(self) -> dict[str, Any]:
         """Return each bound that is set."""
 
+    def costs(self) -> dict[str, Any] | None:
+        """Return the cost of today and of the month; None without prices."""
+
     def held_messages(self) -> dict[str, int]:
         """Return how many messages each bound holds back."""
 
@@ -68,6 +71,7 @@ class Health:
             "queue": self.queue(),
             "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
             "bytes": {"today": _traffic(today), "month": _traffic(month)},
+            "cost": self.budget.costs() if self.budget else None,
             "budget": self.budget.figures() if self.budget else {},
             "destinations": self._destinations(),
             "broker": self.broker(),

@@ -87,6 +87,11 @@ class HomeAssistant:
         log.info("cleared an earlier announcement to Home Assistant: %s", topic)
         self._remember(old=[each for each in self._known["old"] if each != topic])
 
+    def changed(self) -> None:
+        """Announce the device again: a reload has changed what it has."""
+        if self._enabled:
+            self.announce()
+
     def announce(self) -> None:
         """Publish the device as it is now."""
         device = self._device(self._id)

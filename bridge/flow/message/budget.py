@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bridge.core.budget import BOUNDS, Bounds, Reading, Spent, Use, Way, held_by, percent
+from bridge.core.budget import BOUNDS, Bounds, Prices, Reading, Spent, Use, Way, held_by, percent
 from bridge.core.days import begin_of, month_of
 from bridge.core.exchange import AnyJob, Job
 from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint, Priority, Queued, State, Traffic
@@ -57,6 +57,7 @@ class Plan(NamedTuple):
     bounds: Bounds = Bounds()
     month_starts: int = 1
     warn: tuple[int, ...] = (70, 90, 100)
+    prices: Prices = Prices()
 
 
 class Source(NamedTuple):
@@ -227,6 +228,14 @@ class Budget:
                     "holds": self._is_holding(name),
                 }
         return found
+
+    def costs(self) -> dict[str, Any] | None:
+        """Return ``cost`` of the health: of today and of the month; None without prices."""
+        prices, spent = self.plan.prices, self.spent()
+        if not prices.any:
+            return None
+        today, month = prices.of(spent.day, spent.sms_day), prices.of(spent.month, spent.sms_month)
+        return {"today": today, "month": month, "currency": prices.currency}
 
     def held_messages(self) -> dict[str, int]:
         """Return how many messages each bound holds back."""

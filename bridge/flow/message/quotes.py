@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bridge.core.budget import cost
+from bridge.core.budget import Prices
 from bridge.core.exchange import Job
 from bridge.core.messages import MODEM_SMS, Channel, Message, Queued, Quote, Result, State, Traffic
 from bridge.errors import InvalidCommand
@@ -17,20 +17,6 @@ from bridge.protocol.tcpinfo import SEGMENT, estimate
 
 _ANSWERS = {Channel.CLOUD: len("[0,0]"), Channel.SMS: len("00")}
 """Bytes of the cloud's answer [Hologram documentation, Embedded TCP API]."""
-
-
-class Prices(NamedTuple):
-    """``prices`` of the configuration."""
-
-    mb: float | None = None
-    """For 1,000,000 bytes."""
-    sms: float | None = None
-    """For one SMS, or one part of a long one."""
-    currency: str = "USD"
-
-    def of(self, bytes_: int, texts: int) -> float | None:
-        """Return the price of ``bytes_`` and ``texts``; None without prices."""
-        return cost(bytes_, texts, mb=self.mb, sms=self.sms)
 
 
 class Route(NamedTuple):

@@ -18,6 +18,7 @@ class Names:
         self.state = f"{prefix}/bridge/state"
         self.info = f"{prefix}/bridge/info"
         self.health = f"{prefix}/bridge/health"
+        self.usage = f"{prefix}/bridge/usage"
         self.network = f"{prefix}/network/status"
         self.inbound = f"{prefix}/in"
         self.inbound_sms = f"{prefix}/in/sms"

@@ -66,6 +66,10 @@ class Device(NamedTuple):
     """The managed interface: ``cellular``, ``wifi`` or empty."""
     model: str
     recipients: tuple[Recipient, ...] = ()
+    bounds: tuple[str, ...] = ()
+    """Names of the budget's bounds that are set."""
+    currency: str | None = None
+    """The currency of the prices; None without prices."""
 
 
 def payload(device: Device, topics: Topics, *, removed: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def _components(device: Device, topics: Topics) -> Components:
         found |= _cellular(topics)
     if device.kind == "wifi":
         found |= _wifi(topics)
-    return found | _bridge(topics) | _messages(topics, device.recipients)
+    return found | _bridge(topics) | _money(topics, device) | _messages(topics, device.recipients)
 
 
 # -- kinds of entities -----------------------------------------------------------------------------------
@@ -293,6 +297,37 @@ def _data(name: str, health: str, period: str) -> Component:
     both = f"value_json.bytes.{period}.up + value_json.bytes.{period}.down"
     data = {"dev_cla": "data_size", "unit_of_meas": "B", "stat_cla": "total_increasing"}
     return _sensor(name, health, both, sug_dsp_prc=0, **data)
+
+
+_LEFT = {
+    "day": "Data left today",
+    "month": "Data left this month",
+    "sms_day": "SMS left today",
+    "sms_month": "SMS left this month",
+}
+
+_HOLDS = "{{ 'ON' if value_json.budget.values() | selectattr('holds') | list | count > 0 else 'OFF' }}"
+"""A problem while a bound holds messages of normal priority back."""
+
+
+def _money(topics: Topics, device: Device) -> Components:
+    found = {f"{name}_left": _left(name, topics.health) for name in device.bounds}
+    if device.bounds:
+        found["budget"] = _binary("Budget", topics.health, _HOLDS, dev_cla="problem", ent_cat="diagnostic")
+    if device.currency:
+        found["cost_month"] = _sensor(
+            "Cost this month", topics.health, "(value_json.cost or {}).get('month')",
+            dev_cla="monetary", unit_of_meas=device.currency, stat_cla="total", sug_dsp_prc=2,
+        )  # fmt: skip
+    return found
+
+
+def _left(name: str, health: str) -> Component:
+    """Return the sensor of what is left; unknown while a command has lifted the bound."""
+    template = f"(value_json.budget.get('{name}') or {{}}).get('left')"
+    if name.startswith("sms_"):
+        return _sensor(_LEFT[name], health, template, unit_of_meas="SMS", ic="mdi:message-badge")
+    return _sensor(_LEFT[name], health, template, dev_cla="data_size", unit_of_meas="B", sug_dsp_prc=0)
 
 
 def _messages(topics: Topics, recipients: tuple[Recipient, ...]) -> Components:

@@ -20,7 +20,8 @@ REQUIRED = {
 
 
 def device(kind: str, *recipients: str) -> Device:
-    return Device("box_1", "1.0", kind, "Box", tuple(Recipient(f"To {each}", each) for each in recipients))
+    people = tuple(Recipient(f"To {each}", each) for each in recipients)
+    return Device("box_1", "1.0", kind, "Box", people, ("day", "month", "sms_day", "sms_month"), "USD")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,3 +62,11 @@ def test_recipients_have_their_number_as_key() -> None:
     assert (
         discovery.payload(device("", "+15551234567"), TOPICS)["cmps"][key]["cmd_t"] == "box/sms/15551234567"
     )
+
+
+def test_money_is_announced_where_there_is_a_bound_or_a_price() -> None:
+    """What is left of each bound, a problem while one holds, the cost in its currency."""
+    plain = set(discovery.payload(Device("box_1", "1.0", "", "Box"), TOPICS)["cmps"])
+    found = discovery.payload(Device("box_1", "1.0", "", "Box", (), ("month",), "EUR"), TOPICS)["cmps"]
+    assert set(found) - plain == {"month_left", "budget", "cost_month"}
+    assert (found["cost_month"]["unit_of_meas"], found["budget"]["dev_cla"]) == ("EUR", "problem")
