@@ -18,6 +18,7 @@ GROUPS = {
     "Send a message",
     "Send an SMS",
     "Connection",
+    "Data used, by day",
 }
 
 
@@ -235,6 +236,36 @@ def test_the_modem_can_be_seen(modem: Alone, browser: Browser) -> None:
     until(lambda: page.tile("queue")[2] == "the cloud is out of reach")
     modem.say("bridge/state", "offline", retain=True)
     until(lambda: page.tile("link")[1] == "Bridge offline", what="the bridge goes")
+    page.in_order()
+
+
+def test_the_data_of_each_day_is_seen_beside_the_budget(modem: Alone, browser: Browser) -> None:
+    """A bar for each day, the budget as a line, what is over it in another colour, and what is held back."""
+    days = [
+        {"day": f"2026-11-{each:02}", "bytes": each * 1000, "sms": 0, "cost": None} for each in range(1, 31)
+    ]
+    days[-1] |= {"sms": 2, "cost": 0.38}
+    usage = {"day": "2026-11-30", "budget": {"day": 25_000, "month": None}, "currency": "USD", "days": days}
+    modem.say("bridge/usage", {"at": "2026-11-30T08:00:00.000Z", "months": [], **usage}, retain=True)
+    page = Page(browser, modem.node_red.port, "bridge")
+    group = "document.querySelector('.hb-group-usage')"
+    until(
+        lambda: browser.run(f"{group} ? {group}.querySelectorAll('rect').length : 0") == 30,
+        what="thirty bars",
+    )
+    assert browser.run(f"{group}.querySelectorAll('.hb-over').length") == 5
+    assert browser.run(f"{group}.querySelectorAll('line').length") == 1
+    assert browser.run(f"{group}.querySelector('rect:last-of-type title').textContent") == (
+        "2026-11-30: 30.0 kB, 2 SMS, 0.38 USD"
+    )
+    assert "budget 25.0 kB a day" in seen(page)
+    assert "nothing is held back" in seen(page)
+    budget = {"day": {"limit": 25_000, "use": 30_000, "percent": 120, "left": 0, "holds": True}}
+    queue = {**HEALTH["queue"], "held": {"day": 3}}
+    modem.say("bridge/health", {**HEALTH, "queue": queue, "budget": budget}, retain=True)
+    until(lambda: "3 held back: today's data used up" in seen(page), what="what is held is seen")
+    assert "today's data: 120 % used" in seen(page)
+    browser.shoot(OUTPUT / "node-red-usage.png")
     page.in_order()
 
 
