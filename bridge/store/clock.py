@@ -77,7 +77,7 @@ class Times:
 
     @property
     def trusted(self) -> bool:
-        """Whether the wall clock shows the day: the box learned the time, and the clock was not reset since."""
+        """Whether the wall clock shows the day: the box learned the time, and was not reset since."""
         return self.known and self._clock().wall >= PLAUSIBLE
 
     def check(self, *, idle: bool = False) -> float:

@@ -241,7 +241,7 @@ def test_the_modem_can_be_seen(modem: Alone, browser: Browser) -> None:
 
 def test_the_data_of_each_day_is_seen_beside_the_budget(modem: Alone, browser: Browser) -> None:
     """A bar for each day, the budget as a line, what is over it in another colour, and what is held back."""
-    days = [
+    days: list[dict[str, Any]] = [
         {"day": f"2026-11-{each:02}", "bytes": each * 1000, "sms": 0, "cost": None} for each in range(1, 31)
     ]
     days[-1] |= {"sms": 2, "cost": 0.38}

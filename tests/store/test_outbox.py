@@ -416,6 +416,7 @@ def test_bytes_are_kept_by_day_and_month(box: Box) -> None:
     box.clock.wall = 1_701_388_799.0  # 2023-11-30 23:59:59 UTC
     box.sweep()
     with box:
+        box.outbox.times.learn()
         box.outbox.ledger.spend(Traffic(100, 50))
     box.clock.pass_(2.0)
     with box:

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 import sqlite3
+from importlib import resources
 from pathlib import Path
 
 from bridge.core.budget import Reading, Use, Way
@@ -27,6 +29,12 @@ class Meter:
 def metered(box: Box, way: Way = Way.APART) -> Meter:
     box.outbox.meter = found = Meter(way)
     return found
+
+
+def learn(box: Box) -> None:
+    """Let the box learn the time."""
+    with box:
+        box.outbox.times.learn()
 
 
 def spend(box: Box, up: int, down: int = 0, texts: int = 0) -> None:
@@ -107,6 +115,7 @@ def test_a_stop_in_which_nothing_is_in_flight_counts_nothing(box: Box) -> None:
 
 def test_a_clock_that_jumps_over_midnight_and_back_loses_nothing(box: Box) -> None:
     """Each byte is of one day."""
+    learn(box)
     spend(box, 100)
     box.clock.step(DAY)
     spend(box, 10)
@@ -143,7 +152,7 @@ def test_what_a_new_box_spends_before_it_has_the_time_is_of_its_first_day(tmp_pa
     box = Box(tmp_path / "outbox.db", clock=Clock(wall=30.0, mono=30.0))
     spend(box, 100)
     box.clock.step(NOON)
-    box.sweep()
+    learn(box)
     spend(box, 10)
     assert use(box).own == 110
     box.database.close()
@@ -151,13 +160,17 @@ def test_what_a_new_box_spends_before_it_has_the_time_is_of_its_first_day(tmp_pa
 
 def test_a_store_of_version_4_keeps_its_bytes(box: Box) -> None:
     """They count as the bridge's own."""
+    learn(box)
     spend(box, 100, 50)
     box.clock.step(DAY)
     spend(box, 7, 3)
     box.database.close()
     with contextlib.closing(sqlite3.connect(box.path)) as old, old:
-        for name in ("own", "apart", "link", "texts"):
-            old.execute(f"ALTER TABLE usage DROP COLUMN {name}")
+        step = resources.files("bridge.store").joinpath("schema_5.sql").read_text()
+        for kind, name in re.findall(r"^CREATE (?:UNIQUE )?(INDEX|TABLE) (\w+)", step, re.MULTILINE):
+            old.execute(f"DROP {kind} IF EXISTS {name}")
+        for table, name in re.findall(r"^ALTER TABLE (\w+) ADD COLUMN (\w+)", step, re.MULTILINE):
+            old.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         old.execute("UPDATE sums SET value = json_remove(value, '$.use', '$.ahead')")
         old.execute("PRAGMA user_version = 4")
     box.open()
