@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "flow": {"batch", "core", "protocol", "store", "errors"},
     "settings": {"core", "errors"},
     "sim": {"errors"},
-    "demo": {"core", "sim", "errors"},
+    "watch": {"adapters", "core", "errors"},
+    "demo": {"adapters", "core", "sim", "watch", "errors"},
     "errors": set[str](),
     "batch": set[str](),
     # These put the others together.
@@ -38,6 +39,7 @@ MAY_IMPORT = {
         "settings",
         "sim",
         "store",
+        "watch",
         "errors",
         "",
     },
@@ -164,5 +166,9 @@ def test_the_daemon_loads_nothing_that_it_does_not_need() -> None:
     loaded = set(done.stdout.split())
     assert "bridge.flow.message.uplink" in loaded
     assert not loaded.intersection(NOT_IN_THE_DAEMON)
-    assert not [name for name in loaded if name.startswith(("bridge.sim", "bridge.cli", "bridge.demo"))]
+    assert not [
+        name
+        for name in loaded
+        if name.startswith(("bridge.sim", "bridge.cli", "bridge.demo", "bridge.watch"))
+    ]
     assert "bridge.flow.link.manager" not in loaded

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bridge.demo.stop import Stop
 from bridge.errors import BridgeError, OperationError
+from bridge.watch.stop import Stop
 
 if TYPE_CHECKING:
+    from bridge.demo.board import DemoBoard
     from bridge.demo.stage import Stage
 
 
@@ -60,13 +61,13 @@ def _screen() -> bool:
 
 
 def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
-    from bridge.demo.board import Board
+    from bridge.demo.board import DemoBoard
     from bridge.demo.stage import play
 
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")  # a payload may hold unencodable characters
-    board, started = Board(), time.monotonic()
+    board, started = DemoBoard(), time.monotonic()
     play(_view_of(board, plain=plain), board, stop, seconds)
     print(
         f"ended after {time.monotonic() - started:.0f} s: {board.summary()}; "
@@ -75,20 +76,18 @@ def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
     sys.stdout.flush()
 
 
-def _view_of(board: object, *, plain: bool) -> "Callable[[Stage], object]":
-    from bridge.demo.board import Board
+def _view_of(board: "DemoBoard", *, plain: bool) -> "Callable[[Stage], object]":
     from bridge.demo.stage import try_lines
 
-    assert isinstance(board, Board)
     if plain:
-        from bridge.demo.plain import PlainView
+        from bridge.demo.plain import DemoLines
 
-        return lambda on: PlainView(board, try_lines(on))
+        return lambda on: DemoLines(board, try_lines(on))
     try:
-        from bridge.demo.live import LiveView
+        from bridge.demo.live import DemoView
     except ModuleNotFoundError as error:
         raise OperationError(f"{error.name} is missing; run: make setup (or use --plain)") from None
-    return lambda on: LiveView(board, try_lines(on), on.broker_port)
+    return lambda on: DemoView(board, try_lines(on), on.broker_port)
 
 
 if __name__ == "__main__":

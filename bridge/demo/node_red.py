@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bridge.demo.board import Board
+from bridge.demo.board import DemoBoard
 from bridge.demo.children import Child, free_port, wait_until
-from bridge.demo.plain import PlainView
+from bridge.demo.plain import DemoLines
 from bridge.demo.stage import Stage, play, try_lines
-from bridge.demo.stop import Stop
 from bridge.demo.tries import Try
 from bridge.errors import BridgeError, OperationError
+from bridge.watch.stop import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = ROOT / "node-red-flows" / "flows.json"
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
-    board = Board()
+    board = DemoBoard()
 
     def view_of(built: Stage) -> Any:
         """Start Node-RED on the stage, and return the demo's own view with its address among the lines."""
@@ -111,18 +111,18 @@ def _run(stop: Stop, seconds: float | None, *, plain: bool) -> None:
         print(f"Node-RED with the flows: {address}/  the dashboard: {address}{PAGE}")
         sys.stdout.flush()
         lines = [Try("browse", f"{address}{PAGE}"), *try_lines(built)]
-        return PlainView(board, lines) if plain else _screen(board, lines, built)
+        return DemoLines(board, lines) if plain else _screen(board, lines, built)
 
     play(view_of, board, stop, seconds)
     print(f"ended: {board.summary()}; what the demo started is stopped, its files are removed")
 
 
-def _screen(board: Board, lines: list[Try], built: Stage) -> Any:
+def _screen(board: DemoBoard, lines: list[Try], built: Stage) -> Any:
     try:
-        from bridge.demo.live import LiveView
+        from bridge.demo.live import DemoView
     except ModuleNotFoundError as error:
         raise OperationError(f"{error.name} is missing; run: make setup (or use --plain)") from None
-    return LiveView(board, lines, built.broker_port)
+    return DemoView(board, lines, built.broker_port)
 
 
 def _start(built: Stage, port: int, stop: Stop) -> Child:

@@ -1,11 +1,10 @@
 """The stage: the child processes, and the loop that feeds the view.
 
-One thread owns everything. paho's own thread only puts received messages into a queue.
+One thread owns everything; what the bridge tells comes through the view's own subscriber.
 """
 
 import json
 import os
-import queue
 import shutil
 import sys
 import tempfile
@@ -18,12 +17,15 @@ from typing import Any, Protocol, Self
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from bridge.adapters.mqtt.broker import Broker
 from bridge.demo import tries
-from bridge.demo.board import Board, Line
+from bridge.demo.board import DemoBoard
 from bridge.demo.children import Child, find_mosquitto, free_port, wait_for_port, wait_until
 from bridge.demo.script import CloudDown, CloudUp, Publish, Step, story
-from bridge.demo.stop import Stop
 from bridge.errors import OperationError
+from bridge.watch.stop import Stop
+from bridge.watch.subscriber import Subscriber, client_id, filters
+from bridge.watch.values import Line
 
 PREFIX = "hologram"
 DEVICEKEY = "demo1234"
@@ -34,20 +36,15 @@ CLOUD_DELAY = 0.3
 _TURN = 0.05
 """Seconds that one turn of the loop waits for an event."""
 
-_BURST = 500
-"""Most messages taken between two drawings."""
-
 _START_WAIT = 30.0
 """Seconds for the bridge to come online; a small Raspberry Pi is slow."""
-
-Heard = queue.SimpleQueue[tuple[str, bytes]]
 
 
 class View(Protocol):
     """A view of the board."""
 
-    def show(self, lines: list[Line], now: float, cloud_back_at: float | None) -> None:
-        """Take events; called many times a second. Both times are Unix seconds."""
+    def show(self, lines: list[Line], now: float) -> None:
+        """Take events; called many times a second. ``now`` is Unix seconds."""
 
     def __enter__(self) -> Self:
         """Prepare the terminal."""
@@ -136,28 +133,31 @@ def stage(environment: Mapping[str, str]) -> Iterator[Stage]:
 class Performance:
     """Plays the script on a stage and feeds the board and the view."""
 
-    def __init__(self, on: Stage, board: Board, view: View, stop: Stop) -> None:
+    def __init__(self, on: Stage, board: DemoBoard, view: View, stop: Stop) -> None:
         self._stage = on
         self._board = board
         self._view = view
         self._stop = stop
-        self._heard: Heard = queue.SimpleQueue()
-        self._client = _client(self._heard)
+        broker = Broker("127.0.0.1", on.broker_port, client_id())
+        self._source = Subscriber(broker, filters(PREFIX, commands=True))
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id="hologram-demo", protocol=paho.MQTTv5
+        )
         self._script = story()
         self._next = next(self._script)
         self._opened = time.monotonic()
         self._started: float | None = None
-        self._cloud_back_at: float | None = None
         self._log_read = 0
 
     def run(self, seconds: float | None) -> None:
         """Play until stopped, or for ``seconds`` of traffic; raises `OperationError` if a child ends."""
         self._connect()
         try:
-            while not self._stop.wanted and not self._over(seconds):
-                lines = [*self._play(), *self._listen(), *self._arrivals()]
-                self._view.show(lines, time.time(), self._cloud_back_at)
-                self._stage.check()
+            with self._source:
+                while not self._stop.wanted and not self._over(seconds):
+                    lines = [*self._play(), *self._source.take(self._board, _TURN), *self._arrivals()]
+                    self._view.show(lines, time.time())
+                    self._stage.check()
         finally:
             self._client.disconnect()
             self._client.loop_stop()
@@ -204,29 +204,16 @@ class Performance:
             return [Line(now, "demo", step.note)] if step.note else []
         if isinstance(step, CloudDown):
             self._stage.cloud.stop()
-            self._cloud_back_at = now + step.seconds
+            self._board.cloud_back_at = now + step.seconds
             text = (
                 f"the simulated cloud is down for {step.seconds:.0f} s: messages wait on disk, none is lost"
             )
             return [Line(now, "demo", text)]
         assert isinstance(step, CloudUp)
         self._stage.cloud.start()
-        self._cloud_back_at = None
+        self._board.cloud_back_at = None
         text = "the simulated cloud is back; the bridge notices at its next probe and sends what waits"
         return [Line(now, "demo", text)]
-
-    def _listen(self) -> list[Line]:
-        """Take received MQTT messages, waiting a moment for the first."""
-        lines: list[Line] = []
-        try:
-            topic, payload = self._heard.get(timeout=_TURN)
-            for _ in range(_BURST):
-                lines += self._board.received(topic, payload, time.time())
-                topic, payload = self._heard.get_nowait()
-            lines += self._board.received(topic, payload, time.time())
-        except queue.Empty:
-            pass  # the queue is empty: every received message is on the board
-        return lines
 
     def _arrivals(self) -> list[Line]:
         """Take the new lines of the simulated cloud's log, whole ones only."""
@@ -241,7 +228,7 @@ class Performance:
         return [line for each in whole.decode().splitlines() for line in self._board.arrival(each)]
 
 
-def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
+def play(view_of: Any, board: DemoBoard, stop: Stop, seconds: float | None) -> None:
     """Build the stage and play on it; ``view_of`` creates its view."""
     with stage(os.environ) as built, view_of(built) as view:
         Performance(built, board, view, stop).run(seconds)
@@ -250,21 +237,6 @@ def play(view_of: Any, board: Board, stop: Stop, seconds: float | None) -> None:
 def try_lines(on: Stage) -> list[tries.Try]:
     """Return the lines to try."""
     return tries.lines(tries.options(on.broker_port), on.inbound_port, on.configuration, PREFIX)
-
-
-def _client(heard: Heard) -> paho.Client:
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="hologram-demo", protocol=paho.MQTTv5)
-
-    def connected(client: paho.Client, *_: Any) -> None:
-        # QoS 0 keeps the order of the messages; at QoS 1 the broker would delay a burst.
-        client.subscribe(f"{PREFIX}/#", 0)
-
-    def message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        heard.put((message.topic, bytes(message.payload)))
-
-    client.on_connect = connected
-    client.on_message = message
-    return client
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import queue
 import re
@@ -19,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from bridge.demo.board import Board, shown
 from bridge.demo.children import find_mosquitto
 from bridge.demo.tries import lines, options
 from bridge.errors import OperationError
@@ -393,59 +391,3 @@ def test_wrong_seconds_are_a_usage_error(value: str) -> None:
     )
     assert done.returncode == 2
     assert f"argument --seconds: '{value}' is not allowed; seconds greater than 0" in done.stderr
-
-
-@pytest.mark.parametrize("topic", ["result", "event", "bridge/health", "bridge/info", "send", "sms"])
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"", b"\x00\xff", b"{", b"[]", b"5", b"null", b"{}", b'"text"', b"[" * 100_000,
-        b'{"id":[],"event_type":5,"state":{},"queued_at":"then","finished_at":1,"topics":3,"bytes":1}',
-        b'{"event_type":"message.queued","id":{},"at":"2024-01-01T00:00:00Z","topics":[1],"channel":[]}',
-        b'{"state":"ok","memory":1e999,"uptime":1,"at":1,"bytes":{"today":{"up":1,"down":1}}}',
-    ],
-)  # fmt: skip
-def test_what_a_viewer_publishes_on_our_own_topics_does_not_stop_the_view(topic: str, payload: bytes) -> None:
-    """Anything may come on any topic of the private broker; all figures can still be shown."""
-    board = Board()
-    for line in board.received(f"hologram/{topic}", payload, 1000.0):
-        assert line.text.isprintable()
-    assert (board.summary(), board.spent(), board.memory(), board.condition()) == (
-        f"{board.taken} in, 0 queued", (0, 0), 0, "offline",
-    )  # fmt: skip
-
-
-def test_a_result_that_is_told_again_counts_once() -> None:
-    """Counters and bytes follow messages, not reports."""
-    board = Board()
-    event = {"event_type": "message.queued", "id": "a", "at": "2024-01-01T00:00:00.000Z", "channel": "cloud"}
-    result = {
-        "id": "a", "channel": "cloud", "to": None, "topics": ["t"], "state": "delivered", "code": 0,
-        "description": "", "attempts": 1, "queued_at": "2024-01-01T00:00:00.000Z",
-        "finished_at": "2024-01-01T00:00:01.500Z", "bytes_up": 10, "bytes_down": 20,
-    }  # fmt: skip
-    board.received("hologram/out/t", b"payload", 0.0)
-    board.received("hologram/event", json.dumps(event | {"topics": ["t"]}).encode(), 0.0)
-    assert set(board.open) == {"a"}
-    for _ in range(2):
-        board.received("hologram/result", json.dumps(result).encode(), 0.0)
-    assert (board.counts, board.spent(), board.open) == ({"delivered": 1}, (10, 20), {})
-    assert (board.rows["a"].text, board.rows["a"].took) == ("payload", 1.5)
-
-
-def test_payloads_stay_with_their_messages_when_one_is_rejected() -> None:
-    """A command that the bridge tells nothing of does not lend its payload to the next on its topic."""
-    board = Board()
-    for topic, payload in [("t", b"1"), ("bad one", b"2"), ("u", b"3"), ("t", b"4"), ("t", b"5")]:
-        board.received(f"hologram/out/{topic}", payload, 0.0)
-    event = {"event_type": "message.queued", "at": "2024-01-01T00:00:00.000Z", "channel": "cloud"}
-    for name, topic in [("a", "t"), ("b", "u"), ("c", "t"), ("d", "other"), ("e", "t")]:
-        told = json.dumps(event | {"id": name, "topics": [topic]}).encode()
-        board.received("hologram/event", told, 0.0)
-    assert [row.text for row in board.rows.values()] == ["1", "3", "4", "", "5"]
-
-
-def test_payloads_cannot_drive_the_terminal() -> None:
-    """Control characters are shown, not sent."""
-    assert shown(b"\x1b[2J\x07bell\n") == "\\x1b[2J\\x07bell\\n"
-    assert len(shown("x" * 10_000)) == 201

@@ -7,10 +7,10 @@ import time
 
 from rich.console import Console
 
-from bridge.demo.board import Board
-from bridge.demo.live import LiveView
+from bridge.demo.board import DemoBoard
+from bridge.demo.live import DemoView
 from bridge.demo.stage import Stage, play, try_lines
-from bridge.demo.stop import Stop
+from bridge.watch.stop import Stop
 from tests.harness.process import ROOT
 
 PICTURE = ROOT / "docs" / "demo.svg"
@@ -19,10 +19,10 @@ SECONDS = 19.0
 """Seconds of traffic: the simulated cloud is away then, so messages of both kinds are seen."""
 
 
-class Camera(LiveView):
+class Camera(DemoView):
     """The demo's own view, which nobody sees until it is asked for its picture."""
 
-    def __init__(self, board: Board, on: Stage) -> None:
+    def __init__(self, board: DemoBoard, on: Stage) -> None:
         super().__init__(board, try_lines(on), on.broker_port)
         self._live.console = Console(width=WIDTH, height=HEIGHT, file=io.StringIO())
 
@@ -41,7 +41,7 @@ class Camera(LiveView):
 
 def main() -> int:
     """Play the demo for a while and write the picture; return the exit code."""
-    board, cameras = Board(), list[Camera]()
+    board, cameras = DemoBoard(), list[Camera]()
 
     def view_of(on: Stage) -> Camera:
         cameras.append(Camera(board, on))

@@ -98,6 +98,7 @@ SYSTEMS = {
     "sudo ss -tunp",
     "cat /sys/class/net/ppp0/statistics/rx_bytes /sys/class/net/ppp0/statistics/tx_bytes",
     "ssh -L 1880:127.0.0.1:1880 pi@raspberrypi.local",
+    "ssh -t pi@raspberrypi.local hologram-bridge watch",
     "journalctl -u hologram-bridge -u hologram-ppp -n 50 --no-pager",
 }
 """Lines of the system's own programs, which need what a test has not: USB, systemd, a clone, other boxes."""
@@ -276,6 +277,7 @@ def _substituted(desk: Desk, line: str) -> str:
     line = line.replace("simulate cloud", "simulate cloud --port 0").replace(
         "-h broker.lan -p 8883 -u viewer -P … ", ""
     )
+    line = re.sub(r"(hologram-bridge watch) -[hc] .*", r"\1", line)
     line = line.replace("/etc/cron.d/", "/tmp/").replace("/etc/default/", "/tmp/")
     line = line.replace("127.0.0.1:9999", f"127.0.0.1:{desk.cloud.port}")
     return line.replace("--port 4010", f"--port {desk.inbound}").replace("/tmp/", f"{desk.short}/")
@@ -308,8 +310,10 @@ def _says(desk: Desk, line: str, reader: Reader) -> None:
 
 
 def _goes_on(line: str) -> bool:
-    return "simulate cloud" in line or (
-        line.startswith("mosquitto_sub") and not re.search(r" -C \d| -E\b", line)
+    return (
+        "simulate cloud" in line
+        or line.endswith("hologram-bridge watch")
+        or (line.startswith("mosquitto_sub") and not re.search(r" -C \d| -E\b", line))
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually, free_port
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, Process, eventually, free_port
+from tests.harness.bridge import PROGRAM
 from tests.harness.mosquitto import SHIPPED, program
 from tests.harness.process import ROOT
 
@@ -369,3 +370,41 @@ def test_with_the_shipped_settings_alone_this_machine_gets_in(keeper: Keeper, tm
     with Client(broker.port):
         pass
     assert "local only mode" in broker.said()
+
+
+@pytest.mark.parametrize("name", ["operator", "viewer", "homeassistant", "nodered", "bridge"])
+def test_who_may_read_the_bridge_may_watch_it(
+    keeper: Keeper, tmp_path: Path, guarded: Guarded, bridge: BridgeProcess, name: str
+) -> None:
+    """It gets state, results and health; with the bridge's certificate it takes nothing from the bridge."""
+    options = ["-p", str(guarded.port), "-u", name, "-P", f"word-of-{name}"]
+    watch = Process("watch", tmp_path / "watch.log")
+    keeper.keep(watch)
+    watch.launch([*PROGRAM, "watch", *(["-c", str(bridge.config)] if name == "bridge" else options)])
+    eventually(lambda: " bridge    online" in watch.said(), 30, what="the state")
+    user = ("sensor", "word-of-sensor")
+    with Client(guarded.port, "hologram/bridge/state", user=user) as sensor:
+        sensor.publish("hologram/out/kitchen", "21.5")
+    eventually(lambda: " delivered kitchen; 1 attempt" in watch.said(), 30, what="the result")
+    assert " health    ok; " in watch.said()
+    assert watch.stop() == 0
+    assert "already connected" not in guarded.said()
+
+
+def test_a_sensor_is_told_what_it_may_not_read(
+    keeper: Keeper, tmp_path: Path, guarded: Guarded, bridge: BridgeProcess
+) -> None:
+    """It sees the bridge's state and nothing else; a wrong password is one line."""
+    options = ["-p", str(guarded.port), "-u", "sensor", "-P"]
+    watch = Process("watch", tmp_path / "watch.log")
+    keeper.keep(watch)
+    watch.launch([*PROGRAM, "watch", *options, "word-of-sensor"])
+    eventually(lambda: " bridge    online" in watch.said(), 30, what="the state")
+    bridge.stop()
+    eventually(lambda: " bridge    offline" in watch.said(), 30, what="the end")
+    assert len(watch.said().splitlines()) == 3, watch.said()
+    done = subprocess.run(
+        [*PROGRAM, "watch", *options, "wrong"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the broker refused the connection: Not authorized; check -u and -P" in done.stderr

@@ -1,0 +1,402 @@
+"""``hologram-bridge watch``: a real broker, daemon and terminal; the cloud is simulated."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, Process, eventually, free_port
+from tests.harness.process import ROOT
+from tests.harness.terminal import Terminal
+
+WATCH = [sys.executable, "-m", "bridge", "watch"]
+RESULT: dict[str, Any] = {
+    "id": "a", "channel": "cloud", "to": None, "topics": ["t"], "state": "delivered", "code": 0,
+    "description": "", "attempts": 1, "queued_at": "2026-01-01T00:00:00.000Z",
+    "finished_at": "2026-01-01T00:00:01.500Z", "bytes_up": 10, "bytes_down": 20,
+}  # fmt: skip
+HEALTH: dict[str, Any] = {
+    "state": "ok", "at": "2026-01-01T00:00:02.000Z",
+    "queue": {"messages": 3, "oldest_age": 12.0},
+    "bytes": {"today": {"up": 5000, "down": 2500}}, "uptime": 90.0, "memory": 50_000_000,
+    "destinations": [{"channel": "cloud", "to": None, "condition": "up", "reason": None}],
+}  # fmt: skip
+
+
+class Lines(Process):
+    """A watch without a terminal; its lines are in the log."""
+
+    def __init__(self, keeper: Keeper, folder: Path, *options: str) -> None:
+        super().__init__("watch", folder / "watch.log")
+        keeper.keep(self)
+        self.launch([*WATCH, *options])
+
+    def until(self, pattern: str, *, after: int = 0) -> int:
+        """Wait for a line that matches, from ``after`` on; return where it ends."""
+
+        def found() -> re.Match[str] | None:
+            assert self.running or re.search(pattern, self.said(), re.MULTILINE), self.said()
+            return re.compile(pattern, re.MULTILINE).search(self.said(), after)
+
+        match = eventually(found, 30, what=f"{pattern!r} in {self.said()}")
+        assert match
+        return match.end()
+
+
+def watch_lines(keeper: Keeper, folder: Path, broker: Mosquitto, *options: str) -> Lines:
+    """Start a watch and wait until it is connected."""
+    lines = Lines(keeper, folder, "-p", str(broker.port), *options)
+    lines.until(r" broker +connected to ")
+    return lines
+
+
+def once(*options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a watch that ends by itself."""
+    return subprocess.run(
+        [*WATCH, *options], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False, **more
+    )
+
+
+# -- lines -----------------------------------------------------------------------------------------------
+
+
+def test_a_messages_life_is_told_without_the_event_of_its_queueing(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """With the events as installed: how many wait is in the health, the rest in the result."""
+    del bridge.settings["mqtt"]["events"]
+    bridge.start()
+    watch = watch_lines(keeper, tmp_path, mosquitto)
+    watch.until(r" bridge +online")
+    client.publish("hologram/out/sensors/kitchen", "21.5")
+    watch.until(r" health +degraded, cloud is down; 1 queued")
+    cloud.start()
+    client.publish("hologram/queue/set", "flush")
+    watch.until(r" delivered +sensors/kitchen; \d+ attempts?, \d+\.\d\d s, \d+ B up, \d+ B down \(")
+    client.publish("hologram/out/kitchen sink", "21.5")
+    watch.until(r" rejected +topic: 'kitchen sink' is not allowed")
+    assert " queued " not in watch.said()
+    os.kill(watch.pid, signal.SIGINT)
+    assert watch.wait() == 0
+    assert "Traceback" not in watch.said()
+
+
+def test_it_leaves_no_trace_at_the_broker_and_does_not_disturb_the_bridge(
+    keeper: Keeper, tmp_path: Path, bridge: BridgeProcess, cloud: Cloud, mosquitto: Mosquitto, client: Client
+) -> None:
+    """A client id of its own even with the bridge's configuration; a clean session; nothing is published."""
+    bridge.configure(mqtt={"client_id": "the-box"})
+    cloud.start()
+    bridge.start()
+    watch = Lines(keeper, tmp_path, "-c", str(bridge.config))
+    watch.until(r" bridge +online")
+    client.publish("hologram/out/a", "1")
+    watch.until(r" delivered +a;")
+    watch.stop()
+    said = mosquitto.said()
+    (mine,) = re.findall(r"as (hologram-watch-\w{8}) \((.*?)\)", said)
+    assert mine[1].startswith("p5, c1, ")  # clean start
+    assert re.search(f"Client {mine[0]} .*disconnected", said)
+    assert "already connected" not in said  # nobody was thrown out
+    assert said.count("as the-box (") == 1
+
+
+def test_a_broker_that_goes_and_comes_back_is_survived(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, bridge: BridgeProcess, cloud: Cloud
+) -> None:
+    """With a word each; the bridge's state is told anew."""
+    cloud.start()
+    bridge.start()
+    watch = watch_lines(keeper, tmp_path, mosquitto)
+    seen = watch.until(r" bridge +online")
+    mosquitto.kill()
+    seen = watch.until(r" broker +.*; it is tried again$", after=seen)
+    mosquitto.start()
+    seen = watch.until(r" broker +connected to ", after=seen)
+    watch.until(r" bridge +online", after=seen)
+    assert watch.running
+
+
+def test_a_bridge_that_is_offline_is_said_so(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, bridge: BridgeProcess
+) -> None:
+    """By its retained state, and when it stops or is killed."""
+    bridge.start()
+    watch = watch_lines(keeper, tmp_path, mosquitto)
+    seen = watch.until(r" bridge +online")
+    bridge.stop()
+    seen = watch.until(r" bridge +offline", after=seen)
+    bridge.start()
+    seen = watch.until(r" bridge +online", after=seen)
+    bridge.kill()
+    watch.until(r" bridge +offline", after=seen)
+    second = tmp_path / "second"
+    second.mkdir()
+    watch_lines(keeper, second, mosquitto).until(r" bridge +offline")
+
+
+def test_where_no_bridge_is_heard_it_says_what_may_be_the_reason(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    """A wrong prefix looks the same as a user who may not read."""
+    watch = watch_lines(keeper, tmp_path, mosquitto, "--prefix", "hologran")
+    watch.until(r" bridge +the broker has no hologran/bridge/state for us: is the prefix right")
+
+
+def test_another_prefix_and_mqtt_311(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, bridge: BridgeProcess
+) -> None:
+    """Both work as options, and the prefix from the configuration too."""
+    bridge.configure(mqtt={"prefix": "box/7"})
+    bridge.start()
+    watch_lines(keeper, tmp_path, mosquitto, "--prefix", "box/7", "-V", "311").until(r" bridge +online")
+    assert re.search(r"as hologram-watch-\w{8} \(p2, c1, ", mosquitto.said())
+    second = tmp_path / "second"
+    second.mkdir()
+    Lines(keeper, second, "-c", str(bridge.config)).until(r" bridge +online")
+
+
+@pytest.mark.parametrize("version", ["5", "311"])
+def test_a_wrong_password_is_one_line(keeper: Keeper, tmp_path: Path, version: str) -> None:
+    """It names the options, and ends with 1; the right one works."""
+    broker = Mosquitto(keeper, tmp_path / "mosquitto", users={"viewer": "right"})
+    broker.start()
+    options = ["-p", str(broker.port), "-V", version, "-u", "viewer"]
+    done = once(*options, "-P", "wrong")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "the broker refused the connection: Not authorized; check -u and -P" in done.stderr
+    assert "wrong" not in done.stderr
+    watch_lines(keeper, tmp_path, broker, *options[2:], "-P", "right")
+
+
+def test_an_unreachable_broker_is_one_line(tmp_path: Path) -> None:
+    """Nobody listens, the name does not exist, or what listens is no broker."""
+    port = free_port()
+    done = once("-h", "127.0.0.1", "-p", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"hologram-bridge: no broker at 127.0.0.1:{port}: Connection refused\n"
+    done = once("-h", "no.such.host.invalid")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no broker at no.such.host.invalid:1883: " in done.stderr
+
+
+def test_a_server_that_is_no_broker_is_one_line(keeper: Keeper, tmp_path: Path) -> None:
+    """What it says is no MQTT."""
+    port = free_port()
+    other = Process("other", tmp_path / "other.log")
+    keeper.keep(other)
+    other.launch([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"])
+    eventually(lambda: "Serving" in other.said() or _listens(port), 20)
+    done = once("-h", "127.0.0.1", "-p", str(port))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Traceback" not in done.stderr
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-p", "0"], "argument -p/--port: '0' is not allowed; 1 to 65535"),
+        (["-P", "secret"], "-P needs a user: give -u too"),
+        (["--prefix", "a/#"], "--prefix: 'a/#' is not allowed"),
+        (["--cert", "x"], "--cert and --key belong together"),
+        (["--cafile", "/nowhere"], '--cafile: "/nowhere" is not allowed (No such file or directory)'),
+        (["-V", "4"], "invalid choice: '4'"),
+    ],
+)
+def test_wrong_options_are_usage_errors(options: list[str], said: str) -> None:
+    """Each names the option, the value and what is allowed; exit code 2."""
+    done = once(*options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_configuration_is_said_as_by_the_other_commands(tmp_path: Path) -> None:
+    """One line with the key, exit code 78; a file that is not there."""
+    (tmp_path / "bridge.hjson").write_text('{ mqtt: { port: "x" } }')
+    done = once("-c", str(tmp_path / "bridge.hjson"))
+    assert done.returncode == 78
+    assert "mqtt.port" in done.stderr
+    assert once("-c", str(tmp_path / "none.hjson")).returncode == 78
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(mosquitto: Mosquitto, bridge: BridgeProcess) -> None:
+    """`hologram-bridge watch | head -1` is no error."""
+    bridge.start()
+    pipe = f"{sys.executable} -m bridge watch -p {mosquitto.port} | head -1"
+    done = subprocess.run(["sh", "-c", pipe], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+def test_without_rich_it_says_what_to_install(keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """One line on a terminal; lines need no rich."""
+    (tmp_path / "rich.py").write_text("raise ModuleNotFoundError(\"No module named 'rich'\", name='rich')\n")
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [*WATCH, "-p", str(mosquitto.port)]
+    terminal = Terminal(keeper, command, env=env)
+    assert terminal.end() == 1
+    line = "hologram-bridge: rich is missing; run: pip install 'rich>=13' (or use --plain)"
+    assert terminal.text.strip() == line
+    lines = Terminal(keeper, [*command, "--plain"], env=env)
+    lines.shows("broker    connected to")
+    lines.press(b"\x03")
+    assert lines.end() == 0
+
+
+# -- the screen ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12), (160, 40)])
+def test_the_screen_fits_and_ctrl_c_gives_the_terminal_back(
+    keeper: Keeper,
+    mosquitto: Mosquitto,
+    bridge: BridgeProcess,
+    cloud: Cloud,
+    client: Client,
+    size: tuple[int, int],
+) -> None:
+    """Nothing wraps or scrolls; exit code 0 and no traceback."""
+    cloud.start()
+    bridge.start()
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], size)
+    terminal.shows("hologram-bridge", "● online")
+    for number in range(30):
+        client.publish(f"hologram/out/sensors/s{number}", f"{number}")
+    terminal.shows("delivered 30", "sensors/s29", "what became of each message")
+    lines = terminal.screen
+    assert lines[0].startswith(" hologram-bridge")  # the top is still there
+    assert len(lines) <= size[1]
+    assert all(len(line) <= size[0] for line in lines)
+    terminal.press(b"\x03")
+    assert terminal.end() == 0
+    assert b"\x1b[?1049l" in terminal.raw.partition(b"\x1b[?1049h")[2]
+    assert "Traceback" not in terminal.text
+
+
+def test_a_window_that_changes_its_size_is_drawn_anew(
+    keeper: Keeper, mosquitto: Mosquitto, bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """Smaller, larger, and so small that nothing fits; then back."""
+    cloud.start()
+    bridge.start()
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (80, 24))
+    terminal.shows("● online")
+    client.publish("hologram/out/sensors/kitchen", "21.5")
+    terminal.shows("sensors/kitchen", "queued → delivered", "what else happened")
+    for width, height in [(40, 12), (100, 30), (12, 3), (80, 24)]:
+        terminal.resize(width, height)
+        terminal.shows(" hologram-b")
+        assert len(terminal.screen) <= height
+        assert all(len(line) <= width for line in terminal.screen)
+    terminal.shows("sensors/kitchen", "queued → delivered", "what else happened")
+    terminal.press(b"\x03")
+    assert terminal.end() == 0
+
+
+def test_the_screen_says_that_the_broker_is_gone_and_that_the_bridge_is_offline(
+    keeper: Keeper, mosquitto: Mosquitto, bridge: BridgeProcess
+) -> None:
+    """In the first line, for as long as it is so."""
+    bridge.start()
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)])
+    terminal.shows("● online")
+    bridge.stop()
+    terminal.shows("○ offline")
+    mosquitto.stop()
+    terminal.shows("○ gone", "○ unknown")
+    mosquitto.start()
+    terminal.shows("○ offline", f"● localhost:{mosquitto.port}")
+
+
+def test_odd_payloads_neither_end_it_nor_reach_the_terminal(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, client: Client
+) -> None:
+    """Odd JSON, escape sequences in every field, figures that are none, bytes that are no text."""
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (120, 40))
+    terminal.shows("● localhost")
+    evil = "\x1b]0;evil\x07\x1b[2J\u202e"
+    odd: list[tuple[str, Any]] = [
+        ("result", {**RESULT, "id": evil, "topics": [evil], "state": evil, "description": evil}),
+        ("result", {**RESULT, "id": "big", "bytes_up": 10**400, "attempts": float("inf")}),
+        ("result", {**RESULT, "id": "b", "batch": {"id": evil, "messages": float("nan")}}),
+        ("result", {**RESULT, "id": "c", "batch": [1]}),
+        ("result", {**RESULT, "id": "d", "queued_at": "9999-12-31T23:59:59-23:59"}),
+        ("bridge/health", {**HEALTH, "uptime": float("inf"), "memory": float("nan")}),
+        ("bridge/health", {**HEALTH, "state": evil, "budget": {evil: {"limit": 1, "left": 1, "holds": 1}}}),
+        ("bridge/health", {**HEALTH, "budget": 5, "cost": {"today": float("inf")}}),
+        ("network/status", {"state": evil, "operator": evil, "technology": None, "local_ip": None,
+                            "error": evil, "signal": {"rssi_dbm": evil}}),
+        ("network/status", {"state": "connected", "operator": evil, "technology": [], "local_ip": 1,
+                            "error": None, "signal": 5}),
+        ("bridge/info", {"version": evil}),
+        ("event", {"event_type": evil, "at": evil}),
+        ("event", {"event_type": "message.queued", "id": evil, "at": RESULT["queued_at"], "channel": evil}),
+    ]  # fmt: skip
+    for topic, value in odd:
+        client.publish(f"hologram/{topic}", json.dumps(value))
+    for payload in (b"\xff\xfe", b"", b"[" * 50_000, b"\x1b[2J", b"{" * 3):
+        for topic in {topic for topic, _ in odd} | {"bridge/state", "in", "in/sms"}:
+            client.publish(f"hologram/{topic}", payload)
+    client.publish("hologram/result", json.dumps({**RESULT, "id": "last", "topics": ["the-end"]}))
+    terminal.shows("the-end")
+    terminal.press(b"\x03")
+    assert terminal.end() == 0
+    assert b"\x1b]" not in terminal.raw
+    assert b"\x07" not in terminal.raw
+    assert "\u202e" not in terminal.raw.decode(errors="replace")
+
+
+def test_what_came_in_one_batch_is_shown_together(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, client: Client
+) -> None:
+    """On the screen one row with bytes a reading; as lines each message, then the batch."""
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (120, 30))
+    terminal.shows("● localhost")
+    lines = watch_lines(keeper, tmp_path, mosquitto)
+    for number in range(10):
+        batch = {"id": "b-1", "messages": 10}
+        up = 40 if number else 47
+        told = {**RESULT, "id": f"m{number}", "bytes_up": up, "bytes_down": 10, "batch": batch}
+        told["topics"] = [("a", "b")[number % 2]]
+        client.publish("hologram/result", json.dumps(told))
+    lines.until(r" delivered +a; 1 attempt, 1\.50 s, 47 B up, 10 B down \(m0\) in batch b-1$")
+    lines.until(r" batch +a, b: batch of 10, 50\.7 B each, 407 B up, 100 B down \(b-1\)$")
+    text = terminal.shows("batch of 10, 50.7 B each", "407/100", "delivered 10", "a, b")
+    assert text.count("queued → delivered") == 1
+
+
+def test_data_left_and_cost_are_shown_where_the_bridge_tells_them(
+    keeper: Keeper, mosquitto: Mosquitto, client: Client
+) -> None:
+    """And nothing is shown where it does not."""
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (90, 24))
+    client.publish("hologram/bridge/health", json.dumps(HEALTH), retain=True)
+    client.publish("hologram/bridge/state", "online", retain=True)
+    text = terminal.shows("queued 3", "↑5.0 ↓2.5 kB today", "cloud ● up")
+    assert "left" not in text
+    assert "cost" not in text
+    told = {
+        **HEALTH,
+        "budget": {
+            "day": {"limit": 20_000, "use": 12_000, "left": 8000, "percent": 60, "holds": False},
+            "sms_day": {"limit": 5, "use": 5, "left": 0, "percent": 100, "holds": True},
+        },
+        "cost": {"today": 0.012, "month": 1.5, "currency": "EUR"},
+    }
+    client.publish("hologram/bridge/health", json.dumps(told), retain=True)
+    terminal.shows("day 8.0 of 20.0 kB left · 0.01 EUR today, 1.50 this month · SMS day 0 of 5 left, held")
