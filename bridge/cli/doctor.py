@@ -1,6 +1,7 @@
 """``hologram-bridge doctor``: checks everything that the bridge needs, and says how to fix it."""
 
 import argparse
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from bridge.cli.screen import say, say_json
 from bridge.core.visible import visible
 
 if TYPE_CHECKING:
+    from bridge.doctor.context import Context
     from bridge.doctor.finding import Finding
 
 _WIDTH = 100
@@ -52,7 +54,18 @@ def run(args: argparse.Namespace) -> int:
     findings = _show(
         examine(context, lambda text: say(f"        {text}", error=args.json)), as_json=args.json
     )
+    if not args.json and any((each.name, each.state) == ("broker", "ok") for each in findings):
+        say(f"to see it live: {_watch(context)}")
     return 1 if any(each.state == "fail" for each in findings) else 0
+
+
+def _watch(context: "Context") -> str:
+    """Return the line that shows this bridge live; an unusual broker needs the configuration."""
+    mqtt, usual = context.settings.mqtt, type(context.settings.mqtt)()
+    keys = ("host", "port", "username", "tls", "prefix")
+    if context.config is None or all(getattr(mqtt, key) == getattr(usual, key) for key in keys):
+        return "hologram-bridge watch"
+    return f"sudo hologram-bridge watch -c {shlex.quote(str(context.config))}"
 
 
 def _show(findings: "Iterator[Finding]", *, as_json: bool) -> "list[Finding]":

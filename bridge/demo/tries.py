@@ -36,10 +36,11 @@ def lines(to_broker: str, inbound: int, configuration: Path, prefix: str = "holo
         Try("send", f"{ask}/out/hi -m hi -e r/$RANDOM -W 20"),
         Try("burst", f"seq 20 | {publish}/out/count -l"),
         Try("SMS", f"{publish}/sms/15551234567 -m 'Hello'"),
-        Try("watch", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
+        Try("listen", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
         Try("inbound", f"echo on | nc -N 127.0.0.1 {inbound}"),
         Try("redial", f"{publish}/network/set -m reconnect"),
         Try("pause", f"{publish}/queue/set -m pause"),
         Try("resume", f"{publish}/queue/set -m resume"),
+        Try("watch", f".venv/bin/hologram-bridge watch {to_broker}"),
         Try("doctor", f".venv/bin/hologram-bridge doctor -c {configuration}"),
     ]

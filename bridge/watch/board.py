@@ -283,7 +283,8 @@ class Board:
         bounds, cost = self.health.budget, self.health.cost
         parts = [left(bound) for bound in bounds if not bound.sms]
         if cost:
-            parts.append(f"{cost.today:.2f} {cost.currency} today, {cost.month:.2f} this month")
+            today, month = (f"{each:.{2 if each >= 1 else 4}f}" for each in (cost.today, cost.month))
+            parts.append(f"{today} {cost.currency} today, {month} this month")
         return " · ".join([*parts, *(left(bound) for bound in bounds if bound.sms)])
 
     def summary(self) -> str:

@@ -59,8 +59,11 @@ _COLOURS = {
     "filtered": "cyan",
 }
 ENDED_BADLY = {"rejected", "expired", "dropped", "failed", "unconfirmed"}
-_NOTED = {"demo", "event", "network", "broker", "bridge", "health", "odd", *ENDED_BADLY}
-"""Kinds of events shown in the line under the counters, and in the second table."""
+_NOTED = {"demo", "event", "network", "broker", *ENDED_BADLY}
+"""Kinds of events shown in the line under the counters."""
+
+_LISTED = {*_NOTED, "bridge", "health", "odd"}
+"""Kinds of events listed in the second table."""
 
 _READ = 3.0
 """Seconds that a failed message keeps the line before a less important event replaces it."""
@@ -94,10 +97,10 @@ class LiveView:
     def show(self, lines: Sequence[Line], now: float) -> None:
         """Take events and draw if it is time; ``now`` is Unix seconds."""
         for line in lines:
-            if line.kind in _NOTED:
+            if line.kind in _LISTED:
                 self._events.append(line)
-                if not self._is_being_read(line):
-                    self._note = line
+            if line.kind in _NOTED and not self._is_being_read(line):
+                self._note = line
         self._changed = self._changed or bool(lines)
         begun = time.monotonic()
         if begun - self._drawn_at >= (self._pause if self._changed else max(IDLE, self._pause)):
@@ -207,7 +210,10 @@ class LiveView:
         line.append_text(self._link()).append_text(self.cloud(now))
         if board.connected_at is None:
             return line.append("  broker ").append("○ gone", style="bold red")
-        return line.append("  broker ").append(f"● {self._broker}", style="green")
+        line.append("  broker ").append(f"● {self._broker}", style="green")
+        if board.online and board.network == "connected":
+            line.append(f"  {board.carrier}", style="dim")
+        return line
 
     def _link(self) -> Text:
         board = self._board
@@ -216,7 +222,7 @@ class LiveView:
         if board.network == "unmanaged":
             return Text("  link not managed", style="dim")
         linked = board.network == "connected"
-        about = f"{board.signal or 'up'} {board.carrier}".rstrip() if linked else board.network
+        about = board.signal or "up" if linked else board.network
         colour = "green" if linked else "bold yellow"
         return Text.assemble("  link ", (f"{'●' if linked else '○'} {about}", colour))
 

@@ -103,11 +103,15 @@ def test_a_bridge_that_runs_is_looked_at_and_not_disturbed(
 
 
 def test_a_person_reads_aligned_lines(bridge: BridgeProcess) -> None:
-    """State, name and finding stand in columns; a fix stands below; no colours where no terminal is."""
+    """State, name and finding stand in columns; a fix stands below; no colours where no terminal is.
+
+    The last line shows this bridge live, by its own configuration.
+    """
     done = bridge.run("doctor")
     assert done.returncode == 1  # the cloud is down
     assert "\033" not in done.stdout
-    lines = done.stdout.splitlines()
+    *lines, last = done.stdout.splitlines()
+    assert last == f"to see it live: sudo hologram-bridge watch -c {bridge.config}"
     shape = re.compile(
         r"(ok     |warn   |fail   |skipped) .{14} \S|        one TCP handshake|\s{23}(-> )?\S|\s{26}\S"
     )

@@ -1,5 +1,6 @@
 """A command in a terminal of its own, and what is on its screen."""
 
+import codecs
 import fcntl
 import os
 import re
@@ -15,6 +16,7 @@ from tests.harness.process import Keeper, patient
 
 _ESCAPE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 _OTHER = re.compile(r"\x1b[^\[]")
+_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?$")
 
 
 class Terminal:
@@ -43,6 +45,8 @@ class Terminal:
         )
         os.close(slave)
         self.raw = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = ""
         self._cells = dict[int, str]()
         self._row = self._column = 0
         keeper.finally_(self._close)
@@ -99,13 +103,11 @@ class Terminal:
                 new = os.read(self._master, 65536)
             except OSError:  # EIO: nobody holds the other end
                 return False
-            # A sequence or a letter may come in two pieces.
-            while new[-1:] != b"m" and (new[-1:] > b"\x7f" or b"\x1b" in new[-8:]):
-                if not select.select([self._master], [], [], 0.2)[0]:
-                    break
-                new += os.read(self._master, 1)
             self.raw += new
-            self._draw(new.decode(errors="replace"))
+            text = self._begun + self._decoder.decode(new)
+            whole = _BEGUN.sub("", text)  # the rest of a sequence comes with the next piece
+            self._begun = text[len(whole) :]
+            self._draw(whole)
         return True
 
     def _draw(self, text: str) -> None:

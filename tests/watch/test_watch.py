@@ -399,4 +399,4 @@ def test_data_left_and_cost_are_shown_where_the_bridge_tells_them(
         "cost": {"today": 0.012, "month": 1.5, "currency": "EUR"},
     }
     client.publish("hologram/bridge/health", json.dumps(told), retain=True)
-    terminal.shows("day 8.0 of 20.0 kB left · 0.01 EUR today, 1.50 this month · SMS day 0 of 5 left, held")
+    terminal.shows("day 8.0 of 20.0 kB left · 0.0120 EUR today, 1.50 this month · SMS day 0 of 5 left, held")
