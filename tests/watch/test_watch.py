@@ -1,11 +1,14 @@
 """``hologram-bridge watch``: a real broker, daemon and terminal; the cloud is simulated."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +202,6 @@ def test_a_server_that_is_no_broker_is_one_line(keeper: Keeper, tmp_path: Path) 
 
 
 def _listens(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -400,3 +401,76 @@ def test_data_left_and_cost_are_shown_where_the_bridge_tells_them(
     }
     client.publish("hologram/bridge/health", json.dumps(told), retain=True)
     terminal.shows("day 8.0 of 20.0 kB left · 0.0120 EUR today, 1.50 this month · SMS day 0 of 5 left, held")
+
+
+# -- a broker that does not behave -----------------------------------------------------------------------
+
+
+def _answering(*answers: bytes) -> tuple[int, socket.socket]:
+    """Listen as a broker that says each of ``answers`` to one connection, the last to all others."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        said = list(answers)
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(1000)
+                    connection.sendall(said.pop(0) if len(said) > 1 else said[0])
+                    while answers[-1] == b"" and connection.recv(1000):
+                        pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server.getsockname()[1], server
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x30\x05\x00\xffabc", b"\x30\x02\xff\xff", b"\x90\x01\x00", b"\xf0\x00", b"\x30\xff\xff\xff\xff\x7f"],
+    ids=["topic", "length", "suback", "auth", "size"],
+)
+def test_packets_that_cannot_be_read_end_the_connection_and_not_the_watch(
+    keeper: Keeper, tmp_path: Path, garbage: bytes
+) -> None:
+    """It says so, and connects again, at a pace."""
+    port, server = _answering(b"\x20\x03\x00\x00\x00" + garbage)
+    watch = Lines(keeper, tmp_path, "-h", "127.0.0.1", "-p", str(port))
+    seen = watch.until(r" broker +the broker at 127\.0\.0\.1:\d+ .*; it is tried again$")
+    watch.until(r" broker +connected to ", after=seen)
+    assert watch.running
+    assert "Traceback" not in watch.said()
+    server.close()
+
+
+def test_a_server_that_never_answers_is_one_line() -> None:
+    """After the time that a broker may take."""
+    port, server = _answering(b"")
+    done = once("-h", "127.0.0.1", "-p", str(port))
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"hologram-bridge: the broker at 127.0.0.1:{port} did not answer within 10 s\n",
+    )
+    server.close()
+
+
+def test_a_person_who_stops_the_output_fills_neither_the_broker_nor_the_memory(
+    mosquitto: Mosquitto, client: Client
+) -> None:
+    """As Ctrl-S does: it reads on, keeps a bounded part, and says afterwards what is missing."""
+    command = [*WATCH, "-p", str(mosquitto.port), "--plain"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as watch:
+        assert watch.stdout
+        assert "connected to" in watch.stdout.readline()
+        before = mosquitto.memory()
+        for _ in range(2500):
+            client.publish("hologram/in", b"x" * 40_000, qos=0, wait=False)
+        client.publish("hologram/in", b"last", timeout=120)
+        held = int(Path(f"/proc/{watch.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        assert held < 120_000_000
+        eventually(lambda: mosquitto.memory() - before < 20_000_000, 30, what="the broker keeps nothing")
+        missed = next(line for line in watch.stdout if "came too fast" in line)
+        assert int(re.findall(r"odd +(\d+) messages", missed)[0]) > 100
+        watch.send_signal(signal.SIGINT)
+        watch.stdout.read()
+    assert watch.returncode == 0
