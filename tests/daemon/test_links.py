@@ -15,13 +15,17 @@ import pytest
 
 from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ppp.unit import PppdUnit
+from bridge.adapters.system.interface import counters
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.assemblies.cellular_link import CellularSetup
 from bridge.assemblies.link import traffic_of
 from bridge.assemblies.message_flow import MessageFlow
+from bridge.assemblies.no_link import NoLink
+from bridge.core.budget import Way
 from bridge.daemon.app import Bridge
 from bridge.daemon.configure import CALLED_WITH, access, limits, make_paths
 from bridge.daemon.links import clear_left_link
+from bridge.daemon.metering import source_of
 from bridge.daemon.modem_link import ModemLink
 from bridge.flow.link.manager import Network
 from bridge.flow.link.pacing import STALE
@@ -29,6 +33,7 @@ from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import SILENT
 from bridge.settings import Settings
+from bridge.store.database import boot_id
 from bridge.store.journal import Journal
 from tests.adapters.ppp.test_unit import Unit
 from tests.doubles.time import SetClock
@@ -246,3 +251,21 @@ def test_only_a_link_that_messages_take_is_judged_by_what_they_reach(
             await asyncio.wait({running})
 
     run(story)
+
+
+def test_the_budget_goes_by_the_interface_of_the_link(run: Callable[[Story], None]) -> None:
+    """Its counters where there is one; messages beside it, with the scope for Hologram's networks, do not."""
+
+    async def story(box: Box) -> None:
+        async with box.bridge() as managed:
+            source = source_of(managed, "system")
+            assert source.reading() is None, "there is no link yet"
+            await until(lambda: managed.network.up)
+            assert source.way() is Way.LINK
+            assert managed.network.link is not None
+            assert source.reading() == counters(managed.network.link.interface, boot_id())
+            assert source_of(managed, "hologram").way() is Way.OFF
+
+    run(story)
+    source = source_of(NoLink(), "system")
+    assert (source.way(), source.reading()) == (Way.APART, None)
