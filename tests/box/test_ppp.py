@@ -173,7 +173,8 @@ def test_a_modem_that_no_longer_answers_is_found_by_its_echo(
 ) -> None:
     """The far end is there but silent: LCP echoes go unanswered, and the reason says so.
 
-    How often they are sent is in options of one's own, which go before those that are shipped.
+    How often they are sent is in options of one's own, which go before those that are shipped. An echo is no
+    IP packet, and the interface does not count it.
     """
     machine, own = rig.machine, "/etc/hologram-bridge/ppp"
     rig.configure()
@@ -181,6 +182,9 @@ def test_a_modem_that_no_longer_answers_is_found_by_its_echo(
     machine.must(f"mkdir -p {own} && sed 's/interval 30/interval 3/' {shipped} >{own}/options")
     dialling(f"hologram-bridge dial -c {CONFIG}")
     machine.wait_for("ip addr show ppp0 | grep -q inet", UP)
+    counters = "cat /sys/class/net/ppp0/statistics/*_bytes"
+    before = machine.must(counters)
+    assert machine.must(f"sleep 10; {counters}") == before  # three echoes
     machine.must("pkill -STOP -F /run/ppp-far.pid")
     eventually(lambda: "LCP echo" in machine.journal("dial"), UP, what="the reason")
     machine.must(f"rm -r {own} && pkill -KILL -F /run/ppp-far.pid")
