@@ -15,6 +15,7 @@ from tests.bench.card import card
 from tests.bench.figures import Row, table
 from tests.bench.latency import latency, start
 from tests.bench.memory import memory
+from tests.bench.prices import prices
 from tests.bench.wire import wire
 
 FIGURES: dict[str, Callable[[bool], list[Row]]] = {
@@ -25,6 +26,7 @@ FIGURES: dict[str, Callable[[bool], list[Row]]] = {
     "memory": memory,
     "start": start,
     "bytes": wire,
+    "prices": prices,
     "card": card,
 }
 

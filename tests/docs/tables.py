@@ -14,6 +14,7 @@ from bridge.__main__ import build_parser
 from bridge.protocol.modems import PROFILES
 from bridge.settings import Settings
 from bridge.settings.explain import allowed, is_list, is_secret, model_of
+from tests.bench.price_list import FAILURES, FUNCTIONS
 from tests.docs.pages import FACES, PAGES
 from tests.harness.process import ROOT
 
@@ -195,12 +196,31 @@ def _option(action: Action) -> tuple[str, str]:
     return f"`{shown.replace('|', ' or ')}`", text.replace("<", r"\<")
 
 
+def _prices() -> str:
+    """Return what each function costs a month."""
+    head = ("function", "bytes each time", "how often", "MB a month")
+    rows = [(each.what, str(each.each), each.often, _megabytes(each.month)) for each in FUNCTIONS]
+    return _table(head, *rows)
+
+
+def _failures() -> str:
+    """Return what a try that fails costs, and a day of them."""
+    rows = [(each.what, str(each.each), _megabytes(each.month / 30)) for each in FAILURES]
+    return _table(("what happens", "bytes an attempt", "MB a day"), *rows)
+
+
+def _megabytes(value: float) -> str:
+    return f"{value:.2g}"
+
+
 MADE: dict[str, Callable[[], str]] = {
     "configuration": _configuration,
     "commands": _commands,
     "options": _options,
     "tools": _tools,
     "modems": _modems,
+    "prices": _prices,
+    "failures": _failures,
 }
 """The tables, each between ``<!-- made: NAME -->`` and ``<!-- end -->``."""
 

@@ -31,13 +31,17 @@ class Namespace:
         """Run ``work`` there and return what it returns; threads and processes that it starts stay there."""
         return self._thread.submit(work).result(60)
 
+    def ip(self, command: str) -> None:
+        """Run an ``ip`` command there."""
+        self.do(partial(_ip, command))
+
     def join(self, other: "Namespace") -> None:
         """Lay a cable from `HERE` to `THERE` in ``other``; both ends are called ``cable``."""
         there = other.do(threading.get_native_id)
-        self.do(lambda: _ip(f"link add cable type veth peer name cable netns {there}"))
+        self.ip(f"link add cable type veth peer name cable netns {there}")
         for namespace, address in ((self, HERE), (other, THERE)):
-            namespace.do(partial(_ip, f"address add {address}/24 dev cable"))
-            namespace.do(partial(_ip, "link set cable up"))
+            namespace.ip(f"address add {address}/24 dev cable")
+            namespace.ip("link set cable up")
 
     def close(self) -> None:
         """Leave it."""
