@@ -5,7 +5,7 @@ the link's interface.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from bridge.core.budget import BOUNDS, Bounds, Prices, Reading, Spent, Use, Way, held_by, percent
@@ -41,13 +41,13 @@ TEXT_WAIT = 86_400.0
 MARGIN = 2
 """An exchange may cost so many times what it costs without a loss: segments are repeated."""
 
-KEPT, FADE = 4096, 0.9
-"""Bytes ahead that stay written, so that the next message need not write them; more of it fades by result."""
+FADE = 0.9
+"""By this the bytes that are written ahead fade with each result, where fewer messages are in flight."""
 
 WARNED = "budget_warned"
 """Key in the store of the warnings that were given."""
 
-ANSWER = 64
+ANSWER = 16
 """Bytes that an answer may have, for what an exchange may cost."""
 
 
@@ -97,6 +97,10 @@ class Budget:
         self._out: dict[int, _Out] = {}
         self._holding: set[str] = set()
         """The bounds that hold a message back."""
+        self._recorded: set[int] = set()
+        """Messages whose bytes are counted in the transaction that is open, or is being committed."""
+        self._usual = Traffic()
+        """What the largest of the last messages may cost: the next one need not be written ahead."""
         self._looked_at = self._noted_at = float("-inf")
         self._unwritten_since: float | None = None
         self._before: tuple[tuple[Usage, str, int], Use, int] | None = None
@@ -144,17 +148,20 @@ class Budget:
         cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) else Traffic()
         most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
         self._out[queued.seq] = _Out(cost.up + cost.down, most, _texts(queued))
+        self._usual = _larger(most, _faded(self._usual))
         written, needed = self._outbox.ledger.usage.ahead, self._needed()
         return written.up >= needed.up and written.down >= needed.down
 
     def record(self, queued: Queued, state: State) -> None:
         """Count the SMS that went out, or may have; runs inside the transaction."""
+        self._recorded.add(queued.seq)
         if state in (State.DELIVERED, State.UNCONFIRMED) and (texts := _texts(queued)):
             self._outbox.ledger.usage.count_texts(texts)
 
     def freed(self, queued: Queued) -> None:
         """Note that ``queued`` is not in flight any more, and what it cost is counted."""
         self._out.pop(queued.seq, None)
+        self._recorded.discard(queued.seq)
 
     # -- for the store -----------------------------------------------------------------------------------
 
@@ -164,16 +171,18 @@ class Budget:
         return self.source.way()
 
     def ahead(self, written: Traffic) -> Traffic:
-        """Return what the exchanges in flight may cost, and a little that stays written."""
-        needed = self._needed()
+        """Return what the exchanges in flight may cost.
+
+        Of several it fades slowly. One message stays written, so that the next need not write it.
+        """
+        out = [each for seq, each in self._out.items() if seq not in self._recorded]
         if self._closing:
-            return needed
-        kept = (each if each <= KEPT else int(each * FADE) for each in written)
-        return Traffic(*(max(pair) for pair in zip(needed, kept, strict=True)))
+            return _sum(out)
+        kept = _faded(written) if out else Traffic(*map(min, written, self._usual))
+        return _larger(_sum(out), kept)
 
     def _needed(self) -> Traffic:
-        out = self._out.values()
-        return Traffic(sum(each.most.up for each in out), sum(each.most.down for each in out))
+        return _sum(self._out.values())
 
     # -- what is spent -----------------------------------------------------------------------------------
 
@@ -342,6 +351,20 @@ class Budget:
             # The ledger is looked up at the time of writing, because a rollback replaces it.
             self._writer.write(lambda: self._outbox.ledger.metered(), linger=True)  # noqa: PLW0108
         self.changed()
+
+
+def _sum(out: Iterable[_Out]) -> Traffic:
+    """Return what messages in flight may cost together."""
+    most = [each.most for each in out]
+    return Traffic(sum(each.up for each in most), sum(each.down for each in most))
+
+
+def _faded(traffic: Traffic) -> Traffic:
+    return Traffic(int(traffic.up * FADE), int(traffic.down * FADE))
+
+
+def _larger(one: Traffic, other: Traffic) -> Traffic:
+    return Traffic(max(one.up, other.up), max(one.down, other.down))
 
 
 def _texts(queued: Queued) -> int:

@@ -300,6 +300,19 @@ def test_messages_in_a_row_write_nothing_more_for_the_budget(heart: Heart) -> No
     assert writes == [2, 1, 1, 1, 1, 1]
 
 
+def test_a_crash_after_a_burst_does_not_use_the_budget_up(make_heart: MakeHeart) -> None:
+    """When nothing is in flight any more one message stays written, and no more: an alarm must still go."""
+    heart = make_heart()
+    bounded(heart)
+    heart.cloud.manner = answered()
+    for number in range(20):
+        heart.publish(f"out/{number % 7}", b"1")
+    heart.turn(10.0)
+    before = sum(heart.outbox.ledger.spent()[0])
+    heart = make_heart(clock=heart.time.clock)
+    assert sum(heart.outbox.ledger.spent()[0]) - before <= 2 * COST
+
+
 @pytest.mark.parametrize("step", [86400.0, -86400.0, 40 * 86400.0, -40 * 86400.0])
 def test_a_clock_that_jumps_and_comes_back_does_not_renew_the_budget(heart: Heart, step: float) -> None:
     """Over midnight or the end of a month, both ways."""
