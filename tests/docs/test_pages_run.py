@@ -143,6 +143,8 @@ class Desk:
                 "scope": "hologram",
             },
             control={"path": str(self.short / "bridge")},
+            budget={"month": "20MB"},
+            prices={"mb": 0.4, "sms": 0.19},
         )
         self._write_programs()
         self.client.connect()
@@ -317,7 +319,13 @@ def _goes_on(line: str) -> bool:
     )
 
 
-_CHANNELS = {"hologram/sms": "sms", "hologram/network/set": "network", "hologram/queue/set": "queue"}
+_CHANNELS = {
+    "hologram/sms": "sms",
+    "hologram/network/set": "network",
+    "hologram/queue/set": "queue",
+    "hologram/budget/set": "budget",
+    "hologram/quote": "quote",
+}
 
 
 def _published(desk: Desk, line: str) -> None:
@@ -334,7 +342,9 @@ def _published(desk: Desk, line: str) -> None:
     _run(desk, line)
     state = desk.client.wait_for(lambda: results()[before:], 30, what=f"the result of: {line}")[-1]
     # Whether a call succeeds depends on what this machine has.
-    good = {"network": ("done", "failed"), "queue": ("done",)}.get(channel, ("delivered",))
+    good = {"network": ("done", "failed"), "queue": ("done",), "budget": ("done",), "quote": ("done",)}.get(
+        channel, ("delivered",)
+    )
     good = ("rejected",) if "Kitchen sensor" in line else good
     assert state in good, f"{line}: {state}"
 
@@ -484,6 +494,8 @@ def _command_topic(sample: dict[str, object]) -> str:
         return "send"
     if "to" in sample:
         return "sms"
+    if "command" not in sample:
+        return "budget/set"
     return "queue/set" if sample["command"] in commands.QUEUE_COMMANDS else "network/set"
 
 
@@ -522,8 +534,8 @@ def test_samples_of_json_are_of_this_version(desk: Desk, block: Block, sample: d
             assert f'"{str(sample[key]).rpartition(": ")[2]}' in source, sample[key]
     elif "attempts" in sample:
         (real, *_) = desk.results()
-        direct = {"answer"} if sample["channel"] in ("tcp", "udp") else set()
-        assert list(sample) == [*real, *direct]
+        more = {"tcp": ["answer"], "udp": ["answer"], "quote": ["segments", "cost"]}
+        assert list(sample) == [*real, *more.get(str(sample["channel"]), [])]
         State(str(sample["state"]))
         Channel(str(sample["channel"]))
         assert _is_said(desk, str(sample["description"]))
@@ -535,6 +547,8 @@ def test_samples_of_json_are_of_this_version(desk: Desk, block: Block, sample: d
         assert re.findall(r'"(\w+)"', shown) == list(real["wifi"])
     elif "queue" in sample:
         assert _fits(sample, desk.health())
+    elif "months" in sample:
+        assert _fits(sample, desk.client.json("hologram/bridge/usage")[-1])
     elif "capabilities" in sample:
         assert (sample["version"], sample["capabilities"]) == (__version__, list(CAPABILITIES))
         real = desk.client.json("hologram/bridge/info")[-1]["configuration"]
