@@ -124,4 +124,5 @@ def traffic_of(flow: MessageFlow, *, takes_messages: bool) -> Traffic:
         sent=lambda: outbox.ledger.counts.total(),  # noqa: PLW0108  a rollback replaces the ledger
         in_flight=lambda: uplink.in_flight if takes_messages else 0,
         unreached_since=lambda: uplink.unreached_since() if takes_messages else None,
+        send_batches=lambda: takes_messages and uplink.send_batches(),
     )

@@ -21,6 +21,7 @@ from bridge.sim.journal import LineWriter, live_line
 _CLOUD_EPILOG = f"""\
 faults, each at every N-th request; the first one given wins: {", ".join(NAMES)}.
 close, reset, silent, garbage and the codes do not accept the request; late, split and drip do.
+nobatch refuses requests whose only topic is "batch", by code 5.
 example: hologram-bridge simulate cloud --delay 0.3 --fault close:7 --fault late:13"""
 
 _PUSH_TIMEOUT = 5.0  # seconds

@@ -25,6 +25,7 @@ BY_DEFAULT = (
     "wifi.disconnected",
     "modem.recovery",
     "cloud.auth_failed",
+    "cloud.batch_refused",
     "store.full",
     "store.recovered",
     "budget.warning",

@@ -198,7 +198,8 @@ class Queued(NamedTuple):
 class InBatch(NamedTuple):
     """The batch of a message."""
 
-    id: str
+    id: str | None
+    """None in the form that has none."""
     messages: int
     """The number of messages in it."""
 
@@ -210,6 +211,26 @@ class Quote(NamedTuple):
     """SMS that it would be; a long one has several."""
     cost: float | None
     """In the currency of the prices; None without prices."""
+
+
+class Formed(NamedTuple):
+    """A batch that is on its way, without its content."""
+
+    id: str
+    """Empty in the form that has none."""
+    topic: str
+    last: int
+    """The number of its last message."""
+    messages: int
+    """The number of messages that it was formed of."""
+    attempts: int = 0
+    traffic: Traffic = Traffic()
+    """Bytes of its exchanges that no result has taken."""
+
+    @property
+    def named(self) -> InBatch:
+        """The batch as a result names it."""
+        return InBatch(self.id or None, self.messages)
 
 
 class Result(NamedTuple):

@@ -9,7 +9,7 @@ CLOUD_TOPIC_LIMIT = 32
 """Upper bound of a cloud topic in characters, exclusive [Hologram documentation, Embedded TCP API]."""
 
 _CLOUD_TOPIC = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*", re.ASCII)
-CLOUD_TOPIC_ALLOWED = (
+_ALLOWED = (
     f"a topic is shorter than {CLOUD_TOPIC_LIMIT} characters: letters, digits, hyphen, underscore, "
     "and slashes between levels that are not empty"
 )
@@ -22,7 +22,7 @@ def check_cloud_topic(topic: str, field: str = "topic") -> None:
     [Hologram documentation, Embedded TCP API]. Empty levels are refused as well.
     """
     if not is_cloud_topic(topic):
-        raise InvalidCommand(field, topic, CLOUD_TOPIC_ALLOWED)
+        raise InvalidCommand(field, topic, _ALLOWED)
 
 
 def is_cloud_topic(topic: str) -> bool:

@@ -48,6 +48,7 @@ from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
 from bridge.flow.health.usage import UsageReport
+from bridge.flow.message.batch_lanes import Policy as BatchPolicy
 from bridge.flow.message.budget import Budget
 from bridge.flow.message.controls import Controls
 from bridge.flow.message.downlink import Downlink
@@ -99,6 +100,7 @@ class Bridge:
         paths = configure.make_paths(self._loop, resolver, lambda: self.access)
         self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
         monitor.attach(self.flow.uplink)
+        self.flow.uplink.batches.lanes.policy = self._batch_policy()
         if settings.inbound.enabled:
             self.flow.listener = self._make_listener()
             monitor.health.inbound = self.flow.listener.figures
@@ -337,7 +339,7 @@ class Bridge:
         log.info("configuration reloaded; changed: %s", ", ".join(changes.applied) or "nothing")
         if changes.waiting:
             log.warning("these wait for a restart: %s", ", ".join(changes.waiting))
-        self.flow.uplink.flush()
+        self.flow.uplink.try_again()
         self._publish_info()
         self.monitor.health_changed()
 
@@ -355,12 +357,16 @@ class Bridge:
         if self.flow.listener:
             self.flow.listener.set_limits(inbound)
         self.settings = new
+        self.flow.uplink.batches.lanes.policy = self._batch_policy()
         self.budget.apply(configure.plan(new))
         if announced:
             self.home_assistant.changed()
         self._set_grace()
         self.link.reloaded()
         return changes
+
+    def _batch_policy(self) -> BatchPolicy:
+        return BatchPolicy(configure.policy(self.settings).router, lambda: self.access)
 
     def _set_grace(self) -> None:
         self.flow.grace = min(GRACE, self.settings.cloud.timeout + 1)

@@ -39,7 +39,18 @@ from bridge.store.outbox import Limits
 
 NOBODY = Identity()
 
-CAPABILITIES = ("cloud", "sms", "inbound", "tcp", "udp", "queue", "expiry", "priority", "idempotent_ids")
+CAPABILITIES = (
+    "cloud",
+    "sms",
+    "inbound",
+    "tcp",
+    "udp",
+    "queue",
+    "expiry",
+    "priority",
+    "idempotent_ids",
+    "batches",
+)
 """The features of this version, published in ``hologram/bridge/info``."""
 
 NO_MODEM = "no modem is managed here (network.interface); use cloud"

@@ -113,6 +113,13 @@ def hotp(key: bytes, counter: int) -> int:
     return (int.from_bytes(digest[start : start + 4], "big") & 0x7FFFFFFF) % 10**6
 
 
+def overhead(credentials: Credentials, topic: str) -> int:
+    """Return the bytes of a request under ``topic`` beside its payload, which needs no escapes, at most."""
+    if isinstance(credentials, Totp):  # the code has up to 6 digits; the seconds have 10 until 2286
+        return len(f"C{credentials.device_id} {10**9} {10**5} T{topic}\0B\0\0")
+    return len(_encode_json(credentials, (topic,), b""))
+
+
 def encode_sms(credentials: DeviceKey | LegacyKey, to: str, body: str) -> bytes:
     """Return the request that sends one SMS: ``S``, the key, the number, a space, the text, two newlines.
 

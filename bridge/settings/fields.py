@@ -19,7 +19,7 @@ from bridge.core.admission import plain_network
 from bridge.core.events import TYPES, matching
 from bridge.core.phone import E164, E164_ALLOWED
 from bridge.core.time_stamp import WRAPPED
-from bridge.core.topic_rules import CLOUD_TOPIC_ALLOWED, is_cloud_topic
+from bridge.core.topic_rules import is_cloud_topic
 from bridge.core.units import (
     DURATION_ALLOWED,
     PERCENT_ALLOWED,
@@ -209,7 +209,14 @@ EventPattern = Annotated[
     _holds(lambda pattern: matching([pattern])),
     Allowed(f'the type of an event, or a pattern such as "network.*", of {", ".join(sorted(TYPES))}'),
 ]
-CloudTopic = Annotated[str, _holds(is_cloud_topic), Allowed(f"{CLOUD_TOPIC_ALLOWED}, in quotes")]
+CloudTopic = Annotated[
+    str,
+    _holds(is_cloud_topic),
+    Allowed(
+        'a topic of the cloud in quotes, such as "batch": up to 31 letters, digits, hyphens and underscores, '
+        "with slashes between levels that are not empty"
+    ),
+]
 BatchSize = Annotated[
     int,
     BeforeValidator(parse_size),

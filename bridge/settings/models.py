@@ -297,7 +297,7 @@ class Batch(Section):
     """Several messages of a route in one request; ``every`` in seconds, ``bytes`` as it is sent."""
 
     every: Duration
-    messages: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 200
+    messages: Annotated[int, Field(strict=True, ge=1, le=1000)] = 200
     bytes: BatchSize = 4000
     topic: CloudTopic = "batch"
     form: Literal["compact", "plain"] = "compact"

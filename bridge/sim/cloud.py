@@ -109,7 +109,7 @@ class SimCloud:
         """Judge and number the request, apply its fault, and log it before it is answered."""
         self.received += 1
         code, problem = judge(request, self._accounts, time.time())
-        fault = faulty.fault_at(self._faults, self.received) if self._faults else None
+        fault = faulty.fault_at(self._faults, self.received, request.topics) if self._faults else None
         accepted = code == OK and (fault is None or fault in faulty.ACCEPTING)
         answered = code if fault is None or fault in faulty.ACCEPTING else faulty.CODES.get(fault)
         return self._write(

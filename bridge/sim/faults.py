@@ -8,6 +8,7 @@ reset      the connection ends by a TCP reset                                   
 silent     nothing: the request is read, the connection stays until the client closes   no
 garbage    bytes that are no answer                                                     no
 code1…8    that code, whatever the request deserved                                     no
+nobatch    code 5 to a request whose only topic is ``batch``; others are answered           no
 late       the right answer, 7 s later: past the documented timeout of 5 s              yes
 split      the right answer, one byte at a time with 10 ms between them                 yes
 drip       the right answer, one byte a second                                          yes
@@ -34,8 +35,11 @@ DRIP_GAP: Final = 1.0
 GARBAGE: Final = b"\x00\xff?! no answer \x80\r\n"
 """Bytes sent instead of an answer; they start with no digit and no bracket and are not UTF-8."""
 
-CODES: Final = {f"code{code}": code for code in range(1, 9)}
+CODES: Final = {f"code{code}": code for code in range(1, 9)} | {"nobatch": 5}
 """The faults that answer a code, each with its code."""
+
+BATCH: Final = ("batch",)
+"""The topics of the requests that ``nobatch`` refuses."""
 
 ACCEPTING: Final = frozenset({"late", "split", "drip"})
 """The faults under which a right request is accepted."""
@@ -73,9 +77,9 @@ def parse_faults(texts: Iterable[str]) -> tuple[Fault, ...]:
     return tuple(parse_fault(text) for text in texts)
 
 
-def fault_at(faults: Sequence[Fault], number: int) -> str | None:
-    """Return the fault that hits request ``number`` (counted from 1): the first ordered wins."""
+def fault_at(faults: Sequence[Fault], number: int, topics: Sequence[str] = ()) -> str | None:
+    """Return the fault of request ``number`` (counted from 1) under ``topics``: the first ordered wins."""
     for name, every in faults:
-        if number % every == 0:
+        if number % every == 0 and (name != "nobatch" or tuple(topics) == BATCH):
             return name
     return None

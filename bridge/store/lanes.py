@@ -7,7 +7,7 @@ rows that are kept.
 
 from bridge.core.messages import Endpoint, Lane, Priority
 from bridge.store.database import Database
-from bridge.store.rows import endpoint_key, names_key, read_endpoint
+from bridge.store.rows import lane_key, read_endpoint, read_lane
 
 KEPT = 512
 """Lanes without messages that keep their row. A box has some tens of topics."""
@@ -27,6 +27,13 @@ class Lanes:
         """The numbers of the lanes in `_empty`."""
         self._endpoints: set[str]
         """Destinations of which there is or was a lane with messages since the start."""
+        self.batched: dict[int, Lane]
+        """Lanes of batches that have messages."""
+        self.waiting: set[int]
+        """Those of them whose messages wait for others, and so neither go nor need a link. All do, until the
+        uplink finds that their batch is due."""
+        self.changed: set[int]
+        """Those of them that have lost a message, or have another in its place, since the uplink looked."""
         self.reset()
 
     def reset(self) -> None:
@@ -35,10 +42,13 @@ class Lanes:
         self._empty = {lane_id: (endpoint, names, priority) for lane_id, endpoint, names, priority in rows}
         self._ids = {key: lane_id for lane_id, key in self._empty.items()}
         self._endpoints = {row[0] for row in self._database.execute("lane_endpoints").fetchall()}
+        batched = self._database.execute("lane_batched").fetchall()
+        self.batched = {row[0]: read_lane(read_endpoint(row[1]), *row[2:]) for row in batched}
+        self.waiting, self.changed = set(self.batched), set(self.batched)
 
     def append(self, lane: Lane, seq: int) -> int:
         """Add the message ``seq`` to the end of ``lane``; return the lane's number."""
-        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
+        key = lane_key(lane)
         run = self._database.execute
         lane_id = self._ids.pop(key, None)
         if lane_id is not None:
@@ -50,27 +60,43 @@ class Lanes:
         else:
             self._endpoints.add(key[0])
             lane_id = run("lane_add", (*key, seq)).lastrowid
-        return int(lane_id or 0)
+        lane_id = int(lane_id or 0)
+        if lane.batch is not None and lane_id not in self.batched:
+            self.batched[lane_id] = lane
+            self.waiting.add(lane_id)
+            self.changed.add(lane_id)
+        return lane_id
 
     def find(self, lane: Lane) -> int | None:
         """Return the number of ``lane`` where it has messages."""
-        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
+        key = lane_key(lane)
         if key in self._ids:
             return None
         row = self._database.execute("lane_find", key).fetchone()
         return int(row[0]) if row else None
 
-    def advance(self, lane_id: int, lane: Lane, seq: int) -> None:
-        """Take the message ``seq``, whose row is gone, out of the lane."""
+    def renewed(self, lane_id: int) -> None:
+        """Note that another message has taken the place of one in the lane."""
+        if lane_id in self.batched:
+            self.changed.add(lane_id)
+
+    def advance(self, lane_id: int, lane: Lane, seq: int) -> int:
+        """Take the message ``seq``, whose row is gone, out of the lane; return its new head, or 0."""
         rows = self._database.execute("lane_advance", {"seq": seq, "lane": lane_id}).fetchall()
+        if lane_id in self.batched:
+            self.changed.add(lane_id)
         if not rows or rows[0][0]:
-            return
-        key = (endpoint_key(lane.endpoint), names_key(lane.names), int(lane.priority))
+            return int(rows[0][0]) if rows else 0
+        if self.batched.pop(lane_id, None):
+            self.waiting.discard(lane_id)
+            self.changed.discard(lane_id)
+        key = lane_key(lane)
         self._empty[lane_id], self._ids[key] = key, lane_id
         if len(self._empty) > KEPT:
             oldest = next(iter(self._empty))
             self._database.execute("lane_drop", (oldest,))
             del self._ids[self._empty.pop(oldest)]
+        return 0
 
     def endpoints(self) -> list[Endpoint]:
         """Return the destinations of the queued messages."""

@@ -3,7 +3,7 @@
 All methods run in the event loop's thread; those that write run inside the writer's transaction.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import groupby
 from math import floor, inf
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from bridge.core.messages import (
     Endpoint,
+    Lane,
     Message,
     Now,
     Priority,
@@ -21,12 +22,13 @@ from bridge.core.messages import (
     Traffic,
 )
 from bridge.store.accepted import AcceptedCommands
+from bridge.store.batches import Batches
 from bridge.store.clock import Times
 from bridge.store.database import Database
 from bridge.store.lanes import Lanes
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
-from bridge.store.rows import describe, endpoint_key, read_endpoint, read_message, write_at
+from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message, write_at
 from bridge.store.set_aside import Kind, Row, SetAside
 from bridge.store.usage import Meter, NoMeter
 
@@ -107,7 +109,8 @@ class Outbox:
             self.ledger.metered()
             self._flush_sums(max(self._number("message_last"), self.ledger.upto))
         database.commit()
-        self._lanes = Lanes(database)
+        self.lanes = Lanes(database)
+        self.batches = Batches(database, self.get)
         self.receipts = Receipts(database)
         self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
@@ -152,7 +155,8 @@ class Outbox:
         """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""
         self.receipts.reset()
         self.times.reset()
-        self._lanes.reset()
+        self.lanes.reset()
+        self.batches.reset()
         self.ledger = Ledger(self._database)
         self.set_aside.reset()
         self._oldest, self._oldest_left = self._find_oldest(), False
@@ -237,15 +241,17 @@ class Outbox:
         run, lane, now = self._database.execute, message.lane, self.times.now()
         seq = self._next_seq
         self._next_seq += 1
-        lane_id = self._lanes.append(lane, seq)
+        lane_id = self.lanes.append(lane, seq)
         mono = now.mono if message.received is None else message.received
         wall = now.wall - (now.mono - mono)
         deadline = None if message.lifetime is None else wall + message.lifetime
         reply = message.reply or (None, None)
+        topics = _own_topics(lane)
         run(
             "message_add",
             (seq, message.id, message.idempotent, lane_id, message.payload, self.times.boot, wall, mono,
-             deadline, message.max_attempts, *reply, self._time_of(message, now.mono - mono), message.stamp),
+             deadline, message.max_attempts, *reply, self._time_of(message, now.mono - mono), message.stamp,
+             topics),
         )  # fmt: skip
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 
@@ -255,15 +261,18 @@ class Outbox:
         There are some at most, unless the lane was filled before its route kept only the latest. Each message
         then takes the place of `SUPERSEDED` of them at most.
         """
-        lane_id = self._lanes.find(message.lane)
+        lane_id = self.lanes.find(message.lane)
         found: list[Queued] = []
-        rows = self._database.execute("message_last_of", (lane_id, SUPERSEDED)) if lane_id else ()
-        for (seq,) in list(rows):
-            queued = None if seq in self.in_flight else self.get(seq)
+        if lane_id is None:
+            return found
+        of = (lane_id, _own_topics(message.lane), SUPERSEDED)
+        for (seq,) in self._database.execute("message_last_of", of).fetchall():
+            # What a batch has been sent with stays as it is.
+            fixed = seq in self.in_flight or self.batches.at(lane_id, seq)
+            queued = None if fixed else self.get(seq)
             if queued is None:
                 break
-            if queued.lane.names == message.lane.names:  # a lane of batches has several topic lists
-                found.append(queued)
+            found.append(queued)
         return found
 
     def _take_place(self, message: Message, superseded: list[Queued]) -> bool:
@@ -295,6 +304,7 @@ class Outbox:
         }  # fmt: skip
         self._database.execute("message_renew", values)
         self.last_errors.pop(oldest.seq, None)
+        self.lanes.renewed(oldest.lane_id)
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(oldest.payload))
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 
@@ -333,7 +343,8 @@ class Outbox:
     def _put_back(self, dropped: list[Queued]) -> None:
         if dropped:
             self._database.rollback_to_savepoint()
-            self._lanes.reset()
+            self.lanes.reset()
+            self.batches.reset()
         for queued in dropped:
             lane = queued.lane
             self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(queued.payload))
@@ -347,7 +358,7 @@ class Outbox:
         for priority in sorted(Priority, reverse=True):
             if priority < at_most:
                 break
-            heads = self._lanes.oldest(priority, len(self.in_flight) + 1)
+            heads = self.lanes.oldest(priority, len(self.in_flight) + 1)
             free = [
                 seq
                 for lane_id, head in heads
@@ -369,17 +380,18 @@ class Outbox:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the destinations of the queued messages."""
-        return self._lanes.endpoints()
+        return self.lanes.endpoints()
 
     def heads(
         self, endpoint: Endpoint, limit: int, busy: Collection[int], *, timed: bool = False
     ) -> list[Queued]:
         """Return the oldest message of each ready lane of ``endpoint``, without ``busy``.
 
-        Best priority first. ``timed`` leaves out those whose time has to go with them and is not known yet.
+        Best priority first. ``timed`` leaves out those whose time has to go with them and is not known yet. A
+        lane whose messages wait for their batch is not ready.
         """
         waiting = self.times.boot if timed and not self.times.known else 0
-        first = (endpoint_key(endpoint), waiting)
+        first, busy = (endpoint_key(endpoint), waiting), {*busy, *self.lanes.waiting}
         rows = self._database.execute_except("lane_heads", first, busy, limit).fetchall()
         return [read_message(row, endpoint, self.times) for row in rows]
 
@@ -406,8 +418,10 @@ class Outbox:
         return value
 
     def ready_within(self, seconds: float) -> bool:
-        """Whether the delay of any lane ends within ``seconds``."""
-        return bool(self._database.execute("lane_within", (self.times.now().mono + seconds,)).fetchone()[0])
+        """Whether the delay of any lane that does not wait for its batch ends within ``seconds``."""
+        until = self.times.now().mono + seconds
+        rows = self._database.execute_except("lane_within", (until,), self.lanes.waiting, 1)
+        return bool(rows.fetchone()[0])
 
     def wake_due(self) -> None:
         """End the delay of every lane whose time has come."""
@@ -427,8 +441,9 @@ class Outbox:
         self._database.execute("lane_wake_endpoint", (until, endpoint_key(endpoint)))
 
     def defer(self, queued: Queued, attempts: int, traffic: Traffic, delay: float) -> None:
-        """Keep ``queued`` for a retry, and delay its lane by ``delay`` seconds."""
-        self._database.execute("message_defer", (attempts, *traffic, queued.seq))
+        """Keep ``queued``, or its batch, for a retry, and delay its lane by ``delay`` seconds."""
+        if not self.batches.spent(queued, traffic, attempt=attempts > queued.attempts):
+            self._database.execute("message_defer", (attempts, *traffic, queued.seq))
         if delay > 0:
             self._database.execute("lane_defer", (self.times.now().mono + delay, queued.lane_id))
         self.ledger.spend(traffic)
@@ -440,7 +455,9 @@ class Outbox:
         self.last_errors.pop(queued.seq, None)
         self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
         lane = queued.lane
-        self._lanes.advance(queued.lane_id, lane, queued.seq)
+        head = self.lanes.advance(queued.lane_id, lane, queued.seq)
+        if lane.batch is not None:
+            self.batches.advance(queued.lane_id, head)
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(queued.payload))
 
     # -- looking -----------------------------------------------------------------------------------------
@@ -493,12 +510,14 @@ class Outbox:
         """Return the entries of ``queue list`` for up to ``limit`` messages, without payloads."""
         mono = self.times.now().mono
         return [
-            describe(row, mono, self.times, in_flight=row[0] in self.in_flight)
+            describe(
+                row, mono, self.times, self.batches.at(lane_id, row[0]), in_flight=row[0] in self.in_flight
+            )
             | {"error": self.last_errors.get(row[0]), "held": self._held(row)}
-            for row in self._database.execute("message_list", (after, limit))
+            for *row, lane_id in self._database.execute("message_list", (after, limit)).fetchall()
         ]
 
-    def _held(self, row: tuple[Any, ...]) -> str | None:
+    def _held(self, row: Sequence[Any]) -> str | None:
         """Return the bound that holds the message in a row of ``message_list``."""
         return None if row[0] in self.in_flight else self.held(read_endpoint(row[2]), Priority(row[4]))
 
@@ -613,6 +632,11 @@ def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
     for _, run in groupby(enumerate(sorted({*numbers})), lambda each: each[1] - each[0]):
         members = [number for _, number in run]
         yield members[0], members[-1]
+
+
+def _own_topics(lane: Lane) -> str | None:
+    """Return the topics that a message of a lane of batches has for itself; None: those of its lane."""
+    return None if lane.batch is None else names_key(lane.names)
 
 
 def _storable(text: str | None) -> str | None:

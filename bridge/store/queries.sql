@@ -26,7 +26,7 @@ UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 -- name: lane_wake_endpoint
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ? AND endpoint = ?;
 -- name: lane_within
-SELECT EXISTS (SELECT 1 FROM lane WHERE not_before <= ? AND head > 0);
+SELECT EXISTS (SELECT 1 FROM lane WHERE not_before <= ? AND head > 0 AND id NOT IN ({busy}) LIMIT ?);
 -- name: lane_next_wake
 SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints
@@ -36,23 +36,45 @@ SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload,
        m.queued_mono + coalesce(m.later, 0), m.attempts,
        m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot,
        m.deadline - m.queued_at - coalesce(m.later, 0),
-       m.at, m.stamp
+       m.at, m.stamp, m.topics
 FROM lane JOIN message m ON m.seq = lane.head
 WHERE lane.endpoint = ? AND (lane.not_before > 0) = 0 AND lane.head > 0
-AND (m.stamp IS NULL OR m.at IS NOT NULL OR m.boot <> ?) AND lane.id NOT IN ({busy})
+AND ((m.stamp IS NULL AND m.topics IS NULL) OR m.at IS NOT NULL OR m.boot <> ?) AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
 -- name: lane_oldest
 SELECT id, head FROM lane
 WHERE endpoint = ? AND (not_before > 0) = ? AND priority = ? AND head > 0 ORDER BY head LIMIT ?;
 -- name: lane_rest
 SELECT seq FROM message WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?;
+-- A lane of batches: its `names` is a JSON string.
+-- name: lane_batched
+SELECT id, endpoint, names, priority FROM lane WHERE head > 0 AND names GLOB '"*';
 -- name: lane_count
 SELECT count(*) FROM lane WHERE head > 0;
 
+-- name: batch_all
+SELECT lane, id, topic, last, messages, attempts, bytes_up, bytes_down, ends, alone FROM batch;
+-- name: batch_content
+SELECT content FROM batch WHERE lane = ?;
+-- name: batch_set
+INSERT OR REPLACE INTO batch (lane, id, topic, content, last, messages, attempts, bytes_up, bytes_down, ends, alone)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- name: batch_ends
+UPDATE batch SET ends = ?, alone = ? WHERE lane = ?;
+-- name: batch_spent
+UPDATE batch SET attempts = ?, bytes_up = ?, bytes_down = ? WHERE lane = ?;
+-- name: batch_drop
+DELETE FROM batch WHERE lane = ?;
+-- name: batch_seqs
+SELECT seq FROM message WHERE lane = ? AND seq <= ? ORDER BY seq LIMIT ?;
+-- name: batch_sizes
+SELECT seq, topics, length(payload) + coalesce(length(topics), 0), boot, queued_mono, deadline - queued_at
+FROM message WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?;
+
 -- name: message_add
 INSERT INTO message (seq, id, chosen, lane, payload, boot, queued_at, queued_mono, deadline, max_attempts,
-                     reply_topic, correlation, at, stamp)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                     reply_topic, correlation, at, stamp, topics)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: message_settle
 UPDATE message SET at = ? WHERE seq = ?;
 -- name: message_defer
@@ -72,7 +94,7 @@ SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload,
        m.queued_mono + coalesce(m.later, 0), m.attempts,
        m.max_attempts, m.bytes_up, m.bytes_down, m.reply_topic, m.correlation, m.boot,
        m.deadline - m.queued_at - coalesce(m.later, 0),
-       m.at, m.stamp, lane.endpoint
+       m.at, m.stamp, m.topics, lane.endpoint
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq = ?;
 -- name: message_seqs
 SELECT seq FROM message WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
@@ -87,7 +109,7 @@ SELECT seq, boot, queued_mono FROM message WHERE later IS NULL ORDER BY seq LIMI
 -- name: message_stale
 SELECT seq FROM message WHERE later IS NOT NULL AND boot = ? AND queued_mono + later <= ? LIMIT ?;
 -- name: message_last_of
-SELECT seq FROM message WHERE lane = ? ORDER BY seq DESC LIMIT ?;
+SELECT seq FROM message WHERE lane = ? AND topics IS ? ORDER BY seq DESC LIMIT ?;
 -- name: message_renew
 UPDATE message SET id = :id, chosen = :chosen, payload = :payload, attempts = 0, max_attempts = :max_attempts,
                    started = 0, bytes_up = 0, bytes_down = 0, reply_topic = :reply, correlation = :correlation,
@@ -105,9 +127,9 @@ UPDATE chosen SET received_at = :now WHERE boot <> :boot AND received_at < :plau
 -- name: key_adopt_ended
 UPDATE ended SET received_at = :now WHERE boot <> :boot AND received_at < :plausible;
 -- name: message_list
-SELECT m.seq, m.id, lane.endpoint, lane.names, lane.priority, length(m.payload),
+SELECT m.seq, m.id, lane.endpoint, coalesce(m.topics, lane.names), lane.priority, length(m.payload),
        m.queued_mono + coalesce(m.later, 0), m.attempts, m.deadline - m.queued_at - coalesce(m.later, 0),
-       lane.not_before, m.boot
+       lane.not_before, m.boot, m.lane
 FROM message m JOIN lane ON lane.id = m.lane WHERE m.seq > ? ORDER BY m.seq LIMIT ?;
 -- name: depth_count
 SELECT CASE endpoint WHEN 'cloud' THEN 'cloud' ELSE json_extract(endpoint, '$[0]') END AS channel, priority,

@@ -1,11 +1,12 @@
 """Rows: messages and lanes as columns of `message` and `lane`, and back."""
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from math import floor
 from typing import Any
 
-from bridge.core.messages import CLOUD, Channel, Endpoint, Lane, Priority, Queued, Reply, Traffic
+from bridge.core.messages import CLOUD, Channel, Endpoint, Formed, Lane, Priority, Queued, Reply, Traffic
 from bridge.store.clock import Times
 
 
@@ -39,9 +40,38 @@ def names_key(names: tuple[str, ...]) -> str:
     return json.dumps(names, ensure_ascii=False) if names else ""
 
 
+def lane_key(lane: Lane) -> tuple[str, str, int]:
+    """Return the columns of ``lane``: endpoint, names and priority."""
+    names = names_key(lane.names) if lane.batch is None else json.dumps(lane.batch, ensure_ascii=False)
+    return endpoint_key(lane.endpoint), names, int(lane.priority)
+
+
 @lru_cache(maxsize=512)
-def _read_names(key: str) -> tuple[str, ...]:
-    return tuple(json.loads(key)) if key else ()
+def _read_names(key: str) -> tuple[str, ...] | str:
+    """Return the topics or the recipient of a lane; a text is the route of a lane of batches."""
+    names = json.loads(key) if key else ()
+    return names if isinstance(names, str) else tuple(names)
+
+
+def read_topics(key: str | None) -> tuple[str, ...]:
+    """Return the topics in a column of a message."""
+    names = _read_names(key or "")
+    return () if isinstance(names, str) else names
+
+
+def read_lane(endpoint: Endpoint, names: str, priority: int, topics: str | None = None) -> Lane:
+    """Return a lane from its columns, with the ``topics`` that a message has for itself."""
+    route = _read_names(names)
+    batch = route if isinstance(route, str) else None
+    return Lane(endpoint, read_topics(names if topics is None else topics), Priority(priority), batch)
+
+
+def is_topics(value: Any) -> bool:
+    """Whether this is a valid column `topics` of a message; in a damaged file it may not be."""
+    try:
+        return value is None or all(isinstance(name, str) for name in read_topics(value))
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
@@ -63,14 +93,14 @@ def is_lane(endpoint: Any, names: Any, priority: Any) -> bool:
 def read_message(row: tuple[Any, ...], endpoint: Endpoint, times: Times) -> Queued:
     """Return the message in a row of ``lane_heads`` or ``message_full``."""
     lane_id, names, priority, seq, id_, idempotent, payload, mono, attempts, limit = row[:10]
-    up, down, reply, correlation, boot, lifetime, at, stamp = row[10:18]
+    up, down, reply, correlation, boot, lifetime, at, stamp, topics = row[10:19]
     queued_at = times.date(boot, mono)
     time = (floor(queued_at) if times.knows(boot) else None) if at is None else read_at(at)
     return Queued(
         seq=seq,
         id=id_,
         lane_id=lane_id,
-        lane=Lane(endpoint, _read_names(names), Priority(priority)),
+        lane=read_lane(endpoint, names, priority, topics),
         payload=payload,
         idempotent=bool(idempotent),
         queued_at=queued_at,
@@ -96,14 +126,16 @@ def read_at(value: int) -> int | None:
     return None if value < 0 else value
 
 
-def describe(row: tuple[Any, ...], mono: float, times: Times, *, in_flight: bool) -> dict[str, Any]:
+def describe(
+    row: Sequence[Any], mono: float, times: Times, formed: Formed | None, *, in_flight: bool
+) -> dict[str, Any]:
     """Return the entry of ``queue list`` for a row of ``message_list``.
 
-    ``mono`` is the monotonic time now.
+    ``mono`` is the monotonic time now, ``formed`` the batch that the message is in.
     """
     _seq, id_, endpoint, names, priority, size, queued_mono, attempts, lifetime, not_before, boot = row
     queued_at = times.date(boot, queued_mono)
-    lane = Lane(read_endpoint(endpoint), _read_names(names), Priority(priority))
+    lane = read_lane(read_endpoint(endpoint), names, priority)
     return {
         "id": id_,
         "channel": lane.endpoint.channel.value,
@@ -113,7 +145,8 @@ def describe(row: tuple[Any, ...], mono: float, times: Times, *, in_flight: bool
         "bytes": size,
         "queued_at": queued_at,
         "deadline": None if lifetime is None else queued_at + lifetime,
-        "attempts": attempts,
+        "attempts": attempts + (formed.attempts if formed else 0),
+        "batch": formed.named._asdict() if formed else None,
         "retry_in": None if in_flight or not_before <= mono else round(not_before - mono, 1),
         "state": "under way" if in_flight else "waiting" if not_before > mono else "queued",
     }

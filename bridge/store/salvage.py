@@ -22,9 +22,10 @@ from typing import Any
 
 from bridge.store import disk
 from bridge.store.accepted import is_accepted
+from bridge.store.batches import is_ends
 from bridge.store.database import MIGRATIONS, OLD_PAGE, PAGE, Database, Row, known_tables
 from bridge.store.ledger import is_sums
-from bridge.store.rows import is_lane
+from bridge.store.rows import is_lane, is_topics
 
 log = logging.getLogger("store")
 
@@ -32,6 +33,7 @@ TABLES = {
     "boot": "id",
     "lane": "id",
     "message": "seq",
+    "batch": "lane",
     "report": "seq",
     "receipt": "slot",
     "text_part": "seq",
@@ -285,6 +287,10 @@ def _mend(table: str, row: dict[str, Any], kinds: dict[str, str]) -> dict[str, A
             row[name] = 0.0
     if table == "report" and not _is_json(row.get("properties") or "[]"):
         row["properties"] = None
+    if table == "message" and not is_topics(row.get("topics")):
+        row["topics"] = None
+    if table == "batch" and not is_ends(row.get("ends", "[]")):
+        return None
     if table == "sums" and not is_sums(row.get("value")):
         return None
     if table == "lane" and not is_lane(row.get("endpoint"), row.get("names"), row.get("priority")):

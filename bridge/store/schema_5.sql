@@ -17,3 +17,23 @@ ALTER TABLE usage ADD COLUMN apart INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE usage ADD COLUMN link INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE usage ADD COLUMN texts INTEGER NOT NULL DEFAULT 0;
 UPDATE usage SET own = bytes_up + bytes_down, apart = bytes_up + bytes_down;
+
+-- Batches. A lane whose `names` is a JSON string, and no array, holds the messages of the route with that `match`; the
+-- topics of each are in `topics`, which is null in an ordinary lane. A row of `batch` is about the messages of such a
+-- lane up to `last`: fixed from before its first byte, so that a repeat is the same, with what was spent on it. Without
+-- an id there is none now, and `ends` and `alone` say how a refused one goes on: as batches that end at these messages,
+-- and as the one message that goes as an ordinary request.
+ALTER TABLE message ADD COLUMN topics TEXT;
+CREATE TABLE batch (
+    lane       INTEGER PRIMARY KEY,
+    id         TEXT,
+    topic      TEXT,
+    content    BLOB,
+    last       INTEGER NOT NULL DEFAULT 0,
+    messages   INTEGER NOT NULL DEFAULT 0,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    bytes_up   INTEGER NOT NULL DEFAULT 0,
+    bytes_down INTEGER NOT NULL DEFAULT 0,
+    ends       TEXT NOT NULL DEFAULT '[]',
+    alone      INTEGER NOT NULL DEFAULT 0
+);

@@ -15,6 +15,7 @@ from bridge.core.exchange import Outcome
 from bridge.core.messages import Channel, Endpoint, Traffic
 from bridge.core.routing import Route, Router
 from bridge.errors import InvalidCommand
+from bridge.flow.message.batch_lanes import Policy as BatchPolicy
 from bridge.flow.message.codecs import (
     CloudAccess,
     CloudCodec,
@@ -161,6 +162,7 @@ class Heart:
         self.paths = self._paths()
         self.uplink = Uplink(self.journal, self.results, self.paths, self.notices, slots=slots)
         policy = Policy(Router(routes), air_refusal=None)
+        self.route_batches(routes)
         self.filtering = Filtering(self.journal, self.results)
         self.intake = Intake(
             self.journal,
@@ -180,6 +182,10 @@ class Heart:
         )
         self.downlink = Downlink(self.journal, self.names, self.notices)
         self.uplink.start()
+
+    def route_batches(self, routes: Sequence[tuple[str, Route]]) -> None:
+        """Let what waits for its batch follow ``routes``, as a reload does."""
+        self.uplink.batches.lanes.policy = BatchPolicy(Router(routes), lambda: self.access)
 
     def _paths(self) -> NetworkPaths:
         sms = CloudSmsCodec(lambda: self.access)

@@ -168,10 +168,10 @@ FILTER = 'routes: [ { match: "a", filter: { '
             "a number is not",
             "the keys every, mess",
         ),
-        (batch("messages: 0"), "routes[0].batch.messages", "0 is not", "1 to 10000"),
+        (batch("messages: 0"), "routes[0].batch.messages", "0 is not", "1 to 1000"),
         (batch("bytes: 100"), "routes[0].batch.bytes", "100 is not", "a size from 200 bytes to 1MB"),
         (batch('bytes: "2MB"'), "routes[0].batch.bytes", '"2MB" is not', "a size from 200 bytes to 1MB"),
-        (batch('topic: "a b"'), "routes[0].batch.topic", '"a b" is not', "letters, digits, hyphen"),
+        (batch('topic: "a b"'), "routes[0].batch.topic", '"a b" is not', "up to 31 letters, digits"),
         (batch('form: "json"'), "routes[0].batch.form", '"json" is not', '"compact" or "plain"'),
         (
             batch("each: 5"),

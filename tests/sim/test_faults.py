@@ -37,3 +37,11 @@ def test_the_first_ordered_wins() -> None:
     assert hits == [
         None, "split", "code6", "close", None, "split", None, "close", "code6", "split", None, "close",
     ]  # fmt: skip
+
+
+def test_batches_can_be_refused_alone() -> None:
+    """Requests with another topic, or more, are answered as they deserve."""
+    faults = parse_faults(["nobatch:1"])
+    assert fault_at(faults, 1, ("batch",)) == "nobatch"
+    assert fault_at(faults, 2, ("batch", "more")) is None
+    assert fault_at(faults, 3, ("sensors",)) is None

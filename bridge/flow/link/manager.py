@@ -331,6 +331,7 @@ class Network:
         self.failure = None
         if self._on_demand:  # `connect` is fulfilled
             self._wanted = False
+            self._traffic.send_batches()
         self.since = self._time.now().wall
         self._move(Step.UP)
         where = {"interface": link.interface, "local_ip": link.local_ip}

@@ -8,6 +8,10 @@ from bridge.core.messages import Now
 IDLE = 30.0
 """Seconds without anything to send after which an on-demand link is hung up."""
 
+LAST_CALL = 600.0
+"""Seconds between calls for what waits for its batch, before a link is hung up: what comes in the meantime
+must not keep the link up."""
+
 
 class Traffic(NamedTuple):
     """The messages as far as they matter to the link; each default stands for no traffic."""
@@ -20,6 +24,8 @@ class Traffic(NamedTuple):
     """Returns the number of messages in flight."""
     unreached_since: Callable[[], float | None] = lambda: None
     """Returns since when, in monotonic seconds, nothing was reached over the link."""
+    send_batches: Callable[[], bool] = lambda: False
+    """Has what waits for its batch sent; returns whether there is anything."""
 
 
 class Idleness:
@@ -30,10 +36,12 @@ class Idleness:
         self._clock = clock
         self._sent = 0
         self._busy_at = 0.0
+        self._called_at = 0.0
 
     def came_up(self) -> None:
         """Record that the link is new."""
         self._busy_at = self._clock().mono
+        self._called_at = -LAST_CALL
 
     def look(self) -> bool:
         """Return whether to hang the link up."""
@@ -41,4 +49,11 @@ class Idleness:
         before, self._sent = self._sent, self._traffic.sent()
         if self._traffic.pending() or before != self._sent:
             self._busy_at = now
-        return now - self._busy_at >= IDLE
+        return now - self._busy_at >= IDLE and not self._last_call(now)
+
+    def _last_call(self, now: float) -> bool:
+        """Have incomplete batches sent, once before the link is hung up; return whether there are any."""
+        if now - self._called_at < LAST_CALL or not self._traffic.send_batches():
+            return False
+        self._called_at = self._busy_at = now
+        return True

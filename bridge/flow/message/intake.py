@@ -229,7 +229,10 @@ class Intake:
                     raise InvalidCommand(command.field(place), name, "a topic has no empty levels")
         options = command.options
         lane = Lane(
-            route.endpoint, command.topics, route.priority if options.priority is None else options.priority
+            route.endpoint,
+            command.topics,
+            route.priority if options.priority is None else options.priority,
+            None if route.batching is None else route.match,
         )
         # Of several deadlines the earliest counts.
         lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]

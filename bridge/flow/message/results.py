@@ -46,7 +46,11 @@ class Results:
     def of_queued(
         self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
     ) -> Result:
-        """Return the result of a queued message; ``traffic`` is that of its last exchange alone."""
+        """Return the result of a queued message; ``traffic`` is that of its last exchange alone.
+
+        If it is in a batch, the exchanges of that are its attempts, and ``traffic`` is its share of them.
+        """
+        formed = self._outbox.batches.of(queued)
         return Result(
             id=queued.id,
             channel=queued.lane.endpoint.channel,
@@ -57,9 +61,10 @@ class Results:
             topics=queued.lane.topics,
             to=queued.lane.to,
             code=reading.code,
-            attempts=attempts,
+            attempts=attempts + (formed.attempts if formed else 0),
             traffic=queued.traffic.plus(traffic),
             answer=reading.answer,
+            batch=formed.named if formed else None,
         )
 
     def of_command(

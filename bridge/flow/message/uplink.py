@@ -19,12 +19,14 @@ from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, S
 from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
+from bridge.flow.message.batches import Batches
 from bridge.flow.message.codecs import Codec, with_time
 from bridge.flow.message.gate import Gate, OpenGate
 from bridge.flow.message.results import NOTHING, Results
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
 from bridge.store.space import Space
+from bridge.store.writer import Operation
 
 log = logging.getLogger("uplink")
 
@@ -94,6 +96,7 @@ class Uplink:
         self._results = results
         self._paths = paths
         self._notices = notices
+        self.batches = Batches(journal, results, notices, self._free)
         self._traffic: dict[Endpoint, _Traffic] = {}
         self._scheduled = False
         self._stopping = False
@@ -164,7 +167,18 @@ class Uplink:
         self._writer.hasten()
 
     def flush(self) -> None:
-        """Try everything now, without the remaining delays of lanes and destinations."""
+        """Try everything now: incomplete batches too, and without the delays of lanes and destinations."""
+        self.batches.lanes.flush()
+        self.try_again()
+
+    def send_batches(self) -> bool:
+        """Send what waits for its batch, incomplete as it is; return whether there is anything."""
+        waits = self.batches.lanes.release()
+        self.wake()
+        return waits
+
+    def try_again(self) -> None:
+        """Try what has failed now, without the remaining delays of lanes and destinations."""
         self._writer.write(self._outbox.wake_all, lambda _: self.release())
 
     def link_back(self) -> None:
@@ -192,6 +206,7 @@ class Uplink:
         # The heads of lanes may change with the commit, or come back with a rollback.
         if self._writer.busy(self.wake):
             return
+        self.batches.lanes.look()
         overdue = False
         for endpoint, traffic in self._traffic.items():
             if self._paths.ready(endpoint):
@@ -232,8 +247,11 @@ class Uplink:
         endpoint = queued.lane.endpoint
         # The lane and the slot are taken before `encode`, which may end the message at once.
         codec, transport = self._paths.path(endpoint)
-        traffic.busy[queued.lane_id] = queued
         self._outbox.in_flight.add(queued.seq)
+        fix: Operation | None = None
+        if queued.lane.batch is not None:
+            queued, fix = self.batches.request(queued)
+        traffic.busy[queued.lane_id] = queued
         try:
             job = codec.encode(with_time(queued))
         except InvalidCommand as exc:
@@ -246,6 +264,8 @@ class Uplink:
         if codec.at_most_once:
             # After a crash the mark tells that bytes may have left, and the message is not sent twice.
             self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
+        elif fix:  # a repeat after a crash has to be the same batch
+            self._writer.write(fix, lambda _: self._free(queued) if self._stopping else go())
         elif queued.stamp is not None and not queued.settled:
             # The clock may be corrected later, and a repeat has to be the same message.
             self._writer.write(partial(self._outbox.settle_time, queued), lambda _: go())
@@ -289,11 +309,15 @@ class Uplink:
         # Refused credentials are no fault of the message, so they use up no attempt.
         attempts = queued.attempts + (reading.kind is not Kind.HELD)
         self._learn(queued, reading)
+        if queued.lane.batch is not None and self.batches.ended(queued, reading, outcome.traffic):
+            self._unanswered.pop(queued.lane_id, None)
+            return
         state = decide(reading, attempts, queued.max_attempts)
         if state:
             self._end(queued, state, reading, attempts, outcome)
         else:
             self._defer(queued, codec, reading, attempts, outcome)
+            self.batches.give_up(queued, reading)
             if job.large and outcome.written:
                 self._report_large(queued, reading, attempts, outcome)
 
@@ -381,6 +405,7 @@ class Uplink:
 
     def _free(self, queued: Queued) -> None:
         self._outbox.in_flight.discard(queued.seq)
+        self.batches.landed(queued)
         self.gate.freed(queued)
         traffic = self._traffic.get(queued.lane.endpoint)
         if traffic and traffic.busy.get(queued.lane_id) == queued:
@@ -432,6 +457,8 @@ class Uplink:
         if self._next_retry is not None and self._next_retry <= mono and not self._writer.committing:
             self._next_retry = self._outbox.next_wake()
             self._retry()
+        if not self._writer.committing and self.batches.lanes.look():
+            self.wake()
         # On a full disk room for results may have come back.
         if self._writer.full or any(
             (due := traffic.destination.wakes_at()) is not None and due <= mono

@@ -42,6 +42,8 @@ def result_json(result: Result) -> bytes:
         "bytes_up": result.traffic.up,
         "bytes_down": result.traffic.down,
     }
+    if result.batch:
+        fields["batch"] = result.batch._asdict()
     if result.channel in (Channel.TCP, Channel.UDP):
         fields |= answer_fields(result.answer or b"")
     if result.quote:

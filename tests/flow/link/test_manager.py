@@ -118,6 +118,10 @@ class Rig:
         self.events: list[str] = []
         self.phases: list[str] = []
         self.pending = False
+        self.batched = False
+        """Whether messages wait for their batch."""
+        self.calls = 0
+        """How often they were sent."""
         self.sent = 0
         self.in_flight = 0
         self.network = Network(
@@ -127,6 +131,7 @@ class Rig:
                 sent=lambda: self.sent,
                 in_flight=lambda: self.in_flight,
                 unreached_since=lambda: wire.unreached,
+                send_batches=self._send_batches,
             ),
             time or SetClock(wire.clock),
             _Events(self.events),
@@ -134,6 +139,10 @@ class Rig:
             on_change=lambda: None,
         )
         self.command = NetworkCommands(self.network).carry_out
+
+    def _send_batches(self) -> bool:
+        self.calls += 1
+        return self.batched
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Give the manager turns until ``condition`` holds."""
@@ -491,6 +500,37 @@ def test_on_demand_tells_why_it_does_not_connect() -> None:
         assert rig.network.verdict() == ("error", Code.CLOUD_ERR_CONNECT, "BUSY")
 
     story(tell, autoconnect="on_demand", wire=wire)
+
+
+@pytest.mark.parametrize(("autoconnect", "calls"), [(True, 0), ("on_demand", 1)])
+def test_a_link_on_demand_that_came_up_takes_along_what_waits_for_its_batch(
+    autoconnect: bool | str, calls: int
+) -> None:
+    """One that is always up does not: each break would cost an incomplete batch."""
+
+    async def tell(rig: Rig) -> None:
+        rig.pending = True
+        await rig.until(lambda: rig.network.up)
+        assert rig.calls == calls
+
+    story(tell, autoconnect=autoconnect)
+
+
+def test_on_demand_sends_what_waits_for_its_batch_before_it_hangs_up() -> None:
+    """Once, and then it hangs up though more may have come."""
+
+    async def tell(rig: Rig) -> None:
+        rig.pending = True
+        await rig.until(lambda: rig.network.up)
+        rig.pending, rig.batched = False, True
+        rig.wire.mono += IDLE + 1
+        await rig.until(lambda: rig.calls == 2)
+        assert rig.network.up
+        rig.wire.mono += IDLE + 1
+        await rig.until(lambda: rig.network.phase is Phase.DISCONNECTED)
+        assert rig.calls == 2
+
+    story(tell, autoconnect="on_demand")
 
 
 def test_on_demand_sees_messages_that_come_and_go_between_its_looks() -> None:

@@ -1,6 +1,6 @@
 """When a link on demand has nothing to carry."""
 
-from bridge.flow.link.traffic import IDLE, Idleness, Traffic
+from bridge.flow.link.traffic import IDLE, LAST_CALL, Idleness, Traffic
 from tests.doubles.time import Clock
 
 
@@ -11,8 +11,16 @@ class Messages:
         self.pending = False
         self.sent = 0
         self.clock = Clock()
-        self.idleness = Idleness(Traffic(lambda: self.pending, lambda: self.sent), self.clock)
+        self.batched = False
+        """Whether messages wait for their batch."""
+        self.calls = 0
+        traffic = Traffic(lambda: self.pending, lambda: self.sent, send_batches=self.send_batches)
+        self.idleness = Idleness(traffic, self.clock)
         self.idleness.came_up()
+
+    def send_batches(self) -> bool:
+        self.calls += 1
+        return self.batched
 
     def after(self, seconds: float) -> bool:
         self.clock.pass_(seconds)
@@ -50,3 +58,37 @@ def test_a_new_link_has_its_time() -> None:
     messages.clock.pass_(IDLE)
     messages.idleness.came_up()
     assert not messages.after(IDLE - 1.0)
+
+
+def test_what_waits_for_its_batch_is_sent_once_before_the_end() -> None:
+    """What comes in the meantime does not keep the link up, however often it comes."""
+    messages = Messages()
+    messages.batched = True
+    assert not messages.after(IDLE)
+    assert messages.calls == 1
+    assert not messages.after(IDLE - 1.0)
+    assert messages.after(1.0)
+    assert messages.calls == 1
+
+
+def test_a_link_that_went_on_carrying_messages_calls_again() -> None:
+    """Its end is another one."""
+    messages = Messages()
+    messages.batched = True
+    assert not messages.after(IDLE)
+    messages.pending = True
+    assert not messages.after(LAST_CALL)
+    messages.pending = False
+    assert not messages.after(IDLE)
+    assert messages.calls == 2
+
+
+def test_a_new_link_calls_anew() -> None:
+    """However soon it ends."""
+    messages = Messages()
+    messages.batched = True
+    assert not messages.after(IDLE)
+    assert messages.after(IDLE)
+    messages.idleness.came_up()
+    assert not messages.after(IDLE)
+    assert messages.calls == 2
