@@ -76,11 +76,11 @@ class Publishers:
         """Give ``lines`` more messages to publish, spread over the publishers."""
         share, rest = divmod(lines, len(self._children))
         for number, child in enumerate(self._children):
-            data = (payload + b"\n") * (share + (number < rest))
-            if len(data) > PIPE:
-                raise ValueError(f"{lines} messages at once do not fit into the pipes")
-            assert child.process.stdin is not None
-            os.write(child.process.stdin.fileno(), data)
+            _write(child, [payload] * (share + (number < rest)))
+
+    def feed_each(self, payloads: Sequence[bytes]) -> None:
+        """Give the first publisher these messages to publish."""
+        _write(self._children[0], payloads)
 
     def finish(self) -> None:
         """Close their inputs and wait for their ends."""
@@ -90,6 +90,14 @@ class Publishers:
         for child in self._children:
             if child.process.wait(60):
                 raise RuntimeError("a publisher failed")
+
+
+def _write(child: Child, payloads: Sequence[bytes]) -> None:
+    data = b"".join(payload + b"\n" for payload in payloads)
+    if len(data) > PIPE:
+        raise ValueError(f"{len(payloads)} messages at once do not fit into the pipes")
+    assert child.process.stdin is not None
+    os.write(child.process.stdin.fileno(), data)
 
 
 class Counter(Child):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -148,7 +148,9 @@ class Cloud(Child):
 class Bridge(Child):
     """The daemon, on a store and a configuration in ``folder``."""
 
-    def __init__(self, folder: Path, broker: int, cloud: int, *, parallel: int = 16) -> None:
+    def __init__(
+        self, folder: Path, broker: int, cloud: int, *, parallel: int = 16, routes: Sequence[object] = ()
+    ) -> None:
         self.store = folder / "outbox.db"
         self._config = folder / "bridge.hjson"
         self._log = folder / "bridge.log"
@@ -160,6 +162,7 @@ class Bridge(Child):
             "inbound": {"enabled": False},
             "home_assistant": {"enabled": False},
             "store": {"path": str(self.store)},
+            "routes": list(routes),
         }
         self._config.write_text(json.dumps(settings))
         self._config.chmod(0o600)
@@ -227,13 +230,19 @@ class Rig(ExitStack):
         return self.enter_context(refusing_port())
 
     def bridge(
-        self, broker: Mosquitto, cloud: int, outbox: Path | None = None, *, parallel: int = 16
+        self,
+        broker: Mosquitto,
+        cloud: int,
+        outbox: Path | None = None,
+        *,
+        parallel: int = 16,
+        routes: Sequence[object] = (),
     ) -> Bridge:
         """Start a bridge, on a copy of ``outbox`` if given; see `Bridge.wait_online`."""
         folder = self._sub("bridge")
         if outbox:
             shutil.copy(outbox, folder / "outbox.db")
-        return self.enter_context(Bridge(folder, broker.port, cloud, parallel=parallel))
+        return self.enter_context(Bridge(folder, broker.port, cloud, parallel=parallel, routes=routes))
 
     def _sub(self, name: str) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))

@@ -10,11 +10,14 @@ from statistics import median
 
 from tests.bench.figures import Row
 from tests.bench.peers import Publishers, Results, ask
-from tests.bench.rig import PAYLOAD, Rig, request, until
+from tests.bench.rig import PAYLOAD, Mosquitto, Rig, request, until
 
 TOPIC = "sensors/kitchen"
 SDK_BYTES = 658
 """What the official SDK needs for this payload and topic."""
+
+BATCHES = {50: 20, 200: 12}
+"""Readings in one batch, and the bytes that each may take at most."""
 
 _IPV4 = 0x0800  # ETH_P_IP [linux/if_ether.h]
 
@@ -85,7 +88,7 @@ def wire(quick: bool) -> list[Row]:
         except PermissionError as exc:
             return [Row("bytes", "IP bytes a message", note=f"not measured: {exc.strerror}; run it as root")]
         rig.callback(capture.close)
-        rig.bridge(broker, cloud.port).wait_online()
+        rig.bridge(broker, cloud.port, routes=_routes()).wait_online()
         ask(cloud.port, request(TOPIC))
         until(lambda: bool(capture.connections()), "a packet")
         loop: list[int] = []
@@ -100,6 +103,7 @@ def wire(quick: bool) -> list[Row]:
             publishers.finish()
             told += [(int(r["bytes_up"]), int(r["bytes_down"])) for r in map(json.loads, results.wait())]
             bridge += _settled(capture)
+        batches = [_batch(rig, broker, capture, number) for number in BATCHES]
     value, beside = median(map(sum, bridge)), median(loop)
     exact = sum(one == other for one, other in zip(bridge, told, strict=True))
     difference = sum(map(sum, told)) - sum(map(sum, bridge))
@@ -110,7 +114,33 @@ def wire(quick: bool) -> list[Row]:
             note=f"{share:.0%} of the SDK's; from {min(map(sum, bridge))} to {max(map(sum, bridge))} B"),
         Row("bytes", "results that agree with the capture", exact, f"of {messages}", aim="all",
             met=exact == messages, note=f"told in all {difference:+d} B beside the capture"),
+        *(_batch_row(number, *each, value) for number, each in zip(BATCHES, batches, strict=True)),
     ]  # fmt: skip
+
+
+def _routes() -> list[object]:
+    """Return routes with batches of each size, which go when they are full."""
+    return [{"match": f"batch/{number}", "batch": {"every": "1h", "messages": number}} for number in BATCHES]
+
+
+def _batch(rig: Rig, broker: Mosquitto, capture: Capture, number: int) -> tuple[int, int]:
+    """Send ``number`` readings in one batch; return its bytes both ways, and what the results say of them."""
+    results = rig.enter_context(Results(broker, rig.folder, f"batch{number}", number))
+    publishers = Publishers(broker, f"batch-pub{number}", [f"hologram/out/batch/{number}"])
+    publishers.feed_each([PAYLOAD.replace(b"499", b"%d" % (300 + seq)) for seq in range(number)])
+    publishers.finish()
+    told = sum(int(each["bytes_up"]) + int(each["bytes_down"]) for each in map(json.loads, results.wait()))
+    (connection,) = _settled(capture)
+    return sum(connection), told
+
+
+def _batch_row(number: int, spent: int, told: int, single: float) -> Row:
+    aim, each = BATCHES[number], spent / number
+    agrees = "as the results say" if told == spent else f"the results say {told} B"
+    return Row(
+        "bytes", f"IP bytes a message, {number} in a batch", each, "B", single, "one message alone",
+        aim=f"<= {aim} B", met=each <= aim and told == spent, note=f"{spent} B in all, {agrees}",
+    )  # fmt: skip
 
 
 def _settled(capture: Capture) -> list[tuple[int, int]]:
