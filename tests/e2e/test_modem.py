@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bridge.batch import decode
 from bridge.flow.message.controls import MAX_IN_FLIGHT
 from tests.harness import BridgeProcess, Client, Cloud, Keeper
 from tests.harness.cable import Cable
@@ -428,6 +429,27 @@ def test_on_demand_a_paused_outbox_dials_nothing(rig: Rig) -> None:
     assert not rig.client.events("network.connected")
     rig.client.publish("hologram/queue/set", "resume", qos=1)
     rig.client.wait_for(lambda: rig.cloud.payloads() == [b"x"], 15, "it arrives")
+
+
+def test_on_demand_what_waits_for_its_batch_dials_nothing(rig: Rig) -> None:
+    """It goes along once another message has brought the link up, and waits for its batch again."""
+    rig.bridge.configure(routes=[{"match": "s/#", "batch": {"every": "1h"}}])
+    rig.start("nova-u201", online=False, autoconnect="on_demand")
+    rig.wait("registration", "roaming")
+    for number in range(3):
+        rig.client.publish(f"hologram/out/s/{number}", str(number), qos=1)
+    rig.client.wait_for(lambda: len(rig.client.events("message.queued")) == 3, what="they are queued")
+    told = len(rig.client.messages(STATUS))
+    rig.client.wait_for(lambda: len(rig.client.messages(STATUS)) >= told + 3, what="time goes by")
+    assert not rig.client.events("network.connected")
+    rig.client.publish("hologram/out/a", "x", qos=1)
+    rig.client.wait_results(4, 30)
+    batch = next(each for each in rig.cloud.accepted if each.topics == ("batch",))
+    assert [reading.payload for reading in decode(batch.payload).readings] == [b"0", b"1", b"2"]
+    rig.client.publish("hologram/out/s/late", "late", qos=1)
+    told = len(rig.client.messages(STATUS))
+    rig.client.wait_for(lambda: len(rig.client.messages(STATUS)) >= told + 3, what="time goes by")
+    assert len(rig.client.results()) == 4
 
 
 @pytest.mark.slow
