@@ -138,11 +138,17 @@ class MeteredBox:
 
     def send(self, topic: str, payload: bytes | str) -> str:
         """Publish to a topic of the bridge's, at once whatever failed before; return the state it ends in."""
-        before = len(self.results())
-        self.client.publish(f"hologram/{topic}", payload)
-        self.client.publish("hologram/queue/set", "flush")
-        self.client.wait_for(lambda: len(self.results()) > before, 30, what=f"the result on {topic}")
+        with self.ended(1):
+            self.client.publish(f"hologram/{topic}", payload)
+            self.client.publish("hologram/queue/set", "flush")
         return str(self.results()[-1]["state"])
+
+    @contextlib.contextmanager
+    def ended(self, number: int) -> Iterator[None]:
+        """Wait after the block until ``number`` more messages or texts have their results."""
+        before = len(self.results())
+        yield
+        self.client.wait_for(lambda: len(self.results()) >= before + number, 30, what=f"{number} results")
 
     def results(self) -> list[dict[str, object]]:
         """Return the results of messages and texts so far."""

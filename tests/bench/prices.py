@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bridge.batch import Reading, encode
+from bridge.batch import Reading
 from tests.bench.figures import Row
 from tests.bench.metered import DEAD, DNS, LISTEN, MeteredBox, metered_box
 from tests.bench.price_list import BATCHES, LISTED, agrees
@@ -67,20 +67,29 @@ def _functions(box: MeteredBox) -> Iterator[tuple[str, int]]:
     yield "lookup", box.meter.spent(DNS)
     yield _least("single", partial(box.cost, f"out/{TOPIC}", READING))
     for key, number in BATCHES.items():
-        yield _least(key, partial(box.cost, "out/batch", batch(number)))
+        box.routes({"match": TOPIC, "batch": {"every": "1h", "messages": number}})
+        yield _least(key, partial(_batch, box, number))
     yield _least("text", partial(box.cost, "sms/15551234567", TEXT))
     yield _least("inbound", partial(_command, box))
     yield _least("tunnel", partial(_kept_alive, box))
 
 
-def batch(number: int) -> bytes:
-    """Return ``number`` readings, a minute apart and each a little off the one before, as a batch is sent."""
-    draw, tenths, readings = random.Random(1), 215, []
+def readings(number: int) -> Iterator[Reading]:
+    """Yield ``number`` readings, a minute apart and each a little off the one before."""
+    draw, tenths = random.Random(1), 215
     for minute in range(number):
         payload = f'{{"temperature":{tenths / 10}}}'.encode()
-        readings.append(Reading((TOPIC,), 1_700_000_000 + 60 * minute, payload))
+        yield Reading((TOPIC,), 1_700_000_000 + 60 * minute, payload)
         tenths += draw.randint(-2, 2)
-    return encode("b7a91c30d2e4-001", readings)
+
+
+def _batch(box: MeteredBox, number: int) -> int:
+    """Publish the readings of one full batch; return its bytes."""
+    box.meter.settled()
+    with box.ended(number):
+        for each in readings(number):
+            box.client.publish(f"hologram/out/{TOPIC}", each.payload, user={"at": str(each.at)})
+    return box.meter.spent()
 
 
 def _command(box: MeteredBox) -> int:

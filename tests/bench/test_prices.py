@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 import pytest
 
+from bridge.batch import encode as encode_batch
 from bridge.core.retry import MAX_DELAY
 from bridge.protocol.cloud import DeviceKey, encode
 from bridge.protocol.tcpinfo import Counts, cost, lookup_cost
 from tests.bench.metered import NAME
 from tests.bench.price_list import BATCHES, LISTED, MONTH, Price, agrees
-from tests.bench.prices import READING, TOPIC, batch, measure
+from tests.bench.prices import READING, TOPIC, measure, readings
 from tests.docs.pages import page
 
 NEWER = "dead, linear"
@@ -24,8 +25,9 @@ def _request(topic: str, payload: bytes) -> int:
 @pytest.mark.parametrize("key", BATCHES)
 def test_a_batch_costs_more_than_a_reading_by_its_request(key: str) -> None:
     """Each is one exchange."""
+    batch = encode_batch("q5xk2v7hmd3zj4tw", readings(BATCHES[key]))
     alone = _request(TOPIC, READING.encode())
-    computed = LISTED["single"].each + _request("batch", batch(BATCHES[key])) - alone
+    computed = LISTED["single"].each + _request("batch", batch) - alone
     assert agrees(computed, LISTED[key].each), computed
 
 
