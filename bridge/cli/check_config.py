@@ -1,11 +1,10 @@
 """``hologram-bridge check-config``: validates the configuration and prints it with secrets masked."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from bridge.cli.options import add_config
 from bridge.cli.screen import say, say_json
-from bridge.settings import DEFAULT_PATH, effective, load
 
 
 def add_parser(subparsers: Any) -> None:
@@ -15,19 +14,15 @@ def add_parser(subparsers: Any) -> None:
         help="validate the configuration and print it",
         description="Validate the configuration and print the effective values as JSON, with secrets masked.",
     )
-    parser.add_argument(
-        "-c",
-        "--config",
-        metavar="FILE",
-        type=Path,
-        help=f"configuration file (default: {DEFAULT_PATH})",
-    )
+    add_config(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the effective configuration; raises `bridge.errors.ConfigError` for a wrong one."""
+    # Here, because every command is slower by what this one needs.
     from bridge.daemon.configure import broker
+    from bridge.settings import effective, load
 
     loaded = load(args.config)
     broker(loaded.settings)

@@ -1,6 +1,7 @@
 """``hologram-bridge`` itself: what it says where it does not know what to do."""
 
 import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +42,15 @@ def test_another_mistake_stays_one_line() -> None:
         code, out, aside = said(*words)
         assert (code, out) == (2, "")
         assert line in aside.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "others"), [("run", "bridge.sim"), ("simulate", "pydantic"), ("unpack", "asyncio")]
+)
+def test_a_command_loads_nothing_that_only_others_need(command: str, others: str) -> None:
+    """A small box takes seconds for it, and the daemon would keep it in memory."""
+    code = (
+        f"import sys; from bridge.__main__ import build_parser; build_parser({command!r}); "
+        f"sys.exit({others!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
