@@ -211,6 +211,12 @@ class Heart:
         """Let time go by: a moment is enough for a commit and for what follows it."""
         self.time.pass_(seconds)
 
+    def days(self, number: int) -> None:
+        """Let days go by: of each the last minute in turns, the rest as if the box was suspended."""
+        for _ in range(number):
+            self.time.clock.pass_(86_340.0)
+            self.turn(60.0)
+
     def publish(self, topic: str, payload: bytes = b"x", **options: Any) -> Delivery:
         """Deliver a message as the broker does, and let it be committed."""
         delivery = self.session.delivery(topic, payload, **options)

@@ -81,7 +81,7 @@ def test_at_midnight_the_rest_goes_in_order(heart: Heart) -> None:
     heart.turn(60.0)
     assert heart.queued() == ["4"]
     assert [fields["of"] for fields in events(heart, "budget.released")] == ["day"]
-    heart.turn(86400.0)
+    heart.days(1)
     assert heart.queued() == []
     sent = [job.request.decode().split('"d":"', 1)[1][0] for job in heart.cloud.jobs]
     assert sent == ["0", "1", "2", "3", "4"]
@@ -94,9 +94,9 @@ def test_a_month_holds_over_its_days_and_ends_on_its_own_day(heart: Heart) -> No
     for number in range(4):
         heart.publish("out/a", f"{number}".encode())
         heart.turn(0.2)
-    heart.turn(86400.0)
+    heart.days(1)
     assert heart.queued() == ["2", "3"]
-    heart.turn(86400.0)
+    heart.days(1)
     assert heart.queued() == []
 
 
@@ -114,7 +114,7 @@ def test_thirty_writers_never_exceed_it_by_more_than_what_is_in_flight(heart: He
     waiting = heart.outbox.page(0, 999, 999)
     assert waiting
     heart.turn(TO_MIDNIGHT)
-    heart.turn(10 * 86400.0)
+    heart.days(10)
     assert heart.queued() == []
     for lane in range(30):
         of = [each for each in heart.ended() if each["topics"] == [str(lane)]]
@@ -130,7 +130,7 @@ def test_a_budget_smaller_than_one_message_lets_one_go_a_day(heart: Heart) -> No
         heart.publish("out/a", f"{number}".encode())
         heart.turn(0.2)
     assert len(heart.ended()) == 1
-    heart.turn(86400.0)
+    heart.days(1)
     assert len(heart.ended()) == 2
 
 
@@ -343,7 +343,7 @@ def test_a_restart_keeps_what_is_used_and_what_was_warned_of(make_heart: MakeHea
     heart.turn(60.0)
     assert budget.figures()["day"]["use"] >= 3 * COST
     assert [each["percent"] for each in events(heart, "budget.warning")] in ([], [90], [100])
-    heart.turn(86400.0)
+    heart.days(1)
     assert budget.figures()["day"]["use"] == 0
 
 
@@ -364,7 +364,7 @@ def test_a_change_lasts_for_its_day_and_survives_a_restart(make_heart: MakeHeart
     assert budget.bounds[:2] == (5000, None)
     heart.turn(TO_MIDNIGHT)
     assert budget.bounds[:2] == (1000, None)
-    heart.turn(20 * 86400.0)
+    heart.days(20)
     assert budget.bounds[:2] == (1000, 50_000)
     budget.overrides.set({"day": 7}, heart.time.now().wall + 3600, usage.clock.day, budget.month)
     heart.turn(TICK)
