@@ -57,7 +57,7 @@ class TcpTransport:
         if addresses:
             connection.connect(addresses)
         else:
-            self._resolver.lookup(job.host, job.port, connection.resolved)
+            connection.look_up()
 
 
 class _Connection:
@@ -81,14 +81,18 @@ class _Connection:
         self._sock: socket.socket | None = None
         self._addresses: list[Address] = []
         self._traffic = Traffic()
+        self._looks_up = False
         self._exchange = Exchange(job, loop.time(), grace=FIN_GRACE)
         self._timer = loop.call_at(self._exchange.tick(loop.time()), self._look_again)
 
     # -- connecting --------------------------------------------------------------------------------------
 
-    def resolved(self, found: Lookup) -> None:
-        if self._done is None:
-            return
+    def look_up(self) -> None:
+        self._looks_up = True
+        self._resolver.lookup(self._job.host, self._job.port, self._resolved)
+
+    def _resolved(self, found: Lookup) -> None:
+        self._looks_up = False
         self._traffic = found.traffic
         if found.addresses:
             self.connect(found.addresses)
@@ -229,6 +233,8 @@ class _Connection:
             return
         self._done = None
         self._timer.cancel()
+        if self._looks_up:
+            self._traffic = self._resolver.abandon(self._job.host, self._job.port, self._resolved)
         if not exchange.reached:
             self._resolver.forget(self._job.host, self._job.port)
         if self._orderly:

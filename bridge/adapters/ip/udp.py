@@ -5,7 +5,6 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from functools import partial
 
 from bridge.adapters.ip.resolver import Address, Lookup, Resolver
 from bridge.core.exchange import Job, Outcome
@@ -38,17 +37,23 @@ class UdpTransport:
         if addresses:
             self._loop.call_soon(self._send, job, done, addresses, NO_TRAFFIC)
         else:
-            waiting = _Waiting(done)
-            waiting.timer = self._loop.call_later(job.silence, waiting.end, _failed(_unresolved(job)))
-            self._resolver.lookup(job.host, job.port, partial(self._resolved, job, waiting))
+            self._look_up(job, done)
 
-    def _resolved(self, job: Job, waiting: "_Waiting", found: Lookup) -> None:
-        if waiting.done is None:
-            return
-        if found.addresses:
-            self._send(job, waiting.end, found.addresses, found.traffic)
-        else:
-            waiting.end(_failed(found.error or _unresolved(job), found.traffic))
+    def _look_up(self, job: Job, done: Callable[[Outcome], None]) -> None:
+        """Resolve the host; that may take longer than the exchange may."""
+
+        def resolved(found: Lookup) -> None:
+            timer.cancel()
+            if found.addresses:
+                self._send(job, done, found.addresses, found.traffic)
+            else:
+                done(_failed(found.error or _unresolved(job), found.traffic))
+
+        def late() -> None:
+            done(_failed(_unresolved(job), self._resolver.abandon(job.host, job.port, resolved)))
+
+        timer = self._loop.call_later(job.silence, late)
+        self._resolver.lookup(job.host, job.port, resolved)
 
     def _send(
         self, job: Job, done: Callable[[Outcome], None], addresses: tuple[Address, ...], spent: Traffic
@@ -67,21 +72,6 @@ class UdpTransport:
                 return
         self._resolver.forget(job.host, job.port)
         done(_failed(f"cannot send to {job.host}:{job.port}: {os.strerror(code)}", spent))
-
-
-class _Waiting:
-    """The caller of a look-up, which may take longer than the exchange may."""
-
-    def __init__(self, done: Callable[[Outcome], None]) -> None:
-        self.done: Callable[[Outcome], None] | None = done
-        self.timer: asyncio.TimerHandle | None = None
-
-    def end(self, outcome: Outcome) -> None:
-        done, self.done = self.done, None
-        if self.timer:
-            self.timer.cancel()
-        if done:
-            done(outcome)
 
 
 def send_datagram(family: socket.AddressFamily, sockaddr: tuple[str, int], data: bytes) -> int:

@@ -234,6 +234,8 @@ class Datagram(Handler):
         self._pool = pool
         self._job = job
         self._done: Callable[[Outcome], None] | None = done
+        self._spent = Traffic()
+        """What it costs once the modem was asked to send it, whatever the modem says then."""
         self._timer = pool.loop.call_later(job.limit, self._finish, "no answer")
         pool.keep(pool.loop.create_task(self._run()))
 
@@ -247,7 +249,9 @@ class Datagram(Handler):
             socket = await self._pool.take(self, udp=True)
             try:
                 if self._done:
-                    await dialect.send(socket, host_text(job.host), job.port, job.request)
+                    host = host_text(job.host)
+                    self._spent = traffic.lookup(job.host).plus(Traffic(traffic.datagram(size)))
+                    await dialect.send(socket, host, job.port, job.request)
                     self._finish(None)
             finally:
                 await self._pool.release(socket, self, close=True)
@@ -267,11 +271,10 @@ class Datagram(Handler):
             return
         job = self._job
         if error is None:
-            spent = traffic.lookup(job.host).plus(Traffic(traffic.datagram(len(job.request))))
-            outcome = Outcome(connected=True, written=True, complete=True, traffic=spent)
+            outcome = Outcome(connected=True, written=True, complete=True, traffic=self._spent)
         else:
             text = error if not fits else f"cannot send to {job.host}:{job.port}: {error}"
-            outcome = Outcome(connected=not fits, error=text)
+            outcome = Outcome(connected=not fits, error=text, traffic=self._spent)
         self._pool.loop.call_soon(done, outcome)
 
 

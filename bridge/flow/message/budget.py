@@ -39,7 +39,7 @@ TEXT_WAIT = 86_400.0
 """Seconds that an SMS waits for its bound at most."""
 
 MARGIN = 2
-"""An exchange may cost so many times what it costs without a loss: segments are repeated."""
+"""An exchange may cost so many times what it costs without a loss: segments are repeated, names looked up."""
 
 FADE = 0.9
 """By this the bytes that are written ahead fade with each result, where fewer messages are in flight."""

@@ -8,6 +8,9 @@ from bridge.core.budget import Bounds, Reading, Way
 from bridge.core.messages import CLOUD_SMS, Priority
 from bridge.flow.link.demand import Demand
 from bridge.flow.message.budget import TEXT_WAIT, TICK, Budget, Plan, Source
+from bridge.protocol.lookups import ResolverConfig, unanswered
+from bridge.protocol.lookups import answered as answered_lookup
+from bridge.protocol.tcpinfo import estimate
 from bridge.store.outbox import Limits
 from tests.doubles.heart import SPENT, UNREACHED, Heart, answered
 from tests.flow.conftest import MakeHeart
@@ -272,6 +275,22 @@ def test_bytes_in_flight_at_a_crash_are_not_too_few(make_heart: MakeHeart) -> No
     heart = make_heart(clock=heart.time.clock)
     counted = heart.outbox.ledger.usage.of(heart.outbox.ledger.usage.clock.day).use.own
     assert counted >= 3000 + COST
+
+
+def test_a_look_up_before_an_exchange_is_among_the_bytes_in_flight(make_heart: MakeHeart) -> None:
+    """One that is answered before the exchange, and the two queries that fit into it where none is."""
+    config = ResolverConfig()
+    heart = make_heart()
+    bounded(heart)
+    heart.publish("out/a", b"1")
+    heart.turn(1.0)
+    request = estimate(len(heart.cloud.jobs[0].request), 5)
+    heart = make_heart(clock=heart.time.clock)
+    counted = heart.outbox.ledger.spent()[0]
+    name = "cloudsocket.hologram.io"
+    before = request.plus(answered_lookup(config, name, 0.1, addresses=1))
+    assert counted.up >= max(before.up, unanswered(config, name).up)
+    assert counted.down >= before.down
 
 
 def test_a_clean_stop_counts_nothing_that_was_not_sent(make_heart: MakeHeart) -> None:
