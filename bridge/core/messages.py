@@ -253,3 +253,7 @@ class Result(NamedTuple):
     """The batch that carried it."""
     quote: Quote | None = None
     """For a quote, whose traffic is what the message would cost."""
+
+    def bears(self, traffic: Traffic) -> "Result":
+        """Return it with ``traffic`` more."""
+        return self._replace(traffic=self.traffic.plus(traffic))

@@ -136,16 +136,20 @@ class Batches:
         """Put ``division``, which has no batch, in the place of the lane's batch."""
         self._set(lane_id, division, None)
 
-    def advance(self, lane_id: int, head: int) -> None:
-        """Forget what has gone, because the lane's head is now ``head``; 0: the lane is empty."""
+    def advance(self, lane_id: int, head: int) -> Traffic:
+        """Forget what has gone, because the lane's head is now ``head``; 0: the lane is empty.
+
+        Returns the bytes of a batch that is over now, as far as no result has taken them.
+        """
         before = self._divisions.get(lane_id)
         if before is None:
-            return
+            return Traffic()
         formed = before.formed if before.formed and 0 < head <= before.formed.last else None
         ends = tuple(end for end in before.ends if 0 < head <= end)
         after = Division(formed, ends, before.alone if before.alone == head else 0)
         if after != before:
             self._set(lane_id, after, None)
+        return before.formed.traffic if before.formed and not formed else Traffic()
 
     def _set(self, lane_id: int, division: Division, content: bytes | None) -> None:
         """Write the row of a lane; without ``content`` that of a batch which is still there stays."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from bridge.core.messages import (
     Endpoint,
+    Formed,
     Lane,
     Message,
     Now,
@@ -66,13 +67,21 @@ class Verdict(Enum):
     """The outbox is full."""
 
 
+class Dropped(NamedTuple):
+    """A message that was dropped to make room."""
+
+    queued: Queued
+    formed: Formed | None
+    """The batch that it was in."""
+
+
 class Acceptance(NamedTuple):
     """The verdict and its details."""
 
     verdict: Verdict
     result: bytes | None = None
     """The final result under a known key, if there is one yet."""
-    dropped: tuple[Queued, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
     """Messages that were dropped to make room."""
     superseded: tuple[Queued, ...] = ()
     """Messages whose place it took."""
@@ -317,7 +326,7 @@ class Outbox:
             return floor(self.times.wall() - ago)
         return message.at
 
-    def _make_room(self, message: Message) -> tuple[bool, tuple[Queued, ...]]:
+    def _make_room(self, message: Message) -> tuple[bool, tuple[Dropped, ...]]:
         """Return whether ``message`` fits, and the messages dropped for it.
 
         If it does not fit, none is dropped.
@@ -326,7 +335,7 @@ class Outbox:
         # Dropping every other message would not make room for this one.
         if size > limits.max_bytes:
             return False, ()
-        dropped: list[Queued] = []
+        dropped: list[Dropped] = []
         while ledger.messages >= limits.max_messages or ledger.bytes + size > limits.max_bytes:
             victim = self._lowest(message.lane.priority) if limits.drop_oldest else None
             if victim is None:
@@ -334,18 +343,18 @@ class Outbox:
                 return False, ()
             if not dropped:
                 self._database.savepoint()
-            self.remove(victim)
-            dropped.append(victim)
+            formed, left = self.batches.of(victim), self.remove(victim)
+            dropped.append(Dropped(victim._replace(traffic=victim.traffic.plus(left)), formed))
         if dropped:
             self._database.release()
         return True, tuple(dropped)
 
-    def _put_back(self, dropped: list[Queued]) -> None:
+    def _put_back(self, dropped: list[Dropped]) -> None:
         if dropped:
             self._database.rollback_to_savepoint()
             self.lanes.reset()
             self.batches.reset()
-        for queued in dropped:
+        for queued, _ in dropped:
             lane = queued.lane
             self.ledger.move(lane.endpoint.channel, lane.priority, 1, len(queued.payload))
 
@@ -448,17 +457,20 @@ class Outbox:
             self._database.execute("lane_defer", (self.times.now().mono + delay, queued.lane_id))
         self.ledger.spend(traffic)
 
-    def remove(self, queued: Queued) -> None:
-        """Remove ``queued``; the caller records its result in the same transaction."""
+    def remove(self, queued: Queued) -> Traffic:
+        """Remove ``queued``; the caller records its result in the same transaction.
+
+        Returns the bytes that the result has to bear beside its own: those that are left of its batch, where
+        it was the last in it that waited.
+        """
         run = self._database.execute
         run("message_drop", (queued.seq,))
         self.last_errors.pop(queued.seq, None)
         self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
         lane = queued.lane
         head = self.lanes.advance(queued.lane_id, lane, queued.seq)
-        if lane.batch is not None:
-            self.batches.advance(queued.lane_id, head)
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(queued.payload))
+        return Traffic() if lane.batch is None else self.batches.advance(queued.lane_id, head)
 
     # -- looking -----------------------------------------------------------------------------------------
 

@@ -49,8 +49,8 @@ class Agreement(RuleBasedStateMachine):
         """A message comes in, and perhaps others go for it, never more urgent ones."""
         new = self.make(topic, size, priority, endpoint)
         taken = self.box.put(new)
-        gone = {queued.id for queued in taken.dropped}
-        assert all(queued.lane.priority >= priority for queued in taken.dropped)
+        gone = {each.queued.id for each in taken.dropped}
+        assert all(each.queued.lane.priority >= priority for each in taken.dropped)
         self.drop(gone)
         if taken.verdict is not Verdict.STORED:
             return multiple()

@@ -17,7 +17,7 @@ from bridge.core.messages import (
     Traffic,
 )
 from bridge.store.accepted import AcceptedCommand
-from bridge.store.outbox import KEYS_KEPT_FOR, Limits, Verdict
+from bridge.store.outbox import KEYS_KEPT_FOR, Dropped, Limits, Verdict
 from bridge.store.receipts import KEPT, Receipt, digest
 from bridge.store.usage import DAYS
 from tests.store.box import DAY, NOON, Box, message
@@ -343,8 +343,8 @@ def put_all(box: Box, *named: tuple[str, int]) -> None:
         box.put(message(name, topic=f"p{priority}", priority=Priority(priority), payload=b"x" * 10))
 
 
-def names(dropped: tuple[object, ...]) -> list[str]:
-    return [item.id for item in dropped]  # type: ignore[attr-defined]  # Queued
+def names(dropped: tuple[Dropped, ...]) -> list[str]:
+    return [item.queued.id for item in dropped]
 
 
 def test_drop_oldest_takes_the_oldest_of_the_lowest_priority(tmp_path: Path) -> None:

@@ -348,6 +348,6 @@ def drop(outbox: Outbox, results: Results, queued: Queued) -> Result:
     """Purge one message; runs inside the transaction."""
     reading = Reading(Kind.REFUSED, "purged from the queue")
     result = results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
-    outbox.remove(queued)
+    result = result.bears(outbox.remove(queued))
     results.record(result, idempotent=queued.idempotent, reply=queued.reply)
     return result

@@ -21,6 +21,7 @@ from bridge.core.messages import (
     MODEM_SMS,
     Channel,
     Endpoint,
+    Formed,
     Lane,
     Message,
     Priority,
@@ -288,7 +289,7 @@ class Intake:
         """Store ``message`` and the results that its acceptance causes; runs inside the transaction."""
         acceptance = self._outbox.accept(message, receipt)
         ended = [
-            *(self._end(queued, State.DROPPED, FULL) for queued in acceptance.dropped),
+            *(self._end(queued, State.DROPPED, FULL, formed) for queued, formed in acceptance.dropped),
             *(self._end(queued, State.SUPERSEDED, NEWER) for queued in reversed(acceptance.superseded)),
         ]
         # A producer that repeats an id gets the result of the first message; a message still in the outbox
@@ -305,10 +306,10 @@ class Intake:
             ended.append(result)
         return acceptance, ended
 
-    def _end(self, queued: Queued, state: State, why: str) -> Result:
+    def _end(self, queued: Queued, state: State, why: str, left: Formed | None = None) -> Result:
         """Record the result of a message that left the outbox for another; runs inside the transaction."""
         reading = Reading(Kind.REFUSED, why)
-        result = self._results.of_queued(queued, state, reading, attempts=queued.attempts)
+        result = self._results.of_queued(queued, state, reading, attempts=queued.attempts, left=left)
         self._results.record(result, idempotent=queued.idempotent, reply=queued.reply)
         return result
 

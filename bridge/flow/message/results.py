@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bridge.core.delivery import Delivery, Properties
-from bridge.core.messages import Channel, Message, Queued, Reply, Result, State, Traffic
+from bridge.core.messages import Channel, Formed, Message, Queued, Reply, Result, State, Traffic
 from bridge.core.retry import Reading
 from bridge.errors import InvalidCommand
 from bridge.flow.message.publisher import write_properties
@@ -44,13 +44,21 @@ class Results:
         self._notices = notices
 
     def of_queued(
-        self, queued: Queued, state: State, reading: Reading, *, attempts: int, traffic: Traffic = NOTHING
+        self,
+        queued: Queued,
+        state: State,
+        reading: Reading,
+        *,
+        attempts: int,
+        traffic: Traffic = NOTHING,
+        left: Formed | None = None,
     ) -> Result:
         """Return the result of a queued message; ``traffic`` is that of its last exchange alone.
 
         If it is in a batch, the exchanges of that are its attempts, and ``traffic`` is its share of them.
+        ``left`` is the batch in which it was when it left the outbox, where it has.
         """
-        formed = self._outbox.batches.of(queued)
+        formed = left or self._outbox.batches.of(queued)
         return Result(
             id=queued.id,
             channel=queued.lane.endpoint.channel,

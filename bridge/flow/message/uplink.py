@@ -391,11 +391,11 @@ class Uplink:
         def operation() -> None:
             # A repetition of the same id may have changed the reply topic since the message was selected.
             reply = self._outbox.reply_of(queued) if queued.idempotent else queued.reply
-            self._outbox.remove(queued)
+            left = self._outbox.remove(queued)
             if outcome:
                 self._outbox.ledger.spend(traffic)
             self.gate.record(queued, state)
-            self._results.record(result, idempotent=queued.idempotent, reply=reply)
+            self._results.record(result.bears(left), idempotent=queued.idempotent, reply=reply)
 
         self._writer.write(operation, lambda _: self._recorded(queued, result))
 

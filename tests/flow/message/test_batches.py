@@ -327,6 +327,54 @@ def test_an_expired_message_has_its_result_and_stays_in_the_repeat(heart: Heart)
     assert sum(each["bytes_up"] for each in done) == spent.up
 
 
+def took_all(heart: Heart, *states: str) -> list[dict[str, Any]]:
+    """Return the results of a batch after its one exchange; check their ``states`` and that they bear it."""
+    results = [each for each in heart.ended() if each["channel"] == "cloud"]
+    assert sorted(each["state"] for each in results) == sorted(states)
+    spent = heart.outbox.ledger.spent(heart.time.now().wall)[0]
+    assert spent.up > 0
+    assert (sum(each["bytes_up"] for each in results), sum(each["bytes_down"] for each in results)) == spent
+    assert {each["batch"]["messages"] for each in results} == {len(states)}
+    assert min(each["attempts"] for each in results) >= 1
+    return results
+
+
+@pytest.mark.parametrize("expires", [["60s", "60s", "60s"], ["60s", "80s", "70s"]])
+def test_what_a_batch_has_cost_is_the_last_ones_where_all_expire(heart: Heart, expires: list[str]) -> None:
+    """Whether they end in one transaction or each in its own."""
+    for number, lifetime in enumerate(expires):
+        publish(heart, f"{number}", expires=lifetime)
+    heart.command("queue/set", b"flush")
+    finish(heart, silent())
+    heart.cloud.manner = UNREACHED
+    heart.turn(100.0)
+    results = took_all(heart, "expired", "expired", "expired")
+    assert [each["bytes_up"] for each in results[:2]] == [0, 0]
+
+
+def test_what_a_batch_has_cost_is_the_last_ones_where_all_are_purged(heart: Heart) -> None:
+    """After one that has expired too."""
+    publish(heart, "1", "2")
+    publish(heart, "short", expires="60s")
+    heart.command("queue/set", b"flush")
+    heart.command("queue/set", b"pause")
+    finish(heart, silent())
+    heart.turn(70.0)
+    heart.command("queue/set", b"purge")
+    took_all(heart, "expired", "dropped", "dropped")
+
+
+def test_what_a_batch_has_cost_is_the_last_ones_where_all_are_dropped(make_heart: MakeHeart) -> None:
+    """For newer ones, because the outbox is full."""
+    heart = make_heart(routes=route(), limits=Limits(max_messages=2, drop_oldest=True))
+    publish(heart, "1", "2")
+    heart.command("queue/set", b"flush")
+    heart.command("queue/set", b"pause")
+    finish(heart, silent())
+    publish(heart, "3", "4")
+    took_all(heart, "dropped", "dropped")
+
+
 def test_a_batch_of_which_none_waits_is_not_repeated(heart: Heart) -> None:
     """Purged as a whole, it is forgotten; the next messages are another batch."""
     publish(heart, "1", "2")
