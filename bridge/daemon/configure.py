@@ -50,8 +50,14 @@ CAPABILITIES = (
     "priority",
     "idempotent_ids",
     "batches",
+    "filters",
+    "latest",
+    "stamps",
+    "budget",
+    "quotes",
+    "usage",
 )
-"""The features of this version, published in ``hologram/bridge/info``."""
+"""The features of this version, published in ``hologram/bridge/info``: what a program may ask for."""
 
 NO_MODEM = "no modem is managed here (network.interface); use cloud"
 

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from bridge.adapters.system.metrics import CONNECTIONS
+from bridge.core.messages import State
 from tests.harness import BridgeProcess, Client, Cloud, free_port
 
 
@@ -28,7 +29,7 @@ def test_metrics_show_the_figures_of_health(bridge: BridgeProcess, cloud: Cloud,
     """Depth, results, bytes and memory are there with the values that health has."""
     cloud.start()
     port = free_port()
-    bridge.configure(metrics={"port": port})
+    bridge.configure(metrics={"port": port}, budget={"day": "1MB"})
     bridge.start()
     client.publish("hologram/out/t", "x", user={"id": "one"})
     client.publish("hologram/out/bad topic", "x", user={"id": "two"})
@@ -40,6 +41,12 @@ def test_metrics_show_the_figures_of_health(bridge: BridgeProcess, cloud: Cloud,
     assert found['hologram_bridge_queue_messages{channel="cloud",priority="normal"}'] == 0
     assert found['hologram_bridge_ip_bytes_today{direction="up"}'] == sent["bytes_up"]
     assert found['hologram_bridge_destination_up{channel="cloud",to=""}'] == 1
+    assert {f'hologram_bridge_results_total{{state="{state}"}}' for state in State} <= found.keys()
+    used = found['hologram_bridge_budget_used{bound="day"}']
+    assert (found['hologram_bridge_budget_limit{bound="day"}'], used) == (
+        1e6,
+        int(str(sent["bytes_up"])) + int(str(sent["bytes_down"])),
+    )
     assert 20e6 < found["hologram_bridge_memory_bytes"] < 200e6
 
 

@@ -30,6 +30,7 @@ def _families(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[
     for period in ("today", "month"):
         traffic = [({"direction": way}, number) for way, number in figures["bytes"][period].items()]
         yield f"ip_bytes_{period}", "gauge", f"Bytes that the IP layer carried, {period} (UTC).", traffic
+    yield from _budget(figures.get("budget") or {}, queue.get("held") or {})
     down = [
         ({"channel": each["channel"], "to": each["to"] or ""}, each["condition"] == "up")
         for each in figures["destinations"]
@@ -46,6 +47,19 @@ def _families(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[
     yield "healthy", "gauge", "1 while the state is ok.", figures["state"] == "ok"
     yield "uptime_seconds", "gauge", "Seconds since the start.", figures["uptime"]
     yield "memory_bytes", "gauge", "Resident memory.", figures["memory"]
+
+
+def _budget(
+    bounds: Mapping[str, Mapping[str, Any]], held: Mapping[str, int]
+) -> Iterator[tuple[str, str, str, list[Sample] | float]]:
+    for key, name, text in (
+        ("limit", "budget_limit", "The bound, in bytes or SMS."),
+        ("use", "budget_used", "What is used of the bound, in bytes or SMS."),
+        ("holds", "budget_holds", "1 while messages of normal priority wait for the bound."),
+    ):
+        yield name, "gauge", text, [({"bound": bound}, of[key]) for bound, of in bounds.items()]
+    waiting: list[Sample] = [({"bound": bound}, held.get(bound, 0)) for bound in bounds]
+    yield "budget_held_messages", "gauge", "Messages that wait for the bound.", waiting
 
 
 def _family(name: str, kind: str, text: str, samples: list[Sample] | float) -> str:

@@ -50,6 +50,26 @@ def test_each_figure_is_a_sample() -> None:
     assert (found["healthy"], found["set_aside"], found["uptime_seconds"]) == ("1", "2", "3600.4")
 
 
+def test_each_bound_of_the_budget_has_its_gauges() -> None:
+    """Its limit, what is used, whether it holds, and what waits for it; without a bound there are none."""
+    day = {"limit": 500_000, "use": 450_001, "percent": 90, "left": 49_999, "holds": True}
+    texts = {"limit": 80, "use": 2, "percent": 2, "left": 78, "holds": False}
+    queue = FIGURES["queue"] | {"held": {"day": 4}}
+    found = samples(budget={"day": day, "sms_month": texts}, queue=queue)
+    shown = {name: value for name, value in found.items() if name.startswith("budget")}
+    assert shown == {
+        'budget_limit{bound="day"}': "500000",
+        'budget_limit{bound="sms_month"}': "80",
+        'budget_used{bound="day"}': "450001",
+        'budget_used{bound="sms_month"}': "2",
+        'budget_holds{bound="day"}': "1",
+        'budget_holds{bound="sms_month"}': "0",
+        'budget_held_messages{bound="day"}': "4",
+        'budget_held_messages{bound="sms_month"}': "0",
+    }
+    assert not any(name.startswith("budget") for name in samples(budget={}))
+
+
 def test_labels_are_escaped() -> None:
     """Quotes, backslashes and line ends would break the line."""
     assert samples()[r'destination_up{channel="tcp",to="a\"b\\c\nd"}'] == "0"
