@@ -1,23 +1,22 @@
-"""Budget: holds messages back that would go beyond a bound, and knows what is in flight.
+"""Budget: holds messages back that would go beyond a bound.
 
-The figures are in `bridge.store.usage`, the rules in `bridge.core.budget`. Here they meet the messages and
-the link's interface.
+The figures are in `bridge.store.usage` and `bridge.flow.message.in_flight`, the rules in
+`bridge.core.budget`. Here they meet the messages and the link's interface.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bridge.core.budget import BOUNDS, Bounds, Prices, Reading, Spent, Use, Way, held_by, percent
 from bridge.core.days import begin_of, month_of
-from bridge.core.exchange import AnyJob, Job
+from bridge.core.exchange import AnyJob
 from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint, Priority, Queued, State, Traffic
 from bridge.errors import OperationError
+from bridge.flow.message.in_flight import InFlight, texts_of
 from bridge.flow.message.overrides import Overrides
 from bridge.flow.notices import Notices
 from bridge.protocol.api.budget import BudgetChange
-from bridge.protocol.sms.segments import cut
-from bridge.protocol.tcpinfo import estimate
 from bridge.store.journal import Journal
 from bridge.store.usage import Usage
 
@@ -38,17 +37,8 @@ NOTE_DAY = 3600.0
 TEXT_WAIT = 86_400.0
 """Seconds that an SMS waits for its bound at most."""
 
-MARGIN = 2
-"""An exchange may cost so many times what it costs without a loss: segments are repeated, names looked up."""
-
-FADE = 0.9
-"""By this the bytes that are written ahead fade with each result, where fewer messages are in flight."""
-
 WARNED = "budget_warned"
 """Key in the store of the warnings that were given."""
-
-ANSWER = 16
-"""Bytes that an answer may have, for what an exchange may cost."""
 
 
 class Plan(NamedTuple):
@@ -69,16 +59,6 @@ class Source(NamedTuple):
     """Returns the counters of the link's interface, None without one."""
 
 
-class _Out(NamedTuple):
-    """A message in flight."""
-
-    expected: int
-    """Bytes that it costs if nothing is lost."""
-    most: Traffic
-    """Bytes that it may cost."""
-    texts: int
-
-
 class Budget:
     """The gate and the meter of the daemon; lives in the event loop's thread."""
 
@@ -94,18 +74,13 @@ class Budget:
         """Called to end an SMS that has waited too long, with the reason."""
         self.bounds = plan.bounds
         """The bounds that count now."""
-        self._out: dict[int, _Out] = {}
+        self._in_flight = InFlight()
         self._holding: set[str] = set()
         """The bounds that hold a message back."""
-        self._recorded: set[int] = set()
-        """Messages whose bytes are counted in the transaction that is open, or is being committed."""
-        self._usual = Traffic()
-        """What the largest of the last messages may cost: the next one need not be written ahead."""
         self._looked_at = self._noted_at = float("-inf")
         self._unwritten_since: float | None = None
         self._before: tuple[tuple[Usage, str, int], Use, int] | None = None
         """The sums of the month before its present day, and what they are of."""
-        self._closing = False
         self._outbox.meter = self
         self._outbox.held = self.held_as
         self.apply(plan)
@@ -122,7 +97,7 @@ class Budget:
 
     def close(self) -> None:
         """Write, with nothing in flight any more, that nothing is."""
-        self._closing = True
+        self._in_flight.close()
         self._writer.write(lambda: None)
 
     # -- before and after a message ----------------------------------------------------------------------
@@ -133,7 +108,7 @@ class Budget:
             return True
         endpoint, priority = queued.lane.endpoint, queued.lane.priority
         self._look()
-        name = self._held(endpoint, priority, _texts(queued))
+        name = self._held(endpoint, priority, texts_of(queued))
         if name is None:
             return True
         self._hold(name)
@@ -145,23 +120,18 @@ class Budget:
 
     def started(self, queued: Queued, job: AnyJob) -> bool:
         """Note that ``queued`` is in flight; return whether what it may cost is written already."""
-        cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) else Traffic()
-        most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
-        self._out[queued.seq] = _Out(cost.up + cost.down, most, _texts(queued))
-        self._usual = _larger(most, _faded(self._usual))
-        written, needed = self._outbox.ledger.usage.ahead, self._needed()
-        return written.up >= needed.up and written.down >= needed.down
+        self._in_flight.started(queued, job)
+        return self._in_flight.is_covered(self._outbox.ledger.usage.ahead)
 
     def record(self, queued: Queued, state: State) -> None:
         """Count the SMS that went out, or may have; runs inside the transaction."""
-        self._recorded.add(queued.seq)
-        if state in (State.DELIVERED, State.UNCONFIRMED) and (texts := _texts(queued)):
+        self._in_flight.recorded(queued)
+        if state in (State.DELIVERED, State.UNCONFIRMED) and (texts := texts_of(queued)):
             self._outbox.ledger.usage.count_texts(texts)
 
     def freed(self, queued: Queued) -> None:
         """Note that ``queued`` is not in flight any more, and what it cost is counted."""
-        self._out.pop(queued.seq, None)
-        self._recorded.discard(queued.seq)
+        self._in_flight.freed(queued)
 
     # -- for the store -----------------------------------------------------------------------------------
 
@@ -171,18 +141,8 @@ class Budget:
         return self.source.way()
 
     def ahead(self, written: Traffic) -> Traffic:
-        """Return what the exchanges in flight may cost.
-
-        Of several it fades slowly. One message stays written, so that the next need not write it.
-        """
-        out = [each for seq, each in self._out.items() if seq not in self._recorded]
-        if self._closing:
-            return _sum(out)
-        kept = _faded(written) if out else Traffic(*map(min, written, self._usual))
-        return _larger(_sum(out), kept)
-
-    def _needed(self) -> Traffic:
-        return _sum(self._out.values())
+        """Return what the exchanges in flight may cost; ``written`` is the present note of it."""
+        return self._in_flight.ahead(written)
 
     # -- what is spent -----------------------------------------------------------------------------------
 
@@ -196,8 +156,7 @@ class Budget:
         usage = self._outbox.ledger.usage
         today = usage.of(usage.clock.day).use
         before, bytes_before = self._month_before(usage)
-        bytes_out = sum(each.expected for each in self._out.values()) if self.way is not Way.OFF else 0
-        texts_out = sum(each.texts for each in self._out.values())
+        bytes_out, texts_out = self._in_flight.bytes if self.way is not Way.OFF else 0, self._in_flight.texts
         day, own, texts = today.bytes + bytes_out, today.own + bytes_out, today.texts + texts_out
         return Spent(day, bytes_before + day, own, before.own + own, texts, before.texts + texts)
 
@@ -351,24 +310,3 @@ class Budget:
             # The ledger is looked up at the time of writing, because a rollback replaces it.
             self._writer.write(lambda: self._outbox.ledger.metered(), linger=True)  # noqa: PLW0108
         self.changed()
-
-
-def _sum(out: Iterable[_Out]) -> Traffic:
-    """Return what messages in flight may cost together."""
-    most = [each.most for each in out]
-    return Traffic(sum(each.up for each in most), sum(each.down for each in most))
-
-
-def _faded(traffic: Traffic) -> Traffic:
-    return Traffic(int(traffic.up * FADE), int(traffic.down * FADE))
-
-
-def _larger(one: Traffic, other: Traffic) -> Traffic:
-    return Traffic(max(one.up, other.up), max(one.down, other.down))
-
-
-def _texts(queued: Queued) -> int:
-    """Return the number of SMS that ``queued`` is; 0 for another message."""
-    if queued.lane.endpoint.channel is not Channel.SMS:
-        return 0
-    return len(cut(queued.payload.decode("utf-8", "replace")).parts)

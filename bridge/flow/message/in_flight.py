@@ -1,0 +1,107 @@
+"""What is in flight: the bytes and SMS that no result has counted yet."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bridge.core.exchange import AnyJob, Job
+from bridge.core.messages import Channel, Queued, Traffic
+from bridge.protocol.sms.segments import cut
+from bridge.protocol.tcpinfo import estimate
+
+MARGIN = 2
+"""An exchange may cost so many times what it costs without a loss: segments are repeated, names looked up."""
+
+FADE = 0.9
+"""By this the bytes that are written ahead fade with each result, where fewer messages are in flight."""
+
+ANSWER = 16
+"""Bytes that an answer may have, for what an exchange may cost."""
+
+
+class _Out(NamedTuple):
+    """A message in flight."""
+
+    expected: int
+    """Bytes that it costs if nothing is lost."""
+    most: Traffic
+    """Bytes that it may cost."""
+    texts: int
+
+
+class InFlight:
+    """The messages in flight; lives in the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._out: dict[int, _Out] = {}
+        self._recorded: set[int] = set()
+        """Messages whose bytes are counted in the transaction that is open, or is being committed."""
+        self._usual = Traffic()
+        """What the largest of the last messages may cost: the next one need not be written ahead."""
+        self._closing = False
+
+    def close(self) -> None:
+        """Write nothing ahead for messages to come."""
+        self._closing = True
+
+    def started(self, queued: Queued, job: AnyJob) -> None:
+        """Note that ``queued`` is in flight."""
+        cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) else Traffic()
+        most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
+        self._out[queued.seq] = _Out(cost.up + cost.down, most, texts_of(queued))
+        self._usual = _larger(most, _faded(self._usual))
+
+    def recorded(self, queued: Queued) -> None:
+        """Note that what ``queued`` cost is counted in the transaction that is open."""
+        self._recorded.add(queued.seq)
+
+    def freed(self, queued: Queued) -> None:
+        """Note that ``queued`` is not in flight any more, and what it cost is counted."""
+        self._out.pop(queued.seq, None)
+        self._recorded.discard(queued.seq)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that the messages cost together if nothing is lost."""
+        return sum(each.expected for each in self._out.values())
+
+    @property
+    def texts(self) -> int:
+        """The SMS among them; a long one counts its parts."""
+        return sum(each.texts for each in self._out.values())
+
+    def is_covered(self, written: Traffic) -> bool:
+        """Whether they cannot cost more than ``written``."""
+        needed = _sum(self._out.values())
+        return written.up >= needed.up and written.down >= needed.down
+
+    def ahead(self, written: Traffic) -> Traffic:
+        """Return the bytes to write ahead; ``written`` are those that are on disk.
+
+        Of several messages they fade slowly. Those of one stay written, so that the next need not write them.
+        """
+        out = [each for seq, each in self._out.items() if seq not in self._recorded]
+        if self._closing:
+            return _sum(out)
+        kept = _faded(written) if out else Traffic(*map(min, written, self._usual))
+        return _larger(_sum(out), kept)
+
+
+def texts_of(queued: Queued) -> int:
+    """Return the number of SMS that ``queued`` is; 0 for another message."""
+    if queued.lane.endpoint.channel is not Channel.SMS:
+        return 0
+    return len(cut(queued.payload.decode("utf-8", "replace")).parts)
+
+
+def _sum(out: Iterable[_Out]) -> Traffic:
+    """Return what messages in flight may cost together."""
+    most = [each.most for each in out]
+    return Traffic(sum(each.up for each in most), sum(each.down for each in most))
+
+
+def _faded(traffic: Traffic) -> Traffic:
+    return Traffic(int(traffic.up * FADE), int(traffic.down * FADE))
+
+
+def _larger(one: Traffic, other: Traffic) -> Traffic:
+    return Traffic(max(one.up, other.up), max(one.down, other.down))
