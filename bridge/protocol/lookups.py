@@ -40,7 +40,7 @@ class ResolverConfig(NamedTuple):
 def read_config(text: str, domain: str = "") -> ResolverConfig:
     """Return what ``text``, a resolv.conf, says; ``domain`` is the machine's own. Bad values are left out."""
     servers: list[str] = []
-    search = (domain,) if domain else ()
+    search: tuple[str, ...] = (domain,) if domain else ()
     numbers = {"timeout": 5, "attempts": 2, "ndots": 1}
     edns = False
     for line in text.splitlines():
