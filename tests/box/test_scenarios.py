@@ -146,7 +146,10 @@ def test_from_power_to_the_first_message(site: Appliance) -> None:
 
 
 def test_pull_the_plug(site: Appliance) -> None:
-    """Power goes at random moments: what the bridge acknowledged is not lost, and its outbox is whole."""
+    """Power goes at random moments: what the bridge acknowledged is not lost, and its outbox is whole.
+
+    The messages of one topic go in batches.
+    """
     machine = site.machine
     site.connected()
     site.load()
@@ -173,7 +176,7 @@ def test_pull_the_plug(site: Appliance) -> None:
             machine.run("systemctl disable sensors", 120)
     found = nothing_lost(site)
     print(f"{CUTS} cuts, {boots} boots: {found}")
-    assert found.duplicated <= CUTS * PARALLEL
+    assert found.duplicated <= CUTS * 2 * PARALLEL
 
 
 def test_modem_pulled_out_and_back_under_another_name(box: Appliance) -> None:
@@ -216,7 +219,7 @@ def test_bridge_killed(box: Appliance) -> None:
         goes_on(box)
     found = nothing_lost(box)
     assert found.broker_lost == 0
-    assert found.duplicated <= 3 * PARALLEL
+    assert found.duplicated <= 3 * 2 * PARALLEL
 
 
 def test_pppd_killed(box: Appliance) -> None:
