@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "settings": {"core", "errors"},
     "sim": {"errors"},
     "watch": {"adapters", "core", "errors"},
-    "demo": {"adapters", "core", "sim", "watch", "errors"},
+    "demo": {"adapters", "batch", "core", "sim", "watch", "errors"},
     "errors": set[str](),
     "batch": set[str](),
     # These put the others together.

@@ -11,16 +11,25 @@ from bridge.demo.tries import Try
 from bridge.watch.live import LiveView, newest, plain_table, titled
 from bridge.watch.values import clock
 
+_SIZES = 3
+"""Sizes of batches in the title, which has room for so many on a terminal 80 wide."""
+
+_ROOMY, _INSIDE = 6, 3
+"""Lines of the table from which a batch is unpacked, and most lines for what is in one."""
+
 
 class DemoView(LiveView):
     """Draws the demo's board; ``broker_port`` is where the broker listens."""
-
-    title = "what became of each message"
 
     def __init__(self, board: DemoBoard, tries: Sequence[Try], broker_port: int) -> None:
         super().__init__(board, f":{broker_port}")
         self._demo = board
         self._tries = tries
+
+    def heading(self) -> str:
+        """Return the title of the messages, with the bytes of a reading, alone and in batches."""
+        each = self._demo.bytes_each(_SIZES)
+        return " · ".join(["what became of each message", *([each] if each else [])])
 
     def cloud(self, now: float) -> Text:
         """Return whether the simulated cloud is there."""
@@ -35,9 +44,14 @@ class DemoView(LiveView):
         table.add_column(ratio=5, no_wrap=True)
         table.add_column(width=6, justify="right", style="dim")
         table.add_column(width=8)
+        rows: list[list[Text]] = []
         for seen in newest(self._demo.arrivals, room - 1):
-            table.add_row(*_seen(seen))
-        return titled(f"what arrived at the simulated cloud: {self._demo.arrived} accepted", table)
+            rows += _unpacked(seen) if seen.inside and room >= _ROOMY else [_seen(seen)]
+        for row in newest(rows, room - 1):
+            table.add_row(*row)
+        demo = self._demo
+        unpacked = f", {demo.unpacked} readings in batches" if demo.unpacked else ""
+        return titled(f"what arrived at the simulated cloud: {demo.arrived} accepted{unpacked}", table)
 
     def foot(self) -> tuple[int, RenderableType]:
         """Return the lines to try."""
@@ -59,3 +73,12 @@ def _seen(seen: Arrival) -> list[Text]:
         Text(f"{seen.size} B"),
         verdict,
     ]
+
+
+def _unpacked(seen: Arrival) -> list[list[Text]]:
+    """Return a batch as a row, and rows for what is in it."""
+    fit = len(seen.inside) if len(seen.inside) <= _INSIDE else _INSIDE - 1
+    rows = [[Text(), Text("└"), Text(to), Text(text), Text(), Text()] for to, text in seen.inside[:fit]]
+    if more := len(seen.inside) - fit:
+        rows.append([Text(), Text("└"), Text(f"and {more} more"), Text(), Text(), Text()])
+    return [_seen(seen._replace(text="")), *rows]

@@ -23,5 +23,7 @@ class DemoLines(PlainView):
         self._demo = board
 
     def figures(self, now: float) -> str:
-        """Return the counters, with those of the simulated cloud."""
-        return f"{self._demo.arrived} at the cloud; {super().figures(now)}"
+        """Return the counters, with those of the simulated cloud and the bytes of a reading."""
+        each = self._demo.bytes_each()
+        parts = [f"{self._demo.arrived} at the cloud", *([each] if each else []), super().figures(now)]
+        return "; ".join(parts)

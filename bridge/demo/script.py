@@ -15,7 +15,22 @@ OUTAGE = 8.0
 EVERY = 3.0
 """Seconds between sensor readings."""
 
+SENSORS = "sensors/"
+METERS = "meters/"
+"""Beginnings of topics: what is sent alone, and what is sent in batches."""
+
 _SENSORS = ("kitchen", "cellar", "attic", "boiler")
+
+_METERS = ("power", "water")
+
+_GROWING = ((1.0, 2), (7.0, 4), (22.5, 8), (28.0, 16), (34.0, 32))
+"""When readings of the meters begin in each cycle, and how many: each time twice as many share a batch."""
+
+BATCH_EVERY = 5
+"""Seconds that readings of the meters wait for each other; short, so that a viewer sees batches soon."""
+
+_TOGETHER = 4.0
+"""Seconds in which those of one batch are published; less than `BATCH_EVERY`."""
 
 
 class Publish(NamedTuple):
@@ -67,6 +82,9 @@ def _cycle(cycle: int) -> Iterator[Due]:
     )
     yield Due(6.5, Publish("sms/15551234567", f"Cellar: water at {12 + cycle % 9} cm"))
     yield Due(10.0, Publish("out/door", "open"))
+    for start, readings in _GROWING:
+        for number in range(readings):
+            yield Due(start + _TOGETHER * number / readings, _metered(cycle, start, number))
     yield Due(OUTAGE_AT, CloudDown(OUTAGE))
     yield Due(OUTAGE_AT + OUTAGE, CloudUp())
 
@@ -75,4 +93,13 @@ def _reading(number: int, sensor: str) -> Publish:
     if sensor == "boiler":
         return Publish("out/boiler/pressure", f'{{"bar":{1.6 + 0.2 * math.sin(number):.2f}}}')
     celsius = {"kitchen": 21.0, "cellar": 12.0, "attic": 25.0}[sensor] + 2 * math.sin(number)
-    return Publish(f"out/sensors/{sensor}", f'{{"temp":{celsius:.1f}}}')
+    return Publish(f"out/{SENSORS}{sensor}", f'{{"temp":{celsius:.1f}}}')
+
+
+def _metered(cycle: int, start: float, number: int) -> Publish:
+    meter = _METERS[number % 2]
+    count = int(cycle * CYCLE + start) * 10 + number
+    return Publish(
+        f"out/{METERS}{meter}",
+        f'{{"litres":{count}}}' if meter == "water" else f'{{"watts":{400 + count % 97}}}',
+    )

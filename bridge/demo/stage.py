@@ -21,7 +21,7 @@ from bridge.adapters.mqtt.broker import Broker
 from bridge.demo import tries
 from bridge.demo.board import DemoBoard
 from bridge.demo.children import Child, find_mosquitto, free_port, wait_for_port, wait_until
-from bridge.demo.script import CloudDown, CloudUp, Publish, Step, story
+from bridge.demo.script import BATCH_EVERY, METERS, CloudDown, CloudUp, Publish, Step, story
 from bridge.errors import OperationError
 from bridge.watch.stop import Stop
 from bridge.watch.subscriber import Subscriber, client_id, filters
@@ -282,6 +282,7 @@ def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Pa
             "device": [str(port) for port in modem],
             "poll": 5,
         },
+        "routes": [{"match": f"{METERS}#", "batch": {"every": BATCH_EVERY}}],
         "inbound": {"host": "127.0.0.1", "port": 4010, "protocols": ["tcp"]},
         "store": {"path": str(folder / "outbox.db")},
         "control": {"path": str(folder / "ctl")},

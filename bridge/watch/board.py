@@ -53,7 +53,8 @@ class Board:
         self.open: dict[str, Row] = {}
         """The messages that wait, as far as ``message.queued`` told of them."""
         self.rows: dict[str, Row] = {}
-        self._batches: dict[str, Batch] = {}
+        self.batches: dict[str, Batch] = {}
+        """The last batches of which there are results, by their ids."""
         self._results: dict[str, None] = {}
         self._earlier = 0
         """Number of messages that wait beside the open ones."""
@@ -189,11 +190,11 @@ class Board:
     def _in_batch(self, told: dict[str, Any], row: Row, now: float, *, new: bool) -> list[Line]:
         """Show a message in the row of its batch."""
         name, messages = shown(told["id"]), whole(told["messages"])
-        batch = self._batches.get(name)
+        batch = self.batches.get(name)
         if batch is None:
-            batch = self._batches[name] = Batch(name, messages)
-            if len(self._batches) > ROWS:
-                self._batches.pop(next(iter(self._batches)))
+            batch = self.batches[name] = Batch(name, messages)
+            if len(self.batches) > ROWS:
+                self.batches.pop(next(iter(self.batches)))
         lines = [Line(now, row.state, f"{_told(row)} in batch {name}")]
         if new:
             batch.add(row)

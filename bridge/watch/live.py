@@ -72,7 +72,6 @@ _READ = 3.0
 class LiveView:
     """Draws the board; ``broker`` is how the broker is named in the first line."""
 
-    title = "what became of each message · Ctrl-C ends"
     way = "a message's way: mosquitto → on disk → the cloud → its result back to mosquitto"
 
     def __init__(self, board: Board, broker: str) -> None:
@@ -124,6 +123,10 @@ class LiveView:
         return note.kind in ENDED_BADLY and line.kind not in ENDED_BADLY and line.at - note.at < _READ
 
     # -- what another view may change --------------------------------------------------------------------
+
+    def heading(self) -> str:
+        """Return the title of the messages."""
+        return "what became of each message · Ctrl-C ends"
 
     def cloud(self, _now: float) -> Text:
         """Return the condition of the cloud; empty while it is not known."""
@@ -259,7 +262,7 @@ class LiveView:
             table.add_column("bytes", width=9, justify="right", style="dim")
         for row in newest(self._board.rows.values(), room - 2):
             table.add_row(*_cells(row, now, wide=wide, narrow=narrow))
-        return titled(self.title, table)
+        return titled(self.heading(), table)
 
 
 def _table() -> Table:

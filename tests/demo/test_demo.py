@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import queue
 import re
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge.batch import Reading, encode
+from bridge.demo.board import DemoBoard
 from bridge.demo.children import find_mosquitto
 from bridge.demo.tries import lines, options
 from bridge.errors import OperationError
@@ -222,6 +225,62 @@ def test_the_printed_lines_work_as_printed(tmp_path: Path) -> None:
     assert gone(pids, tmp_path)
 
 
+def test_readings_in_batches_are_shown_unpacked_and_cost_less_the_more_share_one(tmp_path: Path) -> None:
+    """Beside the single messages: what came in each batch, and its bytes for each reading."""
+    with plain(tmp_path) as demo:
+        alone = demo.until(r" delivered +sensors/\w+ .*; 1 attempt")
+        came = demo.until(r" cloud +json batch of \d+ \([\w-]+\), \d+ B: accepted, code 0")
+        number, identity = re.findall(r"batch of (\d+) \(([\w-]+)\)", came)[0]
+        unpacked = [demo.until(rf" unpacked .*\({identity}-{n}\)") for n in range(int(number))]
+        assert re.search(r' unpacked +meters/power \{"watts":\d+\}, taken \d\d:\d\d:\d\d \(', unpacked[0])
+        cost = {1: float(sum(map(int, re.findall(r"(\d+) B (?:up|down)", alone))))}
+        while len(cost) < 3:
+            told = demo.until(r" batch +meters/\w+.*: batch of \d+, [\d.]+ B each, \d+ B up")
+            shared, each = re.findall(r"batch of (\d+), ([\d.]+) B each", told)[0]
+            cost[int(shared)] = float(each)
+        falling = [cost[shared] for shared in sorted(cost)]
+        assert falling == sorted(falling, reverse=True)
+        assert falling[-1] < falling[0] / 2
+        demo.until(r" figures .*; B each \d+ alone(, \d+ in \d+)+;")
+        demo.process.terminate()
+        assert demo.end() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("hello", "json batch hello, 99 B: accepted, code 0"),
+        ('[{"data":1}]', 'json batch [{"data":1}], 99 B: accepted, code 0'),
+    ],
+)
+def test_what_is_on_the_topic_of_batches_and_is_none_is_shown_as_it_is(data: str, said: str) -> None:
+    """A viewer may publish anything there."""
+    assert [line.text for line in DemoBoard().arrival(arrived(data))] == [said]
+
+
+def test_a_repeat_of_a_batch_is_not_unpacked_again() -> None:
+    """As a receiver does it: by the batch's id."""
+    board = DemoBoard()
+    text = encode("b1", [Reading(("t",), None, b"\x1b")]).decode()
+    assert [line.text for line in board.arrival(arrived(text))] == [
+        "json batch of 1 (b1), 99 B: accepted, code 0",
+        "t \\x1b (b1-0)",
+    ]
+    (again,) = board.arrival(arrived(text))
+    assert again.text == "json batch of 1 (b1), 99 B: accepted, code 0; a repeat, dropped by its id"
+    assert (board.arrived, board.unpacked) == (2, 1)
+
+
+def arrived(data: str) -> str:
+    """Return the simulated cloud's line of a request with ``data`` on the topic of batches."""
+    return json.dumps(
+        {
+            "at": "2026-01-01T00:00:00.000+00:00", "form": "json", "data": data, "data_base64": None,
+            "topics": ["batch"], "to": None, "code": 0, "accepted": True, "bytes": 99, "problem": None,
+        }
+    )  # fmt: skip
+
+
 def test_while_the_cloud_is_down_messages_wait_and_then_go(tmp_path: Path) -> None:
     """The outage is announced; what is queued in it is delivered after it, none is lost."""
     with plain(tmp_path) as demo:
@@ -300,6 +359,7 @@ def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(tmp_path: Path) -> Non
             "hologram/out/hi", "seq 20 | mosquitto_pub", "hologram/queue/set", "-v -t 'hologram/#'",
         )  # fmt: skip
         live.until("rejected 1", "rejected: topic: 'kitchen sink' is not allowed")
+        live.until("json batch of ", " readings in batches", "B each ")
         pids = children_of(live.process.pid)
         assert sorted(pids) == sorted(NAMES)
         os.write(live.master, b"\x03")
@@ -307,7 +367,7 @@ def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(tmp_path: Path) -> Non
     assert b"\x1b[?1049h" in live.raw  # the other screen was taken
     assert b"\x1b[?1049l" in live.raw.partition(b"\x1b[?1049h")[2]  # and given back
     assert "Traceback" not in live.text
-    assert re.search(r"ended after \d+ s: \d+ in, .*1 rejected", live.text)
+    assert re.search(r"ended after \d+ s: \d+ in, .*\d rejected", live.text)
     assert gone(pids, tmp_path)
 
 

@@ -15,8 +15,8 @@ from tests.harness.process import ROOT
 
 PICTURE = ROOT / "docs" / "demo.svg"
 WIDTH, HEIGHT = 100, 34
-SECONDS = 19.0
-"""Seconds of traffic: the simulated cloud is away then, so messages of both kinds are seen."""
+SECONDS = 58.0
+"""Seconds of traffic: the simulated cloud is away then, after batches of each size, so all kinds are seen."""
 
 
 class Camera(DemoView):
