@@ -90,6 +90,30 @@ def test_a_messages_life_is_told_without_the_event_of_its_queueing(
     assert "Traceback" not in watch.said()
 
 
+def test_a_batch_is_told_with_the_bytes_of_its_one_exchange(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """As a line and as a row; the shares that the bridge gives its messages add up."""
+    bridge.configure(routes=[{"match": "sensors/#", "batch": {"every": "1h", "messages": 5}}])
+    cloud.start()
+    bridge.start()
+    watch = watch_lines(keeper, tmp_path, mosquitto)
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)])
+    terminal.shows("● online")
+    watch.until(r" bridge +online")
+    for number in range(5):
+        client.publish(f"hologram/out/sensors/s{number % 2}", f"{number}")
+    told = r" batch +sensors/s0, sensors/s1: batch of 5, ([\d.]+) B each, (\d+) B up, (\d+) B down \((.*)\)"
+    watch.until(told)
+    terminal.shows("sensors/s0, ", "batch of 5, ", "delivered 5")
+    client.wait_for(lambda: len(client.results()) == 5, 30, what="5 results")
+    results = client.results()
+    up, down = (sum(each[way] for each in results) for way in ("bytes_up", "bytes_down"))
+    (line,) = re.findall(told, watch.said())
+    assert line == (f"{(up + down) / 5:.1f}", str(up), str(down), results[0]["batch"]["id"])
+    assert watch.said().count(f" in batch {line[3]}\n") == 5
+
+
 def test_it_leaves_no_trace_at_the_broker_and_does_not_disturb_the_bridge(
     keeper: Keeper, tmp_path: Path, bridge: BridgeProcess, cloud: Cloud, mosquitto: Mosquitto, client: Client
 ) -> None:
