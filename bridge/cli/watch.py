@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
         add_help=False,  # -h is the host, as in mosquitto_sub
     )
     parser.add_argument("--help", action="help", help="show this help message and exit")
-    parser.add_argument("-h", "--host", help="the broker (default: localhost)")
+    parser.add_argument("-h", "--host", help="the broker (default: 127.0.0.1)")
     parser.add_argument("-p", "--port", type=_port, help=f"its port (default: {PORT}; {TLS_PORT} with TLS)")
     parser.add_argument("-u", "--username", help="the user at the broker, such as operator or viewer")
     parser.add_argument(
@@ -140,7 +140,7 @@ def _target(args: argparse.Namespace) -> "tuple[Broker, str]":
         settings = load(args.config).settings
         given, prefix = of_file(settings, client_id()), settings.mqtt.prefix
     else:
-        given, prefix = Broker("localhost", 0, client_id()), "hologram"
+        given, prefix = Broker("127.0.0.1", 0, client_id()), "hologram"
     if args.username is not None:
         given = given._replace(username=args.username, password=None)
     if args.pw is not None:

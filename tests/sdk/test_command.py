@@ -251,7 +251,7 @@ def test_a_message_that_is_refused_or_not_sent(here: list[str], modem: SimModem,
 
 def test_messages_go_again_and_again(here: list[str], sim: Running) -> None:
     """Until the time is up."""
-    assert run("send", "x", "--repeat", "1", "--duration", "2", *here).code == 0
+    assert run("send", "x", "--repeat", "1", "--duration", "8", *here).code == 0
     assert len(arrived(sim)) >= 2
     sim.records.clear()
     assert run("heartbeat", "x", "--duration", "1", *here).code == 0

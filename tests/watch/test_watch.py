@@ -345,7 +345,7 @@ def test_the_screen_says_that_the_broker_is_gone_and_that_the_bridge_is_offline(
     mosquitto.stop()
     terminal.shows("○ gone", "○ unknown")
     mosquitto.start()
-    terminal.shows("○ offline", f"● localhost:{mosquitto.port}")
+    terminal.shows("○ offline", f"● 127.0.0.1:{mosquitto.port}")
 
 
 def test_odd_payloads_neither_end_it_nor_reach_the_terminal(
@@ -353,7 +353,7 @@ def test_odd_payloads_neither_end_it_nor_reach_the_terminal(
 ) -> None:
     """Odd JSON, escape sequences in every field, figures that are none, bytes that are no text."""
     terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (120, 40))
-    terminal.shows("● localhost")
+    terminal.shows("● 127.0.0.1")
     evil = "\x1b]0;evil\x07\x1b[2J\u202e"
     odd: list[tuple[str, Any]] = [
         ("result", {**RESULT, "id": evil, "topics": [evil], "state": evil, "description": evil}),
@@ -391,7 +391,7 @@ def test_what_came_in_one_batch_is_shown_together(
 ) -> None:
     """On the screen one row with bytes a reading; as lines each message, then the batch."""
     terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (120, 30))
-    terminal.shows("● localhost")
+    terminal.shows("● 127.0.0.1")
     lines = watch_lines(keeper, tmp_path, mosquitto)
     for number in range(10):
         batch = {"id": "b-1", "messages": 10}
