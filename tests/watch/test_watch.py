@@ -478,21 +478,17 @@ def test_a_server_that_never_answers_is_one_line() -> None:
     server.close()
 
 
-def test_a_person_who_stops_the_output_fills_neither_the_broker_nor_the_memory(
-    mosquitto: Mosquitto, client: Client
-) -> None:
+def test_a_person_who_stops_the_output_does_not_fill_the_memory(mosquitto: Mosquitto, client: Client) -> None:
     """As Ctrl-S does: it reads on, keeps a bounded part, and says afterwards what is missing."""
     command = [*WATCH, "-p", str(mosquitto.port), "--plain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as watch:
         assert watch.stdout
         assert "connected to" in watch.stdout.readline()
-        before = mosquitto.memory()
         for _ in range(2500):
             client.publish("hologram/in", b"x" * 40_000, qos=0, wait=False)
         client.publish("hologram/in", b"last", timeout=120)
         held = int(Path(f"/proc/{watch.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         assert held < 120_000_000
-        eventually(lambda: mosquitto.memory() - before < 20_000_000, 30, what="the broker keeps nothing")
         missed = next(line for line in watch.stdout if "came too fast" in line)
         assert int(re.findall(r"odd +(\d+) messages", missed)[0]) > 100
         watch.send_signal(signal.SIGINT)
