@@ -154,7 +154,7 @@ def cache() -> Path:
 def dependencies() -> list[str]:
     """Return what the bridge needs of PyPI, the simulators included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    return [*project["dependencies"], *project["optional-dependencies"]["watch"]]
 
 
 def _key() -> str:
