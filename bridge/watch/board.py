@@ -172,10 +172,12 @@ class Board:
         if new:  # a result may be published twice
             self._ended(row, finished_at, counted=result["channel"] not in _NOT_QUEUED)
             self._spend(str(result["finished_at"]), row.up, row.down)
-        if result.get("batch"):
-            return self._in_batch(result["batch"], row, now, new=new)
-        self._keep(row)
-        return [Line(now, state, _told(row))]
+        batch = result.get("batch")
+        if batch and batch["id"] is not None:
+            return self._in_batch(batch, row, now, new=new)
+        self._keep(row)  # in the form plain a batch has no id: nothing says which messages share one
+        among = f" in a batch of {whole(batch['messages'])}" if batch else ""
+        return [Line(now, state, _told(row) + among)]
 
     def _ended(self, row: Row, finished_at: float, *, counted: bool) -> None:
         """Count a message's end; ``counted``: it was in the queue."""

@@ -169,6 +169,18 @@ def test_a_batch_is_one_row_and_those_of_its_messages_go() -> None:
     assert board.counts == {"delivered": 3, "expired": 1}
 
 
+def test_messages_of_the_form_without_an_id_stay_rows_of_their_own() -> None:
+    """Nothing says which of them went together; each has its share in its own result."""
+    board = Board()
+    for name, messages in (("a", 2), ("b", 2), ("c", 1)):
+        (told,) = board.received(
+            "hologram/result", result(name, 1, 2, batch={"id": None, "messages": messages}), 0.0
+        )
+    assert told.text == "t; 1 attempt, 1.00 s, 10 B up, 20 B down (c) in a batch of 1"
+    assert list(board.rows) == ["a", "b", "c"]
+    assert not board.batches
+
+
 def test_what_the_last_health_and_the_clock_of_a_desk_say_agree() -> None:
     """The uptime goes on from the retained health's time; a clock that is wrong by days changes nothing."""
     at = 1704067200.0 + 10
