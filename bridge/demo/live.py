@@ -8,7 +8,8 @@ from rich.text import Text
 
 from bridge.demo.board import Arrival, DemoBoard
 from bridge.demo.tries import Try
-from bridge.watch.live import LiveView, newest, plain_table, titled
+from bridge.watch.live import LiveView
+from bridge.watch.tables import newest, plain_table, titled
 from bridge.watch.values import clock
 
 _SIZES = 3

@@ -4,20 +4,19 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.layout import Layout
 from rich.live import Live
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from bridge.watch.board import Board
-from bridge.watch.values import Line, Row, clock
+from bridge.watch.tables import colour_of, long_time, messages_table, newest, plain_table, titled
+from bridge.watch.values import Line, clock
 
 REFRESH = 0.2
 """Least seconds between two drawings."""
@@ -31,12 +30,6 @@ _SHARE = 10
 _SIDE_BY_SIDE = 150
 """Least columns to show the second table beside the messages."""
 
-_WIDE, _NARROW = 95, 60
-"""Columns from which ids are shown, and below which a message has only its topic and its life."""
-
-_ID = 16
-"""Columns of an id; a longer one is cut at its start, because its end distinguishes it."""
-
 _HEADER = 3
 _NOTE_STAYS = 12.0
 """Seconds that a note is shown."""
@@ -47,17 +40,6 @@ _LOW = 20
 _EVENTS = 100
 """Number of events kept for the second table."""
 
-_Item = TypeVar("_Item")
-
-_COLOURS = {
-    "queued": "yellow",
-    "delivered": "green",
-    "received": "green",
-    "done": "cyan",
-    "unconfirmed": "magenta",
-    "superseded": "cyan",
-    "filtered": "cyan",
-}
 ENDED_BADLY = {"rejected", "expired", "dropped", "failed", "unconfirmed"}
 _NOTED = {"demo", "event", "network", "broker", *ENDED_BADLY}
 """Kinds of events shown in the line under the counters."""
@@ -209,7 +191,7 @@ class LiveView:
         good = condition == "online"
         line.append(f"  {'●' if board.online else '○'} {condition}", style="green" if good else "bold yellow")
         if board.online and board.health:
-            line.append(f" {_long(board.uptime(now))}", style="dim")
+            line.append(f" {long_time(board.uptime(now))}", style="dim")
         line.append_text(self._link()).append_text(self.cloud(now))
         if board.connected_at is None:
             return line.append("  broker ").append("○ gone", style="bold red")
@@ -238,9 +220,9 @@ class LiveView:
         waiting, oldest = board.queued(), board.oldest(now)
         line.append(f"queued {waiting}", style="bold yellow" if waiting else "dim")
         if waiting and oldest is not None:
-            line.append(f" ({_long(oldest)})", style="yellow")
+            line.append(f" ({long_time(oldest)})", style="yellow")
         for state, number in counts.items():
-            line.append(f"  {state} {number}", style=_COLOURS.get(state, "red") if number else "dim")
+            line.append(f"  {state} {number}", style=colour_of(state) if number else "dim")
         up, down = board.spent()
         line.append(f"  ↑{up / 1000:.1f} ↓{down / 1000:.1f} kB today")
         if board.memory():
@@ -248,84 +230,4 @@ class LiveView:
         return line
 
     def _messages(self, room: int, width: int, now: float) -> RenderableType:
-        wide, narrow = width >= _WIDE, width < _NARROW
-        table = _table()
-        table.add_column("time", width=8, style="dim")
-        if wide:
-            table.add_column("id", width=_ID, style="dim")
-        table.add_column("to", ratio=5, no_wrap=True)
-        if not narrow:
-            table.add_column("message", ratio=5, no_wrap=True)
-        table.add_column("life", width=16 if narrow else 25, no_wrap=True)
-        if not narrow:
-            table.add_column("try", width=3, justify="right")
-            table.add_column("bytes", width=9, justify="right", style="dim")
-        for row in newest(self._board.rows.values(), room - 2):
-            table.add_row(*_cells(row, now, wide=wide, narrow=narrow))
-        return titled(self.heading(), table)
-
-
-def _table() -> Table:
-    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim italic")
-    table.collapse_padding = False
-    return table
-
-
-def plain_table(*widths: int) -> Table:
-    """Return a table without a header: dim columns of these widths, and a last one for the rest."""
-    table = _table()
-    table.show_header = False
-    for width in widths:
-        table.add_column(width=width, style="dim")
-    table.add_column(ratio=5, no_wrap=True)
-    return table
-
-
-def titled(title: str, body: RenderableType) -> RenderableType:
-    """Return ``body`` under a line with its title."""
-    grid = Table.grid(expand=True)
-    grid.add_row(Rule(Text(title, style="bold"), align="left", style="blue", characters="─"))
-    grid.add_row(body)
-    return grid
-
-
-def newest(items: Collection[_Item], room: int) -> list[_Item]:
-    """Return the last ``room`` items."""
-    return list(islice(items, max(0, len(items) - max(0, room)), None))
-
-
-def _cells(row: Row, now: float, *, wide: bool, narrow: bool) -> list[Text]:
-    cells = [Text(clock(row.queued_at))]
-    if wide:
-        cells.append(Text(row.id if len(row.id) <= _ID else "…" + row.id[1 - _ID :]))
-    cells.append(Text(row.to))
-    colour = _COLOURS.get(row.state, "red")
-    if narrow:
-        return [*cells, _life(row, now, short=True)]
-    text = Text(row.text) if not row.reason else Text(row.reason, style=colour)
-    cells += [text, _life(row, now, short=False), Text(str(row.attempts or ""))]
-    cells.append(Text(f"{row.up}/{row.down}" if row.up or row.down else ""))
-    return cells
-
-
-def _life(row: Row, now: float, *, short: bool) -> Text:
-    colour = _COLOURS.get(row.state, "red")
-    if row.state == "queued":
-        return Text(f"queued {_waited(now - row.heard_at)}", style=f"bold {colour}")
-    if not row.attempts:
-        return Text(row.state, style=colour)
-    line = Text("" if short else "queued → ", style="dim")
-    return line.append(row.state, style=colour).append(f" {_waited(row.took or 0.0)}", style="dim")
-
-
-def _waited(seconds: float) -> str:
-    return f"{max(0.0, seconds):.1f} s" if seconds < 600 else _long(seconds)
-
-
-def _long(seconds: float) -> str:
-    """Return a duration as ``M:SS``, ``H:MM:SS``, or days and hours."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        return titled(self.heading(), messages_table(self._board.rows.values(), room - 1, width, now))
