@@ -42,7 +42,7 @@ class Batch:
         return self._first._replace(
             id=f"batch {self.name}",
             to=self._where(),
-            text=", ".join([*self._ends(), f"batch of {self._number()}, {self.each:.1f} B each"]),
+            text=", ".join([f"{self._number()} at {self.each:.1f} B each in a batch", *self._ends()]),
             state=max(self._states, key=lambda state: self._states[state]),
             up=self._up,
             down=self._down,

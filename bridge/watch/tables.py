@@ -93,7 +93,7 @@ def _cells(row: Row, now: float, *, wide: bool, narrow: bool) -> list[Text]:
         return [*cells, _life(row, now, short=True)]
     text = Text(row.text) if not row.reason else Text(row.reason, style=colour)
     cells += [text, _life(row, now, short=False), Text(str(row.attempts or ""))]
-    cells.append(Text(f"{row.up}/{row.down}" if row.up or row.down else ""))
+    cells.append(Text(f"{_amount(row.up)}/{_amount(row.down)}" if row.up or row.down else ""))
     return cells
 
 
@@ -118,3 +118,10 @@ def long_time(seconds: float) -> str:
     if hours >= 48:
         return f"{hours // 24} d {hours % 24} h"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _amount(figure: int) -> str:
+    """Return bytes in four columns; a batch may have a million."""
+    if figure < 10_000:
+        return str(figure)
+    return f"{figure // 1000}k" if figure < 1_000_000 else f"{figure // 1_000_000}M"

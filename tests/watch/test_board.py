@@ -153,7 +153,7 @@ def test_a_batch_is_one_row_and_those_of_its_messages_go() -> None:
     for name in ("a", "b", "b", "c"):
         board.received("hologram/result", result(name, 1, 2, batch=batch), 0.0)
     assert list(board.rows) == ["d", "batch b1"]
-    assert board.rows["batch b1"].text == "batch of 3 of 4, 30.0 B each"
+    assert board.rows["batch b1"].text == "3 of 4 at 30.0 B each in a batch"
     (_, told) = board.received(
         "hologram/result", result("d", 1, 2, batch=batch, state="expired", bytes_up=0, bytes_down=0), 0.0
     )
@@ -164,7 +164,7 @@ def test_a_batch_is_one_row_and_those_of_its_messages_go() -> None:
         "delivered",
         30,
         60,
-        "1 expired, batch of 4, 22.5 B each",
+        "4 at 22.5 B each in a batch, 1 expired",
     )
     assert board.counts == {"delivered": 3, "expired": 1}
 

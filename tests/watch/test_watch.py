@@ -105,7 +105,7 @@ def test_a_batch_is_told_with_the_bytes_of_its_one_exchange(
         client.publish(f"hologram/out/sensors/s{number % 2}", f"{number}")
     told = r" batch +sensors/s0, sensors/s1: batch of 5, ([\d.]+) B each, (\d+) B up, (\d+) B down \((.*)\)"
     watch.until(told)
-    terminal.shows("sensors/s0, ", "batch of 5, ", "delivered 5")
+    terminal.shows("sensors/s0, ", "5 at ", " B", "delivered 5")
     client.wait_for(lambda: len(client.results()) == 5, 30, what="5 results")
     results = client.results()
     up, down = (sum(each[way] for each in results) for way in ("bytes_up", "bytes_down"))
@@ -401,8 +401,28 @@ def test_what_came_in_one_batch_is_shown_together(
         client.publish("hologram/result", json.dumps(told))
     lines.until(r" delivered +a; 1 attempt, 1\.50 s, 47 B up, 10 B down \(m0\) in batch b-1$")
     lines.until(r" batch +a, b: batch of 10, 50\.7 B each, 407 B up, 100 B down \(b-1\)$")
-    text = terminal.shows("batch of 10, 50.7 B each", "407/100", "delivered 10", "a, b")
+    text = terminal.shows("10 at 50.7 B each in", "407/100", "delivered 10", "a, b")
     assert text.count("queued → delivered") == 1
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "each", "both"),
+    [(90, 10, "10 at 100.0 B", "900/100"), (4112, 231, "10 at 4343.0 B", " 41k/2310"),
+     (100_000, 5000, "10 at 105000.", "1M/50k")],
+)  # fmt: skip
+def test_at_80_columns_the_figures_of_a_batch_are_whole(
+    keeper: Keeper, mosquitto: Mosquitto, client: Client, up: int, down: int, each: str, both: str
+) -> None:
+    """Bytes a reading before the words, and both ways in the room that there is, in one line."""
+    terminal = Terminal(keeper, [*WATCH, "-p", str(mosquitto.port)], (80, 24))
+    terminal.shows("● 127.0.0.1")
+    for number in range(10):
+        told = {**RESULT, "id": f"m{number}", "bytes_up": up, "bytes_down": down, "topics": ["sensors/s"]}
+        client.publish("hologram/result", json.dumps({**told, "batch": {"id": "b-1", "messages": 10}}))
+    text = terminal.shows("delivered 10", each)
+    (row,) = (line for line in text.splitlines() if "sensors/s" in line)
+    assert each in row
+    assert row.endswith(both)
 
 
 def test_data_left_and_cost_are_shown_where_the_bridge_tells_them(
