@@ -8,15 +8,11 @@ from typing import Any
 
 from bridge.watch.batches import Batch
 from bridge.watch.commands import Commands, destination
-from bridge.watch.values import Health, Line, Row, clock, left, number, read_health, shown, unix, whole
-
-__all__ = ["Board", "Health", "Line", "Row", "clock", "shown"]
+from bridge.watch.values import Health, Line, Row, clock, data_left, number, read_health, shown, unix, whole
+from bridge.watch.waiting import Waiting
 
 ROWS = 300
 """Number of messages kept."""
-
-_WAITING = 10_000
-"""Most waiting messages that are known one by one; of more only their number."""
 
 _RESULTS = 10_000
 """Number of results that are recognized when the bridge repeats them."""
@@ -50,14 +46,11 @@ class Board:
         self.taken = 0
         """Number of commands; they are known only where the view subscribes to them."""
         self.counts: dict[str, int] = {}
-        self.open: dict[str, Row] = {}
-        """The messages that wait, as far as ``message.queued`` told of them."""
+        self.waiting = Waiting()
         self.rows: dict[str, Row] = {}
         self.batches: dict[str, Batch] = {}
         """The last batches of which there are results, by their ids."""
         self._results: dict[str, None] = {}
-        self._earlier = 0
-        """Number of messages that wait beside the open ones."""
         self._commands = Commands()
         self._day = ""
         self._spent = (0, 0)
@@ -141,19 +134,14 @@ class Board:
         row = Row(shown(event["id"]), to, self._commands.payload(to, now), _time(event["at"]), now)
         if row.id in self._results:
             return []  # the broker may deliver in any order, and twice
-        if self.health and row.queued_at <= self.health.at and row.id not in self.open:
-            self._earlier = max(0, self._earlier - 1)  # the health has counted it
-        self.open[row.id] = row
-        if len(self.open) > _WAITING:
-            self.open.pop(next(iter(self.open)))
-            self._earlier += 1
+        self.waiting.add(row)
         self._keep(row)
         return [Line(now, "queued", f"{row.to} {row.text}".rstrip() + f" ({row.id})")]
 
     def _result(self, result: dict[str, Any], now: float) -> list[Line]:
         queued_at, finished_at = _time(result["queued_at"]), _time(result["finished_at"])
         name = shown(result["id"])
-        known = self.open.get(name) or self.rows.get(name)
+        known = self.waiting.open.get(name) or self.rows.get(name)
         state, reason = shown(result["state"]), shown(result["description"])
         row = Row(
             name,
@@ -170,7 +158,8 @@ class Board:
         )
         new = name not in self._results
         if new:  # a result may be published twice
-            self._ended(row, finished_at, counted=result["channel"] not in _NOT_QUEUED)
+            self._remember(row)
+            self.waiting.ended(row, finished_at, counted=result["channel"] not in _NOT_QUEUED)
             self._spend(str(result["finished_at"]), row.up, row.down)
         batch = result.get("batch")
         if batch and batch["id"] is not None:
@@ -179,15 +168,11 @@ class Board:
         among = f" in a batch of {whole(batch['messages'])}" if batch else ""
         return [Line(now, state, _told(row) + among)]
 
-    def _ended(self, row: Row, finished_at: float, *, counted: bool) -> None:
-        """Count a message's end; ``counted``: it was in the queue."""
+    def _remember(self, row: Row) -> None:
         self._results[row.id] = None
         if len(self._results) > _RESULTS:
             self._results.pop(next(iter(self._results)))
         self._count(row.state)
-        known, health = self.open.pop(row.id, None), self.health
-        if not known and counted and health and row.queued_at <= health.at < finished_at:
-            self._earlier = max(0, self._earlier - 1)
 
     def _in_batch(self, told: dict[str, Any], row: Row, now: float, *, new: bool) -> list[Line]:
         """Show a message in the row of its batch."""
@@ -209,8 +194,7 @@ class Board:
     def _health(self, told: dict[str, Any], now: float) -> list[Line]:
         health = read_health(told, now)
         before, self.health = self.health, health
-        waiting = sum(row.queued_at <= health.at for row in self.open.values())
-        self._earlier = max(0, health.queued - waiting)
+        self.waiting.counted(health)
         if before and before.state == health.state:
             return []
         reasons = [
@@ -243,18 +227,6 @@ class Board:
 
     # -- figures -----------------------------------------------------------------------------------------
 
-    def queued(self) -> int:
-        """Return how many messages wait, without those after the last health that nobody tells of."""
-        return len(self.open) + self._earlier
-
-    def oldest(self, now: float) -> float | None:
-        """Return the age of the oldest message in seconds, as far as it is known."""
-        health = self.health
-        if self._earlier and health and health.oldest is not None:
-            return max(0.0, health.oldest + now - health.told_at)
-        first = next(iter(self.open.values()), None)
-        return None if first is None else max(0.0, now - first.heard_at)
-
     def spent(self) -> tuple[int, int]:
         """Return the bytes up and down today.
 
@@ -281,19 +253,12 @@ class Board:
 
     def data(self) -> str:
         """Return what is left of each bound of the budget, and the cost, as one line."""
-        if self.health is None:
-            return ""
-        bounds, cost = self.health.budget, self.health.cost
-        parts = [left(bound) for bound in bounds if not bound.sms]
-        if cost:
-            today, month = (f"{each:.{2 if each >= 1 else 4}f}" for each in (cost.today, cost.month))
-            parts.append(f"{today} {cost.currency} today, {month} this month")
-        return " · ".join([*parts, *(left(bound) for bound in bounds if bound.sms)])
+        return "" if self.health is None else data_left(self.health)
 
     def summary(self) -> str:
         """Return the counters as one line."""
         parts = [f"{self.taken} in"] if self.taken else []
-        parts.append(f"{self.queued()} queued")
+        parts.append(f"{self.waiting.number()} queued")
         return ", ".join([*parts, *(f"{number} {state}" for state, number in sorted(self.counts.items()))])
 
     # -- inside ------------------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ class LiveView:
         line = Text(" ")
         if board.taken:
             line.append(f"in {board.taken}  ", style="bold")
-        waiting, oldest = board.queued(), board.oldest(now)
+        waiting, oldest = board.waiting.number(), board.waiting.oldest(now)
         line.append(f"queued {waiting}", style="bold yellow" if waiting else "dim")
         if waiting and oldest is not None:
             line.append(f" ({long_time(oldest)})", style="yellow")

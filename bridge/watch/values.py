@@ -173,7 +173,17 @@ def unix(text: str) -> float:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
-def left(bound: Bound) -> str:
+def data_left(health: Health) -> str:
+    """Return what is left of each bound of the budget, and the cost, as one line."""
+    bounds, cost = health.budget, health.cost
+    parts = [_left(bound) for bound in bounds if not bound.sms]
+    if cost:
+        today, month = (f"{each:.{2 if each >= 1 else 4}f}" for each in (cost.today, cost.month))
+        parts.append(f"{today} {cost.currency} today, {month} this month")
+    return " · ".join([*parts, *(_left(bound) for bound in bounds if bound.sms)])
+
+
+def _left(bound: Bound) -> str:
     """Return what is left of a bound; 1 kB is 1,000 bytes, as in the configuration."""
     name = bound.name.replace("_", " ").replace("sms", "SMS")
     held = ", held" if bound.holds else ""

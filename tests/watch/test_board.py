@@ -51,10 +51,10 @@ def test_a_result_that_is_told_again_counts_once() -> None:
     }  # fmt: skip
     board.received("hologram/out/t", b"payload", 0.0)
     board.received("hologram/event", json.dumps(event | {"topics": ["t"]}).encode(), 0.0)
-    assert set(board.open) == {"a"}
+    assert set(board.waiting.open) == {"a"}
     for _ in range(2):
         board.received("hologram/result", json.dumps(result).encode(), 0.0)
-    assert (board.counts, board.spent(), board.open) == ({"delivered": 1}, (10, 20), {})
+    assert (board.counts, board.spent(), board.waiting.open) == ({"delivered": 1}, (10, 20), {})
     assert (board.rows["a"].text, board.rows["a"].took) == ("payload", 1.5)
 
 
@@ -107,15 +107,15 @@ def test_how_many_wait_is_known_from_health_and_results_alone() -> None:
     """What the health counted leaves with its result; what came later is known at the next health."""
     board = Board()
     board.received("hologram/bridge/health", health(2, 10), 1000.0)
-    assert (board.queued(), board.oldest(1010.0)) == (2, 15.0)
+    assert (board.waiting.number(), board.waiting.oldest(1010.0)) == (2, 15.0)
     board.received("hologram/result", result("before", 1, 9), 1000.0)  # had ended before the health
     board.received("hologram/result", result("a", 5, 12), 1000.0)
     board.received("hologram/result", result("a", 5, 12), 1000.0)
     board.received("hologram/result", result("later", 11, 12), 1000.0)
     board.received("hologram/result", result("link", 5, 12, channel="network", state="done"), 1000.0)
-    assert board.queued() == 1
+    assert board.waiting.number() == 1
     board.received("hologram/bridge/health", health(7, 20), 1000.0)
-    assert board.queued() == 7
+    assert board.waiting.number() == 7
 
 
 def test_a_message_is_counted_once_whichever_comes_first() -> None:
@@ -124,13 +124,13 @@ def test_a_message_is_counted_once_whichever_comes_first() -> None:
     board.received("hologram/event", queued("a", 1), 0.0)
     board.received("hologram/bridge/health", health(3, 10), 0.0)
     board.received("hologram/event", queued("b", 9), 0.0)
-    assert board.queued() == 3
+    assert board.waiting.number() == 3
     board.received("hologram/event", queued("c", 11), 0.0)
-    assert board.queued() == 4
+    assert board.waiting.number() == 4
     for name in ("a", "b", "c"):
         board.received("hologram/result", result(name, 9, 12), 0.0)
     board.received("hologram/event", queued("c", 11), 0.0)
-    assert (board.queued(), len(board.open)) == (1, 0)
+    assert (board.waiting.number(), len(board.waiting.open)) == (1, 0)
 
 
 def test_a_flood_of_waiting_messages_takes_bounded_memory() -> None:
@@ -138,7 +138,7 @@ def test_a_flood_of_waiting_messages_takes_bounded_memory() -> None:
     board = Board()
     for number in range(12_000):
         board.received("hologram/event", queued(f"m{number}", 1), 0.0)
-    assert (board.queued(), len(board.open), len(board.rows)) == (12_000, 10_000, 300)
+    assert (board.waiting.number(), len(board.waiting.open), len(board.rows)) == (12_000, 10_000, 300)
     for number in range(1000):
         board.received("hologram/result", result(f"x{number}", 1, 2, state=f"state{number}"), 0.0)
     assert len(board.counts) == 20
