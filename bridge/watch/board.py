@@ -23,6 +23,9 @@ _STATES = 20
 _QUIET = 3.0
 """Seconds in which the broker sends the retained state, if it has one for us."""
 
+CONTROLS = ("network/set", "queue/set", "budget/set", "quote")
+"""Topics of commands that send no message."""
+
 _NOT_QUEUED = ("network", "queue", "budget", "quote")
 """Channels of commands that are not in the queue."""
 
@@ -87,9 +90,7 @@ class Board:
         """Take one MQTT message; ``now`` in Unix seconds."""
         below = topic.removeprefix(self.prefix + "/")
         try:
-            if below in ("send", "out", "sms", "queue/set", "network/set") or below.startswith(
-                ("out/", "sms/")
-            ):
+            if below in ("send", "out", "sms", *CONTROLS) or below.startswith(("out/", "sms/")):
                 return self._command(below, payload, now)
             if below in ("in", "in/sms"):
                 return self._received(below, payload, now)
@@ -108,7 +109,7 @@ class Board:
             return [Line(now, "odd", f"{shown(topic)} {shown(payload)}")]
 
     def _command(self, below: str, payload: bytes, now: float) -> list[Line]:
-        if not below.endswith("/set"):
+        if below not in CONTROLS:
             self.taken += 1
             self._commands.add(below, payload, now)
         return [Line(now, "in", f"{self.prefix}/{shown(below)} {shown(payload)}")]

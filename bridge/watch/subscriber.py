@@ -24,7 +24,7 @@ from bridge.adapters.mqtt.broker import Broker, connect_problem
 from bridge.adapters.mqtt.reasons import ended, refused, unanswered
 from bridge.core.reconnects import Reconnects
 from bridge.errors import OperationError
-from bridge.watch.board import Board
+from bridge.watch.board import CONTROLS, Board
 from bridge.watch.values import Line
 
 FIRST_WAIT = 10.0
@@ -56,7 +56,7 @@ def filters(prefix: str, *, commands: bool) -> list[str]:
     """Return what to subscribe to: the bridge's reports, and people's ``commands`` with their payloads."""
     reports = ["result", "event", "in", "in/sms", "network/status"]
     bridge = ["bridge/state", "bridge/info", "bridge/health"]
-    asked = ["out/#", "send", "sms/#", "queue/set", "network/set"] if commands else []
+    asked = ["out/#", "send", "sms/#", *CONTROLS] if commands else []
     return [f"{prefix}/{each}" for each in (*bridge, *reports, *asked)]
 
 

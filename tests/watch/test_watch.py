@@ -114,6 +114,29 @@ def test_a_batch_is_told_with_the_bytes_of_its_one_exchange(
     assert watch.said().count(f" in batch {line[3]}\n") == 5
 
 
+def test_with_payloads_the_commands_are_shown_and_what_is_in_the_messages(
+    keeper: Keeper, tmp_path: Path, mosquitto: Mosquitto, bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """Those that send nothing too, which are no messages; without the option none is read."""
+    cloud.start()
+    bridge.start()
+    watch = watch_lines(keeper, tmp_path, mosquitto, "--payloads")
+    second = tmp_path / "second"
+    second.mkdir()
+    without = watch_lines(keeper, second, mosquitto)
+    watch.until(r" bridge +online")
+    client.publish("hologram/out/a", "21.5")
+    watch.until(r" in +hologram/out/a 21\.5$")
+    watch.until(r" delivered +a 21\.5; 1 attempt")
+    for topic, payload in [("budget/set", "reset"), ("quote", '{"data":"1"}'), ("queue/set", "flush")]:
+        client.publish(f"hologram/{topic}", payload)
+        watch.until(rf" in +hologram/{topic} {re.escape(payload)}$")
+    watch.until(r" done +quote: ")
+    without.until(r" done +quote: ")
+    without.until(r" delivered +a; 1 attempt")
+    assert " in " not in without.said()
+
+
 def test_it_leaves_no_trace_at_the_broker_and_does_not_disturb_the_bridge(
     keeper: Keeper, tmp_path: Path, bridge: BridgeProcess, cloud: Cloud, mosquitto: Mosquitto, client: Client
 ) -> None:
@@ -257,6 +280,28 @@ def test_a_bad_configuration_is_said_as_by_the_other_commands(tmp_path: Path) ->
     assert done.returncode == 78
     assert "mqtt.port" in done.stderr
     assert once("-c", str(tmp_path / "none.hjson")).returncode == 78
+
+
+def test_a_configuration_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
+    """It says who may read it, for a person who forgot `sudo`; a folder is none."""
+    config = tmp_path / "bridge.hjson"
+    config.write_text("{}")
+    config.chmod(0)
+    others = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*others, *WATCH, "-c", str(config)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (78, "", 1)
+    assert f"{config}: cannot be read (Permission denied); " in done.stderr
+    done = once("-c", str(tmp_path))
+    assert (done.returncode, done.stderr) == (
+        78, f"hologram-bridge: {tmp_path}: is a directory; name the HJSON file in it\n"
+    )  # fmt: skip
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(mosquitto: Mosquitto, bridge: BridgeProcess) -> None:
