@@ -1,17 +1,13 @@
 """The demo, as users start it: real processes, a real terminal, and nothing left behind."""
 
 import contextlib
-import fcntl
 import json
 import os
 import queue
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -24,12 +20,13 @@ from bridge.demo.board import DemoBoard
 from bridge.demo.children import find_mosquitto
 from bridge.demo.tries import lines, options
 from bridge.errors import OperationError
+from tests.harness import Keeper
+from tests.harness.terminal import Terminal
 
 DEMO = [sys.executable, "-m", "bridge.demo"]
 PATIENCE = 120.0
 """Seconds in which a busy machine gets there; they pass only where a test fails."""
 NAMES = ("broker", "cloud", "modem", "bridge")
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Plain:
@@ -293,77 +290,22 @@ def test_while_the_cloud_is_down_messages_wait_and_then_go(tmp_path: Path) -> No
         assert demo.end()[0] == 0
 
 
-class Screen:
-    """A demo in a terminal of 80x24; ``text`` is what it drew, without colours."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *DEMO],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=os.environ | {"TMPDIR": str(folder), "TERM": "xterm-256color"} | environment,
-        )
-        os.close(slave)
-        self.raw = b""
-
-    @property
-    def text(self) -> str:
-        return _ESCAPES.sub("", self.raw.decode(errors="replace"))
-
-    def read(self) -> bool:
-        """Take what is drawn within a second; return whether the terminal is still open."""
-        if select.select([self.master], [], [], 1.0)[0]:
-            try:
-                self.raw += os.read(self.master, 65536)
-            except OSError:  # EIO: nobody holds the other end
-                return False
-        return True
-
-    def until(self, *parts: str, seconds: float = PATIENCE) -> None:
-        """Wait until all parts were drawn."""
-        deadline = time.monotonic() + seconds
-        while missing := [part for part in parts if part not in self.text]:
-            assert time.monotonic() < deadline, f"{missing} not in {self.text[-4000:]}"
-            assert self.read(), f"it ended without {missing}: {self.text[-4000:]}"
-
-    def end(self) -> int:
-        """Read to the end; return the exit code."""
-        deadline = time.monotonic() + PATIENCE
-        while self.read():
-            assert time.monotonic() < deadline, "it does not end"
-        return self.process.wait(PATIENCE)
-
-
-@contextlib.contextmanager
-def screen(folder: Path, **environment: str) -> Iterator[Screen]:
-    """Run the demo in a terminal; it is ended with the block if need be."""
-    shown_on = Screen(folder, **environment)
-    try:
-        yield shown_on
-    finally:
-        if shown_on.process.poll() is None:
-            shown_on.process.terminate()
-            shown_on.end()
-        os.close(shown_on.master)
-
-
-def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(keeper: Keeper, tmp_path: Path) -> None:
     """On 80x24 all parts are drawn; Ctrl-C leaves the terminal as it was, exit code 0, no traceback."""
-    with screen(tmp_path) as live:
-        live.until(
-            "hologram-bridge", "● up", "● online", "what became of each message", "queued → delivered ",
-            "what arrived at the simulated cloud", "accepted", "today", "mem ",
-            "hologram/out/hi", "seq 20 | mosquitto_pub", "hologram/queue/set", "-v -t 'hologram/#'",
-        )  # fmt: skip
-        live.until("rejected 1", "rejected: topic: 'kitchen sink' is not allowed")
-        live.until("json batch of ", " readings in batches", "B each ")
-        pids = children_of(live.process.pid)
-        assert sorted(pids) == sorted(NAMES)
-        os.write(live.master, b"\x03")
-        assert live.end() == 0
+    live = Terminal(keeper, DEMO, env={"TMPDIR": str(tmp_path)})
+    live.drew(
+        "hologram-bridge", "● up", "● online", "what became of each message", "queued → delivered ",
+        "what arrived at the simulated cloud", "accepted", "today", "mem ",
+        "hologram/out/hi", "seq 20 | mosquitto_pub", "hologram/queue/set", "-v -t 'hologram/#'",
+    )  # fmt: skip
+    live.drew("rejected 1", "rejected: topic: 'kitchen sink' is not allowed")
+    live.drew("json batch of ", " readings in batches", "B each ")
+    pids = children_of(live.process.pid)
+    assert sorted(pids) == sorted(NAMES)
+    assert len(live.screen) <= live.height
+    assert live.screen[0].startswith(" hologram-bridge")
+    live.press(b"\x03")
+    assert live.end(PATIENCE) == 0
     assert b"\x1b[?1049h" in live.raw  # the other screen was taken
     assert b"\x1b[?1049l" in live.raw.partition(b"\x1b[?1049h")[2]  # and given back
     assert "Traceback" not in live.text
@@ -371,14 +313,14 @@ def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it(tmp_path: Path) -> Non
     assert gone(pids, tmp_path)
 
 
-def test_without_rich_it_says_what_to_do(tmp_path: Path) -> None:
+def test_without_rich_it_says_what_to_do(keeper: Keeper, tmp_path: Path) -> None:
     """A missing package is one line that names the step that brings it."""
     folder, temporary = tmp_path / "path", tmp_path / "tmp"
     folder.mkdir()
     temporary.mkdir()
     (folder / "rich.py").write_text("raise ModuleNotFoundError(\"No module named 'rich'\", name='rich')\n")
-    with screen(temporary, PYTHONPATH=str(folder)) as live:
-        assert live.end() == 1
+    live = Terminal(keeper, DEMO, env={"TMPDIR": str(temporary), "PYTHONPATH": str(folder)})
+    assert live.end() == 1
     assert live.text.strip() == "hologram-bridge demo: rich is missing; run: make setup (or use --plain)"
 
 

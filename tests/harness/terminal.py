@@ -79,6 +79,13 @@ class Terminal:
         """Wait until all ``parts`` are on the screen; return it."""
         return self.until(lambda text: all(part in text for part in parts), timeout, what=str(parts))
 
+    def drew(self, *parts: str, timeout: float = 120.0) -> None:
+        """Wait until each of ``parts`` has been on the screen, together or not."""
+        deadline = time.monotonic() + patient(timeout)
+        while missing := [part for part in parts if part not in self.text]:
+            assert time.monotonic() < deadline, f"never drawn: {missing}\n{self.text[-4000:]}"
+            assert self._read(), f"it ended without {missing}:\n{self.text[-4000:]}"
+
     @property
     def text(self) -> str:
         """All that was written, without escape sequences."""
@@ -152,5 +159,5 @@ class Terminal:
     def _close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(patient(30.0))
         os.close(self._master)
