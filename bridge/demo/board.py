@@ -37,6 +37,8 @@ class DemoBoard(Board):
         self.unpacked = 0
         """Number of readings that came in batches, without those of repeats."""
         self._unpacked_ids: dict[str | None, None] = {}
+        self.knows_time = True
+        """Whether the box knew the time at the start; batches wait until it does."""
         self.cloud_back_at: float | None = None
         """When the simulated cloud comes back (Unix seconds); None while it is there."""
 
@@ -70,11 +72,14 @@ class DemoBoard(Board):
         return lines
 
     def bytes_each(self, most: int = 300) -> str:
-        """Return what a reading cost last alone, and in batches of each number; empty before the first batch.
+        """Return what a reading cost last alone, and in batches of each number.
 
+        Before the first batch the text is empty, or says that batches wait for the time.
         Bytes of the IP layer, up and down. ``most`` is the number of sizes of batches, the largest ones.
         """
         whole = {each.messages: each.each for each in self.batches.values() if each.seen == each.messages}
+        if not whole:
+            return "" if self.knows_time else "batches wait for the clock, 10 minutes at most"
         alone = next(
             (
                 row
@@ -85,7 +90,7 @@ class DemoBoard(Board):
         )
         parts = [f"{alone.up + alone.down} alone"] if alone else []
         parts += [f"{whole[messages]:.0f} in {messages}" for messages in sorted(whole)[-most:]]
-        return f"B each {', '.join(parts)}" if whole else ""
+        return f"B each {', '.join(parts)}"
 
 
 def _arrival(record: dict[str, Any]) -> Arrival:

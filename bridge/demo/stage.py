@@ -18,6 +18,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bridge.adapters.mqtt.broker import Broker
+from bridge.adapters.system.clock_facts import read_facts
+from bridge.core.known_time import knows_time
 from bridge.demo import tries
 from bridge.demo.board import DemoBoard
 from bridge.demo.children import Child, find_mosquitto, free_port, wait_for_port, wait_until
@@ -136,6 +138,7 @@ class Performance:
     def __init__(self, on: Stage, board: DemoBoard, view: View, stop: Stop) -> None:
         self._stage = on
         self._board = board
+        board.knows_time = knows_time(time.time(), read_facts())
         self._view = view
         self._stop = stop
         broker = Broker("127.0.0.1", on.broker_port, client_id())

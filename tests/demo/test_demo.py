@@ -268,6 +268,22 @@ def test_a_repeat_of_a_batch_is_not_unpacked_again() -> None:
     assert (board.arrived, board.unpacked) == (2, 1)
 
 
+def test_on_a_box_without_the_time_it_says_what_batches_wait_for() -> None:
+    """Until the first has come; a box that knows the time has nothing to wait for."""
+    board = DemoBoard()
+    assert board.bytes_each() == ""
+    board.knows_time = False
+    assert board.bytes_each() == "batches wait for the clock, 10 minutes at most"
+    result = {
+        "id": "a", "channel": "cloud", "to": None, "topics": ["meters/water"], "state": "delivered",
+        "code": 0, "description": "", "attempts": 1, "queued_at": "2026-01-01T00:00:00Z",
+        "finished_at": "2026-01-01T00:00:01Z", "bytes_up": 300, "bytes_down": 100,
+        "batch": {"id": "b", "messages": 1},
+    }  # fmt: skip
+    board.received("hologram/result", json.dumps(result).encode(), 0.0)
+    assert board.bytes_each() == "B each 400 in 1"
+
+
 def arrived(data: str) -> str:
     """Return the simulated cloud's line of a request with ``data`` on the topic of batches."""
     return json.dumps(
