@@ -32,8 +32,9 @@ def lines(to_broker: str, inbound: int, configuration: Path, prefix: str = "holo
     publish = f"mosquitto_pub {to_broker} -q 1 -t {prefix}"
     ask = publish.replace("mosquitto_pub", "mosquitto_rr", 1)
     return [
-        # On a reply topic that is used twice a late result answers in the place of another message.
-        Try("send", f"{ask}/out/hi -m hi -e r/$RANDOM -W 20"),
+        # On a reply topic that is used twice a late result answers in the place of another message. In an
+        # outage of the cloud the result comes some 30 seconds later.
+        Try("send", f"{ask}/out/hi -m hi -e r/$RANDOM -W 60"),
         Try("burst", f"seq 20 | {publish}/out/count -l"),
         Try("SMS", f"{publish}/sms/15551234567 -m 'Hello'"),
         Try("listen", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
