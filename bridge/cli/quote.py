@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from bridge.cli.screen import say, say_json
-from bridge.errors import OperationError
+from bridge.errors import OperationError, UsageError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from bridge.settings import load
 
     if args.to is not None and args.topic:
-        raise OperationError("an SMS has no topic: give either --to or --topic")
+        raise UsageError("an SMS has no topic: give either --to or --topic")
+    if args.to is None and args.via:
+        raise UsageError("--via is for an SMS: give --to too")
     settings = load(args.config).settings
     answer = ask(
         socket_path(settings.control.path, settings.store.path),
