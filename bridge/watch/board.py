@@ -161,7 +161,8 @@ class Board:
         if new:  # a result may be published twice
             self._remember(row)
             self.waiting.ended(row, finished_at, counted=result["channel"] not in _NOT_QUEUED)
-            self._spend(str(result["finished_at"]), row.up, row.down)
+            if result["channel"] != "quote":
+                self._spend(str(result["finished_at"]), row.up, row.down)
         batch = result.get("batch")
         if batch and batch["id"] is not None:
             return self._in_batch(batch, row, now, new=new)

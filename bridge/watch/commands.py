@@ -47,6 +47,8 @@ class Commands:
 def destination(about: dict[str, Any]) -> str:
     """Return a message's destination from the bridge's event or result."""
     named = about.get("to") or ", ".join(about.get("topics") or ())  # a rejected one has neither
+    if about["channel"] == "quote":
+        return shown(f"quote {named}".rstrip())
     return shown(named or {"cloud": "(no topic)"}.get(about["channel"], about["channel"]))
 
 

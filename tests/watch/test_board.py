@@ -118,6 +118,18 @@ def test_how_many_wait_is_known_from_health_and_results_alone() -> None:
     assert board.waiting.number() == 7
 
 
+def test_what_a_quote_tells_is_not_spent() -> None:
+    """It has the bytes that a message would cost, and is shown as what it is."""
+    board = Board()
+    (line,) = board.received(
+        "hologram/result",
+        result("q", 1, 1, channel="quote", state="done", attempts=0, description="nothing was sent"),
+        0.0,
+    )
+    assert (board.spent(), board.counts) == ((0, 0), {"done": 1})
+    assert line.text == "quote t: nothing was sent (q)"
+
+
 def test_a_message_is_counted_once_whichever_comes_first() -> None:
     """Its event before the health, after it, and after its own result."""
     board = Board()
