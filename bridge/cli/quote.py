@@ -13,8 +13,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
     parser = subparsers.add_parser(
         "quote",
-        help="tell what a message would cost",
-        description="Tell what a message would cost alone, by the running daemon. Nothing is sent.",
+        help="what a message would cost",
+        description="Ask the running daemon what a message would cost alone. Nothing is sent.",
     )
     add_config(parser)
     parser.add_argument("text", metavar="TEXT", help="the payload, or the text of the SMS")

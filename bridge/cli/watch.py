@@ -34,7 +34,7 @@ _AS_OPTIONS = {
 _EPILOG = (
     "It publishes nothing, and reads under a client id of its own, with a clean session, at QoS 0. A message "
     "appears with its result; how many wait, and for how long, comes from the health. Where mqtt.events "
-    "tells message.queued, those that wait appear too. Without a terminal it prints a line for each event. "
+    "has message.queued, those that wait appear too. Without a terminal it prints a line for each event. "
     "Ctrl-C ends it. An option beats the file."
 )
 
@@ -71,7 +71,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--payloads",
         action="store_true",
-        help="read the commands too, and show what is in the messages that message.queued tells of",
+        help="read the commands too, and show what is in the messages that message.queued names",
     )
     parser.add_argument("--plain", action="store_true", help="lines instead of a screen")
     parser.set_defaults(run=run)

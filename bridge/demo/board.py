@@ -1,4 +1,4 @@
-"""The demo's board: what the bridge's messages tell, and what arrived at the simulated cloud."""
+"""The demo's board: what the bridge reports, and what arrived at the simulated cloud."""
 
 import json
 from collections import deque

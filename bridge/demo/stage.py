@@ -1,6 +1,6 @@
 """The stage: the child processes, and the loop that feeds the view.
 
-One thread owns everything; what the bridge tells comes through the view's own subscriber.
+One thread owns everything; what the bridge publishes comes through the view's own subscriber.
 """
 
 import json

@@ -49,7 +49,7 @@ class Batch:
             reason="",
         )
 
-    def told(self) -> str:
+    def line(self) -> str:
         """Return the batch as the text of a line."""
         about = [f"batch of {self._number()}", f"{self.each:.1f} B each", *self._ends()]
         return f"{self._where()}: {', '.join(about)}, {self._up} B up, {self._down} B down ({self.name})"

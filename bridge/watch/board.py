@@ -59,7 +59,7 @@ class Board:
         self._spent = (0, 0)
         self._in = 0
         self._asked = False
-        """Whether the missing bridge was told of since the connection began."""
+        """Whether `quiet` has returned its line since the connection began."""
 
     # -- the broker --------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Board:
         return [Line(now, "broker", f"{shown(reason)}; it is tried again")] if known else []
 
     def quiet(self, now: float) -> list[Line]:
-        """Return a line, once a connection, if the broker tells nothing of a bridge."""
+        """Return a line, once a connection, if the broker has no state of a bridge."""
         if self._asked or self.connected_at is None or abs(now - self.connected_at) < _QUIET:
             return []
         self._asked = True
@@ -168,7 +168,7 @@ class Board:
             return self._in_batch(batch, row, now, new=new)
         self._keep(row)  # in the form plain a batch has no id: nothing says which messages share one
         among = f" in a batch of {whole(batch['messages'])}" if batch else ""
-        return [Line(now, state, _told(row) + among)]
+        return [Line(now, state, _text_of(row) + among)]
 
     def _remember(self, row: Row) -> None:
         self._results[row.id] = None
@@ -176,31 +176,31 @@ class Board:
             self._results.pop(next(iter(self._results)))
         self._count(row.state)
 
-    def _in_batch(self, told: dict[str, Any], row: Row, now: float, *, new: bool) -> list[Line]:
+    def _in_batch(self, named: dict[str, Any], row: Row, now: float, *, new: bool) -> list[Line]:
         """Show a message in the row of its batch."""
-        name, messages = shown(told["id"]), whole(told["messages"])
+        name, messages = shown(named["id"]), whole(named["messages"])
         batch = self.batches.get(name)
         if batch is None:
             batch = self.batches[name] = Batch(name, messages)
             if len(self.batches) > ROWS:
                 self.batches.pop(next(iter(self.batches)))
-        lines = [Line(now, row.state, f"{_told(row)} in batch {name}")]
+        lines = [Line(now, row.state, f"{_text_of(row)} in batch {name}")]
         if new:
             batch.add(row)
             self.rows.pop(row.id, None)
             self._keep(batch.row())
             if batch.seen == messages:
-                lines.append(Line(now, "batch", batch.told()))
+                lines.append(Line(now, "batch", batch.line()))
         return lines
 
-    def _health(self, told: dict[str, Any], now: float) -> list[Line]:
-        health = read_health(told, now)
+    def _health(self, report: dict[str, Any], now: float) -> list[Line]:
+        health = read_health(report, now)
         before, self.health = self.health, health
         self.waiting.counted(health)
         if before and before.state == health.state:
             return []
         reasons = [
-            f"{each['channel']} is {each['condition']}" for each in told["destinations"] if each["reason"]
+            f"{each['channel']} is {each['condition']}" for each in report["destinations"] if each["reason"]
         ]
         text = ", ".join([health.state, *reasons])
         return [Line(now, "health", shown(f"{text}; {health.queued} queued"))]
@@ -210,11 +210,11 @@ class Board:
         parts = [status["state"], status["operator"], status["technology"]]
         self.signal = "" if signal is None else f"{number(signal):.0f} dBm"
         self.carrier = shown(" ".join(str(part) for part in parts[1:] if part))
-        told = ", ".join(shown(part) for part in [*parts, status["local_ip"], status["error"]] if part)
+        text = ", ".join(shown(part) for part in [*parts, status["local_ip"], status["error"]] if part)
         before, self.network = self.network, shown(status["state"])
         if before == self.network:
             return []
-        return [Line(now, "network", told)]
+        return [Line(now, "network", text)]
 
     def _info(self, info: dict[str, Any], now: float) -> list[Line]:
         before, self.version = self.version, shown(info["version"])
@@ -251,7 +251,7 @@ class Board:
 
     def uptime(self, now: float) -> float:
         """Return the bridge's uptime in seconds."""
-        return max(0.0, self.health.uptime + now - self.health.told_at) if self.health else 0.0
+        return max(0.0, self.health.uptime + now - self.health.ours_at) if self.health else 0.0
 
     def data(self) -> str:
         """Return what is left of each bound of the budget, and the cost, as one line."""
@@ -288,7 +288,7 @@ def _time(text: str) -> float:
     return at
 
 
-def _told(row: Row) -> str:
+def _text_of(row: Row) -> str:
     """Return a result as the text of a line."""
     about = " ".join(part for part in (row.to, row.text) if part not in ("", "-"))
     said = f"{about}: {row.reason}" if about and row.reason else about + row.reason

@@ -20,7 +20,7 @@ class _Command(NamedTuple):
 
 
 class Commands:
-    """The commands of which the bridge has told nothing yet."""
+    """The commands whose event the bridge has not published yet."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Command] = deque(maxlen=_COMMANDS)

@@ -100,7 +100,7 @@ def _cells(row: Row, now: float, *, wide: bool, narrow: bool) -> list[Text]:
 def _life(row: Row, now: float, *, short: bool) -> Text:
     colour = colour_of(row.state)
     if row.state == "queued":
-        return Text(f"queued {_waited(now - row.heard_at)}", style=f"bold {colour}")
+        return Text(f"queued {_waited(now - row.ours_at)}", style=f"bold {colour}")
     if not row.attempts:
         return Text(row.state, style=colour)
     line = Text("" if short else "queued → ", style="dim")

@@ -31,7 +31,8 @@ class Line(NamedTuple):
 class Row(NamedTuple):
     """One message's life, or one batch's.
 
-    ``queued_at`` is Unix seconds by the bridge's clock, ``heard_at`` by ours; ``took`` in seconds, ``up`` and
+    ``queued_at`` is Unix seconds by the bridge's clock, ``ours_at`` is when the
+    view received it, by its own; ``took`` in seconds, ``up`` and
     ``down`` in bytes.
     """
 
@@ -39,7 +40,7 @@ class Row(NamedTuple):
     to: str
     text: str
     queued_at: float
-    heard_at: float
+    ours_at: float
     state: str = "queued"
     took: float | None = None
     attempts: int = 0
@@ -73,13 +74,13 @@ class Cost(NamedTuple):
 class Health(NamedTuple):
     """The bridge's health.
 
-    ``at`` is Unix seconds by the bridge's clock, ``told_at`` by ours; ``day`` is the date of the byte
+    ``at`` is Unix seconds by the bridge's clock, ``ours_at`` by the view's; ``day`` is the date of the byte
     counters ``up`` and ``down``; ``memory`` in bytes, ``uptime`` and ``oldest`` in seconds.
     """
 
     state: str
     at: float
-    told_at: float
+    ours_at: float
     day: str
     up: int
     down: int
@@ -95,27 +96,27 @@ class Health(NamedTuple):
     cost: Cost | None
 
 
-def read_health(told: dict[str, Any], now: float) -> Health:
-    """Return the health in the bridge's JSON, heard at ``now`` (Unix seconds); odd JSON raises anything."""
-    today, waiting = told["bytes"]["today"], told["queue"]
-    at = unix(told["at"])
-    down = [each for each in told["destinations"] if each["condition"] != "up"]
+def read_health(report: dict[str, Any], now: float) -> Health:
+    """Return the health in the bridge's JSON, received at ``now`` (Unix seconds); odd JSON raises anything."""
+    today, waiting = report["bytes"]["today"], report["queue"]
+    at = unix(report["at"])
+    down = [each for each in report["destinations"] if each["condition"] != "up"]
     return Health(
-        state=shown(told["state"]),
+        state=shown(report["state"]),
         at=at,
         # A retained health is older than its delivery; a clock that differs by more says nothing about that.
-        told_at=at if 0 <= now - at <= _STALE else now,
-        day=str(told["at"])[:10],
+        ours_at=at if 0 <= now - at <= _STALE else now,
+        day=str(report["at"])[:10],
         up=whole(today["up"]),
         down=whole(today["down"]),
-        memory=number(told["memory"] or 0),
-        uptime=number(told["uptime"] or 0),
+        memory=number(report["memory"] or 0),
+        uptime=number(report["uptime"] or 0),
         queued=whole(waiting["messages"]),
         oldest=None if waiting["oldest_age"] is None else number(waiting["oldest_age"]),
-        cloud=next((shown(each["condition"]) for each in told["destinations"] if _is_cloud(each)), ""),
+        cloud=next((shown(each["condition"]) for each in report["destinations"] if _is_cloud(each)), ""),
         trouble=next((_why(each) for each in down if each["reason"]), ""),
-        budget=_budget(told.get("budget")),
-        cost=_cost(told.get("cost")),
+        budget=_budget(report.get("budget")),
+        cost=_cost(report.get("cost")),
     )
 
 
@@ -128,18 +129,18 @@ def _why(destination: Mapping[str, Any]) -> str:
     return shown(f"{where} is {destination['condition']}: {destination['reason']}")
 
 
-def _budget(told: Any) -> tuple[Bound, ...]:
+def _budget(bounds: Any) -> tuple[Bound, ...]:
     """Return the bounds that are set; a bridge without a budget has none."""
     return tuple(
         Bound(shown(name), number(each["limit"]), number(each["left"]), bool(each["holds"]))
-        for name, each in (told or {}).items()
+        for name, each in (bounds or {}).items()
     )[:_BOUNDS]
 
 
-def _cost(told: Any) -> Cost | None:
-    if not told:
+def _cost(cost: Any) -> Cost | None:
+    if not cost:
         return None
-    return Cost(number(told["today"]), number(told["month"]), shown(told["currency"])[:8])
+    return Cost(number(cost["today"]), number(cost["month"]), shown(cost["currency"])[:8])
 
 
 def number(value: Any) -> float:

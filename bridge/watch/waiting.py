@@ -7,7 +7,7 @@ _KNOWN = 10_000
 
 
 class Waiting:
-    """The messages that ``message.queued`` told of, and the number of those that only the health counts."""
+    """The messages that ``message.queued`` names, and the number of those that only the health counts."""
 
     def __init__(self) -> None:
         self.open: dict[str, Row] = {}
@@ -22,7 +22,7 @@ class Waiting:
         self._others = max(0, health.queued - known)
 
     def add(self, row: Row) -> None:
-        """Take a message of which ``message.queued`` tells."""
+        """Take a message that ``message.queued`` names."""
         if self._health and row.queued_at <= self._health.at and row.id not in self.open:
             self._others = max(0, self._others - 1)  # the health has counted it
         self.open[row.id] = row
@@ -37,13 +37,13 @@ class Waiting:
             self._others = max(0, self._others - 1)
 
     def number(self) -> int:
-        """Return how many messages wait, without those after the last health that nobody tells of."""
+        """Return how many messages wait, without those after the last health that no event names."""
         return len(self.open) + self._others
 
     def oldest(self, now: float) -> float | None:
         """Return the age of the oldest message in seconds, as far as it is known."""
         health = self._health
         if self._others and health and health.oldest is not None:
-            return max(0.0, health.oldest + now - health.told_at)
+            return max(0.0, health.oldest + now - health.ours_at)
         first = next(iter(self.open.values()), None)
-        return None if first is None else max(0.0, now - first.heard_at)
+        return None if first is None else max(0.0, now - first.ours_at)
