@@ -1,14 +1,19 @@
 """What the box tells about its wall clock: the kernel's word, a hardware clock, a time service.
 
-Everything is read from the kernel and its file systems, so no process is started. The shipped unit hides the
-processes of other users (``ProtectProc=invisible``) and not the control groups, which have a folder for each
-unit that runs.
+The shipped unit does not let us ask the kernel: ``ProtectClock=yes`` refuses adjtimex(2) whole, and not only
+to set the clock. The file of systemd-timesyncd, and systemd-timedated over D-Bus, tell its word then.
+The unit also hides the processes of other users (``ProtectProc=invisible``). It does not hide the control
+groups, which have a folder for each unit that runs.
 """
 
+import asyncio
 import ctypes
+import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from bridge.adapters.system.threads import in_thread
 from bridge.core.known_time import PLAUSIBLE, ClockFacts
 
 STA_UNSYNC = 0x0040
@@ -35,19 +40,84 @@ class _Timex(ctypes.Structure):
     )
 
 
-def read_facts(root: Path = Path("/")) -> ClockFacts:
-    """Return the facts about the wall clock; ``root`` is where the file systems are."""
-    return ClockFacts(is_synchronised(), has_hardware_clock(root), has_time_service(root))
+SYNCHRONISED = "run/systemd/timesync/synchronized"
+"""systemd-timesyncd makes this file when it has set the clock in this boot [systemd-timesyncd.service(8)]."""
+
+TIMEDATE = "org.freedesktop.timedate1"
+ANSWER_WITHIN = 30.0
+"""Seconds for systemd-timedated's answer, which the bus may start first. They are also the time between two
+questions, so that a box that never learns the time starts few processes."""
 
 
-def is_synchronised() -> bool:
-    """Return whether the kernel calls the clock synchronised; False where it may not be asked."""
+def ask_kernel() -> bool | None:
+    """Return whether the kernel calls the clock synchronised; None where it may not be asked."""
     timex = _Timex()  # all zeros: `modes` 0 reads and sets nothing
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):
-        return False
-    return state >= 0 and not timex.status & STA_UNSYNC
+        return None
+    return None if state < 0 else not timex.status & STA_UNSYNC
+
+
+def ask_service(program: str = "busctl") -> bool:
+    """Return the kernel's word as systemd-timedated passes it on.
+
+    It is the property NTPSynchronized [org.freedesktop.timedate1(5)].
+    False without an answer. Waits up to `ANSWER_WITHIN` seconds.
+    """
+    place = "/" + TIMEDATE.replace(".", "/")
+    command = [program, "--system", "get-property", TIMEDATE, place, TIMEDATE, "NTPSynchronized"]
+    with suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run(  # noqa: S603  our own words
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=ANSWER_WITHIN
+        )
+        return said.returncode == 0 and said.stdout.strip() == b"b true"
+    return False
+
+
+class ClockSource:
+    """Reads the facts about the wall clock; lives in the event loop's thread and never blocks it for long."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        root: Path = Path("/"),
+        *,
+        kernel: Callable[[], bool | None] = ask_kernel,
+        program: str = "busctl",
+    ) -> None:
+        """``root`` is where the file systems are, ``program`` asks systemd-timedated.
+
+        ``kernel`` returns the kernel's word; None where it may not be asked.
+        """
+        self._loop = loop
+        self._root = root
+        self._kernel = kernel
+        self._program = program
+        self._told = False
+        """The last answer of systemd-timedated."""
+        self._ask_at = -ANSWER_WITHIN
+
+    def read(self) -> ClockFacts:
+        """Return the facts as far as they are known at once."""
+        hardware, service = has_hardware_clock(self._root), has_time_service(self._root)
+        synchronised = self._kernel()
+        if synchronised is None:
+            synchronised = (self._root / SYNCHRONISED).exists() or self._told
+            if not (synchronised or hardware) and service:
+                self._ask_service()
+        return ClockFacts(synchronised, hardware, service)
+
+    def _ask_service(self) -> None:
+        """Ask systemd-timedated; its answer counts at a later look."""
+        if self._loop.time() - self._ask_at < ANSWER_WITHIN:
+            return
+        self._ask_at = self._loop.time()
+
+        def told(future: "asyncio.Future[bool]") -> None:
+            self._told = future.result()
+
+        in_thread(self._loop, lambda: ask_service(self._program)).add_done_callback(told)
 
 
 def has_hardware_clock(root: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from bridge.adapters.system.clock_facts import read_facts
+from bridge.adapters.system.clock_facts import ClockSource
 from bridge.core.known_time import ClockFacts, knows_time
 from bridge.core.messages import Now
 
@@ -22,11 +22,13 @@ def read_clock() -> Now:
 class LoopTime:
     """`bridge.core.time.Time` on an event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, facts: Callable[[], ClockFacts] = read_facts) -> None:
-        """``facts`` returns what the box tells about its wall clock."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, facts: Callable[[], ClockFacts] | None = None
+    ) -> None:
+        """``facts`` returns what the box tells about its wall clock; None: the box itself is asked."""
         self.now = read_clock
         self._loop = loop
-        self._facts = facts
+        self._facts = facts or ClockSource(loop).read
         self._known = False
         self._asked = -inf
 
