@@ -142,19 +142,20 @@ class Times:
     def _last_mono(self, boot: int) -> float:
         """Return the monotonic time of the newest message of ``boot``.
 
-        Boots are in the order of the messages.
+        Boots are in the order of the messages, but for those that took over a place.
         """
-        last, low = 0.0, 0
-        high: int = self._database.execute("message_last").fetchone()[0] or -1
+        last: float = self._database.execute("message_renewed_last", (boot,)).fetchone()[0] or 0.0
+        low, high = 0, self._database.execute("message_last").fetchone()[0] or -1
         while low <= high:
             middle = (low + high) // 2
-            seq, of_boot, mono = self._database.execute("message_from", (middle,)).fetchone()
-            if of_boot > boot:
+            found = self._database.execute("message_from", (middle,)).fetchone()
+            if found is None or found[1] > boot:
                 high = middle - 1
                 continue
+            seq, of_boot, mono = found
             low = seq + 1
             if of_boot == boot:
-                last = mono
+                last = max(last, mono)
         return last
 
     def date(self, boot: int, mono: float) -> float:
@@ -167,6 +168,15 @@ class Times:
         if boot == self.boot:
             return mono + self._offset
         return float("-inf") if self._reference is None else mono + self._reference
+
+    def moved(self, boot: int) -> dict[str, float]:
+        """Return the parameters that move a row of ``boot``, an earlier one, into the clock of this boot.
+
+        ``shift`` is infinite while nobody knows how long ago that boot was.
+        """
+        now = self.now()
+        ago = now.mono - (self.present(boot) - self._offsets.get(boot, self._offset))
+        return {"boot": self.boot, "shift": ago, "offset": now.offset}
 
     def passed(self) -> list[tuple[int, float]]:
         """Return each boot with its monotonic time now, as if it had gone on."""

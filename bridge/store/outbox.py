@@ -97,6 +97,17 @@ class Report(NamedTuple):
     retain: bool
 
 
+class _Oldest(NamedTuple):
+    """The message whose place is the oldest."""
+
+    seq: int
+    boot: int
+    mono: float
+    """When the place was taken, in monotonic seconds of the boot."""
+    renewed: int
+    """Whether a newer message took it over."""
+
+
 class Outbox:
     """Messages, lanes and reports in SQLite."""
 
@@ -127,8 +138,7 @@ class Outbox:
         self._next_seq = max(self._number("message_last"), self.ledger.upto) + 1
         self._next_report = self._number("report_last") + 1
         self._oldest = self._find_oldest()
-        """Number, boot and monotonic time of the oldest message after the last `flush`; None without a
-        message."""
+        """The oldest message after the last `flush`; None without a message."""
         self._oldest_left = False
         self._writes = 0
         """Writes of the sums at the last `sweep`."""
@@ -144,9 +154,9 @@ class Outbox:
     def _number(self, query: str) -> int:
         return self._database.execute(query).fetchone()[0] or 0
 
-    def _find_oldest(self) -> tuple[int, int, float] | None:
-        row: tuple[int, int, float] | None = self._database.execute("message_oldest").fetchone()
-        return row
+    def _find_oldest(self) -> _Oldest | None:
+        row = self._database.execute("message_oldest").fetchone()
+        return _Oldest(*row) if row else None
 
     # -- the transaction ---------------------------------------------------------------------------------
 
@@ -285,20 +295,15 @@ class Outbox:
         return found
 
     def _take_place(self, message: Message, superseded: list[Queued]) -> bool:
-        """Put ``message`` in the place of the oldest of ``superseded``; return False if it does not fit.
-
-        The place of a message of an earlier boot, whose clock is another one, is lost.
-        """
+        """Put ``message`` in the place of the oldest of ``superseded``; return False if it does not fit."""
         oldest, size = superseded[-1], sum(len(queued.payload) for queued in superseded)
         if self.ledger.bytes - size + len(message.payload) > self.limits.max_bytes:
             return False
-        stays = oldest.boot == self.times.boot
-        for queued in superseded[:-1] if stays else superseded:
+        for queued in superseded[:-1]:
             self.remove(queued)
-        if stays:
-            self._renew(message, oldest)
-        else:
-            self._insert(message)
+        if oldest.boot != self.times.boot:
+            self._database.execute("message_reboot", self.times.moved(oldest.boot) | {"seq": oldest.seq})
+        self._renew(message, oldest)
         return True
 
     def _renew(self, message: Message, oldest: Queued) -> None:
@@ -466,7 +471,7 @@ class Outbox:
         run = self._database.execute
         run("message_drop", (queued.seq,))
         self.last_errors.pop(queued.seq, None)
-        self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest[0])
+        self._oldest_left = self._oldest_left or (self._oldest is not None and queued.seq == self._oldest.seq)
         lane = queued.lane
         head = self.lanes.advance(queued.lane_id, lane, queued.seq)
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(queued.payload))
@@ -491,23 +496,24 @@ class Outbox:
             yield from (seq for (seq,) in rows)
 
     def _over_age(self, limit: int) -> Iterator[int]:
-        oldest = self.oldest_age() if self.limits.max_age is not None else None
-        if oldest is None or self.limits.max_age is None or oldest < self.limits.max_age:
+        max_age, oldest = self.limits.max_age, self.oldest_age()
+        if max_age is None or self._oldest is None:
+            return
+        # A place that moved into a later boot may be older than it seems, and so may what is behind it.
+        if not self._oldest.renewed and (oldest is None or oldest < max_age):
             return
         for boot, mono in self.times.passed():
-            rows = self._database.execute(
-                "message_stale", (boot, mono - self.limits.max_age, limit)
-            ).fetchall()
+            rows = self._database.execute("message_stale", (boot, mono - max_age, limit)).fetchall()
             yield from (seq for (seq,) in rows)
-        for seq, boot, mono in self._database.execute("message_head", (limit,)).fetchall():
+        for seq, boot, mono in self._database.execute("message_head", (limit,)):
             age = self.times.age(boot, mono)
-            if age is None or age < self.limits.max_age:
+            if age is None or age < max_age:
                 return  # the other messages are younger
             yield seq
 
     def oldest_age(self) -> float | None:
         """Return the age of the oldest message in seconds, None without one; this reads no disk."""
-        return self.times.age(*self._oldest[1:]) if self._oldest else None
+        return self.times.age(self._oldest.boot, self._oldest.mono) if self._oldest else None
 
     def last_seq(self) -> int:
         """Return the number of the newest message ever accepted."""

@@ -103,7 +103,7 @@ SELECT count(*) FROM message;
 -- name: message_last
 SELECT max(seq) FROM message;
 -- name: message_oldest
-SELECT seq, boot, queued_mono FROM message ORDER BY seq LIMIT 1;
+SELECT seq, boot, queued_mono, later IS NOT NULL FROM message ORDER BY seq LIMIT 1;
 -- name: message_head
 SELECT seq, boot, queued_mono FROM message WHERE later IS NULL ORDER BY seq LIMIT ?;
 -- name: message_stale
@@ -116,8 +116,14 @@ UPDATE message SET id = :id, chosen = :chosen, payload = :payload, attempts = 0,
                    at = :at, stamp = :stamp, later = :mono - queued_mono,
                    deadline = queued_at + (:mono - queued_mono) + :lifetime
 WHERE seq = :seq;
+-- The place of a message of an earlier boot in the clock of this one: it was taken before this boot.
+-- name: message_reboot
+UPDATE message SET boot = :boot, queued_mono = min(0.0, queued_mono + :shift),
+                   queued_at = min(0.0, queued_mono + :shift) + :offset WHERE seq = :seq;
 -- name: message_from
-SELECT seq, boot, queued_mono FROM message WHERE seq >= ? ORDER BY seq LIMIT 1;
+SELECT seq, boot, queued_mono FROM message WHERE seq >= ? AND later IS NULL ORDER BY seq LIMIT 1;
+-- name: message_renewed_last
+SELECT max(queued_mono + later) FROM message WHERE later IS NOT NULL AND boot = ?;
 -- name: message_due
 SELECT seq FROM message WHERE deadline IS NOT NULL AND boot = ? AND deadline - queued_at + queued_mono <= ?
 ORDER BY deadline - queued_at + queued_mono LIMIT ?;
@@ -249,9 +255,11 @@ SELECT id FROM boot WHERE boot_id = ?;
 -- A boot's `lead` is its clock offset: wall time minus monotonic time.
 -- name: boot_all
 SELECT id, lead, known FROM boot;
--- Boots without rows; later messages are of later boots.
+-- Boots without rows; later messages are of later boots, but for those that took over a place.
 -- name: boot_forget
-DELETE FROM boot WHERE id < :boot AND id < coalesce((SELECT boot FROM message ORDER BY seq LIMIT 1), :boot)
+DELETE FROM boot WHERE id < :boot
+AND id < coalesce((SELECT boot FROM message WHERE later IS NULL ORDER BY seq LIMIT 1), :boot)
+AND id < coalesce((SELECT min(boot) FROM message WHERE later IS NOT NULL), :boot)
 AND id < coalesce((SELECT min(boot) FROM chosen), :boot) AND id < coalesce((SELECT min(boot) FROM ended), :boot);
 -- name: boot_add
 INSERT INTO boot (boot_id, lead) VALUES (?, ?);

@@ -7,7 +7,8 @@ ALTER TABLE message ADD COLUMN stamp TEXT;
 ALTER TABLE boot ADD COLUMN known INTEGER NOT NULL DEFAULT 0;
 
 -- `keep: "latest"`: a newer message takes over the row of an older one, and so its place. `queued_mono` stays the time
--- since which the place is taken, because rows are in the order of it; the newer one came `later` seconds after it.
+-- since which the place is taken, because rows are in the order of it; the newer one came `later` seconds after it. A
+-- place of an earlier boot moves into the clock of the newer one's, so `boot` is in the order of rows without `later`.
 ALTER TABLE message ADD COLUMN later REAL;
 CREATE INDEX message_renewed ON message (boot, queued_mono + later) WHERE later IS NOT NULL;
 -- Budget: what went over the SIM, by UTC day. `own` are the bridge's own bytes, `apart` those of them that no

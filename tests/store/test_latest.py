@@ -103,13 +103,64 @@ def test_the_age_is_that_of_the_message_and_not_of_its_place(tmp_path: Path) -> 
     assert sorted(box.due()) == ["2", "new", "old"]
 
 
-def test_a_place_of_an_earlier_boot_is_lost(tmp_path: Path) -> None:
-    """Its clock is another one; the newer message goes to the end, with a time of its own."""
+@pytest.mark.parametrize("wall", [NOON + DAY, 0.0], ids=["time known", "time unknown"])
+def test_a_place_of_an_earlier_boot_is_kept(tmp_path: Path, wall: float) -> None:
+    """Its clock is another one, so the newer message follows that of its own boot, also over the next."""
     box = Box(tmp_path / "o.db")
-    put(box, latest("1", topic="a"), latest("2", topic="b"))
-    box.reopen(boot="boot-2", clock=Clock(NOON + DAY, 5.0))
-    assert put(box, latest("3", topic="a")) == ["1"]
-    assert [(queued.id, queued.queued_at) for queued in box.all()] == [("2", NOON), ("3", NOON + DAY)]
+    put(box, latest("1", topic="a"), latest("2", topic="b"), message("plain", topic="c"))
+    box.clock.pass_(10.0)
+    put(box, latest("3", topic="b"))
+    box.reopen(boot="boot-2", clock=Clock(wall, 5.0))
+    assert put(box, latest("4", topic="a", lifetime=60.0)) == ["1"]
+    assert put(box, latest("5", topic="b")) == ["3"]
+    assert box.ids() == ["4", "5", "plain"]
+    box.clock.step(NOON + DAY - wall)
+    box.sweep()
+    first, second, plain = box.all()
+    assert (first.queued_at, first.deadline) == (NOON + DAY, NOON + DAY + 60.0)
+    assert (second.queued_at, plain.queued_at) == (NOON + DAY, NOON)
+    assert box.outbox.oldest_age() == DAY
+    box.clock.pass_(59.0)
+    assert box.due() == []
+    box.clock.pass_(1.0)
+    assert box.due() == ["4"]
+    box.reopen(boot="boot-3", clock=Clock(NOON + 2 * DAY, 5.0))
+    assert [(queued.id, queued.queued_at) for queued in box.all()] == [
+        ("4", NOON + DAY), ("5", NOON + DAY), ("plain", NOON),
+    ]  # fmt: skip
+
+
+def test_what_waits_behind_a_place_of_an_earlier_boot_grows_old(tmp_path: Path) -> None:
+    """Nobody knew how old the place was when it was taken; what is behind it expires all the same."""
+    box = Box(tmp_path / "o.db", limits=Limits(max_age=2 * DAY))
+    put(box, latest("1", topic="a"), message("plain", topic="b"))
+    box.reopen(boot="boot-2", clock=Clock(0.0, 5.0))
+    put(box, latest("2", topic="a"))
+    box.reopen()
+    box.clock.step(NOON + DAY)
+    box.sweep()
+    assert box.outbox.oldest_age() == 5.0
+    box.clock.pass_(DAY - 1.0)
+    assert box.due() == []
+    box.clock.pass_(2.0)
+    assert box.due() == ["plain"]
+    box.clock.pass_(DAY)
+    assert sorted(box.due()) == ["2", "plain"]
+
+
+def test_a_boot_without_the_time_is_dated_by_its_newest_message(tmp_path: Path) -> None:
+    """Which may have taken over a place, so that what came long before it is as much older."""
+    box = Box(tmp_path / "o.db", clock=Clock(0.0, 100.0))
+    put(box, latest("1", topic="a"), message("plain", topic="b"))
+    box.reopen(boot="boot-2", clock=Clock(0.0, 50.0))
+    put(box, message("other", topic="c"))
+    box.clock.pass_(1000.0)
+    put(box, latest("2", topic="a"))
+    box.reopen(boot="boot-3", clock=Clock(NOON, 5.0))
+    box.sweep()
+    assert [(queued.id, queued.queued_at) for queued in box.all()] == [
+        ("2", NOON), ("plain", NOON), ("other", NOON - 1000.0),
+    ]  # fmt: skip
 
 
 def test_a_lane_that_was_filled_before_is_emptied_in_portions(box: Box) -> None:
