@@ -54,19 +54,39 @@ class Verdict(Enum):
     DROP = auto()
 
 
+class _Reading(NamedTuple):
+    number: Decimal | None
+    digest: bytes
+
+
+class _Held(NamedTuple, Generic[T]):
+    """A reading that waits for the end of the interval."""
+
+    reading: _Reading
+    item: T
+    size: int
+    """Its bytes."""
+
+
+class _Before(NamedTuple, Generic[T]):
+    """The state of a topic list before an offer."""
+
+    number: int
+    """The number of the offer."""
+    last: _Reading | None
+    passed: float
+    held: _Held[T] | None
+
+
 class Offer(NamedTuple, Generic[T]):
     """The verdict on a reading, and what it means for held ones."""
 
     verdict: Verdict
+    before: _Before[T]
     dropped: tuple[T, ...] = ()
     """A held reading that this one makes old."""
     passed: tuple[T, ...] = ()
     """A held reading of other topics whose state is no longer kept."""
-
-
-class _Reading(NamedTuple):
-    number: Decimal | None
-    digest: bytes
 
 
 class _State(Generic[T]):
@@ -78,8 +98,9 @@ class _State(Generic[T]):
         """The last that passed."""
         self.passed = -inf
         """When it did, in monotonic seconds."""
-        self.held: tuple[_Reading, T, int] | None = None
-        """The reading that waits for the end of the interval, what it is the reading of, and its bytes."""
+        self.held: _Held[T] | None = None
+        self.number = 0
+        """The number of the last change."""
 
     @property
     def due(self) -> float:
@@ -94,13 +115,23 @@ class Filters(Generic[T]):
         """The list that was used last is the last."""
         self._kept = kept
         self._room = held_bytes
+        self._changes = 0
+        """Numbers the changes of all states."""
 
     def offer(
-        self, rule: Filter, topics: Topics, payload: bytes, item: T, mono: float, *, urgent: bool = False
+        self,
+        rule: Filter,
+        topics: Topics,
+        payload: bytes,
+        item: T,
+        mono: float,
+        *,
+        urgent: bool = False,
+        hold: bool = True,
     ) -> Offer[T]:
         """Judge the reading ``payload``, which came at ``mono`` (monotonic seconds).
 
-        It is handed back as ``item``.
+        It is handed back as ``item``. What would be held passes where nothing may be: ``hold`` is False.
         """
         state, reading = self._states.pop(topics, None), _read(rule, payload)
         evicted: tuple[T, ...] = ()
@@ -108,16 +139,19 @@ class Filters(Generic[T]):
             evicted = self._take(state) if state else ()
             state = _State[T](rule)
         self._states[topics] = state
+        self._change(state)
+        before = _Before(state.number, state.last, state.passed, state.held)
         dropped = self._take(state)
         verdict = self._judge(state, reading, len(payload), mono, urgent=urgent)
+        if verdict is Verdict.HOLD and not hold:
+            verdict = Verdict.PASS
         if verdict is Verdict.HOLD:
-            state.held = (reading, item, len(payload))
-            self._room -= len(payload)
+            self._keep(state, _Held(reading, item, len(payload)))
         elif verdict is Verdict.PASS:
             state.last, state.passed = reading, mono
         if len(self._states) > self._kept:
             evicted += self._take(self._states.pop(next(iter(self._states))))
-        return Offer(verdict, dropped, evicted)
+        return Offer(verdict, before, dropped, evicted)
 
     def _judge(self, state: _State[T], reading: _Reading, size: int, mono: float, *, urgent: bool) -> Verdict:
         if urgent or state.last is None or mono - state.passed >= state.rule.max_interval:
@@ -130,10 +164,31 @@ class Filters(Generic[T]):
         """Take the held reading out of ``state``."""
         if state.held is None:
             return ()
-        _, item, size = state.held
-        state.held = None
-        self._room += size
-        return (item,)
+        held, state.held = state.held, None
+        self._room += held.size
+        return (held.item,)
+
+    def _keep(self, state: _State[T], held: _Held[T]) -> None:
+        state.held = held
+        self._room -= held.size
+
+    def _change(self, state: _State[T]) -> None:
+        self._changes += 1
+        state.number = self._changes
+
+    def undo(self, topics: Topics, offer: Offer[T]) -> bool:
+        """Take ``offer`` back, because it was no reading: what it dropped is held again.
+
+        Return False, and change nothing, if another change of these topics came after it.
+        """
+        state, before = self._states.get(topics), offer.before
+        if state is None or state.number != before.number:
+            return False
+        self._take(state)
+        state.last, state.passed = before.last, before.passed
+        if before.held:
+            self._keep(state, before.held._replace(item=offer.dropped[0]))
+        return True
 
     def due(self, topics: Topics) -> float | None:
         """Return when the held reading of ``topics`` passes, in monotonic seconds; None without one."""
@@ -145,7 +200,8 @@ class Filters(Generic[T]):
         state = self._states.get(topics)
         if state is None or state.held is None:
             return ()
-        state.last, state.passed = state.held[0], mono
+        state.last, state.passed = state.held.reading, mono
+        self._change(state)
         return self._take(state)
 
     def release_all(self, mono: float) -> list[T]:
@@ -158,18 +214,13 @@ class Filters(Generic[T]):
 
     def held(self) -> list[T]:
         """Return the held readings."""
-        return [state.held[1] for state in self._states.values() if state.held]
-
-    def withdraw(self, topics: Topics, item: T) -> None:
-        """Take ``item`` out, if it still is the held reading of ``topics``."""
-        state = self._states.get(topics)
-        if state and state.held and state.held[1] is item:
-            self._take(state)
+        return [state.held.item for state in self._states.values() if state.held]
 
     def forget(self, topics: Topics) -> None:
         """Let the next reading of ``topics`` pass: the last one got no further."""
         if state := self._states.get(topics):
             state.last, state.passed = None, -inf
+            self._change(state)
 
     def renew(self, rules: Iterable[tuple[Topics, Filter | None]]) -> list[T]:
         """Begin anew with the topics whose rule is another one in ``rules``; return their held readings."""

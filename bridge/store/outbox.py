@@ -213,6 +213,10 @@ class Outbox:
         """Let an idempotency key without a result be used again."""
         self._database.execute("key_forget", (message_id,))
 
+    def is_queued(self, message_id: str) -> bool:
+        """Return whether the message with this idempotency key is in the outbox."""
+        return self._database.execute("key_queued", (message_id,)).fetchone() is not None
+
     def key_result(self, message_id: str) -> bytes | None:
         """Return the final result under a key, None without one."""
         row = self._database.execute("key_result", (message_id,)).fetchone()

@@ -187,6 +187,8 @@ SELECT count(*), coalesce(sum(length(payload) + length(topic) + coalesce(length(
 -- name: key_add
 INSERT INTO chosen (id, boot, received_at) SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM ended WHERE id = ?1)
 ON CONFLICT DO NOTHING;
+-- name: key_queued
+SELECT 1 FROM message WHERE chosen = 1 AND id = ?;
 -- name: key_result
 SELECT result FROM ended WHERE id = ?1 UNION ALL SELECT result FROM chosen WHERE id = ?1;
 -- name: key_finish

@@ -1,6 +1,7 @@
 """Filters: which readings pass, which are held, and what becomes of the held ones."""
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from math import inf
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.filters import Filter, Filters, Topics, Verdict, find_number
+from bridge.core.filters import Filter, Filters, Offer, Topics, Verdict, find_number
 
 A, B = ("a",), ("b",)
 
@@ -188,11 +189,54 @@ def test_a_reading_that_got_no_further_does_not_count() -> None:
     assert sensor.says("1") == "pass"
     sensor.filters.forget(B)
     assert sensor.says("2") == "hold"
-    sensor.filters.withdraw(A, "another")
-    sensor.filters.withdraw(B, "2")
-    assert sensor.filters.held() == ["2"]
-    sensor.filters.withdraw(A, sensor.filters.held()[0])
-    assert sensor.filters.held() == []
+
+
+def test_an_offer_is_taken_back_whatever_its_verdict() -> None:
+    """The last that passed, its time and the held reading are what they were; its room is taken again."""
+    rule = Filter(changed=True, min_interval=10.0)
+    for text, urgent, verdict in (("1", False, "DROP"), ("3", False, "HOLD"), ("3", True, "PASS")):
+        filters = Filters[str](held_bytes=1)
+        filters.offer(rule, A, b"1", "1", 0.0)
+        filters.offer(rule, A, b"2", "2", 1.0)
+        offer = filters.offer(rule, A, text.encode(), text, 2.0, urgent=urgent)
+        assert (offer.verdict.name, offer.dropped) == (verdict, ("2",))
+        assert filters.undo(A, offer)
+        assert (filters.held(), filters.due(A)) == (["2"], 10.0)
+        assert filters.offer(rule, B, b"1", "1", 2.0).verdict.name == "PASS"
+        assert filters.offer(rule, B, b"2", "2", 2.0).verdict.name == "PASS", "there is no room to hold it"
+        assert filters.release(A, 10.0) == ("2",)
+        assert filters.offer(rule, A, b"1", "1", 20.0).verdict.name == "PASS"
+
+
+def test_an_offer_that_others_followed_is_not_taken_back() -> None:
+    """They were judged by it, or began anew."""
+    rule = Filter(changed=True, min_interval=10.0)
+    filters = Filters[str]()
+
+    def offer(text: str) -> Offer[str]:
+        return filters.offer(rule, A, text.encode(), text, 0.0)
+
+    offer("1")
+    followers: list[Callable[[], object]] = [
+        lambda: offer("1"), lambda: filters.release(A, 1.0), lambda: filters.forget(A),
+        lambda: filters.renew([(A, None)]),
+    ]  # fmt: skip
+    for follow in followers:
+        old = offer("2")
+        follow()
+        held = filters.held()
+        assert not filters.undo(A, old)
+        assert filters.held() == held
+
+
+def test_where_nothing_may_be_held_it_passes() -> None:
+    """It is the last that passed then."""
+    filters = Filters[str]()
+    for text, verdict in (("1", Verdict.PASS), ("2", Verdict.PASS), ("2", Verdict.DROP)):
+        offer = filters.offer(
+            Filter(changed=True, min_interval=10.0), A, text.encode(), text, 0.0, hold=False
+        )
+        assert offer.verdict is verdict
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
+from typing import NamedTuple
 
-from bridge.core.filters import Filter, Filters, Topics, Verdict
+from bridge.core.filters import Filter, Filters, Offer, Topics, Verdict
 from bridge.core.messages import Message, Result, State
 from bridge.core.routing import Router
+from bridge.core.time import Timer
 from bridge.flow.message.results import Results
 from bridge.store.journal import Journal
 from bridge.store.receipts import KEPT, Receipt
@@ -22,6 +25,22 @@ PORTION = 100
 """Held messages that one transaction purges at most."""
 
 Acknowledge = Callable[[], None]
+Operation = Callable[[Receipt | None], bool | None]
+"""Settles a delivery inside the transaction.
+
+Returns whether the message is new; None if the delivery was settled before.
+"""
+Done = Callable[[bool | None], None]
+
+
+class Arrival(NamedTuple):
+    """One delivery of a message."""
+
+    receipt: Receipt | None
+    acknowledge: Acknowledge
+    """Acknowledges it; its outcome is settled."""
+    replaced: Callable[[], None]
+    """Called instead where a repetition of it took its place while it waited for the disk."""
 
 
 class Filtering:
@@ -35,88 +54,136 @@ class Filtering:
         self._filters = Filters[Message]()
         self._recent: deque[tuple[int, int, bytes]] = deque(maxlen=KEPT)
         """Deliveries that were acknowledged without a row, which the broker may repeat."""
-        self._timed: set[Topics] = set()
-        """Topics with a timer for the end of their interval."""
+        self._judged: dict[tuple[int, int, bytes], Callable[[Arrival], None]] = {}
+        """Deliveries that were judged and wait for the disk, each with what takes a repetition of it."""
+        self._offers: dict[tuple[Topics, str], deque[Offer[Message]]] = {}
+        """Offers of messages that wait for the disk and whose id may be known, by their topics and id."""
+        self._timers: dict[Topics, tuple[float, Timer]] = {}
+        """For topics with a held message: when the interval ends, and the timer."""
         self._stopping = False
 
-    def passes(
-        self,
-        message: Message,
-        rule: Filter,
-        receipt: Receipt | None,
-        acknowledge: Acknowledge,
-        *,
-        urgent: bool,
-    ) -> bool:
+    def passes(self, message: Message, rule: Filter, arrival: Arrival, *, urgent: bool) -> bool:
         """Return whether ``message`` goes to the outbox; it is taken care of otherwise.
 
-        ``acknowledge`` acknowledges its delivery, ``urgent`` says that the message itself has high priority.
+        ``urgent`` says that the message itself has high priority.
         """
+        receipt = arrival.receipt
         if receipt and receipt.dup:
             if receipt.key in self._recent:
-                acknowledge()
+                arrival.acknowledge()
+                return False
+            if take := self._judged.get(receipt.key):
+                take(arrival)
                 return False
             if self._outbox.receipts.known(receipt) or self._writer.waits(receipt.key):
                 return True  # it passed before, and the outbox knows what to do with a repetition
         topics, now = message.lane.names, self._time.now().mono
-        offer = self._filters.offer(rule, topics, message.payload, message, now, urgent=urgent)
+        # On a full disk nothing is held: what is held is acknowledged, and the broker would send ever more.
+        hold = not (self._stopping or self._writer.full)
+        offer = self._filters.offer(rule, topics, message.payload, message, now, urgent=urgent, hold=hold)
         for older in offer.passed:
             self.store(older)
-        for older in offer.dropped:
-            if message.idempotent and older.idempotent and older.id == message.id:
-                # The same message once more: this one takes its place, and its id.
-                self._writer.append(partial(self._outbox.release_key, message.id))
-            else:
-                self._drop(older)
-        if offer.verdict is Verdict.HOLD and not self._stopping:
-            self._hold(message, receipt, acknowledge)
-        elif offer.verdict is Verdict.DROP:
-            self._filter_out(message, receipt, acknowledge)
+        if message.idempotent:
+            self._offers.setdefault((topics, message.id), deque()).append(offer)
         else:
-            self._filters.release(topics, now)
-            return True
-        return False
+            self._drop(offer)
+        if offer.verdict is Verdict.HOLD:
+            self._hold(message, arrival)
+        elif offer.verdict is Verdict.DROP:
+            self._filter_out(message, arrival)
+        return offer.verdict is Verdict.PASS
 
     def forget(self, message: Message) -> None:
         """Let the next message of these topics pass, because ``message`` got no further than the filter."""
         self._filters.forget(message.lane.names)
 
+    def settle(self, message: Message, *, new: bool) -> None:
+        """End what ``message`` dropped; where its id is known it is no reading, and that is taken back."""
+        topics = message.lane.names
+        offers = self._offers.get((topics, message.id))
+        if not offers:
+            return
+        offer = offers.popleft()
+        if not offers:
+            del self._offers[topics, message.id]
+        if not new:
+            # The latest request for the result of a held message counts.
+            asks = message.reply is not None and any(each.id == message.id for each in offer.dropped)
+            dropped = tuple(each._replace(reply=message.reply) if asks else each for each in offer.dropped)
+            offer = offer._replace(dropped=dropped)
+            if self._filters.undo(topics, offer):
+                self._schedule(topics)
+                if self._stopping:
+                    self.release()
+                return
+            if offer.verdict is Verdict.PASS:
+                self._filters.forget(topics)
+        self._drop(offer)
+
     # -- holding -----------------------------------------------------------------------------------------
 
-    def _hold(self, message: Message, receipt: Receipt | None, acknowledge: Acknowledge) -> None:
+    def _hold(self, message: Message, arrival: Arrival) -> None:
         self._schedule(message.lane.names)
         if not message.idempotent:
-            self._note(receipt)
-            acknowledge()
+            self._note(arrival.receipt)
+            arrival.acknowledge()
             return
 
-        def claimed(new: bool) -> None:  # positional, as the writer calls it
-            acknowledge()
-            if not new:
-                self._filters.withdraw(message.lane.names, message)
+        def claimed(new: bool | None) -> None:  # positional, as the writer calls it
+            if new is not None:
+                self.settle(message, new=new)
+                self._results.repeated()
 
-        self._writer.append(partial(self._claim, message, receipt), claimed)
+        self._append(partial(self._claim, message), claimed, arrival)
 
-    def _claim(self, message: Message, receipt: Receipt | None) -> bool:
-        """Note the id of a held message; return whether it is new. Runs inside the transaction."""
+    def _append(self, operation: Operation, done: Done, arrival: Arrival) -> None:
+        """Run ``operation``, then acknowledge; a repetition of the delivery meanwhile takes its place."""
+        receipt = arrival.receipt
+        key = receipt.key if receipt else None
+
+        def ended(value: bool | None) -> None:  # positional, as the writer calls it
+            if key is not None:
+                self._judged.pop(key, None)
+            arrival.acknowledge()
+            done(value)
+
+        if key is not None:
+            self._judged[key] = partial(self._append, operation, done)
+        again = receipt is not None and receipt.dup
+        self._writer.append(
+            partial(operation, receipt), ended, key=key, again=again, replaced=arrival.replaced
+        )
+
+    def _claim(self, message: Message, receipt: Receipt | None) -> bool | None:
+        """Note the id of a message; return whether it is new, None for a repetition of the delivery.
+
+        Runs inside the transaction.
+        """
         if self._outbox.receipts.repeats(receipt):
-            return False
+            return None
         if self._outbox.add_key(message.id):
             return True
         known = self._outbox.key_result(message.id)
         if known is not None:
             self._results.repeat(known, message.reply)
+        elif message.reply:
+            self._outbox.ask_again(message.id, message.reply)
         return False
 
     def _schedule(self, topics: Topics) -> None:
         due = self._filters.due(topics)
-        if due is not None and topics not in self._timed:
-            self._timed.add(topics)
-            self._time.call_later(max(0.0, due - self._time.now().mono), self._look, topics)
+        if due is None:
+            return
+        at, timer = self._timers.get(topics, (inf, None))
+        if at > due:
+            if timer:
+                timer.cancel()  # the filter is another one since, with a shorter interval
+            delay = max(0.0, due - self._time.now().mono)
+            self._timers[topics] = (due, self._time.call_later(delay, self._look, topics))
 
     def _look(self, topics: Topics) -> None:
         """Store what was held for the end of the interval."""
-        self._timed.discard(topics)
+        del self._timers[topics]
         due, now = self._filters.due(topics), self._time.now().mono
         if due is not None and due <= now:
             for message in self._filters.release(topics, now):
@@ -159,32 +226,37 @@ class Filtering:
         if receipt:
             self._recent.append(receipt.key)
 
-    def _filter_out(self, message: Message, receipt: Receipt | None, acknowledge: Acknowledge) -> None:
+    def _filter_out(self, message: Message, arrival: Arrival) -> None:
         if not _asked(message):
             self._outbox.ledger.note(State.FILTERED)
-            self._note(receipt)
-            acknowledge()
+            self._note(arrival.receipt)
+            arrival.acknowledge()
             return
         result = self._result(message)
 
-        def operation() -> bool:
-            new = not message.idempotent or self._claim(message, receipt)
-            if new and (message.idempotent or not self._outbox.receipts.repeats(receipt)):
+        def operation(receipt: Receipt | None) -> bool | None:
+            if message.idempotent:
+                new = self._claim(message, receipt)
+            else:
+                new = None if self._outbox.receipts.repeats(receipt) else True
+            if new:
                 self._results.record(result, idempotent=message.idempotent, reply=message.reply)
             return new
 
-        def done(_: bool) -> None:  # positional, as the writer calls it
-            acknowledge()
-            self._results.notify(result)
+        def done(new: bool | None) -> None:  # positional, as the writer calls it
+            if new is not None:
+                self.settle(message, new=new)
+                self._results.notify(result)
 
-        self._writer.append(operation, done, key=receipt.key if receipt else None)
+        self._append(operation, done, arrival)
 
-    def _drop(self, message: Message) -> None:
-        """End a held message that is old news; only who asked for its result is told."""
-        if _asked(message):
-            self._end([message], State.FILTERED, _WHY)
-        else:
-            self._outbox.ledger.note(State.FILTERED)
+    def _drop(self, offer: Offer[Message]) -> None:
+        """End held messages that are old news; only who asked for a result is told."""
+        for message in offer.dropped:
+            if _asked(message):
+                self._end([message], State.FILTERED, _WHY)
+            else:
+                self._outbox.ledger.note(State.FILTERED)
 
     def _end(self, messages: list[Message], state: State, why: str) -> None:
         results = [self._results.of_message(message, state, why) for message in messages]

@@ -35,7 +35,7 @@ from bridge.core.routing import Router
 from bridge.core.time_stamp import stamped
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
-from bridge.flow.message.filtering import Filtering
+from bridge.flow.message.filtering import Arrival, Filtering
 from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import Numbered
 from bridge.flow.notices import Notices
@@ -152,9 +152,10 @@ class Intake:
             self._reject(topic, delivery, exc, session)
             return
         receipt = receipt_of(delivery, self._session.number)
-        filtered = partial(self._acknowledge, delivery, session)
-        if rule and not self._filtering.passes(message, rule, receipt, filtered, urgent=urgent):
-            return
+        if rule:
+            arrival = Arrival(receipt, partial(self._acknowledge, delivery, session), self._replaced)
+            if not self._filtering.passes(message, rule, arrival, urgent=urgent):
+                return
         self._writer.append(
             partial(self._accept, message, receipt),
             partial(self._accepted, message, delivery, session),
@@ -168,7 +169,9 @@ class Intake:
         """Store a message that the filter of its route held back; its delivery is acknowledged already."""
         self._taken += 1
         self._writer.append(
-            partial(self._accept_held, message), partial(self._stored, message), size=len(message.payload)
+            partial(self._accept_held, message),
+            partial(self._held_stored, message),
+            size=len(message.payload),
         )
 
     def backpressure(self, again: Callable[[], None]) -> bool:
@@ -315,7 +318,7 @@ class Intake:
 
     def _accept_held(self, message: Message) -> tuple[Acceptance, list[Result]]:
         """Store a message that was held back, whose id is its own since then; runs inside the transaction."""
-        if message.idempotent:
+        if message.idempotent and not self._outbox.is_queued(message.id):
             self._outbox.release_key(message.id)
         return self._accept(message, None)
 
@@ -332,14 +335,23 @@ class Intake:
     ) -> None:
         """Acknowledge ``delivery`` and publish its outcome; runs after the commit."""
         session.ack(delivery)
+        verdict = value[0].verdict
+        if verdict is Verdict.REFUSED:
+            self._filtering.forget(message)
+        if message.idempotent and verdict is not Verdict.REDELIVERED:
+            self._filtering.settle(message, new=verdict is not Verdict.KNOWN)
+        self._stored(message, value)
+
+    def _held_stored(self, message: Message, value: tuple[Acceptance, list[Result]]) -> None:
+        """Publish the outcome of a message that was held back; runs after the commit."""
+        if value[0].verdict is not Verdict.STORED:
+            self._filtering.forget(message)
         self._stored(message, value)
 
     def _stored(self, message: Message, value: tuple[Acceptance, list[Result]]) -> None:
         """Publish the outcome of ``message``; runs after the commit."""
         acceptance, ended = value
         self._ended += 1
-        if acceptance.verdict in (Verdict.KNOWN, Verdict.REFUSED):
-            self._filtering.forget(message)
         for result in ended:
             self._results.notify(result)
         if acceptance.verdict is Verdict.KNOWN:

@@ -114,6 +114,10 @@ class Results:
                 reply.topic, payload, write_properties(Properties(correlation=reply.correlation))
             )
 
+    def repeated(self) -> None:
+        """Publish the results that `repeat` stored, which are durable now."""
+        self._notices.reports_ready()
+
     def notify(self, result: Result) -> None:
         """Publish ``result``, which is durable now, and its event."""
         self._notices.reports_ready()

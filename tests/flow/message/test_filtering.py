@@ -2,11 +2,14 @@
 
 from decimal import Decimal
 
+import pytest
+
 from bridge.core.filters import Filter
 from bridge.core.routing import Route, Router
 from bridge.flow.message.intake import Policy
 from bridge.store.outbox import Limits
-from tests.doubles.heart import Heart
+from bridge.store.writer import CommitWorker
+from tests.doubles.heart import Disk, Heart
 from tests.doubles.time import NOON
 from tests.flow.conftest import MakeHeart
 
@@ -15,10 +18,13 @@ EVERY = Filter(min_interval=10.0)
 
 
 def paused(
-    make_heart: MakeHeart, rule: Filter = EVERY, limits: Limits | None = None, **more: object
+    make_heart: MakeHeart,
+    rule: Filter = EVERY,
+    limits: Limits | None = None,
+    worker: CommitWorker | None = None,
 ) -> Heart:
     """Return a flow whose messages stay in the outbox."""
-    heart = make_heart(routes=[("s/#", Route(filter=rule, **more))], limits=limits)  # type: ignore[arg-type]  # by name
+    heart = make_heart(routes=[("s/#", Route(filter=rule))], limits=limits, worker=worker)
     heart.uplink.paused = True
     return heart
 
@@ -218,6 +224,140 @@ def test_what_is_held_expires_like_any_other(make_heart: MakeHeart) -> None:
     heart.publish("out/s/a", b"2", expires="5s")
     heart.turn(12.0)
     assert (heart.queued(), heart.states()) == (["1"], ["expired"])
+
+
+# -- ids that are known ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "more"),
+    [(b"closed", {}), (b"ajar", {}), (b"closed", {"priority": "high"})],
+    ids=["not new", "new", "urgent"],
+)
+def test_a_known_id_does_not_take_back_what_is_held(
+    make_heart: MakeHeart, payload: bytes, more: dict[str, str]
+) -> None:
+    """Its producer repeats it meanwhile: it is no reading, and what is held goes in its time."""
+    heart = paused(make_heart, Filter(changed=True, min_interval=10.0))
+    heart.publish("out/s/a", b"closed", id="one")
+    heart.turn(2.0)
+    heart.publish("out/s/a", b"open", reply="open")
+    heart.publish("out/s/a", payload, id="one", reply="again", **more)
+    heart.turn(5.0)
+    assert (heart.queued(), heart.states()) == (["closed"], [])
+    heart.turn(5.0)
+    assert (heart.queued(), heart.states()) == (["closed", "open"], [])
+    heart.publish("out/s/a", b"open")
+    assert filtered(heart) == 1
+    heart.command("queue/set", b"purge")
+    assert sorted(each.topic for each in heart.reports() if "result" not in each.topic) == ["again", "open"]
+    (progress,) = heart.intake.progress()
+    assert not progress.busy
+
+
+def test_the_first_payload_of_a_held_id_counts(make_heart: MakeHeart) -> None:
+    """A repetition with another payload is not sent, whenever it comes."""
+    heart = paused(make_heart, Filter(changed=True, min_interval=10.0))
+    heart.publish("out/s/a", b"closed")
+    heart.publish("out/s/a", b"open", id="two")
+    for payload in (b"closed", b"ajar"):
+        heart.publish("out/s/a", payload, id="two", reply="me")
+    heart.turn(10.0)
+    assert (heart.queued(), heart.states()) == (["closed", "open"], [])
+    heart.command("queue/set", b"purge")
+    assert [each.topic for each in heart.reports() if "result" not in each.topic] == ["me"]
+
+
+def test_a_known_id_that_was_to_be_held_is_not_sent_by_a_flush(make_heart: MakeHeart) -> None:
+    """Nor by a stop: neither waits for the disk to tell that the id is known."""
+    disk = Disk()
+    heart = paused(make_heart, worker=disk)
+    heart.publish("out/s/a", b"1", id="one")
+    disk.hangs = True
+    heart.publish("out/other")
+    heart.publish("out/s/a", b"2", id="one")
+    heart.filtering.release()
+    disk.go_on()
+    heart.turn(20.0)
+    assert heart.queued() == ["1", "x"]
+
+
+# -- deliveries that the broker repeats while they wait for the disk ---------------------------------------
+
+
+@pytest.mark.parametrize("payload", [b"1", b"2"], ids=["filtered", "held"])
+@pytest.mark.parametrize("committing", [False, True], ids=["before the commit", "within the commit"])
+def test_a_repetition_takes_the_place_of_what_waits(
+    make_heart: MakeHeart, payload: bytes, committing: bool
+) -> None:
+    """It is judged once and acknowledged on the new connection, what is held stays so; nothing hangs."""
+    disk = Disk()
+    heart = paused(make_heart, Filter(changed=True, min_interval=10.0), worker=disk)
+    heart.publish("out/s/a", b"1")
+    disk.hangs = True
+    if not committing:
+        heart.publish("out/other")
+    delivery = heart.publish("out/s/a", payload, id="mine", reply="me")
+    for _ in range(3):
+        heart.intake.received(delivery._replace(dup=True), heart.session)
+        heart.turn(0.0)
+    assert delivery.mid not in heart.session.acked
+    disk.go_on()
+    heart.turn(1.0)
+    assert delivery.mid in heart.session.acked
+    assert heart.states() == (["filtered"] if payload == b"1" else [])
+    heart.turn(10.0)
+    assert [each for each in heart.queued() if each != "x"] == (["1"] if payload == b"1" else ["1", "2"])
+    (progress,) = heart.intake.progress()
+    assert not progress.busy
+
+
+# -- a full disk -------------------------------------------------------------------------------------------
+
+
+def test_on_a_full_disk_nothing_is_held_and_acknowledged(make_heart: MakeHeart) -> None:
+    """Or the broker would go on sending, and memory would fill; with room again everything goes its way."""
+    heart = paused(make_heart, Filter(changed=True, min_interval=10.0))
+    heart.publish("out/s/a", b"1")
+    held = heart.publish("out/s/a", b"2")
+    run = heart.journal.outbox._database._run
+    pages = run("PRAGMA page_count").fetchone()[0]
+    run(f"PRAGMA max_page_count = {pages}").fetchone()
+    while not heart.writer.full:
+        heart.publish("out/other", b"x" * 3000)
+    acked, waiting = list(heart.session.acked), heart.writer.waiting
+    assert held.mid in acked
+    heart.turn(20.0)
+    for number in range(5):
+        heart.publish("out/s/a", f"{number}".encode(), id=f"{number}")
+        heart.publish("out/s/b", f"{number}".encode())
+    same = heart.publish("out/s/a", b"4")
+    heart.turn(20.0)
+    assert heart.session.acked == [*acked, same.mid], "what is not new waits for nothing"
+    assert heart.writer.waiting == waiting + 1 + 10
+    run("PRAGMA max_page_count = 1000000").fetchone()
+    heart.turn(120.0)
+    assert not heart.writer.full
+    sent = [each for each in heart.queued() if len(each) == 1]
+    assert sent == ["1", "2", "0", "0", "1", "1", "2", "2", "3", "3", "4", "4"]
+    assert len(heart.session.acked) == len(set(heart.session.acked)) == len(acked) + 11 + 1
+
+
+# -- the rest ----------------------------------------------------------------------------------------------
+
+
+def test_a_shorter_interval_holds_after_a_reload(make_heart: MakeHeart) -> None:
+    """What is held under it does not wait for the end of the longer one before."""
+    heart = paused(make_heart, EVERY._replace(min_interval=3600.0))
+    heart.publish("out/s/a", b"1")
+    heart.publish("out/s/a", b"2")
+    heart.intake.policy = Policy(Router([("s/#", Route(filter=EVERY))]))
+    heart.filtering.renew(heart.intake.policy.router)
+    heart.publish("out/s/a", b"3")
+    heart.publish("out/s/a", b"4")
+    assert heart.queued() == ["1", "2", "3"]
+    heart.turn(10.0)
+    assert heart.queued() == ["1", "2", "3", "4"]
 
 
 def test_messages_without_acknowledgement_are_filtered_too(make_heart: MakeHeart) -> None:

@@ -1,7 +1,5 @@
 """Uplink: which message is sent next, and its fate after each exchange."""
 
-from collections.abc import Callable
-
 import pytest
 
 from bridge.core.destination import HOLD, SUSPECTS
@@ -10,7 +8,7 @@ from bridge.core.retry import MAX_DELAY
 from bridge.core.routing import Route
 from bridge.flow.message.uplink import EXPIRE_BATCH
 from bridge.store.outbox import Limits
-from tests.doubles.heart import SPENT, UNREACHED, Heart, Link, Peer, answered, silent
+from tests.doubles.heart import SPENT, UNREACHED, Disk, Heart, Link, Peer, answered, silent
 from tests.flow.conftest import MakeHeart
 
 
@@ -69,28 +67,6 @@ def test_between_lanes_the_priority_decides(make_heart: MakeHeart) -> None:
     heart.uplink.wake()
     heart.turn(2.0)
     assert sent(heart.cloud) == ["high", "normal", "low"]
-
-
-class Disk:
-    """Commits at once, or holds the commit until it is let go."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self._held: list[Callable[[], None]] = []
-
-    def __call__(self, call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        def commit() -> None:
-            call()
-            done(None)
-
-        if self.hangs:
-            self._held.append(commit)
-        else:
-            commit()
-
-    def go_on(self) -> None:
-        self.hangs = False
-        self._held.pop()()
 
 
 def test_a_slot_is_free_when_the_exchange_ends(make_heart: MakeHeart) -> None:
