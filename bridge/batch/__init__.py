@@ -20,7 +20,7 @@ of objects with ``topic``, ``at`` and ``data`` or ``data_base64``. The first cha
 is plain.
 """
 
-from bridge.batch.builder import Builder, Builds, encode
+from bridge.batch.builder import Builder, Builds, Packed, encode
 from bridge.batch.decode import decode
 from bridge.batch.plain import PlainBuilder, encode_plain
 from bridge.batch.values import LIMIT, Batch, BatchError, Reading
@@ -31,6 +31,7 @@ __all__ = [
     "BatchError",
     "Builder",
     "Builds",
+    "Packed",
     "PlainBuilder",
     "Reading",
     "decode",

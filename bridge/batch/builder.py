@@ -1,31 +1,35 @@
 """Batches are written message by message, up to a bound."""
 
 import base64
+from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Protocol
+from itertools import count
+from typing import NamedTuple, Protocol
 
-from bridge.batch.deflate import Stream, compress, hardly_more, never_more
-from bridge.batch.document import TAIL, Addition, Document
+from bridge.batch.deflate import compress
+from bridge.batch.document import Document
 from bridge.batch.values import LIMIT, Reading, is_id
 
 
+class Packed(NamedTuple):
+    """A batch as it is sent."""
+
+    messages: int
+    """The number of messages in it, from the first on: one more would not fit. 0 where the first does not."""
+    content: bytes
+
+
 class Builds(Protocol):
-    """Collects messages as long as their batch fits its bounds.
-
-    A batch that has refused a message is whole as it was before, and can be encoded.
-    """
-
-    def __len__(self) -> int:
-        """Return the number of messages in it."""
+    """Collects messages, and packs as many of them as fit."""
 
     def add(self, reading: Reading) -> bool:
-        """Take one more message unless the batch would exceed a bound with it; return whether it was taken.
+        """Take one more message; return False where it cannot fit beside those before it.
 
         Raises `ValueError` for a time that is out of range, or known where those before it are not.
         """
 
-    def encode(self) -> bytes:
-        """Return the batch as it is sent; raise `ValueError` where it is empty."""
+    def pack(self) -> Packed:
+        """Return the batch of the first messages, as many as fit."""
 
 
 def encode(batch_id: str, readings: Iterable[Reading]) -> bytes:
@@ -37,10 +41,22 @@ def encode(batch_id: str, readings: Iterable[Reading]) -> bytes:
 
 
 def encode_with(builder: Builds, readings: Iterable[Reading]) -> bytes:
-    """Return the batch of all ``readings``; raise `ValueError` where it takes too much."""
+    """Return the batch of all ``readings``; raise `ValueError` where it takes too much, or is empty."""
     if not all(builder.add(each) for each in readings):
         raise ValueError(f"a batch has at most {LIMIT:,} bytes of JSON")
-    return builder.encode()
+    packed = builder.pack()
+    if not packed.messages:
+        raise ValueError("a batch has at least one message")
+    return packed.content
+
+
+class _Trial(NamedTuple):
+    """The first messages, compressed."""
+
+    messages: int = 0
+    size: int = 0
+    """Bytes of their text."""
+    compressed: bytes = b""
 
 
 class Builder:
@@ -51,61 +67,46 @@ class Builder:
             raise ValueError(f"a batch's id has 1 to 16 letters, digits and hyphens, not {batch_id!r}")
         self._document = Document(batch_id)
         self._room = limit // 4 * 3  # base64 writes 4 bytes for each 3 begun
-        self._compressor = _Compressor(self._document)
-        self._checked: tuple[int, int] | None = None
-        self._packed: bytes | None = None
-
-    def __len__(self) -> int:
-        return len(self._document.rows)
 
     def add(self, reading: Reading) -> bool:
-        """Take one more message where it fits, as `Builds` says."""
-        addition = self._document.addition(reading)
-        if addition.size > LIMIT:
-            return False
-        packed = None
-        if not self._surely_fits(addition.size):
-            packed = self._compressor.compress_with(addition)
-            if len(packed) > self._room:
-                return False
-            self._checked = len(packed), addition.size
-        self._packed = packed
-        self._document.add(addition)
-        return True
+        """Take one more message where its text may fit, as `Builds` says."""
+        return self._document.add(reading)
 
-    def _surely_fits(self, size: int) -> bool:
-        """Return True where JSON of ``size`` bytes fits for certain: few of many messages pay for more."""
-        if never_more(size) <= self._room:
-            return True
-        if self._checked is None:
-            return False
-        compressed, before = self._checked
-        return hardly_more(compressed, size - before) <= self._room
+    def pack(self) -> Packed:
+        """Return as much as fits, as `Builds` says."""
+        found = self._search()
+        return Packed(found.messages, base64.b64encode(found.compressed))
 
-    def encode(self) -> bytes:
-        """Return the base64, as `Builds` says."""
-        if not len(self):
-            raise ValueError("a batch has at least one message")
-        return base64.b64encode(self._packed or compress(self._document.text()))
+    def _search(self) -> _Trial:
+        """Return the first messages that fit, where one more does not.
 
+        Each trial compresses a whole text, and a thousand of them would take seconds. Compressed bytes grow
+        nearly in step with the text, so a line through the nearest trials on either side leads there in a
+        few. Where it misleads, every third trial halves what is left.
+        """
+        sizes = self._document.sizes()
+        fits, over = _Trial(), self._try(sizes, len(sizes))
+        if len(over.compressed) <= self._room:
+            return over
+        for number in count(1):
+            if over.messages - fits.messages <= 1:
+                break
+            place = (
+                (fits.messages + over.messages) // 2 if number % 3 == 0 else self._guess(sizes, fits, over)
+            )
+            trial = self._try(sizes, place)
+            if len(trial.compressed) <= self._room:
+                fits = trial
+            else:
+                over = trial
+        return fits
 
-class _Compressor:
-    """Compresses a document with one more message, and of what it has had before only the end.
+    def _try(self, sizes: list[int], number: int) -> _Trial:
+        if not number:
+            return _Trial()
+        return _Trial(number, sizes[number - 1], compress(self._document.text(number)))
 
-    A new topic list stands before all rows, so that it has to begin again.
-    """
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._stream: Stream | None = None
-        self._topics = 0
-        self._rows = 0
-
-    def compress_with(self, addition: Addition) -> bytes:
-        topics = len(self._document.topics) + bool(addition.topic_list)
-        if self._stream is None or topics != self._topics:
-            self._stream = Stream(self._document.head(addition))
-            self._topics, self._rows = topics, 0
-        self._stream.extend(b"".join(self._document.rows[self._rows :]))
-        self._rows = len(self._document.rows)
-        return self._stream.ended_with(addition.row + TAIL)
+    def _guess(self, sizes: list[int], fits: _Trial, over: _Trial) -> int:
+        left, growth = self._room - len(fits.compressed), len(over.compressed) - len(fits.compressed)
+        size = fits.size + left * (over.size - fits.size) // growth
+        return min(max(bisect_right(sizes, size), fits.messages + 1), over.messages - 1)

@@ -4,85 +4,71 @@ import base64
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bridge.batch.values import LARGEST_TIME, Reading
+from bridge.batch.values import LARGEST_TIME, LIMIT, Reading
 
 dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 """Compact JSON; `ValueError` for what JSON has no form for."""
 
-TAIL = b"]}"
-"""What follows the last row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """What one more message adds to a document."""
-
-    topics: tuple[str, ...]
-    topic_list: bytes
-    """Empty where the document has it already."""
-    row: bytes
-    time: int
-    is_known: bool
-    size: int
-    """Bytes of the document with it."""
+MIDDLE, TAIL = b'],"m":[', b"]}"
+"""What stands between the topic lists and the rows, and what follows the last row."""
 
 
 class Document:
-    """The JSON of version 1, as `bridge.batch` shows it."""
+    """The JSON of version 1, as `bridge.batch` shows it: of all its messages, or of the first of them."""
 
     def __init__(self, batch_id: str) -> None:
-        self.rows: list[bytes] = []
-        """Each but the first with the comma before it."""
-        self.topics: dict[tuple[str, ...], int] = {}
         self._id = batch_id
-        self._topic_lists = bytearray()
+        self._topics: dict[tuple[str, ...], int] = {}
         self._start = b""
-        self._first = 0
+        self._topic_lists, self._rows = bytearray(), bytearray()
+        self._ends: list[tuple[int, int]] = []
+        """Of each message the bytes of topic lists and of rows up to it."""
         self._last = 0
         self._is_known = False
-        self._size = 0
 
-    def addition(self, reading: Reading) -> Addition:
-        """Return what ``reading`` would add.
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def add(self, reading: Reading) -> bool:
+        """Take one more message unless there were more than `LIMIT` bytes; return whether it was taken.
 
         Raises `ValueError` for a time that is out of range, or known where those before it are not.
         """
         time, is_known = rounded_time(reading), reading.at is not None
-        if self.rows and is_known != self._is_known:
+        if not self._ends:
+            self._start = f'{{"v":1,"id":"{self._id}","at":{dump(time if is_known else None)},"t":['.encode()
+            self._is_known, self._last = is_known, time
+        elif is_known != self._is_known:
             raise ValueError("messages whose time is known and others never share a batch")
-        number = self.topics.get(reading.topics, len(self.topics))
-        topic_list = b"" if reading.topics in self.topics else dump(topics_on_wire(reading.topics)).encode()
-        if topic_list and self.topics:
-            topic_list = b"," + topic_list
-        row = _row(number, time - self._last if self.rows else 0, reading.payload)
-        if self.rows:
-            row = b"," + row
-        size = self._size or len(self._start_at(time if is_known else None)) + len(b'],"m":[') + len(TAIL)
-        return Addition(reading.topics, topic_list, row, time, is_known, size + len(topic_list) + len(row))
+        is_new = reading.topics not in self._topics
+        topic_list = self._after(self._topic_lists, dump(topics_on_wire(reading.topics))) if is_new else b""
+        number = self._topics.get(reading.topics, len(self._topics))
+        row = self._after(self._rows, _row(number, time - self._last, reading.payload))
+        end = len(self._topic_lists) + len(topic_list), len(self._rows) + len(row)
+        if self._size(end) > LIMIT:
+            return False
+        self._topics[reading.topics], self._last = number, time
+        self._topic_lists += topic_list
+        self._rows += row
+        self._ends.append(end)
+        return True
 
-    def _start_at(self, at: int | None) -> bytes:
-        return f'{{"v":1,"id":"{self._id}","at":{dump(at)},"t":['.encode()
+    @staticmethod
+    def _after(others: bytearray, text: str) -> bytes:
+        return (b"," if others else b"") + text.encode()
 
-    def head(self, addition: Addition) -> bytes:
-        """Return what is before the first row, with ``addition``."""
-        start = self._start or self._start_at(addition.time if addition.is_known else None)
-        return start + bytes(self._topic_lists) + addition.topic_list + b'],"m":['
+    def _size(self, end: tuple[int, int]) -> int:
+        return len(self._start) + len(MIDDLE) + len(TAIL) + sum(end)
 
-    def add(self, addition: Addition) -> None:
-        """Take an addition, the last that was returned."""
-        if not self.rows:
-            self._is_known = addition.is_known
-            self._start = self._start_at(addition.time if addition.is_known else None)
-        self._last, self._size = addition.time, addition.size
-        self.topics.setdefault(addition.topics, len(self.topics))
-        self._topic_lists += addition.topic_list
-        self.rows.append(addition.row)
+    def sizes(self) -> list[int]:
+        """Return the bytes of the text of the first message, of the first two, and so on."""
+        return [self._size(end) for end in self._ends]
 
-    def text(self) -> bytes:
-        """Return all of it."""
-        return self._start + bytes(self._topic_lists) + b'],"m":[' + b"".join(self.rows) + TAIL
+    def text(self, number: int) -> bytes:
+        """Return the text of the first ``number`` messages, one at least."""
+        topic_lists, rows = self._ends[number - 1]
+        return b"".join((self._start, self._topic_lists[:topic_lists], MIDDLE, self._rows[:rows], TAIL))
 
 
 def rounded_time(reading: Reading) -> int:
@@ -98,8 +84,8 @@ def topics_on_wire(topics: Sequence[str]) -> object:
     return list(topics) if len(topics) > 1 else topics[0] if topics else None
 
 
-def _row(number: int, difference: int, payload: bytes) -> bytes:
+def _row(number: int, difference: int, payload: bytes) -> str:
     try:
-        return f"[{number},{difference},{dump(payload.decode())}]".encode()
+        return f"[{number},{difference},{dump(payload.decode())}]"
     except UnicodeDecodeError:
-        return b'[%d,%d,"%s",1]' % (number, difference, base64.b64encode(payload))
+        return f'[{number},{difference},"{base64.b64encode(payload).decode()}",1]'

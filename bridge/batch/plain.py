@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from bridge.batch.builder import encode_with
+from bridge.batch.builder import Packed, encode_with
 from bridge.batch.document import dump, rounded_time, topics_on_wire
 from bridge.batch.values import LIMIT, Reading
 
@@ -31,9 +31,6 @@ class PlainBuilder:
         self._measure = measure
         self._room = limit - measure(b"[]")
 
-    def __len__(self) -> int:
-        return len(self._objects)
-
     def add(self, reading: Reading) -> bool:
         """Take one more message where it fits, as `Builds` says."""
         line = (b"," if self._objects else b"") + _object(reading)
@@ -44,11 +41,9 @@ class PlainBuilder:
         self._objects.append(line)
         return True
 
-    def encode(self) -> bytes:
-        """Return the array, as `Builds` says."""
-        if not self._objects:
-            raise ValueError("a batch has at least one message")
-        return b"[%s]" % b"".join(self._objects)
+    def pack(self) -> Packed:
+        """Return the array of all that were taken."""
+        return Packed(len(self._objects), b"[%s]" % b"".join(self._objects))
 
 
 def _object(reading: Reading) -> bytes:

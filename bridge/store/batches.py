@@ -6,7 +6,7 @@ messages has gone, whatever their results, its row goes too, so that nothing rep
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from sqlite3 import Row
 from typing import NamedTuple
 
@@ -79,12 +79,15 @@ class Batches:
     def members(self, lane_id: int) -> list[Queued]:
         """Return the messages of the lane's batch that still wait, the oldest first."""
         formed = self.division(lane_id).formed
-        return self.waiting(lane_id, formed.last, formed.messages) if formed else []
+        return list(self.waiting(lane_id, formed.last, formed.messages)) if formed else []
 
-    def waiting(self, lane_id: int, upto: int, limit: int) -> list[Queued]:
-        """Return up to ``limit`` messages of a lane with numbers up to ``upto``, the oldest first."""
+    def waiting(self, lane_id: int, upto: int, limit: int) -> Iterator[Queued]:
+        """Yield up to ``limit`` messages of a lane with numbers up to ``upto``, the oldest first.
+
+        Each is read as it is asked for, since few of them may fit into a batch, and all into no memory.
+        """
         seqs = self._database.execute("batch_seqs", (lane_id, upto, limit)).fetchall()
-        return [queued for (seq,) in seqs if (queued := self._get(seq))]
+        return (queued for (seq,) in seqs if (queued := self._get(seq)))
 
     def sizes(self, lane_id: int, after: int, limit: int) -> list[Sized]:
         """Return up to ``limit`` messages of a lane with numbers above ``after``, the oldest first."""

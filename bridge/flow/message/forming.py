@@ -34,23 +34,26 @@ class Content(NamedTuple):
 def form(batching: Batching, credentials: cloud.Credentials | None, queued: Iterable[Queued]) -> Content:
     """Return the batch of the first of ``queued`` that fit into one; of none where the first does not fit.
 
-    ``credentials`` are those that the request has beside it; None: they are not known yet.
+    ``credentials`` are those that the request has beside it; None: they are not known yet. Of ``queued`` no
+    more is read than may fit.
     """
     batch_id = new_id()
     builder = _builder(batching, credentials, batch_id)
-    taken: list[Queued] = []
+    given: list[Queued] = []
     full = False
     for each in queued:
-        if taken and _clock(each) != _clock(taken[0]):
+        if given and _clock(each) != _clock(given[0]):
             break
-        if full := not _fits(builder, each):
+        if full := not _may_fit(builder, each):
             break
-        taken.append(each)
-    content = builder.encode() if taken else b""
-    return Content("" if batching.plain else batch_id, content, tuple(taken), full)
+        given.append(each)
+    number, content = builder.pack()
+    return Content(
+        "" if batching.plain else batch_id, content, tuple(given[:number]), full or number < len(given)
+    )
 
 
-def _fits(builder: Builds, queued: Queued) -> bool:
+def _may_fit(builder: Builds, queued: Queued) -> bool:
     try:
         return builder.add(reading(queued))
     except ValueError:  # a time that no reader takes

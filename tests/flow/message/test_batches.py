@@ -2,8 +2,10 @@
 
 import base64
 import json
+import random
 import re
 import sys
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -771,6 +773,24 @@ def test_a_flow_takes_no_memory_for_what_waits(make_heart: MakeHeart) -> None:
         kept.append(sum(sys.getsizeof(getattr(line, name)) for name in line.__slots__))
     assert kept[1] - kept[0] < 100
     assert not heart.outbox.in_flight
+
+
+def test_of_large_messages_no_more_are_read_than_may_fit(make_heart: MakeHeart) -> None:
+    """However many wait in the lane."""
+    heart = make_heart(routes=route(BATCHING._replace(messages=1000)))
+    heart.uplink.paused = True
+    noise = [base64.b64encode(random.randbytes(200_000)).decode() for _ in range(50)]
+    publish(heart, *noise)
+    heart.uplink.batches.lanes._lines.clear()
+    tracemalloc.start()
+    heart.turn(2.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    heart.uplink.paused = False
+    heart.uplink.wake()
+    heart.turn()
+    assert payloads(heart) == [noise[0]]
 
 
 # -- beside `keep` ---------------------------------------------------------------------------------------
