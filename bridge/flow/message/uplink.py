@@ -260,19 +260,39 @@ class Uplink:
         if isinstance(job, Job) and _connects(endpoint) and "socket.connected" in self._notices.wanted:
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
-        ready = self.gate.started(queued, job)
+        before = self._before(queued, codec, fix, ready=self.gate.started(queued, job))
+        if before:
+            self._writer.write(before, lambda _: self._hold(queued, codec) if self._holds else go())
+        else:
+            go()
+
+    def _before(
+        self, queued: Queued, codec: Codec, fix: Operation | None, *, ready: bool
+    ) -> Operation | None:
+        """Return what has to be durable before the first byte of ``queued``; ``fix`` writes its batch."""
         if codec.at_most_once:
             # After a crash the mark tells that bytes may have left, and the message is not sent twice.
-            self._writer.write(partial(self._outbox.mark_started, queued, started=True), lambda _: go())
-        elif fix:  # a repeat after a crash has to be the same batch
-            self._writer.write(fix, lambda _: self._free(queued) if self._stopping else go())
-        elif queued.stamp is not None and not queued.settled:
+            return partial(self._outbox.mark_started, queued, started=True)
+        if fix:  # a repeat after a crash has to be the same batch
+            return fix
+        if queued.stamp is not None and not queued.settled:
             # The clock may be corrected later, and a repeat has to be the same message.
-            self._writer.write(partial(self._outbox.settle_time, queued), lambda _: go())
-        elif ready:
-            go()
-        else:  # this transaction notes the bytes that a crash would leave uncounted
-            self._writer.write(lambda: None, lambda _: go())
+            return partial(self._outbox.settle_time, queued)
+        # The empty transaction notes the bytes that a crash would leave uncounted.
+        return None if ready else lambda: None
+
+    @property
+    def _holds(self) -> bool:
+        """Whether what has not begun stays in the outbox: sending was paused, or ended, meanwhile."""
+        return self._stopping or self.paused
+
+    def _hold(self, queued: Queued, codec: Codec) -> None:
+        """Put ``queued`` back, of which no byte has left."""
+        if codec.at_most_once:
+            unmark = partial(self._outbox.mark_started, queued, started=False)
+            self._writer.write(unmark, lambda _: self._free(queued))
+        else:
+            self._free(queued)
 
     def _go(self, queued: Queued, codec: Codec, transport: Transport, job: AnyJob) -> None:
         traffic = self._traffic[queued.lane.endpoint]

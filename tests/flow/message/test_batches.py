@@ -18,7 +18,7 @@ from bridge.core.routing import Route, Router
 from bridge.flow.link.demand import Demand
 from bridge.flow.message.budget import Budget, Plan
 from bridge.store.outbox import Limits
-from tests.doubles.heart import SPENT, TIMEOUT, UNREACHED, Heart, Link, answered, silent
+from tests.doubles.heart import SPENT, TIMEOUT, UNREACHED, Disk, Heart, Link, answered, silent
 from tests.doubles.time import NOON, Clock
 from tests.flow.conftest import MakeHeart
 
@@ -314,8 +314,8 @@ def test_an_expired_message_has_its_result_and_stays_in_the_repeat(heart: Heart)
     publish(heart, "1", "2", "3")
     publish(heart, "short", expires="60s")
     heart.command("queue/set", b"flush")
-    finish(heart, silent())
     heart.cloud.manner = UNREACHED
+    finish(heart, silent())
     heart.turn(70.0)
     (expired,) = [each for each in heart.ended() if each["state"] == "expired"]
     assert expired["bytes_up"] == 0
@@ -347,8 +347,8 @@ def test_what_a_batch_has_cost_is_the_last_ones_where_all_expire(heart: Heart, e
     for number, lifetime in enumerate(expires):
         publish(heart, f"{number}", expires=lifetime)
     heart.command("queue/set", b"flush")
-    finish(heart, silent())
     heart.cloud.manner = UNREACHED
+    finish(heart, silent())
     heart.turn(100.0)
     results = took_all(heart, "expired", "expired", "expired")
     assert [each["bytes_up"] for each in results[:2]] == [0, 0]
@@ -497,6 +497,30 @@ def test_pause_holds_batches(heart: Heart) -> None:
     assert heart.cloud.jobs == []
     heart.command("queue/set", b"resume")
     assert len(heart.cloud.jobs) == 1
+
+
+def test_a_pause_holds_a_batch_that_is_being_written(make_heart: MakeHeart) -> None:
+    """No byte of it has left; with the end of the pause it goes as it was fixed."""
+    disk = Disk()
+    heart = make_heart(routes=route(), worker=disk)
+    publish(heart, *map(str, range(9)))
+    heart.uplink.paused = True
+    publish(heart, "9")
+    heart.uplink.paused = False
+    disk.hangs = True
+    heart.uplink.wake()
+    heart.turn()
+    fixed = heart.outbox.batches.division(1).formed
+    assert fixed, "it is being written"
+    heart.uplink.paused = True
+    disk.go_on()
+    heart.turn()
+    assert heart.cloud.jobs == []
+    assert heart.outbox.in_flight == set()
+    heart.uplink.paused = False
+    heart.uplink.wake()
+    heart.turn()
+    assert batch(heart).id == fixed.id
 
 
 # -- refusals --------------------------------------------------------------------------------------------

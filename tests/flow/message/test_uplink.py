@@ -372,6 +372,34 @@ def test_paused_nothing_begins(heart: Heart) -> None:
     assert (heart.states(), len(heart.cloud.jobs)) == (["delivered"], 1)
 
 
+@pytest.mark.parametrize("held_by", ["pause", "stop"])
+def test_what_is_being_noted_before_its_first_byte_does_not_begin(
+    make_heart: MakeHeart, held_by: str
+) -> None:
+    """An SMS in front of which its mark is being written: it is taken back, and the SMS is sent once."""
+    disk = Disk()
+    heart = make_heart(worker=disk)
+    heart.uplink.paused = True
+    heart.publish("sms/15551234567", b"hello")
+    heart.uplink.paused = False
+    disk.hangs = True
+    heart.uplink.wake()
+    heart.turn()
+    assert heart.uplink.in_flight == 1
+    if held_by == "pause":
+        heart.uplink.paused = True
+    else:
+        heart.uplink.stop()
+    disk.go_on()
+    heart.turn()
+    assert (heart.sms.jobs, heart.uplink.in_flight, heart.outbox.started()) == ([], 0, [])
+    heart = make_heart()
+    heart.turn()
+    heart.sms.end(answered())
+    heart.turn()
+    assert heart.states() == ["delivered"]
+
+
 def test_stopped_nothing_begins(heart: Heart) -> None:
     """An exchange in progress ends, with its result."""
     heart.publish("out/a")
