@@ -38,6 +38,7 @@ class Router:
 
     def __init__(self, routes: Sequence[tuple[str, Route]]) -> None:
         """``routes`` are topic filters with their routes, in the order in which they are tried."""
+        self.routes = tuple(routes)
         self._routes: list[tuple[Callable[[str], bool], Route]] = [
             (matcher(pattern), route) for pattern, route in routes
         ]

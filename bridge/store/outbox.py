@@ -405,8 +405,8 @@ class Outbox:
     ) -> list[Queued]:
         """Return the oldest message of each ready lane of ``endpoint``, without ``busy``.
 
-        Best priority first. ``timed`` leaves out those whose time has to go with them and is not known yet. A
-        lane whose messages wait for their batch is not ready.
+        Best priority first. ``timed`` leaves out those whose time has to go with them and is not known yet,
+        but for a batch that is fixed already. A lane whose messages wait for their batch is not ready.
         """
         waiting = self.times.boot if timed and not self.times.known else 0
         first, busy = (endpoint_key(endpoint), waiting), {*busy, *self.lanes.waiting}

@@ -39,7 +39,9 @@ SELECT lane.id, lane.names, lane.priority, m.seq, m.id, m.chosen, m.payload,
        m.at, m.stamp, m.topics
 FROM lane JOIN message m ON m.seq = lane.head
 WHERE lane.endpoint = ? AND (lane.not_before > 0) = 0 AND lane.head > 0
-AND ((m.stamp IS NULL AND m.topics IS NULL) OR m.at IS NOT NULL OR m.boot <> ?) AND lane.id NOT IN ({busy})
+AND ((m.stamp IS NULL AND m.topics IS NULL) OR m.at IS NOT NULL OR m.boot <> ?
+     OR EXISTS (SELECT 1 FROM batch WHERE batch.lane = lane.id AND batch.id IS NOT NULL))
+AND lane.id NOT IN ({busy})
 ORDER BY lane.priority, lane.head LIMIT ?;
 -- name: lane_oldest
 SELECT id, head FROM lane

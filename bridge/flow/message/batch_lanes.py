@@ -35,6 +35,11 @@ class Policy(NamedTuple):
     access: Callable[[], CloudAccess]
     """Returns the present way to the cloud."""
 
+    @property
+    def concerns(self) -> object:
+        """What decides whether the cloud takes a batch: only a change of it is a reason to try again."""
+        return self.router.routes, self.access()
+
 
 class _Line:
     """The messages of a lane that would be in its next batch."""
@@ -106,7 +111,10 @@ class BatchLanes:
         self._upto = 0
         """Messages up to this number wait for no others: a flush, or the link, calls for them."""
         self.refused: dict[str, float] = dict.fromkeys(self._outbox.batches.refused(), 0.0)
-        """Routes whose batches the cloud refuses, and the monotonic time in seconds of the next try."""
+        """Routes whose batches the cloud refuses, and the monotonic time in seconds of the next try. A start
+        is one, since the configuration may be another."""
+        self._refused_under: object = None
+        """What concerned them in the configuration."""
 
     @property
     def policy(self) -> Policy | None:
@@ -117,12 +125,17 @@ class BatchLanes:
     def policy(self, policy: Policy) -> None:
         self._policy = policy
         self._lines.clear()
-        self.refused = dict.fromkeys(self.refused, 0.0)
+        before, self._refused_under = self._refused_under, policy.concerns
+        if self._refused_under != before:
+            self._try_refused()
 
     def flush(self) -> None:
         """Let everything go now, and try the refused batches again."""
-        self.refused = dict.fromkeys(self.refused, 0.0)
+        self._try_refused()
         self.release()
+
+    def _try_refused(self) -> None:
+        self.refused = dict.fromkeys(self.refused, 0.0)
 
     def release(self) -> bool:
         """Let everything go that waits for others; return whether there is anything."""

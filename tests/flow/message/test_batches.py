@@ -621,6 +621,24 @@ def test_a_refused_form_is_tried_with_a_changed_configuration(heart: Heart) -> N
     assert fields(heart.cloud.jobs[-1].request)["t"] == "other"
 
 
+def test_a_reload_that_changes_nothing_about_batches_is_no_reason_to_try(heart: Heart) -> None:
+    """The next try comes after its hour; another cloud or other routes are a reason."""
+    publish(heart, "1", "2")
+    heart.command("queue/set", b"flush")
+    bad(heart, takes_batches=False)
+    heart.turn(EVERY + TICK)
+    sent = len(heart.cloud.jobs)
+    heart.route_batches(route())
+    heart.uplink.try_again()
+    heart.turn(5.0)
+    assert len(heart.cloud.jobs) == sent
+    heart.access = heart.access._replace(host="another")
+    heart.route_batches(route())
+    heart.uplink.try_again()
+    heart.turn(5.0)
+    assert len(heart.cloud.jobs) == sent + 1
+
+
 def test_a_restart_knows_that_the_form_is_refused(make_heart: MakeHeart) -> None:
     """It tries the whole batch once, and does not divide it again."""
     heart = make_heart(routes=route())
@@ -757,6 +775,24 @@ def test_a_box_that_never_learns_the_time_sends_without_it(make_heart: MakeHeart
     heart.turn(100.0)
     assert [each.at for each in batch(heart).readings] == [None, None]
     assert [round(each.seconds, -1) for each in batch(heart).readings] == [0, 60]
+
+
+def test_a_batch_that_was_fixed_without_a_time_does_not_wait_for_it_again(make_heart: MakeHeart) -> None:
+    """A restart of the bridge begins a new wait, and the repeat is the same whatever the box learns."""
+    clock = Clock(wall=1_000_000.0)
+    heart = make_heart(routes=route(), clock=clock, knows_time=False)
+    publish(heart, "1")
+    heart.command("queue/set", b"flush")
+    heart.turn(620.0)
+    (before,) = heart.cloud.jobs
+    heart = make_heart(routes=route(), clock=clock, knows_time=False)
+    publish(heart, "2")
+    heart.command("queue/set", b"flush")
+    heart.turn(5.0)
+    assert [job.request for job in heart.cloud.jobs] == [before.request]
+    finish(heart)
+    heart.turn(5.0)
+    assert heart.queued() == ["2"], "which waits for the time"
 
 
 def test_messages_without_a_time_never_share_a_batch_with_others(make_heart: MakeHeart) -> None:
