@@ -34,6 +34,8 @@ class Lanes:
         uplink finds that their batch is due."""
         self.changed: set[int]
         """Those of them that have lost a message, or have another in its place, since the uplink looked."""
+        self.grown: set[int]
+        """Those of them that have a message more since then."""
         self.reset()
 
     def reset(self) -> None:
@@ -44,7 +46,7 @@ class Lanes:
         self._endpoints = {row[0] for row in self._database.execute("lane_endpoints").fetchall()}
         batched = self._database.execute("lane_batched").fetchall()
         self.batched = {row[0]: read_lane(read_endpoint(row[1]), *row[2:]) for row in batched}
-        self.waiting, self.changed = set(self.batched), set(self.batched)
+        self.waiting, self.changed, self.grown = set(self.batched), set(self.batched), set(self.batched)
 
     def append(self, lane: Lane, seq: int) -> int:
         """Add the message ``seq`` to the end of ``lane``; return the lane's number."""
@@ -61,10 +63,12 @@ class Lanes:
             self._endpoints.add(key[0])
             lane_id = run("lane_add", (*key, seq)).lastrowid
         lane_id = int(lane_id or 0)
-        if lane.batch is not None and lane_id not in self.batched:
-            self.batched[lane_id] = lane
-            self.waiting.add(lane_id)
-            self.changed.add(lane_id)
+        if lane.batch is not None:
+            self.grown.add(lane_id)
+            if lane_id not in self.batched:
+                self.batched[lane_id] = lane
+                self.waiting.add(lane_id)
+                self.changed.add(lane_id)
         return lane_id
 
     def find(self, lane: Lane) -> int | None:

@@ -106,8 +106,6 @@ class BatchLanes:
         self._outbox, self._time = journal.outbox, journal.time
         self._policy: Policy | None = None
         self._lines: dict[int, _Line] = {}
-        self._seen = 0
-        """The number of the newest message at the last look."""
         self._upto = 0
         """Messages up to this number wait for no others: a flush, or the link, calls for them."""
         self.refused: dict[str, float] = dict.fromkeys(self._outbox.batches.refused(), 0.0)
@@ -151,10 +149,10 @@ class BatchLanes:
             self._lines.pop(lane_id, None)
         lanes.changed.clear()
         lines = [self._line(*each) for each in lanes.batched.items()]
-        newest = self._outbox.last_seq()
-        for line in lines if newest != self._seen else [each for each in lines if not each.messages]:
-            self._scan(line)
-        self._seen = newest
+        for line in lines:
+            if line.lane_id in lanes.grown or not line.messages:
+                self._scan(line)
+        lanes.grown.clear()
         now = self._time.now().mono
         ready = set(self._allowed([line for line in lines if self._is_due(line, now)], now))
         before, lanes.waiting = lanes.waiting, lanes.batched.keys() - ready

@@ -835,6 +835,23 @@ def test_a_flow_takes_no_memory_for_what_waits(make_heart: MakeHeart) -> None:
     assert not heart.outbox.in_flight
 
 
+def test_other_messages_read_nothing_of_what_waits(heart: Heart) -> None:
+    """Only a lane that has grown is looked at again."""
+    statements: list[str] = []
+    publish(heart, "1")
+    publish(heart, "2", priority="high")
+    heart.journal.database._connection.set_trace_callback(statements.append)
+    publish(heart, "alone", topic="alone/a")
+    finish(heart)
+    heart.turn(5.0)
+    looks = [each for each in statements if "length(payload)" in each and "WHERE lane" in each]
+    assert statements
+    assert looks == []
+    publish(heart, "3")
+    looks = [each for each in statements if "length(payload)" in each and "WHERE lane" in each]
+    assert len(looks) == 1
+
+
 def test_of_large_messages_no_more_are_read_than_may_fit(make_heart: MakeHeart) -> None:
     """However many wait in the lane."""
     heart = make_heart(routes=route(BATCHING._replace(messages=1000)))
