@@ -120,8 +120,14 @@ class Batches:
             self._database.execute("batch_spent", (formed.attempts, *left, lane_id))
 
     def charge(self, queued: Queued, attempts: int, traffic: Traffic) -> None:
-        """Add the exchanges of a batch that is no more to one of its messages."""
-        self._database.execute("message_defer", (queued.attempts + attempts, *traffic, queued.seq))
+        """Add the exchanges of a refused batch to one of its messages; the refusal uses up no attempt."""
+        self._database.execute("batch_charge", (attempts, *traffic, queued.seq))
+
+    def renewed(self, lane_id: int, seq: int) -> None:
+        """Note that a newer message is in the place ``seq``: no batch of it was refused."""
+        division = self.division(lane_id)
+        if division.alone == seq:
+            self._set(lane_id, division._replace(alone=0), None)
 
     def refused(self) -> list[str]:
         """Return the routes whose batches the cloud refuses."""

@@ -323,6 +323,7 @@ class Outbox:
         self._database.execute("message_renew", values)
         self.last_errors.pop(oldest.seq, None)
         self.lanes.renewed(oldest.lane_id)
+        self.batches.renewed(oldest.lane_id, oldest.seq)
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(oldest.payload))
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 

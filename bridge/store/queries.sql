@@ -65,6 +65,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 UPDATE batch SET ends = ?, alone = ? WHERE lane = ?;
 -- name: batch_spent
 UPDATE batch SET attempts = ?, bytes_up = ?, bytes_down = ? WHERE lane = ?;
+-- name: batch_charge
+UPDATE message SET attempts = attempts + ?, max_attempts = max_attempts + 1, bytes_up = bytes_up + ?,
+                   bytes_down = bytes_down + ?
+WHERE seq = ?;
 -- name: batch_drop
 DELETE FROM batch WHERE lane = ?;
 -- name: batch_seqs

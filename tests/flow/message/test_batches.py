@@ -653,6 +653,27 @@ def test_a_restart_knows_that_the_form_is_refused(make_heart: MakeHeart) -> None
     assert "cloud.batch_refused" not in heart.events()
 
 
+def test_a_refusal_uses_up_no_attempt(make_heart: MakeHeart) -> None:
+    """Not of those that are halved, nor each hour of those that wait for a cloud that takes batches again."""
+    heart = make_heart(routes=route(max_attempts=2))
+    publish(heart, "1", "2", "3")
+    heart.command("queue/set", b"flush")
+    bad(heart, takes_batches=False)
+    heart.turn(EVERY)
+    for _ in range(3):
+        heart.turn(REFUSED_FOR + TICK)
+        bad(heart, takes_batches=False)
+    heart.turn(REFUSED_FOR + TICK)
+    finish(heart, silent())
+    assert heart.queued() == ["2", "3"], "the first that was not answered"
+    heart.turn(60.0)
+    finish(heart, silent())
+    failed = [each for each in heart.ended() if each["state"] == "failed"]
+    assert len(failed) == 2
+    of_the_month = heart.outbox.ledger.spent(heart.time.now().wall)[1]
+    assert sum(each["bytes_up"] for each in heart.ended()) == of_the_month.up == 9 * SPENT.up
+
+
 # -- changed routes --------------------------------------------------------------------------------------
 
 
@@ -903,6 +924,23 @@ def test_nothing_in_a_batch_that_was_sent_is_superseded(make_heart: MakeHeart) -
     assert [each["state"] for each in heart.ended() if each["channel"] == "cloud"] == [
         "superseded", "delivered", "delivered"
     ]  # fmt: skip
+
+
+def test_a_newer_message_goes_in_a_batch_where_the_older_one_went_alone(make_heart: MakeHeart) -> None:
+    """No batch of it was refused, so that its delivery is no sign of a refused form."""
+    heart = make_heart(routes=route(latest=True))
+    publish(heart, "1")
+    heart.command("queue/set", b"flush")
+    finish(heart, REFUSAL, silent())
+    heart.command("queue/set", b"pause")
+    if heart.cloud.in_progress:
+        finish(heart, silent())
+    publish(heart, "2")
+    heart.command("queue/set", b"resume")
+    heart.turn(30.0)
+    finish(heart)
+    assert payloads(heart)[-1] == ["2"]
+    assert "cloud.batch_refused" not in heart.events()
 
 
 def test_a_newer_message_brings_its_own_deadline(make_heart: MakeHeart) -> None:
