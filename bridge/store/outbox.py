@@ -8,7 +8,7 @@ from enum import Enum, auto
 from itertools import groupby
 from math import floor, inf
 from sqlite3 import Cursor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bridge.core.messages import (
     Endpoint,
@@ -108,6 +108,16 @@ class _Oldest(NamedTuple):
     """Whether a newer message took it over."""
 
 
+class Held(Protocol):
+    """Says what holds messages back."""
+
+    def __call__(self, endpoint: Endpoint, priority: Priority, seq: int | None = None, /) -> str | None:
+        """Return the bound of the budget that holds such messages, or the one numbered ``seq``, back.
+
+        None: they may go.
+        """
+
+
 class Outbox:
     """Messages, lanes and reports in SQLite."""
 
@@ -122,8 +132,8 @@ class Outbox:
         database.execute("key_orphans")
         self.meter: Meter = NoMeter()
         """What is known of the bytes in flight."""
-        self.held: Callable[[Endpoint, Priority], str | None] = lambda _endpoint, _priority: None
-        """Returns the bound of the budget that holds such messages back, None without one."""
+        self.held: Held = lambda _endpoint, _priority, _seq=None: None
+        """Returns the bound of the budget that holds messages back."""
         self.ledger = Ledger(database)
         if self.ledger.usage.recover():
             self.ledger.metered()
@@ -542,7 +552,8 @@ class Outbox:
 
     def _held(self, row: Sequence[Any]) -> str | None:
         """Return the bound that holds the message in a row of ``message_list``."""
-        return None if row[0] in self.in_flight else self.held(read_endpoint(row[2]), Priority(row[4]))
+        endpoint, priority = read_endpoint(row[2]), Priority(row[4])
+        return None if row[0] in self.in_flight else self.held(endpoint, priority, row[0])
 
     # -- reports -----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ The figures are in `bridge.store.usage` and `bridge.flow.message.in_flight`, the
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from bridge.core.budget import BOUNDS, Bounds, Prices, Reading, Spent, Use, Way, held_by, percent
@@ -36,6 +36,9 @@ NOTE_DAY = 3600.0
 
 TEXT_WAIT = 86_400.0
 """Seconds that an SMS waits for its bound at most."""
+
+PASSED = 100
+"""SMS that others go past at most, because they have more parts than are left of their bound."""
 
 WARNED = "budget_warned"
 """Key in the store of the warnings that were given."""
@@ -77,6 +80,8 @@ class Budget:
         self._in_flight = InFlight()
         self._holding: set[str] = set()
         """The bounds that hold a message back."""
+        self._long: dict[int, Queued] = {}
+        """SMS that a shorter one may go past, by their lanes."""
         self._looked_at = self._noted_at = float("-inf")
         self._unwritten_since: float | None = None
         self._before: tuple[tuple[Usage, str, int], Use, int] | None = None
@@ -108,15 +113,37 @@ class Budget:
             return True
         endpoint, priority = queued.lane.endpoint, queued.lane.priority
         self._look()
-        name = self._held(endpoint, priority, texts_of(queued))
+        name = self._bound_of(queued)
         if name is None:
             return True
         self._hold(name)
+        self._end_late(queued, name)
+        if self.held_as(endpoint, priority) is None and len(self._long) < PASSED:
+            self._long[queued.lane_id] = queued
+            self.wake()
+        return False
+
+    @property
+    def passed_over(self) -> Collection[int]:
+        """The lanes whose SMS has more parts than are left of its bound."""
+        return self._long
+
+    def _end_late(self, queued: Queued, name: str) -> None:
+        """End an SMS that the bound ``name`` has held back for too long."""
         waited = self._outbox.times.present(queued.boot) - queued.queued_at
         if name.startswith("sms_") and waited >= TEXT_WAIT:
             text = f"budget.{name} is used up, and it has waited for a day"
             self._time.call_soon(self.expire, queued, text)
-        return False
+
+    def _still_held(self, queued: Queued) -> bool:
+        """Whether ``queued``, a long SMS, still waits for its bound."""
+        name = self._bound_of(queued) if self._outbox.get(queued.seq) else None
+        if name:
+            self._end_late(queued, name)
+        return name is not None
+
+    def _bound_of(self, queued: Queued) -> str | None:
+        return self._held(queued.lane.endpoint, queued.lane.priority, texts_of(queued))
 
     def started(self, queued: Queued, job: AnyJob) -> bool:
         """Note that ``queued`` is in flight; return whether what it may cost is written already."""
@@ -176,10 +203,16 @@ class Budget:
         metered = endpoint != MODEM_SMS and self.way is not Way.OFF
         return held_by(self.bounds, self.spent(), priority, texts=texts, metered=metered)
 
-    def held_as(self, endpoint: Endpoint, priority: Priority) -> str | None:
-        """Return the bound that holds the messages to ``endpoint`` of ``priority``, None if they may go."""
+    def held_as(self, endpoint: Endpoint, priority: Priority, seq: int | None = None) -> str | None:
+        """Return the bound that holds the messages to ``endpoint`` of ``priority``, None if they may go.
+
+        With ``seq``, the number of a message, it is the bound that holds this one.
+        """
         if not self.bounds.any:
             return None
+        for each in self._long.values() if seq is not None else ():
+            if each.seq == seq:
+                return self._bound_of(each)
         return self._held(endpoint, priority, int(endpoint.channel is Channel.SMS))
 
     def figures(self) -> dict[str, Any]:
@@ -212,6 +245,10 @@ class Budget:
             endpoint = CLOUD_SMS if channel is Channel.SMS else Endpoint(channel)
             if messages and (name := self.held_as(endpoint, priority)):
                 found[name] = found.get(name, 0) + messages
+        for queued in self._long.values():
+            counted = self.held_as(queued.lane.endpoint, queued.lane.priority)
+            if not counted and (name := self._bound_of(queued)):
+                found[name] = found.get(name, 0) + 1
         return found
 
     def change(self, change: BudgetChange) -> str:
@@ -240,6 +277,7 @@ class Budget:
         now = self._time.now()
         usage = self._outbox.ledger.usage
         self.bounds = self.overrides.over(self.plan.bounds, usage.clock.day, self.month, now.wall)
+        self._long = {lane: each for lane, each in self._long.items() if self._still_held(each)}
         for name in sorted(self._holding):
             if not self._is_holding(name):
                 self._holding.discard(name)
@@ -250,7 +288,9 @@ class Budget:
         self.wake()
 
     def _is_holding(self, name: str) -> bool:
-        """Whether a message of normal priority would have to wait for the bound ``name``."""
+        """Whether a message of normal priority would have to wait for the bound ``name``, or an SMS does."""
+        if any(self._bound_of(each) == name for each in self._long.values()):
+            return True
         texts = int(name.startswith("sms_"))
         alone = Bounds(**{name: getattr(self.bounds, name)}, reserve=self.bounds.reserve)
         return held_by(alone, self.spent(), Priority.NORMAL, texts=texts) is not None

@@ -1,5 +1,6 @@
 """The gate before the uplink: it says which messages may start, and learns what is in flight."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from bridge.core.exchange import AnyJob
@@ -8,6 +9,10 @@ from bridge.core.messages import Queued, State
 
 class Gate(Protocol):
     """What the uplink asks before a message, and tells of it."""
+
+    @property
+    def passed_over(self) -> Collection[int]:
+        """Lanes that wait at the gate, and that others of their destination go past."""
 
     def admits(self, queued: Queued) -> bool:
         """Whether ``queued`` may start now; it stays where it is otherwise, and no attempt is counted."""
@@ -24,6 +29,8 @@ class Gate(Protocol):
 
 class OpenGate:
     """Admits everything, and counts nothing."""
+
+    passed_over = ()
 
     def admits(self, queued: Queued) -> bool:  # noqa: ARG002  as a gate's
         """Admit it."""

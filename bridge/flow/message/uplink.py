@@ -223,8 +223,8 @@ class Uplink:
         """Start what may go to ``endpoint``; return whether the deadline of a message has passed."""
         overdue = False
         free = self._free_slots(traffic)
-        timed = self.waits_for_time(endpoint)
-        for queued in self._outbox.heads(endpoint, free, traffic.busy, timed=timed) if free > 0 else ():
+        timed, left_out = self.waits_for_time(endpoint), [*traffic.busy, *self.gate.passed_over]
+        for queued in self._outbox.heads(endpoint, free, left_out, timed=timed) if free > 0 else ():
             if queued.seq in self._outbox.in_flight:
                 continue  # a purge or its expiry is being committed
             if self._outbox.overdue(queued):
@@ -457,7 +457,8 @@ class Uplink:
             return False
         if self._writer.committing or traffic.destination.may_start(self._time.now().mono, 0) <= 0:
             return False
-        heads = self._outbox.heads(endpoint, 1, (), timed=self.waits_for_time(endpoint))
+        timed = self.waits_for_time(endpoint)
+        heads = self._outbox.heads(endpoint, 1, self.gate.passed_over, timed=timed)
         return any(each.seq not in self._outbox.in_flight and self.gate.admits(each) for each in heads)
 
     # -- time --------------------------------------------------------------------------------------------

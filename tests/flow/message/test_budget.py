@@ -1,5 +1,6 @@
 """The budget: what is held back, what goes on, and what is counted over crashes and clocks."""
 
+import json
 from typing import Any
 
 import pytest
@@ -259,6 +260,67 @@ def test_an_sms_that_a_crash_interrupted_counts(make_heart: MakeHeart) -> None:
     assert heart.states() == ["unconfirmed"]
     assert budget.figures()["sms_day"]["use"] == 1
     assert heart.outbox.held(CLOUD_SMS, Priority.NORMAL) is None
+
+
+def long_sms(number: str, parts: int, **keys: Any) -> bytes:
+    """Return the JSON of an SMS over the air that takes ``parts``."""
+    body = "x" * (150 * parts)
+    return json.dumps({"to": number, "body": body, "via": "modem"} | keys).encode()
+
+
+def test_an_sms_with_more_parts_than_are_left_holds_no_other_back(heart: Heart) -> None:
+    """Shorter ones to others go past it; it is told once, and goes when its bound has room.
+
+    Those to the same number wait behind it, since order holds there.
+    """
+    budget = bounded(heart, sms_day=3, reserve=0.0)
+    heart.air.manner = answered(b"00")
+    heart.publish("sms", long_sms("+15550000001", 2, id="two"))
+    heart.turn(1.0)
+    heart.publish("sms", long_sms("+15550000002", 2, id="long"))
+    heart.publish("sms", long_sms("+15550000002", 1, id="behind"))
+    heart.turn(60.0)
+    assert budget.figures()["sms_day"]["holds"]
+    assert budget.held_messages() == {"sms_day": 1}
+    assert [each["held"] for each in heart.outbox.listing(0, 9)] == ["sms_day", None]
+    heart.publish("sms", long_sms("+15550000003", 1, id="short"))
+    heart.turn(60.0)
+    assert [each["id"] for each in heart.ended()] == ["two", "short"]
+    assert len(events(heart, "budget.held")) == 1
+    assert not events(heart, "budget.released")
+    heart.turn(TO_MIDNIGHT)
+    assert [each["id"] for each in heart.ended()] == ["two", "short", "long", "behind"]
+    assert len(events(heart, "budget.released")) == 1
+
+
+def test_an_sms_that_never_fits_waits_a_day_at_most(heart: Heart) -> None:
+    """And what is to the same number goes then."""
+    bounded(heart, sms_day=2)
+    heart.air.manner = answered(b"00")
+    heart.publish("sms", long_sms("+15550000002", 3, id="never"))
+    heart.publish("sms", long_sms("+15550000002", 1, id="behind"))
+    heart.turn(TEXT_WAIT - 20)
+    assert heart.ended() == []
+    heart.turn(60.0)
+    assert [(each["id"], each["state"]) for each in heart.ended()] == [
+        ("never", "expired"),
+        ("behind", "delivered"),
+    ]
+
+
+def test_a_long_sms_that_is_purged_holds_nothing_any_more(heart: Heart) -> None:
+    """Its bound is released, and its lane goes on."""
+    budget = bounded(heart, sms_day=2)
+    heart.air.manner = answered(b"00")
+    heart.publish("sms", long_sms("+15550000002", 3))
+    heart.turn(10.0)
+    assert budget.figures()["sms_day"]["holds"]
+    heart.command("queue/set", b"purge")
+    heart.turn(10.0)
+    assert not budget.figures()["sms_day"]["holds"]
+    heart.publish("sms", long_sms("+15550000002", 1, id="next"))
+    heart.turn(10.0)
+    assert heart.ended()[-1]["id"] == "next"
 
 
 # -- crashes and clocks ----------------------------------------------------------------------------------
