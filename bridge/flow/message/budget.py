@@ -305,7 +305,7 @@ class Budget:
         self._notices.health_changed()
 
     def _warn(self) -> None:
-        """Publish the highest percentage that a bound has reached, once in its day or month."""
+        """Publish the highest percentage of a bound that is used, once in its day or month."""
         if not self.bounds.any:
             return
         given, spent = self.overrides.notes(WARNED), self.spent()
@@ -313,12 +313,13 @@ class Budget:
         for name in BOUNDS:
             limit = getattr(self.bounds, name)
             period = self.month if name.endswith("month") else self._outbox.ledger.usage.clock.day
+            of = f"{limit} from {period}"  # a bound that is changed is warned of anew
             on, told = given.get(name, ("", 0))
             used = 0 if limit is None else percent(getattr(spent, name), limit)
-            least = told if on == period else 0
+            least = told if on == of else 0
             reached = [each for each in self.plan.warn if least < each <= used]
             if reached:
-                given[name], changed = (period, max(reached)), True
+                given[name], changed = (of, max(reached)), True
                 log.warning("budget.%s: %d percent is used", name, max(reached))
                 self._notices.event("budget.warning", percent=max(reached), of=name)
         if changed:

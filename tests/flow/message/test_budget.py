@@ -428,6 +428,22 @@ def test_a_restart_keeps_what_is_used_and_what_was_warned_of(make_heart: MakeHea
     assert budget.figures()["day"]["use"] == 0
 
 
+def test_a_bound_that_is_changed_is_warned_of_anew(heart: Heart) -> None:
+    """In the same day too: the percentages are those of the bound that counts now."""
+    budget = bounded(heart, day=2 * COST)
+    heart.cloud.manner = answered()
+    for _ in range(2):
+        heart.publish("out/a", b"1")
+        heart.turn(TICK)
+    assert events(heart, "budget.warning")[-1] == {"percent": 100, "of": "day"}
+    budget.apply(Plan(Bounds(day=4 * COST)))
+    heart.turn(TICK)
+    before = len(events(heart, "budget.warning"))
+    heart.publish("out/a", b"1")
+    heart.turn(2 * TICK)
+    assert events(heart, "budget.warning")[before:] == [{"percent": 70, "of": "day"}]
+
+
 # -- changes for now -------------------------------------------------------------------------------------
 
 
