@@ -17,6 +17,8 @@ class Received(NamedTuple):
     """Ours, on which it came."""
     data: bytes
     traffic: Traffic
+    over_modem: bool = False
+    """Whether it came over a modem's own sockets."""
 
 
 class Limits(NamedTuple):

@@ -99,9 +99,9 @@ class Ledger:
         """Count an occurrence that is not worth a write; it is written with the next change."""
         self.counts[name] += 1
 
-    def spend(self, traffic: Traffic) -> None:
-        """Add the bytes that the IP layer carried."""
-        self.usage.spend(traffic)
+    def spend(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        """Add the bytes that the IP layer carried; ``over_modem``: by a modem's own sockets, at any rate."""
+        self.usage.spend(traffic, over_modem=over_modem)
 
     def metered(self) -> None:
         """Have the sums written with this transaction: an interface has counted on."""

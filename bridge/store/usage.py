@@ -66,16 +66,23 @@ class Usage:
         }
         self._ended: list[tuple[str, Day]] = []
         """Days that ended, and are to be written."""
-        self._traffic, self._texts = Traffic(), 0
+        self._traffic, self._over_modem, self._texts = Traffic(), 0, 0
         """What the open transaction adds."""
+        self._off = bool(sums.get("off"))
+        """Whether the bytes in flight do not go over the SIM."""
         self.unwritten = False
         """Whether an interface has counted on since the figures were written."""
 
     # -- counting ----------------------------------------------------------------------------------------
 
-    def spend(self, traffic: Traffic) -> None:
-        """Add bytes that the IP layer carried for the bridge."""
+    def spend(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        """Add bytes that the IP layer carried for the bridge.
+
+        Those ``over_modem`` went over its own sockets, and so over the SIM, whatever way the others take.
+        """
         self._traffic = self._traffic.plus(traffic)
+        if over_modem:
+            self._over_modem += traffic.up + traffic.down
 
     def count_texts(self, number: int) -> None:
         """Add SMS that went out."""
@@ -107,7 +114,7 @@ class Usage:
         lost, self.ahead = self.ahead, Traffic()
         if lost == (0, 0):
             return False
-        self._add(Day(lost, Use(own=lost.up + lost.down)))
+        self._add(Day(lost, Use(own=0 if self._off else lost.up + lost.down)))
         return True
 
     def _add(self, more: Day) -> None:
@@ -120,10 +127,12 @@ class Usage:
         added = self._traffic != (0, 0) or self._texts > 0
         if added:
             self.turn(now, known=known)
-            own = 0 if meter.way is Way.OFF else self._traffic.up + self._traffic.down
-            apart = own if meter.way is Way.APART else 0
+            every, over_modem = self._traffic.up + self._traffic.down, self._over_modem
+            own = over_modem if meter.way is Way.OFF else every
+            apart = every if meter.way is Way.APART else over_modem
             self._add(Day(self._traffic, Use(own, apart, 0, self._texts)))
-            self._traffic, self._texts = Traffic(), 0
+            self._traffic, self._over_modem, self._texts = Traffic(), 0, 0
+        self._off = meter.way is Way.OFF
         written, self.ahead = self.ahead, meter.ahead(self.ahead)
         more = self.ahead.up > written.up or self.ahead.down > written.down
         return added or more or (self.ahead == (0, 0)) != (written == (0, 0))
@@ -143,6 +152,8 @@ class Usage:
             "use": self._today.use,
             "ahead": self.ahead,
         }
+        if self._off:
+            found["off"] = True
         if ran:
             found["ran"] = round(ran)
         if self._reading:

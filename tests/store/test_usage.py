@@ -101,6 +101,16 @@ def test_a_power_cut_counts_what_was_in_flight(box: Box) -> None:
     assert use(box).own == 716
 
 
+def test_a_power_cut_counts_nothing_against_the_budget_that_did_not_go_over_the_sim(box: Box) -> None:
+    """The bridge's own bytes have it all the same."""
+    meter = metered(box, Way.OFF)
+    meter.out = Traffic(400, 300)
+    spend(box, 10, 5)
+    box.reopen()
+    assert use(box).bytes == 0
+    assert box.outbox.ledger.spent(NOON)[0] == Traffic(410, 305)
+
+
 def test_a_stop_in_which_nothing_is_in_flight_counts_nothing(box: Box) -> None:
     """The note is taken back in a transaction that changes nothing else."""
     meter = metered(box)

@@ -44,8 +44,8 @@ class Sink(Protocol):
     def received(self, message: Received, durable: Callable[[], None]) -> None:
         """Take ``message``; ``durable`` is called once it is on the disk, never before this returns."""
 
-    def count_overhead(self, traffic: Traffic) -> None:
-        """Count the traffic of a connection that brought no message."""
+    def count_overhead(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        """Count the traffic of a connection that brought no message; ``over_modem`` as in `Received`."""
 
 
 class Owner(Protocol):
@@ -74,6 +74,9 @@ class Owner(Protocol):
 class Connection(ABC):
     """One connection, until its message is durable or dropped; the `Gathering` decides."""
 
+    over_modem = False
+    """Whether it is one of a modem's own sockets."""
+
     def __init__(self, owner: Owner, peer: str) -> None:
         self.owner = owner
         self.gathering = Gathering(owner.loop.time())
@@ -98,7 +101,12 @@ class Connection(ABC):
         self.gathering.data.clear()
         if ending.what == "whole":
             message = Received(
-                protocol="tcp", peer=self._peer, port=owner.port, data=data, traffic=self.spent(clean=True)
+                protocol="tcp",
+                peer=self._peer,
+                port=owner.port,
+                data=data,
+                traffic=self.spent(clean=True),
+                over_modem=self.over_modem,
             )
             owner.hand_over(message, partial(self.close, durable=True))
             return
@@ -110,7 +118,7 @@ class Connection(ABC):
 
     def discard(self) -> None:
         """Close without a message."""
-        self.owner.sink.count_overhead(self.spent())
+        self.owner.sink.count_overhead(self.spent(), over_modem=self.over_modem)
         self.close()
 
     @abstractmethod
@@ -136,7 +144,7 @@ def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
     else:
         owner.hand_over(message)
         return
-    owner.sink.count_overhead(message.traffic)
+    owner.sink.count_overhead(message.traffic, over_modem=message.over_modem)
 
 
 def open_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:

@@ -59,6 +59,8 @@ class Inbound:
 class _Connection(Connection, Handler):
     """A connection that the modem accepted; its close is no receipt for the peer."""
 
+    over_modem = True
+
     def __init__(self, inbound: Inbound, socket: int, host: str, port: int) -> None:
         super().__init__(inbound.owner, address_text(host, port))
         self.socket = socket
@@ -117,7 +119,12 @@ class Datagrams(Handler):
         """Take one datagram."""
         owner, spent = self._owner, Traffic(0, traffic.datagram(len(data)))
         message = Received(
-            protocol="udp", peer=address_text(host, port), port=owner.port, data=data, traffic=spent
+            protocol="udp",
+            peer=address_text(host, port),
+            port=owner.port,
+            data=data,
+            traffic=spent,
+            over_modem=True,
         )
         take_datagram(owner, message, admitted=_admits(owner, host, "udp"))
 

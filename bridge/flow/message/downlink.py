@@ -36,7 +36,8 @@ class Downlink:
         self._notices = notices
         self._backpressure = False
         self._new_id = id_source()
-        self._overhead = Traffic()
+        self._overhead = {False: Traffic(), True: Traffic()}
+        """By whether it came over a modem's own sockets."""
 
     @property
     def taking(self) -> bool:
@@ -68,7 +69,7 @@ class Downlink:
     def _store(self, message: Received, properties: str | None) -> None:
         """Write the report and the traffic of ``message``; runs inside the transaction."""
         self._outbox.report(self._names.inbound, message.data, properties)
-        self._outbox.ledger.spend(message.traffic)
+        self._outbox.ledger.spend(message.traffic, over_modem=message.over_modem)
 
     def _stored(self, message_id: str, message: Received, durable: Callable[[], None], _: object) -> None:
         """Close the sender's connection and publish; runs after the commit."""
@@ -93,14 +94,18 @@ class Downlink:
             log.error("%s", text)
             self._notices.problem("inbound", text)
 
-    def count_overhead(self, traffic: Traffic) -> None:
-        """Count the traffic of a connection that brought no message."""
+    def count_overhead(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        """Count the traffic of a connection that brought no message; ``over_modem`` as in `Received`."""
         # With a sum the timer runs already.
-        if self._overhead == (0, 0) and traffic != (0, 0):
+        if not any(map(any, self._overhead.values())) and any(traffic):
             self._time.call_later(SPEND_EVERY, self._spend)
-        self._overhead = self._overhead.plus(traffic)
+        self._overhead[over_modem] = self._overhead[over_modem].plus(traffic)
 
     def _spend(self) -> None:
-        traffic, self._overhead = self._overhead, Traffic()
-        # The ledger is looked up at the time of writing, because a rollback replaces it.
-        self._writer.write(lambda: self._outbox.ledger.spend(traffic))
+        overhead, self._overhead = self._overhead, {False: Traffic(), True: Traffic()}
+
+        def operation() -> None:
+            for over_modem, traffic in overhead.items():
+                self._outbox.ledger.spend(traffic, over_modem=over_modem)
+
+        self._writer.write(operation)

@@ -69,7 +69,7 @@ class Inbox:
         runtime().loop.call_soon(durable)  # never before this returns
         dispatcher().submit(self._on_message)
 
-    def count_overhead(self, traffic: Traffic) -> None:
+    def count_overhead(self, traffic: Traffic, *, over_modem: bool = False) -> None:
         """Do nothing: the SDK does not count traffic."""
 
     # -- the script's side -------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ class Disk:
         for durable in held:
             durable()
 
-    def count_overhead(self, traffic: Traffic) -> None:
+    def count_overhead(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        assert not over_modem
         self.cost = self.cost.plus(traffic)
 
     @property

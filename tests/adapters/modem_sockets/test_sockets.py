@@ -475,6 +475,8 @@ class Disk:
     def __init__(self) -> None:
         self.messages: list[Received] = []
         self.cost = Traffic()
+        self.over_modem: set[bool] = set()
+        """What the overhead was said to be."""
         self.taking = True
         self.held: list[Callable[[], None]] = []
         self.slow = False
@@ -490,8 +492,9 @@ class Disk:
         for durable in held:
             durable()
 
-    def count_overhead(self, traffic: Traffic) -> None:
+    def count_overhead(self, traffic: Traffic, *, over_modem: bool = False) -> None:
         self.cost = self.cost.plus(traffic)
+        self.over_modem.add(over_modem)
 
     @property
     def data(self) -> list[bytes]:
@@ -603,6 +606,7 @@ def test_what_is_no_message_is_counted(tmp_path: Path, family: str) -> None:
         await until(lambda: disk.data)
         assert disk.data == [b"welcome"]
         assert disk.cost.down > 5000
+        assert disk.over_modem == {True}
         await made.settled(modem)
 
     inbound(tmp_path, family, story)
@@ -646,6 +650,7 @@ def test_one_datagram_is_one_message(tmp_path: Path, family: str) -> None:
         ]
         await asyncio.to_thread(send, port, b"stream")
         await until(lambda: disk.data[-1] == b"stream")
+        assert all(each.over_modem for each in disk.messages), "it went over the SIM"
 
     inbound(tmp_path, family, story, protocols=("tcp", "udp"))
 

@@ -2,8 +2,10 @@
 
 import json
 
+from bridge.core.budget import Bounds, Way
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
+from bridge.flow.message.budget import Budget, Plan, Source
 from bridge.flow.message.downlink import SPEND_EVERY
 from bridge.store.outbox import Limits
 from tests.doubles.heart import Heart
@@ -54,6 +56,21 @@ def test_what_it_cost_is_counted(heart: Heart) -> None:
     (after,) = heart.writer.progress()
     assert heart.outbox.ledger.spent(wall)[0] == (1100, 2200)
     assert after.steps == before.steps + 1
+
+
+def test_what_comes_over_the_modems_own_sockets_goes_over_the_sim(heart: Heart) -> None:
+    """Although the bridge's own messages do not, as with the scope "hologram": message and overhead count."""
+    budget = Budget(heart.journal, heart.notices, Plan(Bounds(day=10_000)))
+    budget.source = Source(lambda: Way.OFF)
+    receive(heart)
+    heart.downlink.count_overhead(Traffic(1, 2))
+    heart.turn(2 * SPEND_EVERY)
+    assert budget.figures()["day"]["use"] == 0, "over the machine's own network"
+    heart.downlink.received(message()._replace(over_modem=True), lambda: None)
+    heart.downlink.count_overhead(Traffic(10, 20), over_modem=True)
+    heart.turn(2 * SPEND_EVERY)
+    assert budget.figures()["day"]["use"] == 330
+    assert heart.outbox.ledger.spent()[0] == (211, 422)
 
 
 def test_while_too_much_waits_for_the_broker_nothing_comes_in(make_heart: MakeHeart) -> None:
