@@ -2,12 +2,14 @@
 
 import json
 import os
+import socket
 from typing import Any
 
 import pytest
 
 from tests.doubles.capture import capturing
-from tests.harness import BridgeProcess, Client, Cloud, eventually
+from tests.e2e.test_direct_ip import Peer, close, route, say
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, eventually, free_port
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="a capture needs root")
 
@@ -49,6 +51,62 @@ def test_a_quote_agrees_with_what_is_billed(
     assert abs(told - billed) <= 0.02 * billed, (quoted, capture.traffic)
     assert quoted["segments"] == (topic == "sms")
     assert quoted["cost"] == round(told / 1e6 * 0.4 + 0.19 * (topic == "sms"), 6)
+
+
+@root
+@pytest.mark.root
+@pytest.mark.parametrize("size", [20, 5000])
+@pytest.mark.parametrize("expect", [None, "OK"])
+def test_a_quote_for_direct_ip_agrees_with_what_is_billed(
+    bridge: BridgeProcess, client: Client, keeper: Keeper, expect: str | None, size: int
+) -> None:
+    """To 2 percent where the peer answers and closes, and where it reads until the end and closes."""
+
+    def answer(connection: socket.socket, _number: int) -> None:
+        connection.sendall(b"OK")
+
+    peer = Peer(keeper, answer if expect else close, size if expect else None).start()
+    route(bridge, peer.port, expect=expect)
+    message = {"data": "x" * size, "topics": ["scada/pump"]}
+    with capturing(peer.port) as capture:
+        quoted = quote(client, "quote", **message)
+    assert capture.packets == []
+    with capturing(peer.port) as capture:
+        client.publish("hologram/send", json.dumps(message | {"id": "sent"}).encode())
+        result = client.wait_result("sent")
+    assert (result["state"], result["channel"]) == ("delivered", "tcp")
+    billed, told = sum(capture.traffic), quoted["bytes_up"] + quoted["bytes_down"]
+    assert abs(told - billed) <= 0.02 * billed, (quoted, capture.traffic, capture.packets)
+
+
+@root
+@pytest.mark.root
+def test_a_quote_for_direct_ip_is_a_segment_too_high_where_the_peer_stays(
+    bridge: BridgeProcess, client: Client, keeper: Keeper
+) -> None:
+    """Nobody knows before whether it closes after its answer: the quote has the close, which is not there."""
+    peer = Peer(keeper, say(b"OK"), 20).start()
+    route(bridge, peer.port, expect="OK")
+    message = {"data": "x" * 20, "topics": ["scada/pump"]}
+    quoted = quote(client, "quote", **message)
+    with capturing(peer.port) as capture:
+        client.publish("hologram/send", json.dumps(message | {"id": "sent"}).encode())
+        assert client.wait_result("sent")["state"] == "delivered"
+    told = quoted["bytes_up"] + quoted["bytes_down"]
+    assert told - sum(capture.traffic) in (40, 52)
+
+
+def test_a_quote_for_a_datagram_is_what_its_result_tells(
+    bridge: BridgeProcess, client: Client, keeper: Keeper
+) -> None:
+    """A header of 28 bytes, and no answer."""
+    route(bridge, free_port(), "udp")
+    message = {"data": "x" * 100, "topics": ["scada/pump"]}
+    quoted = quote(client, "quote", **message)
+    client.publish("hologram/send", json.dumps(message | {"id": "sent"}).encode())
+    result = client.wait_result("sent")
+    assert (quoted["bytes_up"], quoted["bytes_down"]) == (128, 0)
+    assert (result["bytes_up"], result["bytes_down"]) == (128, 0)
 
 
 def test_a_quote_for_what_cannot_be_sent_names_the_field(bridge: BridgeProcess, client: Client) -> None:
