@@ -41,7 +41,12 @@ class Use(NamedTuple):
 
     def plus(self, other: "Use") -> "Use":
         """Return the sum."""
-        return Use(*(one + more for one, more in zip(self, other, strict=True)))
+        return Use(
+            self.own + other.own,
+            self.apart + other.apart,
+            self.link + other.link,
+            self.texts + other.texts,
+        )
 
     @property
     def bytes(self) -> int:

@@ -11,9 +11,8 @@ from bridge.flow.message.codecs import Codec
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.results import Results
 from bridge.protocol.api import commands
-from bridge.protocol.at.sockets.traffic import Meter, datagram
 from bridge.protocol.sms.segments import cut
-from bridge.protocol.tcpinfo import SEGMENT, estimate
+from bridge.protocol.tcpinfo import IPV4, SEGMENT, UDP, estimate
 
 _ANSWERS = {Channel.CLOUD: len("[0,0]"), Channel.SMS: len("00")}
 """Bytes of the cloud's answer [Hologram documentation, Embedded TCP API]."""
@@ -77,7 +76,7 @@ class Quotes:
         size, expected = len(job.request), (endpoint.expect or "").encode()
         answer = _ANSWERS.get(endpoint.channel, len(expected))
         if endpoint.channel is Channel.UDP:
-            return Traffic(datagram(size), 0)
+            return Traffic(IPV4 + UDP + size, 0)
         if self._ways.own_sockets(endpoint.channel):
             return _over_sockets(job.host, size, answer)
         route = self._ways.route(job.host, job.port)
@@ -87,6 +86,9 @@ class Quotes:
 
 
 def _over_sockets(host: str, size: int, answer: int) -> Traffic:
+    # Without a modem it is never needed, and loading it takes time at a start.
+    from bridge.protocol.at.sockets.traffic import Meter
+
     meter = Meter()
     meter.ask(host)
     meter.stand()
