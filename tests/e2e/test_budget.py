@@ -55,6 +55,26 @@ def test_a_quote_agrees_with_what_is_billed(
 
 @root
 @pytest.mark.root
+@pytest.mark.parametrize("payload", ['{"temperature":21.5}', "21.5"])
+def test_a_quote_has_the_time_that_goes_with_the_message(
+    bridge: BridgeProcess, cloud: Cloud, client: Client, payload: str
+) -> None:
+    """Where its route stamps it; to 2 percent."""
+    cloud.start()
+    bridge.configure(routes=[{"match": "sensors/#", "stamp": "at"}])
+    bridge.start()
+    message = {"data": payload, "topics": ["sensors/kitchen"]}
+    quoted = quote(client, "quote", **message)
+    with capturing(cloud.port) as capture:
+        client.publish("hologram/send", json.dumps(message | {"id": "sent"}).encode())
+        assert client.wait_result("sent")["state"] == "delivered"
+    assert b'"at":' in cloud.accepted[-1].payload
+    billed, told = sum(capture.traffic), quoted["bytes_up"] + quoted["bytes_down"]
+    assert abs(told - billed) <= 0.02 * billed, (quoted, capture.traffic)
+
+
+@root
+@pytest.mark.root
 @pytest.mark.parametrize("size", [20, 5000])
 @pytest.mark.parametrize("expect", [None, "OK"])
 def test_a_quote_for_direct_ip_agrees_with_what_is_billed(

@@ -7,7 +7,7 @@ from bridge.core.budget import Prices
 from bridge.core.exchange import Job
 from bridge.core.messages import MODEM_SMS, Channel, Message, Queued, Quote, Result, State, Traffic
 from bridge.errors import InvalidCommand
-from bridge.flow.message.codecs import Codec
+from bridge.flow.message.codecs import Codec, with_time
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.results import Results
 from bridge.protocol.api import commands
@@ -16,6 +16,10 @@ from bridge.protocol.tcpinfo import IPV4, SEGMENT, UDP, estimate
 
 _ANSWERS = {Channel.CLOUD: len("[0,0]"), Channel.SMS: len("00")}
 """Bytes of the cloud's answer [Hologram documentation, Embedded TCP API]."""
+
+
+_SOME_TIME = 2_000_000_000
+"""Unix seconds of as many digits as those of any time until 2286."""
 
 
 class Route(NamedTuple):
@@ -71,7 +75,7 @@ class Quotes:
         codec = self._ways.codec(endpoint.channel)
         if codec is None:
             raise InvalidCommand("credentials", None, "the modem has not told them yet")
-        job = codec.encode(_as_queued(message))
+        job = codec.encode(with_time(_as_queued(message)))
         assert isinstance(job, Job)  # SMS over the air take no way that costs bytes
         size, expected = len(job.request), (endpoint.expect or "").encode()
         answer = _ANSWERS.get(endpoint.channel, len(expected))
@@ -111,4 +115,6 @@ def _as_queued(message: Message) -> Queued:
         max_attempts=None,
         traffic=Traffic(),
         reply=None,
+        at=_SOME_TIME if message.at is None else message.at,
+        stamp=message.stamp,
     )
