@@ -78,7 +78,7 @@ class Rig:
         """The port's stable name."""
         return self.machine.by_id("modem")
 
-    def configure(self, **network: Any) -> None:
+    def configure(self, *, budget: dict[str, Any] | None = None, **network: Any) -> None:
         """Write the bridge's configuration; readable by root alone, as the root unit wants it."""
         settings = {
             "credentials": {"devicekey": "abcd1234"},
@@ -86,6 +86,7 @@ class Rig:
             "network": {"interface": "cellular-nova-u201", "device": self.device, **network},
             "store": {"path": "/run/outbox.db"},
             "log": {"level": "debug"},
+            "budget": budget or {},
         }
         self.machine.put(CONFIG, json.dumps(settings), 0o640)
 
@@ -106,6 +107,16 @@ class Rig:
         """Return what ``hologram/network/status`` says now."""
         found: dict[str, Any] = json.loads(self.listen("hologram/network/status"))
         return found
+
+    def bound(self) -> dict[str, Any]:
+        """Return what the running bridge says of the budget's bound of the day."""
+        told = json.loads(self.machine.must(f"hologram-bridge queue stats --json -c {CONFIG}", SLOW))
+        found: dict[str, Any] = told["budget"]["day"]
+        return found
+
+    def carried(self) -> int:
+        """Return the bytes that the link's interface has counted since it came up, both ways."""
+        return sum(map(int, self.machine.must("cat /sys/class/net/ppp0/statistics/[rt]x_bytes").split()))
 
     def publish(self, topic: str, payload: str) -> None:
         """Publish a message at QoS 1."""

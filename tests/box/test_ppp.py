@@ -128,6 +128,104 @@ def test_disconnect_leaves_the_machine_as_it_was(bridge: Rig) -> None:
     wait_for_state(bridge, "connected")
 
 
+@pytest.fixture
+def bounded(rig: Rig) -> Iterator[Rig]:
+    """A bridge as `bridge`, with a bound of the day and a store of its own, connected."""
+    rig.machine.must("rm -f /run/outbox.db*")
+    rig.configure(budget={"day": "1MB"})
+    rig.machine.must("mosquitto_pub -r -n -t hologram/network/status")
+    start(rig)
+    yield rig
+    print(rig.machine.journal("bridge"))
+    rig.machine.run("systemctl stop bridge events")
+
+
+def start(rig: Rig) -> None:
+    rig.machine.spawn("bridge", f"hologram-bridge run -c {CONFIG}", properties=("KillMode=mixed",))
+    wait_for_state(rig, "connected")
+
+
+PINGED = 3 * 2 * 528
+"""Bytes of three echoes with 500 bytes, their answers, and their headers [RFC 791, RFC 792]."""
+
+ELSEWHERE = f"ping -q -c 3 -s 500 -W 20 {FAR_IP}"
+"""Another program of the box, which goes over the SIM."""
+
+
+def follows(rig: Rig, *, after: int = 0) -> int:
+    """Wait until the budget's use is ``after`` and all that the interface carried; return it."""
+
+    def reached() -> int | None:
+        used = int(rig.bound()["use"])
+        return used if used == after + rig.carried() else None
+
+    found = eventually(reached, UP, what="the use follows the interface's counters")
+    assert found is not None
+    return found
+
+
+def test_the_budget_follows_the_interface_whoever_uses_it(bounded: Rig) -> None:
+    """The bridge's messages, another program's packets and what comes in, over a link that is dialled again.
+
+    The new interface counts from zero, and what the one before it carried stays counted.
+    """
+    machine = bounded.machine
+    sent(bounded, "counted")
+    alone = follows(bounded)
+    assert alone > 300
+    machine.must(ELSEWHERE, 90)
+    with_others = follows(bounded)
+    assert with_others - alone >= PINGED
+    machine.must(f"ip netns exec far {PYTHON} -m bridge simulate push --host {OUR_IP} {'x' * 500}", UP)
+    machine.must(f"ip netns exec far ping -q -c 3 -s 500 -W 20 {OUR_IP}", 90)
+    with_inbound = follows(bounded)
+    assert with_inbound - with_others >= PINGED + 500
+    machine.subscribe("events", "hologram/event")
+    machine.must("pkill -TERM -F /run/ppp-far.pid")
+    eventually(lambda: "network.connected" in machine.journal("events"), UP, what="it is dialled again")
+    assert bounded.carried() < with_inbound, "it counts from zero"
+    sent(bounded, "counted on")
+    assert follows(bounded, after=with_inbound) > with_inbound
+
+
+def test_a_killed_bridge_counts_on(bounded: Rig) -> None:
+    """What an interface carried is written within a minute, and no kill takes it back."""
+    machine = bounded.machine
+    sent(bounded, "before")
+    machine.must(ELSEWHERE, 90)
+    before = follows(bounded)
+    machine.must("sleep 70", 90)  # the note of a link on which nothing more happens
+    before = follows(bounded)
+    machine.must("systemctl kill --signal=KILL bridge; mosquitto_pub -r -n -t hologram/network/status")
+    machine.wait_for("! systemctl is-active bridge && ! ip link show ppp0", UP)
+    machine.run(f"systemctl reset-failed bridge; {DTR_DROPS}")
+    start(bounded)
+    sent(bounded, "after")
+    assert follows(bounded, after=before) > before
+
+
+def test_what_others_use_up_holds_messages_and_no_alarm(bounded: Rig) -> None:
+    """The bound is reached by another program's bytes; with a larger one what waited goes."""
+    machine = bounded.machine
+    machine.subscribe("events", "hologram/event")
+    sent(bounded, "first")
+    near = follows(bounded) + 2000
+    bounded.publish("hologram/budget/set", json.dumps({"day": near}))
+    eventually(lambda: bounded.bound()["limit"] == near, UP, what="the bound is changed")
+    machine.must(ELSEWHERE, 90)
+    eventually(lambda: bounded.bound()["use"] > near, UP, what="the bound is passed")
+    bounded.publish("hologram/out/box", "has to wait")
+    eventually(lambda: '"budget.held"' in machine.journal("events"), UP, what="it is held")
+    machine.must(
+        "mosquitto_pub -V 5 -q 1 -t hologram/out/alarm -m fire -D PUBLISH user-property priority high"
+    )
+    eventually(lambda: "fire" in json.dumps(bounded.accepted()), UP, what="the alarm in the cloud")
+    assert "has to wait" not in json.dumps(bounded.accepted())
+    bounded.publish("hologram/budget/set", json.dumps({"day": 10 * near}))
+    eventually(lambda: "has to wait" in json.dumps(bounded.accepted()), UP, what="what waited")
+    assert '"budget.released"' in machine.journal("events")
+
+
 def test_the_command_hologram_keeps_a_connection(rig: Rig) -> None:
     """Without a bridge: it ends once the link stands, which comes back when lost, and goes when told."""
     machine = rig.machine
