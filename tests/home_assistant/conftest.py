@@ -13,6 +13,8 @@ from tests.home_assistant.home_assistant import HomeAssistant, install
 
 OPERATOR = {"name": "Operator", "to": "+15551234567"}
 INTERFACE = "cellular-nova-u201"
+DAY = 1_000_000
+"""The budget's bound of a day, in bytes."""
 
 
 class Lab:
@@ -31,6 +33,8 @@ class Lab:
         self.bridge = BridgeProcess(keeper, folder / "bridge", self.mosquitto, self.cloud.port)
         self.bridge.configure(
             home_assistant={"enabled": True, "notify": [OPERATOR]},
+            budget={"day": DAY, "month": "10MB", "sms_day": 20, "sms_month": 90},
+            prices={"mb": 1000, "sms": 0.19, "currency": "EUR"},
             network={
                 "interface": INTERFACE,
                 "device": [str(self.modem.at), str(self.modem.dial)],

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.protocol.api.discovery import Device, Topics, payload
 from tests.harness import eventually
-from tests.home_assistant.conftest import Lab
+from tests.home_assistant.conftest import DAY, Lab
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +63,18 @@ ENTITIES = {
     "sensor.cellular_bridge_data_today": Entity("data_today", "Data today", None, "data_size", "B", T),
     "sensor.cellular_bridge_data_this_month": Entity(
         "data_month", "Data this month", None, "data_size", "B", T
+    ),
+    "sensor.cellular_bridge_data_left_today": Entity("day_left", "Data left today", None, "data_size", "B"),
+    "sensor.cellular_bridge_data_left_this_month": Entity(
+        "month_left", "Data left this month", None, "data_size", "B"
+    ),
+    "sensor.cellular_bridge_sms_left_today": Entity("sms_day_left", "SMS left today", None, None, "SMS"),
+    "sensor.cellular_bridge_sms_left_this_month": Entity(
+        "sms_month_left", "SMS left this month", None, None, "SMS"
+    ),
+    "binary_sensor.cellular_bridge_budget": Entity("budget", "Budget", "diagnostic", "problem"),
+    "sensor.cellular_bridge_cost_this_month": Entity(
+        "cost_month", "Cost this month", None, "monetary", "EUR", "total"
     ),
     "sensor.cellular_bridge_last_sms": Entity("last_sms", "Last SMS"),
 }
@@ -154,6 +166,35 @@ def test_a_message_is_delivered_and_counted(lab: Lab) -> None:
     assert spent["up"] + spent["down"] > 10
     home.wait_state("sensor.cellular_bridge_data_today", str(spent["up"] + spent["down"]))
     home.wait_state("sensor.cellular_bridge_data_this_month", str(spent["up"] + spent["down"]))
+
+
+def test_what_is_left_and_what_it_costs(lab: Lab) -> None:
+    """Both follow each message, a text is counted by itself, and a bound that holds is a problem.
+
+    What is left is unknown while a command has lifted the bound.
+    """
+    home, problem = lab.home, "binary_sensor.cellular_bridge_budget"
+    left, cost = "sensor.cellular_bridge_data_left_today", "sensor.cellular_bridge_cost_this_month"
+    lab.client.publish("hologram/out/field", "21.5")
+    lab.client.publish("hologram/sms/15551234567", "counted")
+    lab.wait_event("sms.sent")
+    lab.health()
+    eventually(lambda: home.state("sensor.cellular_bridge_sms_left_today") == "19", 20, what="one SMS less")
+    told = lab.client.health()
+    assert home.state("sensor.cellular_bridge_sms_left_this_month") == "89"
+    home.wait_state(left, str(DAY - told["budget"]["day"]["use"]))
+    home.wait_state("sensor.cellular_bridge_data_left_this_month", str(told["budget"]["month"]["left"]))
+    assert float(home.wait_state(cost, str(told["cost"]["month"]))["state"]) > 0.19
+    assert home.state(problem) == "off"
+    lab.client.publish("hologram/budget/set", '{"day": 1}')
+    lab.client.publish("hologram/out/field", "waits")
+    home.wait_state(problem, "on")
+    home.wait_state(left, "0")
+    lab.client.publish("hologram/budget/set", '{"day": null}')
+    home.wait_state(left, "unknown")
+    home.wait_state(problem, "off")
+    lab.client.publish("hologram/budget/set", "reset")
+    eventually(lambda: home.state(left) not in ("unknown", None), 20, what="the bound is back")
 
 
 def test_a_queue_that_waits(lab: Lab) -> None:
