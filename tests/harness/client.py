@@ -1,5 +1,6 @@
 """An MQTT client for tests: keeps what comes by topic, and publishes with any property."""
 
+import contextlib
 import json
 import secrets
 import ssl
@@ -117,7 +118,8 @@ class Client:
     def close(self) -> None:
         """Disconnect."""
         self._paho.disconnect()
-        self._paho.loop_stop()
+        with contextlib.suppress(AttributeError):  # paho looks at its thread twice, and it may end in between
+            self._paho.loop_stop()
 
     def __enter__(self) -> Self:
         return self.connect()
