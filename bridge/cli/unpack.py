@@ -20,8 +20,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Read batches from standard input, one a line: base64, or the array of the form plain."
         ' Write each message as one line of JSON with "id", "topics", "at" and "data", or "data_base64" where'
         ' it is not text. "at" is in Unix seconds; null where the box did not know the time, with "seconds"'
-        " since the first message of its batch. A line that is no batch is named on standard error; the others"
-        " are written, and the command ends with 1.",
+        " since the first message of its batch. A line that is no batch is named on standard error; the"
+        " others are written, and the command ends with 1.",
     )
     parser.set_defaults(run=run)
 

@@ -31,9 +31,8 @@ class Line(NamedTuple):
 class Row(NamedTuple):
     """One message's life, or one batch's.
 
-    ``queued_at`` is Unix seconds by the bridge's clock, ``ours_at`` is when the
-    view received it, by its own; ``took`` in seconds, ``up`` and
-    ``down`` in bytes.
+    ``queued_at`` is Unix seconds by the bridge's clock. ``ours_at`` is when the view
+    received it, by its own; ``took`` is in seconds, ``up`` and ``down`` in bytes.
     """
 
     id: str
@@ -97,7 +96,10 @@ class Health(NamedTuple):
 
 
 def read_health(report: dict[str, Any], now: float) -> Health:
-    """Return the health in the bridge's JSON, received at ``now`` (Unix seconds); odd JSON raises anything."""
+    """Return the health in the bridge's JSON; odd JSON raises anything.
+
+    It was received at ``now``, in Unix seconds.
+    """
     today, waiting = report["bytes"]["today"], report["queue"]
     at = unix(report["at"])
     down = [each for each in report["destinations"] if each["condition"] != "up"]
