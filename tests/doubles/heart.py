@@ -117,28 +117,6 @@ class Peer:
         return len(self._open)
 
 
-class Disk:
-    """Commits at once, or holds the commit until it is let go."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self._held: list[Callable[[], None]] = []
-
-    def __call__(self, call: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        def commit() -> None:
-            call()
-            done(None)
-
-        if self.hangs:
-            self._held.append(commit)
-        else:
-            commit()
-
-    def go_on(self) -> None:
-        self.hangs = False
-        self._held.pop()()
-
-
 class Link:
     """A link that does as a test says."""
 

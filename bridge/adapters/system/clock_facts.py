@@ -59,6 +59,11 @@ def ask_kernel() -> bool | None:
     return None if state < 0 else not timex.status & STA_UNSYNC
 
 
+def read_facts(root: Path = Path("/")) -> ClockFacts:
+    """Return the facts for a process that may ask the kernel."""
+    return ClockFacts(bool(ask_kernel()), has_hardware_clock(root), has_time_service(root))
+
+
 def ask_service(program: str = "busctl") -> bool:
     """Return the kernel's word as systemd-timedated passes it on.
 
