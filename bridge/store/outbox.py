@@ -626,14 +626,14 @@ class Outbox:
         return True
 
     @property
-    def results_full(self) -> bool:
-        """Whether reports hold twice ``max_bytes``, so that no message is accepted.
+    def results_room(self) -> int:
+        """The bytes that reports may still take.
 
-        Its result would wait too.
-
-        Inbound messages stop at ``max_bytes`` [bridge.flow.message.downlink]. The other half is for results.
+        Without any no message is accepted, as its result would wait. Reports hold twice ``max_bytes`` at
+        most. Inbound messages stop at ``max_bytes`` [bridge.flow.message.downlink]. The other half is for
+        results.
         """
-        return self.ledger.report_bytes >= 2 * self.limits.max_bytes
+        return 2 * self.limits.max_bytes - self.ledger.report_bytes
 
     # -- housekeeping ------------------------------------------------------------------------------------
 

@@ -54,6 +54,9 @@ MESSAGE_LIMIT = 8_000_000
 FULL = "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
 NEWER = "a newer message of its topics took its place (keep of its route)"
 
+RESULT_SIZE = 512
+"""Bytes that the result of a delivery may take at a guess, while the delivery waits for its commit."""
+
 WAITING_LIMIT = 5000
 """Deliveries at QoS 0 that may wait for the disk. They are best effort, and memory is scarce."""
 
@@ -116,7 +119,7 @@ class Intake:
         self._notices = notices
         self._new_id = id_source()
         self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
-        """Deliveries that wait, unacknowledged, until results have been published."""
+        """Deliveries that wait, unacknowledged, until there is room for their results."""
         self._taken = self._ended = 0
         """Deliveries handed to the writer, and deliveries whose outcome is durable."""
 
@@ -136,14 +139,27 @@ class Intake:
         if delivery.retain:
             self._retained.skip(delivery, session)
             return
-        no_room = self._writer.full or self._outbox.results_full
+        no_room = self._writer.full or bool(self._held) or not self._has_room
         # The broker keeps no copy of a message at QoS 0, so leaving it unacknowledged would not save it.
         if delivery.qos == 0 and (no_room or self._writer.waiting >= WAITING_LIMIT):
             self._drop(delivery)
-            return
-        if self._outbox.results_full:
+        # Those that are held go first. A repetition replaces the held one.
+        elif self._held or not self._has_room:
             self._hold(delivery, session)
-            return
+        else:
+            self._take(delivery, session)
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one more result has room, besides those of the deliveries that wait for their commit.
+
+        They may be hundreds: Mosquitto 2.0.11 does not keep to our Receive Maximum after a reconnection.
+        """
+        waiting = self._taken - self._ended
+        room = self._outbox.results_room
+        return room > 0 and (waiting == 0 or room > waiting * RESULT_SIZE)
+
+    def _take(self, delivery: Delivery, session: Acknowledger) -> None:
         topic = self._names.below(delivery.topic)
         self._taken += 1
         try:
@@ -153,7 +169,7 @@ class Intake:
             return
         receipt = receipt_of(delivery, self._session.number)
         if rule:
-            arrival = Arrival(receipt, partial(self._acknowledge, delivery, session), self._replaced)
+            arrival = Arrival(receipt, partial(self._acknowledge, delivery, session), self._settle)
             if not self._filtering.passes(message, rule, arrival, urgent=urgent):
                 return
         self._writer.append(
@@ -162,7 +178,7 @@ class Intake:
             size=len(message.payload),
             key=receipt.key if receipt else None,
             again=delivery.dup,
-            replaced=self._replaced,
+            replaced=self._settle,
         )
 
     def store(self, message: Message) -> None:
@@ -179,11 +195,11 @@ class Intake:
         return self._writer.backpressure(again)
 
     def _hold(self, delivery: Delivery, session: Acknowledger) -> None:
-        """Keep ``delivery`` unacknowledged until results have been published.
+        """Keep ``delivery`` unacknowledged until there is room for its result.
 
         The broker then sends no more.
         """
-        if self._holds.due():
+        if self._outbox.results_room <= 0 and self._holds.due():
             log.error(
                 "no message is taken: %d bytes of results and inbound messages wait for the broker "
                 "(store.max_bytes); check that its access list lets the bridge publish",
@@ -195,8 +211,14 @@ class Intake:
 
     def resume(self) -> None:
         """Take the held deliveries, as far as there is room for results again."""
-        while self._held and not self._outbox.results_full and not self._writer.full:
-            self.received(*self._held.pop(next(iter(self._held))))
+        while self._held and self._has_room:
+            self._take(*self._held.pop(next(iter(self._held))))
+
+    def _settle(self) -> None:
+        """Count a delivery whose outcome is durable, or that its repetition replaced."""
+        self._ended += 1
+        if self._held:
+            self.resume()
 
     def _drop(self, delivery: Delivery) -> None:
         if self._dropped.due():
@@ -323,7 +345,7 @@ class Intake:
         return self._accept(message, None)
 
     def _acknowledge(self, delivery: Delivery, session: Acknowledger) -> None:
-        self._ended += 1
+        self._settle()
         session.ack(delivery)
 
     def _accepted(
@@ -351,7 +373,7 @@ class Intake:
     def _stored(self, message: Message, value: tuple[Acceptance, list[Result]]) -> None:
         """Publish the outcome of ``message``; runs after the commit."""
         acceptance, ended = value
-        self._ended += 1
+        self._settle()
         for result in ended:
             self._results.notify(result)
         if acceptance.verdict is Verdict.KNOWN:
@@ -373,10 +395,6 @@ class Intake:
             priority=lane.priority.label,
         )
 
-    def _replaced(self) -> None:
-        """Count a delivery that ended because its repetition replaced it while it waited for room."""
-        self._ended += 1
-
     # -- refusing ----------------------------------------------------------------------------------------
 
     def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
@@ -391,7 +409,7 @@ class Intake:
             partial(self._refused, rejection.result, delivery, session),
             key=receipt.key if receipt else None,
             again=delivery.dup,
-            replaced=self._replaced,
+            replaced=self._settle,
         )
 
     def _refuse(self, rejection: Rejection, receipt: Receipt | None) -> bool:
@@ -407,7 +425,7 @@ class Intake:
         return True
 
     def _refused(self, result: Result, delivery: Delivery, session: Acknowledger, new: bool) -> None:
-        self._ended += 1
+        self._settle()
         session.ack(delivery)
         if new:
             self._results.notify(result)

@@ -156,7 +156,7 @@ class SmsInbox:
     async def _look(self) -> None:
         """Empty the modem's store. While the disk is full, or the reports are, everything stays in it."""
         # More than once, because the network sends the SMS that it held back as soon as there is room.
-        while self._inbox.ready and not self._writer.full and not self._outbox.results_full:
+        while self._inbox.ready and not self._writer.full and self._outbox.results_room > 0:
             found = await self._inbox.list()
             self._steps += 1
             if not found:
