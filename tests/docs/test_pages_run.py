@@ -607,6 +607,10 @@ def test_mosquitto_copies_topics_that_exist(keeper: Keeper, tmp_path: Path) -> N
     broker = Mosquitto(keeper, tmp_path / "mosquitto")
     broker.lines = tuple(_copying(broker.port))
     broker.start()
+    # While it subscribes it may get a message both live and as the retained copy.
+    eventually(
+        lambda: re.search(r"connected from \S+ as \S+\.zigbee", broker.said()), 20, what="it subscribes"
+    )
     with Client(broker.port, "hologram/#").connect() as client:
         for topic in ("zigbee2mqtt/bridge/state", "zigbee2mqtt/kitchen"):
             client.publish(topic, '{"temperature":21.5}', retain=True)

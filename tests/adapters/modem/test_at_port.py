@@ -158,11 +158,11 @@ def test_an_answer_that_comes_while_nobody_asks_costs_no_probe() -> None:
     """A late final that is heard in time settles the account."""
 
     async def story() -> None:
-        async with opened({"AT+COPS?": None, "AT+CSQ": CSQ}) as (port, modem, _):
+        async with opened({"AT+COPS?": None, "AT+CSQ": CSQ}) as (port, modem, heard):
             with pytest.raises(ModemSilent):
                 await port.command("AT+COPS?", timeout=0.1)
             modem.say(b"\r\n+COPS: 0\r\n\r\nOK\r\n+CREG: 5\r\n")
-            await asyncio.sleep(0.05)
+            await until(lambda: heard.codes == [Urc("+CREG: 5")])
             assert (await port.command("AT+CSQ")).lines == ("+CSQ: 17,99",)
             assert modem.heard == ["AT+COPS?", "AT+CSQ"]
 

@@ -432,7 +432,8 @@ def test_disconnect_during_a_call_ends_it(tmp_path: Path) -> None:
             call = asyncio.get_running_loop().create_task(made.pppd.connect(made.dial))
             await until(made.running)
             await made.pppd.disconnect()
-            with pytest.raises(LinkError, match="told to end"):
+            # A slow machine's pppd is killed when it has not ended in time.
+            with pytest.raises(LinkError, match=r"told to end|signal 9"):
                 await call
             assert made.running() == []
             made.does(UP, "hold\n")
