@@ -172,6 +172,17 @@ Line = Annotated[
     Allowed("text in quotes, 1 to 255 characters on one line"),
 ]
 SecretLine = Annotated[Line, Secret()]
+RemoteKey = Annotated[
+    str,
+    _holds(lambda text: 24 <= len(text) <= 255 and text.isprintable()),
+    Secret(),
+    Allowed("24 to 255 characters"),
+]
+Sender = Annotated[
+    str,
+    _holds(lambda text: 0 < len(text) <= 20 and text.isprintable() and text == text.strip()),
+    Allowed('the sender of an SMS in quotes as `from` shows it, such as "+15551234567"'),
+]
 Name = Annotated[
     str,
     _holds(lambda text: 0 < len(text.strip()) <= 64 and text.isprintable()),

@@ -1,8 +1,9 @@
 """The configuration as frozen values; every key and default is promised to users."""
 
+import json
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -39,8 +40,10 @@ from bridge.settings.fields import (
     Price,
     PrivateKey,
     ReadableFile,
+    RemoteKey,
     Seconds,
     SecretLine,
+    Sender,
     SimPin,
     Size,
     StampKey,
@@ -293,6 +296,53 @@ class Prices(Section):
     currency: Currency = "USD"
 
 
+class Heartbeat(Section):
+    """The message that says how the box is; ``every`` in seconds after reading, null: none is sent."""
+
+    every: Annotated[Duration | None, EMPTY_IS_NULL] = None
+    topic: CloudTopic = "heartbeat"
+
+
+RemoteCommand = Literal[
+    "status",
+    "reconnect",
+    "reset",
+    "flush",
+    "pause",
+    "resume",
+    "restart",
+    "restart_box",
+    "log",
+    "get",
+    "set",
+    "unset",
+    "confirm",
+]
+
+
+class Remote(Section):
+    """Signed commands from afar; without a key there are none."""
+
+    key: Annotated[RemoteKey | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+    senders: Annotated[
+        tuple[Sender, ...],
+        Allowed('a list of senders of SMS in quotes as `from` shows them, such as ["+15551234567"]'),
+    ] = ()
+    allow: Annotated[
+        tuple[RemoteCommand, ...],
+        Allowed(f"a list of {', '.join(map(json.dumps, get_args(RemoteCommand)))}"),
+    ] = ("status",)
+
+    @model_validator(mode="after")
+    def _confirmable(self) -> Self:
+        changing = next((each for each in ("set", "unset") if each in self.allow), None)
+        if changing and "confirm" not in self.allow:
+            raise problem(
+                "allow", f'"confirm" is missing; without it what "{changing}" changes always undoes itself'
+            )
+        return self
+
+
 class Batch(Section):
     """Several messages of a route in one request; ``every`` in seconds, ``bytes`` as it is sent."""
 
@@ -383,6 +433,8 @@ class Settings(BaseSettings):
     metrics: Metrics = Metrics()
     budget: Budget = Budget()
     prices: Prices = Prices()
+    heartbeat: Heartbeat = Heartbeat()
+    remote: Remote = Remote()
     routes: Annotated[tuple[Route, ...], Allowed('a list of routes such as [ { match: "alarms/#" } ]')] = ()
 
     @classmethod
@@ -416,5 +468,17 @@ class Settings(BaseSettings):
                 'device into the file as credentials: { devicekey: "…" } (or cloud_id and cloud_key, '
                 "4 characters each), "
                 "or into the environment as HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _remote_key(self) -> Self:
+        """Check that the key of remote commands is none that the cloud knows."""
+        have = self.credentials
+        known = (have.devicekey, have.cloud_key, have.private_key)
+        if self.remote.key is not None and self.remote.key in known:
+            raise problem(
+                "remote.key",
+                "is the device's own key, which the cloud knows too; make one that nobody else has",
             )
         return self

@@ -77,6 +77,15 @@ FILTER = 'routes: [ { match: "a", filter: { '
         ("prices: { mb: -1 }", "prices.mb", "-1 is not", "0 to 1000000, in the currency, or null"),
         ('prices: { currency: "$" }', "prices.currency", '"$"', "3 capital letters"),
         ("metrics: { port: 0 }", "metrics.port", "0 is not allowed", PORTS + ", or null"),
+        ('heartbeat: { every: "often" }', "heartbeat.every", '"often" is not', "ms, s, m, h or d"),
+        ("heartbeat: { every: 0 }", "heartbeat.every", "0 is not", "above 0 and at most 3650d, or null"),
+        ('heartbeat: { topic: "a b" }', "heartbeat.topic", '"a b" is not', "up to 31 letters, digits"),
+        (f'remote: {{ key: "{"k" * 23}" }}', "remote.key", "(23 characters) is not", "24 to 255 characters"),
+        ('remote: { allow: ["format"] }', "remote.allow[0]", '"format" is not', '"status", "reconnect"'),
+        ('remote: { allow: ["set"] }', "remote.allow", '"confirm" is missing', '"set" changes always undoes'),
+        ('remote: { allow: ["unset"] }', "remote.allow", '"confirm" is missing', '"unset" changes always'),
+        ("remote: { senders: [15551234567] }", "remote.senders[0]", "15551234567 is a num", '"+15551234567"'),
+        ('remote: { senders: [""] }', "remote.senders[0]", '"" is not', '"+15551234567"'),
         ("cloud: { timeout: 0 }", "cloud.timeout", "0 is not", "allowed is 0.1 to 120 seconds"),
         ('cloud: { auth: "x" }', "cloud.auth", '"x" is not', 'allowed is "csrpsk" or "totp"'),
         ("cloud: { parallel: 1.5 }", "cloud.parallel", "1.5 is not", "allowed is 1 to 256"),
@@ -280,6 +289,16 @@ def test_what_belongs_together_is_asked_for_together(tmp_path: Path) -> None:
     twice = '[ { name: "a", to: "+15551234567" }, { name: "a", to: "+15551234568" } ]'
     (line,) = refused(tmp_path, "{" + KEY + f"home_assistant: {{ notify: {twice} }} }}")
     assert line.startswith("home_assistant.notify[1].name: is given to two entries")
+
+
+def test_the_key_of_remote_commands_is_none_of_the_devices(tmp_path: Path) -> None:
+    """Who may send for a device could command it otherwise; neither key is shown."""
+    own = "a-private-key-of-24-chars"
+    text = f"""{{ cloud: {{ auth: "totp" }}, credentials: {{ device_id: "1", private_key: "{own}" }}
+              remote: {{ key: "{own}" }} }}"""
+    (line,) = refused(tmp_path, text)
+    assert line.startswith("remote.key: is the device's own key")
+    assert own not in line
 
 
 @pytest.mark.parametrize("text", ["{}", '{ credentials: { devicekey: "" } }', "# nothing but a comment"])
