@@ -18,10 +18,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Load the configuration and run the daemon; return the exit code."""
     from bridge.daemon import app, logs
-    from bridge.settings import load
+    from bridge.settings import Loaded, Overrides, load
 
-    loaded = load(args.config)
+    def reread(*, overrides: Overrides | None = None) -> Loaded:
+        return load(args.config, overrides=overrides)
+
+    loaded = reread()
     logs.set_up(loaded.settings.log.level)
     for warning in loaded.warnings:
         logging.getLogger("config").warning("%s", warning)
-    return app.run(loaded.settings, lambda: load(args.config))
+    return app.run(loaded, reread)

@@ -18,7 +18,6 @@ import logging
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,11 +35,14 @@ from bridge.core.events import matching
 from bridge.core.modem import Identity
 from bridge.core.progress import Part
 from bridge.daemon import configure, logs
+from bridge.daemon.begin import Reread, begin
 from bridge.daemon.broker import BrokerSessions, Commands, Messages
 from bridge.daemon.control_api import Answers
 from bridge.daemon.links import clear_left_link, make_link
 from bridge.daemon.metering import source_of
 from bridge.daemon.reload import Changes, compare
+from bridge.daemon.remote_settings import RemoteSettings
+from bridge.daemon.restart import execute_anew
 from bridge.daemon.service import Service
 from bridge.errors import BridgeError, StoreError
 from bridge.flow.health.client_id import ClientId, machine
@@ -75,9 +77,12 @@ BROKER_WAIT = 2.0
 class Bridge:
     """The daemon."""
 
-    def __init__(self, settings: Settings, reread: Callable[[], Loaded] | None = None) -> None:
-        """``reread`` reads the configuration again for a reload."""
-        self.settings = settings
+    def __init__(self, loaded: Loaded, reread: Reread) -> None:
+        """``reread`` reads the configuration again for a reload, a change from afar or a restart."""
+        self.settings = loaded.settings
+        self.again = False
+        """Whether a restart was asked for."""
+        self._loaded = loaded
         self._reread = reread
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -119,6 +124,9 @@ class Bridge:
         ways = Ways(paths.codec, paths.own_sockets, partial(configure.route_to, resolver))
         quotes = Quotes(self._results, self.intake.message_of, ways, lambda: configure.prices(self.settings))
         self.controls.quote = quotes.answer
+        self.remote_settings = RemoteSettings(
+            self._loaded, self._reread, journal.time, monitor, apply=self._take, restart=self.restart
+        )
         journal.writer.on_full = self._store_full
         self._build_service()
 
@@ -193,11 +201,14 @@ class Bridge:
             async with contextlib.AsyncExitStack() as stack:
                 await self._start(stack)
                 await self._stop.wait()
-                self._service.stopping()
+                if self.again:
+                    self._service.restarting()
+                else:
+                    self._service.stopping()
                 if self._failure:
                     self._say_farewell()
                     raise self._failure
-                log.info("stopping")
+                log.info("restarting" if self.again else "stopping")
         except Exception as exc:
             if not self._stop.is_set():
                 note_failure(self.settings.store.path, exc)
@@ -213,10 +224,14 @@ class Bridge:
             settings.store.path, configure.limits(settings), LoopTime(loop), worker=Worker(loop, "commit").run
         )
         stack.callback(lambda: journal.close(reserve=not self._failure))
+        self._loaded, told = begin(self._loaded, self._reread)
+        self.settings = settings = self._loaded.settings
         self._build()
+        if told:
+            self.monitor.problem("config", told)
         loop.set_exception_handler(self._failed)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._service.reload, self.reload)
         await stack.enter_async_context(self.broker)
         await stack.enter_async_context(self.link)
@@ -234,6 +249,7 @@ class Bridge:
         stack.callback(self.controls.stop)
         self.monitor.start()
         self.usage.start()
+        self.remote_settings.start()
         await self._start_servers(stack)
         gc.freeze()  # what is here stays, and looking through it for cycles would hold the loop for 30 ms
         log.info("%s started; %d messages are queued", __version__, journal.outbox.ledger.messages)
@@ -272,6 +288,18 @@ class Bridge:
         """Stop the process, because a callback or task raised."""
         error = context.get("exception")
         self._fail(error or RuntimeError(context.get("message")))
+
+    def _end(self) -> None:
+        """Stop, and not to start again, whatever was asked for before."""
+        self.again = False
+        self._stop.set()
+
+    def restart(self) -> None:
+        """Stop, and have `run` execute the bridge anew; raises `ConfigError` if it could not start."""
+        self._reread()
+        self.remote_settings.restarting()
+        self.again = True
+        self._stop.set()
 
     def _fail(self, error: BaseException) -> None:
         self._stop.set()  # first, so that the process ends even if a line below fails
@@ -323,25 +351,30 @@ class Bridge:
 
     def reload(self) -> None:
         """Read the configuration again; an invalid one changes nothing, and its problems are logged."""
-        if self._reread is None:
-            return
         try:
             loaded = self._reread()
-            changes = self._apply(loaded.settings)
+            changes = self._take(loaded)
         except BridgeError as exc:
             for line in str(exc).split("\n"):
                 log.error("the configuration is not reloaded: %s", line)
             self.monitor.problem("config", f"not reloaded: {exc}")
             return
-        logs.set_up(loaded.settings.log.level)
+        self.remote_settings.adopt(loaded)
         for warning in loaded.warnings:
             log.warning("%s", warning)
         log.info("configuration reloaded; changed: %s", ", ".join(changes.applied) or "nothing")
         if changes.waiting:
             log.warning("these wait for a restart: %s", ", ".join(changes.waiting))
         self.flow.uplink.try_again()
+
+    def _take(self, loaded: Loaded) -> Changes:
+        """Put a configuration into force; raises `BridgeError` before any change."""
+        changes = self._apply(loaded.settings)
+        logs.set_up(loaded.settings.log.level)
+        self._loaded = loaded
         self._publish_info()
         self.monitor.health_changed()
+        return changes
 
     def _apply(self, new: Settings) -> Changes:
         """Apply the settings that need no restart; raises `BridgeError` before any change."""
@@ -372,13 +405,20 @@ class Bridge:
         self.flow.grace = min(GRACE, self.settings.cloud.timeout + 1)
 
 
-def run(settings: Settings, reread: Callable[[], Loaded] | None = None) -> int:
-    """Run the daemon until SIGTERM or SIGINT; return the exit code."""
+def run(loaded: Loaded, reread: Reread) -> int:
+    """Run the daemon until SIGTERM or SIGINT; return the exit code. A restart begins anew in this process."""
+    again = False
 
     async def main() -> int:
-        return await Bridge(settings, reread).run()
+        nonlocal again
+        bridge = Bridge(loaded, reread)
+        try:
+            return await bridge.run()
+        finally:
+            again = bridge.again
 
     try:
-        return asyncio.run(main())
+        code = asyncio.run(main())
     except sqlite3.Error as exc:
-        raise translate(exc, settings.store.path) from exc
+        raise translate(exc, loaded.settings.store.path) from exc
+    return execute_anew() if again else code

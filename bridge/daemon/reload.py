@@ -35,11 +35,12 @@ def compare(old: Settings, new: Settings) -> Changes:
     """Return the keys in which ``new`` differs from ``old``, without values, because some are secret."""
     before, after = _flat(old.model_dump()), _flat(new.model_dump())
     changed = [key for key in {**before, **after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
-    waiting = tuple(key for key in changed if _waits(key))
+    waiting = tuple(key for key in changed if needs_restart(key))
     return Changes(tuple(key for key in changed if key not in waiting), waiting)
 
 
-def _waits(key: str) -> bool:
+def needs_restart(key: str) -> bool:
+    """Return whether a change of ``key`` takes effect only after a restart."""
     return any(key == name or key.startswith(name + ".") for name in NEEDS_RESTART)
 
 

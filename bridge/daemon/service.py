@@ -59,6 +59,12 @@ class Service:
         """Notify that the daemon is stopping."""
         self._notifier.stopping()
 
+    def restarting(self) -> None:
+        """Notify that the daemon will be ready again. Systemd would end one that says it is stopping."""
+        self._notifier.alive()
+        self._notifier.reloading()
+        self._notifier.status("restarting")
+
     def _stuck(self, text: str) -> None:
         self._status_line.fault = text
         self._on_stuck(text)

@@ -1,9 +1,9 @@
-"""The configuration: HJSON and the environment, checked once, frozen from then on."""
+"""The configuration: HJSON, the overrides and the environment, checked once, frozen from then on."""
 
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_IROTH
 from typing import Any
@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from bridge.errors import ConfigError
 from bridge.settings.explain import explain, find, is_secret, masked
 from bridge.settings.models import Batch, Filter, Notify, Route, Settings, Tls
-from bridge.settings.sources import PREFIX, Read, read_environment, read_file
+from bridge.settings.override_file import OverrideFile, moment
+from bridge.settings.overrides import Overrides
+from bridge.settings.sources import PREFIX, Read, read_environment, read_file, read_overrides, sets
 from bridge.settings.unused import unused
 
 __all__ = [
@@ -22,11 +24,14 @@ __all__ = [
     "Filter",
     "Loaded",
     "Notify",
+    "OverrideFile",
+    "Overrides",
     "Route",
     "Settings",
     "Tls",
     "effective",
     "load",
+    "moment",
 ]
 
 DEFAULT_PATH = Path("/etc/hologram-bridge/bridge.hjson")
@@ -39,12 +44,27 @@ class Loaded:
     settings: Settings
     warnings: tuple[str, ...]
     path: Path | None
+    overrides: Overrides = field(default_factory=Overrides)
+    """What is changed from afar, as it counts in ``settings``."""
+    hidden: tuple[str, ...] = ()
+    """Overridden settings in which the environment counts instead."""
+    refused: str | None = None
+    """Why overrides do not count: one line, which names the setting."""
+    undone: Settings | None = None
+    """The settings without what nobody has confirmed; None: they are the same."""
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str] = os.environ, *, default: Path = DEFAULT_PATH
+    path: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    default: Path = DEFAULT_PATH,
+    overrides: Overrides | None = None,
 ) -> Loaded:
-    """Read the file at ``path`` (None: at ``default``) and the environment, which takes precedence.
+    """Read the file at ``path`` (None: at ``default``), the overrides and the environment, which counts most.
+
+    ``overrides`` count instead of those beside the store, and with them the configuration has to be valid.
+    Those beside the store never make it invalid: all of them are left out then, and ``refused`` says why.
 
     Raises :class:`bridge.errors.ConfigError` with one line per problem.
     """
@@ -55,12 +75,45 @@ def load(
     except FileNotFoundError:
         if path is not None:
             raise ConfigError(f"{where}: there is no such file; name yours with -c FILE") from None
-        settings = _from_environment(environment, where)
-        return Loaded(settings, unused(settings), None)
-    checked, problems = _validate(environment, file)
-    if checked is None or problems:
-        raise ConfigError(_lines(problems))
-    return Loaded(checked, (*_mode_warning(where, file), *unused(checked)), where)
+        base = Loaded(_from_environment(environment, where), (), None)
+        file = Read({})
+    else:
+        base = Loaded(_checked(environment, file), _mode_warning(where, file), where)
+    loaded = _overridden(base, environment, file, overrides)
+    return replace(loaded, warnings=(*loaded.warnings, *unused(loaded.settings)))
+
+
+def _overridden(base: Loaded, environment: Read, file: Read, given: Overrides | None) -> Loaded:
+    """Return ``base`` with the overrides; raises `ConfigError` if those ``given`` are not valid with it."""
+    if given is not None:
+        return _over(base, environment, file, given)
+    store = OverrideFile(base.settings.store.path)
+    keys: tuple[str, ...] = ()
+    try:
+        found = store.read().at(moment())
+        keys = tuple(found.values)
+        return _over(base, environment, file, found)
+    except ConfigError as exc:
+        why = str(exc).replace("\n", "; ")
+    except OSError as exc:
+        why = f"{store.path}: cannot be read ({exc.strerror})"
+    except ValueError as exc:
+        why = f"{store.path}: {exc}"
+    lost = f"all that was changed from afar ({', '.join(keys)})" if keys else "what was changed from afar"
+    return replace(base, refused=f"{why}; the file alone counts, and {lost} does not")
+
+
+def _over(base: Loaded, environment: Read, file: Read, overrides: Overrides) -> Loaded:
+    if not overrides.values and not overrides.trial:
+        return base
+    now, before = (read_overrides(each.values) for each in (overrides, overrides.undone()))
+    return replace(
+        base,
+        settings=_checked(environment, now, file),
+        overrides=overrides,
+        hidden=tuple(key for key in overrides.values if sets(environment, key)),
+        undone=_checked(environment, before, file) if overrides.trial else None,
+    )
 
 
 def effective(settings: Settings) -> dict[str, Any]:
@@ -69,7 +122,7 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 
 def _from_environment(environment: Read, missing: Path) -> Settings:
-    settings, problems = _validate(environment, Read({}))
+    settings, problems = _validate(environment)
     if settings is not None and not problems:
         return settings
     if problems.pop("credentials", None) or "credentials" not in environment.values:
@@ -78,14 +131,25 @@ def _from_environment(environment: Read, missing: Path) -> Settings:
     raise ConfigError(_lines(problems))
 
 
-def _validate(environment: Read, file: Read) -> tuple[Settings | None, dict[str, str]]:
+def _checked(*sources: Read) -> Settings:
+    """Return the settings of the sources, of which the first counts most; raises `ConfigError`."""
+    settings, problems = _validate(*sources)
+    if settings is None or problems:
+        raise ConfigError(_lines(problems))
+    return settings
+
+
+def _validate(*sources: Read) -> tuple[Settings | None, dict[str, str]]:
     """Return the settings and the problems by path; a reading problem replaces a checking one."""
-    problems = {**file.problems, **environment.problems}
+    problems: dict[str, str] = {}
+    for source in reversed(sources):
+        problems |= source.problems
     try:
-        settings = Settings(trees=(environment.values, file.values))  # type: ignore[call-arg]  # see Settings
+        trees = tuple(source.values for source in sources)
+        settings = Settings(trees=trees)  # type: ignore[call-arg]  # see Settings
     except ValidationError as error:
         for path, text in explain(error).items():
-            origin = environment.origins.get(path)
+            origin = next((each.origins[path] for each in sources if path in each.origins), None)
             problems.setdefault(path, f"{text} (from {origin})" if origin else text)
         return None, problems
     return settings, problems

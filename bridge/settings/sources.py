@@ -1,4 +1,4 @@
-"""The sources of values: one HJSON file and the environment.
+"""The sources of values: one HJSON file, what was changed from afar, and the environment.
 
 HJSON reads text without quotes up to the end of its line, and a key such as 12345678 as a number. Both are
 kept apart here from quoted values, so that the messages can say so.
@@ -218,6 +218,31 @@ def read_environment(environ: Mapping[str, str]) -> Read:
         read.problems.update(_pitfalls(value, path))
         _set(read.values, path.split("."), value)
     return read
+
+
+def read_overrides(values: Mapping[str, str]) -> Read:
+    """Read the texts of settings that were changed from afar, as the environment's are read."""
+    read = Read({})
+    for path, text in values.items():
+        read.origins[path] = "an override"
+        try:
+            value = _value(text, path)
+        except ValueError as error:
+            read.problems[path] = str(error)
+            continue
+        read.problems.update(_pitfalls(value, path))
+        _set(read.values, path.split("."), value)
+    return read
+
+
+def sets(read: Read, path: str) -> bool:
+    """Return whether a source sets the key at ``path``, or something in it."""
+    tree: Any = read.values
+    for key in path.split("."):
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:

@@ -32,7 +32,7 @@ from bridge.flow.link.pacing import STALE
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import SILENT
-from bridge.settings import Settings
+from bridge.settings import Loaded, Settings
 from bridge.store.database import boot_id
 from bridge.store.journal import Journal
 from tests.adapters.ppp.test_unit import Unit
@@ -194,7 +194,8 @@ def test_without_a_modem_to_manage_the_link_of_before_is_hung_up_once(
             await clear_left_link(asyncio.get_running_loop(), settings, flow.journal)
 
     async def start_all_of_it(box: Box) -> None:
-        bridge = Bridge(box.settings(**none))
+        loaded = Loaded(box.settings(**none), (), None)
+        bridge = Bridge(loaded, lambda **_: loaded)
         running = asyncio.create_task(bridge.run())
         await until(lambda: running.done() or not box.stands)
         await until(lambda: running.done() or bridge.journal.writer.idle)
