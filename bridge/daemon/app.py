@@ -49,6 +49,7 @@ from bridge.flow.health.client_id import ClientId, machine
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
+from bridge.flow.health.summary import Summary, summarize
 from bridge.flow.health.usage import UsageReport
 from bridge.flow.message.batch_lanes import Policy as BatchPolicy
 from bridge.flow.message.budget import Budget
@@ -336,6 +337,17 @@ class Bridge:
                 "the disk is full" if self.journal.writer.full else None,
                 listener.problem if listener else None,
             ),
+        )
+
+    def summary(self) -> Summary:
+        """Return how the box is, for the command ``status`` and the heartbeat."""
+        health = self.monitor.health
+        return summarize(
+            state=health.state,
+            network=self.link.status(),
+            queue=health.queue(),
+            month=self.budget.spent().month,
+            version=__version__,
         )
 
     def _publish_network(self) -> None:

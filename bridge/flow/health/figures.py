@@ -66,7 +66,7 @@ class Health:
         now = self._time.now()
         today, month = self._outbox.ledger.spent(month=self.budget.month if self.budget else None)
         return {
-            "state": self._state(),
+            "state": self.state,
             "at": timestamp(now.wall),
             "queue": self.queue(),
             "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
@@ -95,8 +95,9 @@ class Health:
         """Return the figures as JSON."""
         return dumps(self.figures()).encode("utf-8", "backslashreplace")
 
-    def _state(self) -> str:
-        # The worst state that applies is shown.
+    @property
+    def state(self) -> str:
+        """The state of the bridge in a word: the worst that applies."""
         if self.failed:
             return "failed"
         if self._writer.full:
