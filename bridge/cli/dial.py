@@ -1,7 +1,7 @@
 """``hologram-bridge dial``: the command of ``hologram-ppp.service``, which makes one call as root.
 
-The bridge can only start and stop it. Only root may be able to change its inputs: the configuration, the chat
-script, pppd's options, the name of the port.
+The bridge can start and stop it, and choose the APN, which may have been changed from afar. Only root may be
+able to change its other inputs: the configuration, the chat script, pppd's options, the name of the port.
 
 A mistake in the configuration must not take the box offline: the bridge goes on with the configuration that
 it has read, and a person may need this link to repair the file. The call is then made with the last good
@@ -11,6 +11,7 @@ settings.
 import argparse
 import asyncio
 import errno
+import json
 import logging
 import os
 import signal
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.tidy:
         return asyncio.run(_tidy())
     try:
-        network, level = _wanted(args.config)
+        network, level = wanted(args.config)
         logs.set_up(level)
         dial = _call(network)
         asyncio.run(_keep(dial))
@@ -78,29 +79,44 @@ def _number(error: BridgeError) -> str:
     return f"\nERRNO={errno.EINVAL}" if ours else ""
 
 
-def _wanted(config: Path | None) -> "tuple[Network, str]":
+def wanted(config: Path | None) -> "tuple[Network, str]":
     """Return the network section of the configuration, and the log level.
 
     If the configuration has become invalid, return the values of the last valid one.
     """
     from bridge.adapters.system.root_paths import trusted_file
     from bridge.daemon import logs
-    from bridge.settings import DEFAULT_PATH, load
+    from bridge.settings import DEFAULT_PATH, Overrides, load
 
     if os.geteuid() != 0:
         raise OperationError("dial needs root: sudo systemctl start hologram-ppp.service")
     path = trusted_file((config or DEFAULT_PATH).absolute())
     try:
-        settings = load(path).settings
+        settings = load(path, overrides=Overrides()).settings  # the bridge's own file is nothing for root
     except ConfigError as exc:
-        network = _kept()
-        if network is None:
+        kept = _kept()
+        if kept is None:
             raise
         logs.set_up("info")
         log.warning("%s; dialling as the last time", str(exc).splitlines()[0])
-        return network, "info"
-    _keep_for_later(settings.network)
-    return settings.network, settings.log.level
+        return _with_apn(*kept), "info"
+    _keep_for_later(settings.network, settings.store.path)
+    return _with_apn(settings.network, settings.store.path), settings.log.level
+
+
+def _with_apn(network: "Network", store: Path) -> "Network":
+    """Return the settings with the APN that was changed from afar, if it was."""
+    from bridge.settings.override_file import apn_file, read_apn
+    from bridge.settings.sources import read_environment, sets
+
+    if sets(read_environment(os.environ), "network.apn"):
+        return network
+    try:
+        apn = read_apn(apn_file(store))
+    except ValueError as exc:
+        log.warning("%s; it is ignored", exc)
+        return network
+    return network if apn is None else network.model_copy(update={"apn": apn})
 
 
 def _copy() -> Path | None:
@@ -109,11 +125,12 @@ def _copy() -> Path | None:
     return Path(folder) / "network.json" if folder else None
 
 
-def _keep_for_later(network: "Network") -> None:
+def _keep_for_later(network: "Network", store: Path) -> None:
     copy = _copy()
     if copy is None:
         return
-    text, new = network.model_dump_json(), copy.with_suffix(".new")
+    text = json.dumps({"network": network.model_dump(mode="json"), "store": str(store)})
+    new = copy.with_suffix(".new")
     try:
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -123,7 +140,7 @@ def _keep_for_later(network: "Network") -> None:
         log.warning("%s: %s; a mistake in the configuration will keep us from calling", copy, exc.strerror)
 
 
-def _kept() -> "Network | None":
+def _kept() -> "tuple[Network, Path] | None":
     from bridge.adapters.system.root_paths import trusted_file
     from bridge.settings.models import Network
 
@@ -131,8 +148,9 @@ def _kept() -> "Network | None":
     if copy is None or not copy.exists():
         return None
     try:
-        return Network.model_validate_json(trusted_file(copy).read_text())
-    except ValueError:  # another version may have written it
+        tree = json.loads(trusted_file(copy).read_text())
+        return Network.model_validate_json(json.dumps(tree["network"])), Path(tree["store"])
+    except (ValueError, KeyError, TypeError):  # another version may have written it
         return None
 
 

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from bridge.adapters.system.root_paths import trusted_file, trusted_port
+from bridge.cli.dial import wanted
 from bridge.errors import OperationError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,6 +135,73 @@ def test_a_copy_that_others_can_change_is_refused(
     done = dial(write(folder, "pol: 7"))
     assert done.code == 1
     assert "network.json can be changed by others than root" in done.line
+
+
+Apn = Callable[[str | None], tuple[str, str]]
+
+
+@pytest.fixture
+def apn(folder: Path, caplog: pytest.LogCaptureFixture) -> Apn:
+    """Return a function that returns the APN of a call, and all that was said about it."""
+
+    def of(content: str | None) -> tuple[str, str]:
+        store = folder / "outbox.db"
+        config = write(folder, f'apn: "of.the.file" }}, store: {{ path: "{store}"')
+        if content is not None:
+            (folder / "outbox.db.apn").write_text(content)
+        caplog.clear()
+        return wanted(config)[0].apn, caplog.text
+
+    return of
+
+
+def test_the_apn_may_be_changed_from_afar(apn: Apn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is all that the bridge can choose; the environment counts more."""
+    assert apn(None)[0] == "of.the.file"
+    assert apn("from.afar")[0] == "from.afar"
+    assert apn("from.afar\n")[0] == "from.afar"
+    monkeypatch.setenv("HOLOGRAM_BRIDGE__NETWORK__APN", "of.the.environment")
+    assert apn("from.afar")[0] == "of.the.environment"
+
+
+def test_the_apn_from_afar_counts_with_a_mistake_in_the_file_too(
+    folder: Path, apn: Apn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is repaired over this link; what is undone meanwhile is undone for the call as well."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+    assert apn("from.afar")[0] == "from.afar"
+    monkeypatch.setenv("HOLOGRAM_BRIDGE__NETWORK__POL", "7")
+    assert apn(None)[0] == "from.afar"
+    (folder / "outbox.db.apn").unlink()
+    assert apn(None)[0] == "of.the.file"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "a b", "x" * 101, "from.afar\n\n", 'from.afar"', "\x00", "from.afar\nfrom.afar", "ä"]
+)
+def test_what_is_no_apn_is_ignored_with_a_line(folder: Path, apn: Apn, content: str) -> None:
+    """A bridge that was taken over writes what it likes."""
+    found, said = apn(content)
+    assert found == "of.the.file"
+    assert f"{folder}/outbox.db.apn: " in said
+    assert "it is ignored" in said
+
+
+def test_a_link_in_place_of_the_apn_is_not_followed(folder: Path, apn: Apn) -> None:
+    """Neither a symbolic nor a hard one, nor a pipe, which would never end."""
+    secret, place = folder / "secret", folder / "outbox.db.apn"
+    secret.write_text("from.afar")
+    place.symlink_to(secret)
+    assert apn(None)[0] == "of.the.file"
+    place.unlink()
+    os.chown(secret, NOBODY, NOBODY)
+    place.hardlink_to(secret)
+    found, said = apn(None)
+    assert found == "of.the.file"
+    assert "belongs to another user than its folder" in said
+    place.unlink()
+    os.mkfifo(place)
+    assert apn(None)[0] == "of.the.file"
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o660])
