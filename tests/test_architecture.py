@@ -50,7 +50,7 @@ MAY_IMPORT = {
 WITHIN = {
     # folder: which other folders of its package it may import
     "adapters": {"modem": {"usb"}, "ppp": {"usb"}, "modem_sockets": {"inbound"}, "*": {"system"}},
-    "flow": {"sms": {"message"}, "health": {"message"}, "*": {""}},
+    "flow": {"sms": {"message"}, "health": {"message"}, "remote": {"message"}, "*": {""}},
     "sdk": {"": {"engine"}},
 }
 """Rooms of one house that know of each other; all others do not. '' are the modules beside the folders."""

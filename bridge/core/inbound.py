@@ -29,6 +29,12 @@ class Limits(NamedTuple):
     max_connections: int = 64
     deadline: float = 60.0
     allow: tuple[Network, ...] = ()
+    command: bytes = b""
+    """The beginning of what is a command and no message; its line ends with it. Empty: there are none."""
+
+    def is_command(self, data: bytes | bytearray) -> bool:
+        """Return whether ``data`` is a command, right or wrong."""
+        return bool(self.command) and data.startswith(self.command)
 
     def too_long(self, elapsed: float, size: int) -> str | None:
         """Return why a connection that brought ``size`` bytes in ``elapsed`` seconds is cut, None where not.
@@ -51,8 +57,9 @@ class Ending(NamedTuple):
 class Gathering:
     """One connection's message, decided; it moves no bytes and reads no clock.
 
-    The peer's close or its silence ends the message; whatever else ends it leaves nothing. What ends it first
-    decides. The limits are handed over each time, since those of now count; times are in seconds.
+    The peer's close or its silence ends the message, and its line end a command; whatever else ends it leaves
+    nothing. What ends it first decides. The limits are handed over each time, since those of now count; times
+    are in seconds.
     """
 
     def __init__(self, now: float) -> None:
@@ -70,6 +77,8 @@ class Gathering:
         self.data += data
         if len(self.data) > limits.max_bytes:
             self._end("too_large", f"it is over inbound.max_bytes, {limits.max_bytes}")
+        elif limits.is_command(self.data) and b"\n" in self.data:
+            self.closed()
 
     def closed(self) -> None:
         """Learn that the peer has closed, after everything that it sent was received."""

@@ -1,5 +1,9 @@
 """Log throttles: how often something that happens all the time is worth a log line."""
 
+from math import inf
+
+HOUR = 3600.0
+
 
 class LogThrottle:
     """Counts a frequent occurrence; the 1st, 2nd, 4th, 8th … of them is worth a log line."""
@@ -11,6 +15,20 @@ class LogThrottle:
         """Count one occurrence; return whether to log it, with the count."""
         self.count += 1
         return self.count & (self.count - 1) == 0
+
+
+class HourlyThrottle:
+    """Counts a frequent occurrence anew each hour; the 1st, 2nd, 4th, 8th … is worth a log line."""
+
+    def __init__(self) -> None:
+        self._throttle = LogThrottle()
+        self._since = -inf
+
+    def due(self, mono: float) -> int:
+        """Count one occurrence at ``mono`` (monotonic seconds); return its number if it is worth a line."""
+        if mono - self._since >= HOUR:
+            self._throttle, self._since = LogThrottle(), mono
+        return self._throttle.count if self._throttle.due() else 0
 
 
 class LogInterval:

@@ -12,6 +12,10 @@ A crash resets too: accepted sockets carry ``SO_LINGER`` 0, with which the kerne
 dead process. Only a durable message removes the option. A peer that resets in the middle has not finished its
 message: the received part is dropped and counted, because the length of the missing part is unknown.
 
+A connection whose bytes begin as a command does (`Limits.command`) brings no message. The command ends with
+its line, and is answered on the same connection, or reset. Where there are commands, connections are accepted
+on a full disk too, because a command may be what helps; a message then waits on its open connection.
+
 Everything is bounded. Connections beyond `Limits.max_connections` wait in the listen backlog. While the disk
 is full, or too many bytes wait for it, all connections wait there, and datagrams are dropped and counted. The
 pace of both is limited above that of any cellular link, so that a flood leaves processor time for sending.
@@ -27,7 +31,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bridge.adapters.inbound.port import Sink, address_text, open_socket
+from bridge.adapters.inbound.port import Commands, NoCommands, Sink, address_text, open_socket
 from bridge.adapters.inbound.tcp import Connections
 from bridge.adapters.inbound.udp import Datagrams
 from bridge.adapters.system.threads import in_thread
@@ -64,12 +68,17 @@ class Listener:
         limits: Limits,
         sink: Sink,
         *,
+        commands: Commands | None = None,
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``on_problem`` gets the description of a port that cannot be opened."""
+        """``commands`` takes what `Limits.command` begins.
+
+        ``on_problem`` gets the description of a port that cannot be opened.
+        """
         self.loop = loop
         self.port = port
         self.sink = sink
+        self.commands = commands or NoCommands()
         self.counts: Counter[str] = Counter()
         self.waiting = 0
         """Bytes of messages that were handed over and are not durable yet."""
@@ -188,6 +197,11 @@ class Listener:
     def has_room(self) -> bool:
         """Whether more may be taken."""
         return not self._stopped and self.waiting < WAITING_BYTES and self.sink.taking
+
+    @property
+    def accepts(self) -> bool:
+        """Whether connections may be accepted: there is room, or a command may come, which needs none."""
+        return self.has_room or (not self._stopped and bool(self.limits.command))
 
     def admits(self, host: str, protocol: str) -> bool:
         """Return whether ``host`` is allowed; log once an hour for each network how to allow it."""

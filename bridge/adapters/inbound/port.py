@@ -48,18 +48,60 @@ class Sink(Protocol):
         """Count the traffic of a connection that brought no message; ``over_modem`` as in `Received`."""
 
 
+class Caller(Protocol):
+    """The peer of a command."""
+
+    def answer(self, line: str, sent: Callable[[], None]) -> None:
+        """Send ``line`` and close; ``sent`` is called once the peer has it, or can no longer get it."""
+
+    def refuse(self) -> None:
+        """Close without an answer: by a reset where the port can reset."""
+
+
+class Commands(Protocol):
+    """The consumer of commands, which are no messages."""
+
+    def called(self, data: bytes, peer: str, caller: Caller) -> None:
+        """Take a command of a connection: its bytes, with the line end if there is one."""
+
+    def datagram(self, peer: str) -> None:
+        """Refuse a command that came as a datagram."""
+
+    def count_refused(self, traffic: Traffic) -> None:
+        """Count the traffic of a refused command, without a write to the disk for it."""
+
+
+class NoCommands:
+    """The consumer where there are no commands; `Limits.command` is empty."""
+
+    def called(self, data: bytes, peer: str, caller: Caller) -> None:  # noqa: ARG002  as those of the others
+        """Refuse it."""
+        caller.refuse()
+
+    def datagram(self, peer: str) -> None:
+        """Do nothing."""
+
+    def count_refused(self, traffic: Traffic) -> None:
+        """Do nothing."""
+
+
 class Owner(Protocol):
     """The listener as the ports see it."""
 
     loop: asyncio.AbstractEventLoop
     port: int
     sink: Sink
+    commands: Commands
     limits: Limits
     counts: Counter[str]
 
     @property
     def has_room(self) -> bool:
         """Whether more may be taken."""
+
+    @property
+    def accepts(self) -> bool:
+        """Whether connections may be accepted: there is room, or a command may come."""
 
     def admits(self, host: str, protocol: str) -> bool:
         """Return whether ``host`` is allowed, and count one that is not."""
@@ -91,14 +133,23 @@ class Connection(ABC):
     def step(self) -> bool:
         """Carry out the decision, once; return whether more data may come."""
         ending = self.gathering.ending
-        if ending and not self._settled:
+        if ending and not self._settled and not self._waits(ending):
             self._settled = True
             self._settle(ending)
         return ending is None
 
+    def _waits(self, ending: Ending) -> bool:
+        """Return whether a message waits for room: connections are accepted without any for the commands."""
+        limits = self.owner.limits
+        is_message = ending.what == "whole" and not limits.is_command(self.gathering.data)
+        return bool(limits.command) and is_message and not self.owner.sink.taking
+
     def _settle(self, ending: Ending) -> None:
         owner, data = self.owner, bytes(self.gathering.data)
         self.gathering.data.clear()
+        if ending.what == "whole" and owner.limits.is_command(data):
+            owner.commands.called(data, self._peer, self)
+            return
         if ending.what == "whole":
             message = Received(
                 protocol="tcp",
@@ -121,6 +172,15 @@ class Connection(ABC):
         self.owner.sink.count_overhead(self.spent(), over_modem=self.over_modem)
         self.close()
 
+    def refuse(self) -> None:
+        """Close without an answer to a command; a flood of these costs no write to the disk."""
+        self.owner.commands.count_refused(self.spent())
+        self.close()
+
+    @abstractmethod
+    def answer(self, line: str, sent: Callable[[], None]) -> None:
+        """Send ``line`` and close; ``sent`` is called once the peer has it, or can no longer get it."""
+
     @abstractmethod
     def spent(self, *, clean: bool = False) -> Traffic:
         """Return the connection's whole traffic; with ``clean`` a FIN ends it, otherwise a reset."""
@@ -135,6 +195,10 @@ def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
     limit = owner.limits.max_bytes
     if not admitted:
         pass
+    elif owner.limits.is_command(message.data):
+        owner.commands.datagram(message.peer)
+        owner.commands.count_refused(message.traffic)
+        return
     elif not message.data:
         owner.counts["empty"] += 1
     elif len(message.data) > limit:

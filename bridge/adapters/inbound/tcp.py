@@ -3,9 +3,14 @@
 The end of a connection is the receipt for its peer; `bridge.adapters.inbound.listener` has the rules.
 """
 
+import contextlib
 import errno
+import fcntl
 import logging
 import socket
+import struct
+import termios
+from collections.abc import Callable
 
 from bridge.adapters.inbound.port import (
     BURST,
@@ -25,6 +30,12 @@ log = logging.getLogger("inbound")
 
 TCP_PACE = (1000, 1000)
 """Connections a second in the long run, and in a burst; the others wait in the backlog."""
+
+ANSWER_WAIT = 5.0
+"""Seconds for the peer to acknowledge the answer to a command."""
+
+_ANSWER_CHECK = 0.05
+"""Seconds between checks of that."""
 
 _SYN_LIMIT = 256
 """Bytes of buffer for the headers of a SYN, which never exceed it."""
@@ -66,7 +77,7 @@ class Connections:
         owner = self.owner
         return (
             len(self.open) < owner.limits.max_connections
-            and owner.has_room
+            and owner.accepts
             and owner.loop.time() >= self._rest_until
         )
 
@@ -180,7 +191,9 @@ class _Connection(Connection):
 
     def check_time(self) -> None:
         """Check the limits after one more read: a slow disk of ours may have caused the silence."""
-        if not self.gathering.ending and self._read():
+        if self.gathering.ending:
+            self.step()  # it may have waited for room
+        elif self._read():
             super().check_time()
 
     def end_if_empty(self) -> None:
@@ -198,6 +211,29 @@ class _Connection(Connection):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FINISH_ON_CLOSE)
         self._sock.close()
         self._port.ended(self)
+
+    def answer(self, line: str, sent: Callable[[], None]) -> None:
+        """Send ``line`` with our FIN; an answer is far smaller than the kernel's buffer."""
+        with contextlib.suppress(OSError):  # the peer is gone
+            self._sock.send(line.encode() + b"\n")
+            self._sock.shutdown(socket.SHUT_WR)
+        self._finish(sent, self.owner.loop.time() + ANSWER_WAIT)
+
+    def _finish(self, sent: Callable[[], None], deadline: float) -> None:
+        """Close once the peer has acknowledged the answer."""
+        loop = self.owner.loop
+        if self._sock.fileno() >= 0 and self._unacknowledged() and loop.time() < deadline:
+            loop.call_later(_ANSWER_CHECK, self._finish, sent, deadline)
+            return
+        if self._sock.fileno() >= 0:
+            self.owner.sink.count_overhead(self.spent(clean=True))
+            self.close(durable=True)
+        sent()
+
+    def _unacknowledged(self) -> int:
+        """Return how many bytes the kernel still holds [tcp(7), SIOCOUTQ]; our FIN counts as one."""
+        (waiting,) = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))
+        return int(waiting)
 
     def _unwatch(self) -> None:
         if self._watched:

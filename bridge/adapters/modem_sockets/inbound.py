@@ -7,13 +7,21 @@ connection whose message is taken is closed only after the message is durable.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
 
 from bridge.adapters.inbound.port import Connection, Owner, address_text, take_datagram
-from bridge.adapters.modem_sockets.exchange import Handler, Pool
+from bridge.adapters.modem_sockets.exchange import ACKNOWLEDGING, FULL, Handler, Pool
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
+from bridge.errors import ModemError
 from bridge.protocol.at.sockets import traffic
 from bridge.protocol.at.sockets.traffic import Meter
+
+log = logging.getLogger("inbound")
+
+ANSWER_WAIT = 30.0
+"""Seconds for the modem to take the answer to a command, and for the peer to acknowledge it."""
 
 
 class Inbound:
@@ -29,7 +37,7 @@ class Inbound:
         """Take a connection that the modem has accepted."""
         connection = _Connection(self, socket, host, port)
         admitted = _admits(self.owner, host, "tcp")
-        if admitted and self.owner.has_room and len(self.open) < self.owner.limits.max_connections:
+        if admitted and self.owner.accepts and len(self.open) < self.owner.limits.max_connections:
             self.open.add(connection)
             self._sweep_later()
         else:
@@ -102,6 +110,35 @@ class _Connection(Connection, Handler):
         """Return the connection's traffic with its close; a modem has one kind of close."""
         del clean
         return self._meter.closed()
+
+    def answer(self, line: str, sent: Callable[[], None]) -> None:
+        """Send ``line``; a peer that has closed gets none: a modem cannot close one direction alone."""
+        pool = self._inbound.pool
+        pool.keep(pool.loop.create_task(self._answer(line.encode() + b"\n", sent)))
+
+    async def _answer(self, data: bytes, sent: Callable[[], None]) -> None:
+        loop = self._inbound.pool.loop
+        try:
+            async with asyncio.timeout(ANSWER_WAIT):
+                await self._write(data)
+        except (ModemError, TimeoutError) as exc:
+            log.info("the answer to a command may be lost: %s", exc or "the modem does not take it")
+        finally:
+            self.owner.sink.count_overhead(self.spent())
+            self.close()
+            loop.call_soon(sent)
+
+    async def _write(self, data: bytes) -> None:
+        """Write ``data`` in the portions that the modem takes; wait until the peer has acknowledged it."""
+        dialect, written = self._inbound.pool.dialect, 0
+        while written < len(data) and not self.gone:
+            taken = await dialect.write(self.socket, data[written : written + dialect.chunk], written)
+            self._meter.write(taken)
+            written += taken
+            if not taken:
+                await asyncio.sleep(FULL)
+        while not self.gone and await dialect.outstanding(self.socket):
+            await asyncio.sleep(ACKNOWLEDGING)
 
     def close(self, *, durable: bool = False) -> None:
         """Close, always by a FIN."""

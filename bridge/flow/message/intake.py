@@ -181,14 +181,19 @@ class Intake:
             replaced=self._settle,
         )
 
-    def store(self, message: Message) -> None:
-        """Store a message that the filter of its route held back; its delivery is acknowledged already."""
+    def store(self, message: Message, within: Callable[[], None] | None = None) -> None:
+        """Store a message without a delivery: one that a filter held back, or one of the bridge's own.
+
+        ``within`` runs in the same transaction.
+        """
         self._taken += 1
-        self._writer.append(
-            partial(self._accept_held, message),
-            partial(self._held_stored, message),
-            size=len(message.payload),
-        )
+
+        def accept() -> tuple[Acceptance, list[Result]]:
+            if within:
+                within()
+            return self._accept_held(message)
+
+        self._writer.append(accept, partial(self._held_stored, message), size=len(message.payload))
 
     def backpressure(self, again: Callable[[], None]) -> bool:
         """Whether too much waits for the disk; calls ``again`` when it does no longer."""

@@ -8,6 +8,8 @@ modem.
 A PDU that is read twice counts once: after a failed deletion, after a crash between commit and deletion, or
 after a second delivery by the network. An unreadable PDU is published as it is. An incomplete SMS is
 published after a day with its gaps marked. Nothing is dropped, and nothing stays to fill the modem's store.
+
+A command (`bridge.flow.remote.gate`) is no message: it is passed on, and published nowhere.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from bridge.errors import BadPdu, ModemError
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
-from bridge.flow.sms.reports import text_fields, to_json, unreadable_fields
+from bridge.flow.sms.reports import content, text_fields, to_json, unreadable_fields
 from bridge.protocol.sms.listing import read_notice, read_pushed
 from bridge.protocol.sms.received import Deliver, StatusReport, decode
 from bridge.protocol.sms.status import describe
@@ -78,6 +80,41 @@ class Inbox(Protocol):
         """Delete the content of ``slot``; return False if the modem refuses. Raises `ModemError`."""
 
 
+class Commands(Protocol):
+    """The consumer of commands, which are no messages."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether there are commands."""
+
+    def is_command(self, data: bytes) -> bool:
+        """Return whether ``data`` is a command, right or wrong."""
+
+    def heard(self, text: bytes, sender: str, taken: Callable[[], None]) -> None:
+        """Take a command; ``taken`` is called when the modem may delete it."""
+
+
+class NoCommands:
+    """The consumer where there are none."""
+
+    listening = False
+
+    def is_command(self, data: bytes) -> bool:  # noqa: ARG002  as those of the others
+        """Return False."""
+        return False
+
+    def heard(self, text: bytes, sender: str, taken: Callable[[], None]) -> None:  # noqa: ARG002  likewise
+        """Do nothing."""
+        taken()
+
+
+class _Command(NamedTuple):
+    """A command, to be passed on after the commit."""
+
+    text: bytes
+    sender: str
+
+
 class _Event(NamedTuple):
     """An event to publish after the commit."""
 
@@ -96,8 +133,10 @@ class SmsInbox:
         inbox: Inbox,
         notices: Notices,
         *,
+        commands: Commands | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
+        self._commands = commands or NoCommands()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._sms = store
         self._topic = names.inbound_sms
@@ -153,12 +192,21 @@ class SmsInbox:
             except TimeoutError:
                 continue
 
+    @property
+    def _has_room(self) -> bool:
+        return not self._writer.full and self._outbox.results_room > 0
+
     async def _look(self) -> None:
-        """Empty the modem's store. While the disk is full, or the reports are, everything stays in it."""
+        """Empty the modem's store.
+
+        While the disk is full, or the reports are, everything but commands stays in it.
+        """
         # More than once, because the network sends the SMS that it held back as soon as there is room.
-        while self._inbox.ready and not self._writer.full and self._outbox.results_room > 0:
+        while self._inbox.ready and (self._has_room or self._commands.listening):
             found = await self._inbox.list()
             self._steps += 1
+            if not self._has_room:
+                found = [each for each in found if self._command(each[1])]
             if not found:
                 self._problem = ""
                 return
@@ -204,28 +252,56 @@ class SmsInbox:
     # -- storing -----------------------------------------------------------------------------------------
 
     def _keep(self, pdus: Sequence[str], then: Callable[[object], None]) -> None:
-        """Store ``pdus`` in one transaction; ``then`` is called after its commit."""
+        """Store ``pdus`` in one transaction, and pass on commands; ``then`` is called when all is durable."""
+        commands = [found for pdu in pdus if (found := self._command(pdu))]
+        messages = [pdu for pdu in pdus if not self._command(pdu)] if commands else pdus
+        waiting = len(commands) + bool(messages)
 
-        def kept(events: list[_Event]) -> None:
-            self._publish_events(events)
-            then(None)
+        def settled() -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                then(None)
 
-        size = 2 * sum(len(pdu) for pdu in pdus)
-        self._writer.append(partial(self._take_all, pdus), kept, size=size)
+        def kept(found: list[_Event | _Command]) -> None:
+            self._publish_events(found)
+            settled()
 
-    def _publish_events(self, events: list[_Event]) -> None:
-        """Publish the reports and events; runs after the commit."""
-        if events:
+        if messages:
+            size = 2 * sum(len(pdu) for pdu in messages)
+            self._writer.append(partial(self._take_all, messages), kept, size=size)
+        for text, sender in commands:
+            self._commands.heard(text, sender, settled)
+
+    def _command(self, pdu: str) -> _Command | None:
+        """Return the command of an SMS of one part; it costs no write before it is accepted."""
+        if not self._commands.listening:
+            return None
+        try:
+            found = decode(pdu)
+        except BadPdu:
+            return None
+        if not isinstance(found, Deliver) or (found.place is not None and found.place.total > 1):
+            return None
+        data = content(text_fields("", {1: found}, 1, 0.0))
+        return _Command(data, found.sender) if self._commands.is_command(data) else None
+
+    def _publish_events(self, found: list[_Event | _Command]) -> None:
+        """Publish the reports and events, and pass on the commands; runs after the commit."""
+        if found:
             self._notices.reports_ready()
-        for each in events:
-            self._notices.event(each.event, **each.fields)
+        for each in found:
+            if isinstance(each, _Command):
+                self._commands.heard(each.text, each.sender, lambda: None)
+            else:
+                self._notices.event(each.event, **each.fields)
 
-    def _take_all(self, pdus: Sequence[str]) -> list[_Event]:
+    def _take_all(self, pdus: Sequence[str]) -> list[_Event | _Command]:
         """Store ``pdus``; runs inside the transaction, like every method below that writes."""
         self._sms.keep_time()
         return [event for pdu in pdus for event in self._take(pdu)]
 
-    def _take(self, pdu: str) -> list[_Event]:
+    def _take(self, pdu: str) -> list[_Event | _Command]:
         # The service centre's time stamp is part of the PDU, so a second SMS with the same words differs.
         if not self._sms.first_sight(blake2b(pdu.upper().encode(), digest_size=16).digest()):
             return []
@@ -239,7 +315,7 @@ class SmsInbox:
             return [self._publish(self._new_id(), {1: found}, 1)]
         return self._add(found, pdu)
 
-    def _add(self, found: Deliver, pdu: str) -> list[_Event]:
+    def _add(self, found: Deliver, pdu: str) -> list[_Event | _Command]:
         """Store a part. Publish the SMS that it completes, or the oldest one if too many parts wait."""
         assert found.place is not None
         part = Part(found.sender, *found.place, found.sent_at, pdu)
@@ -266,8 +342,10 @@ class SmsInbox:
 
     # -- publishing --------------------------------------------------------------------------------------
 
-    def _publish(self, text: str, parts: dict[int, Deliver], total: int) -> _Event:
+    def _publish(self, text: str, parts: dict[int, Deliver], total: int) -> _Event | _Command:
         fields = text_fields(text, parts, total, self._time.now().wall)
+        if self._commands.is_command(data := content(fields)):
+            return _Command(data, fields["from"] or "")
         payload = to_json(fields)
         self._outbox.report(self._topic, payload)
         self._outbox.report(self._last_topic, payload, retain=True)
@@ -280,7 +358,7 @@ class SmsInbox:
         self._outbox.report(self._topic, to_json(unreadable_fields(text, pdu, error, self._time.now().wall)))
         return _Event("sms.received", {"id": text, "from": None, "parts": 1, "error": error})
 
-    def _give_up(self, waiting: Waiting) -> _Event:
+    def _give_up(self, waiting: Waiting) -> _Event | _Command:
         parts = self._parts(waiting.id)
         log.warning(
             "SMS %s from %s: %d of its %d parts never came",
@@ -308,7 +386,7 @@ class SmsInbox:
             self._kept_at = self._time.now().mono
             self._writer.write(self._sms.keep_time)
 
-    def _give_up_overdue(self) -> list[_Event]:
+    def _give_up_overdue(self) -> list[_Event | _Command]:
         self._sms.keep_time()
         return [self._give_up(waiting) for waiting in self._sms.overdue(self._patience.missing)]
 

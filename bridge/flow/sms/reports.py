@@ -25,6 +25,14 @@ def text_fields(text: str, parts: dict[int, Deliver], total: int, now: float) ->
     return fields | _body({number: part.data for number, part in parts.items()}, total)
 
 
+def content(fields: dict[str, Any]) -> bytes:
+    """Return the content of an SMS as bytes, from its fields."""
+    body = fields["body"]
+    return (
+        base64.b64decode(fields.get("data_base64", "")) if body is None else body.encode("utf-8", "replace")
+    )
+
+
 def unreadable_fields(text: str, pdu: str, error: str, now: float) -> dict[str, Any]:
     """Return the fields of an unreadable PDU: the PDU itself, and the error."""
     return _fields(text, "", None, 1, now) | {"error": error, "pdu": pdu}

@@ -1,0 +1,1 @@
+"""Commands from afar: checked at the door, carried out once, answered."""

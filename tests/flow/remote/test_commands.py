@@ -1,0 +1,191 @@
+"""Commands that were accepted: carried out once, and answered with what came of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from bridge.core.messages import State
+from bridge.errors import LinkError
+from bridge.flow.remote.answers import one_text
+from bridge.flow.remote.commands import LONGEST_ANSWER, MAX_IN_FLIGHT, STOPPED
+from bridge.protocol.sms.segments import cut
+from tests.doubles.desk import PHONE, Box
+from tests.doubles.heart import Heart
+from tests.flow.conftest import MakeHeart
+
+Test = Callable[[Box], Awaitable[None]]
+
+
+def on_box(heart: Heart, test: Test) -> None:
+    """Run ``test`` on a box, and stop that as a stop of the bridge does."""
+
+    async def run() -> None:
+        box = Box(heart)
+        await box.settle()
+        await test(box)
+        await box.stop()
+
+    asyncio.run(run())
+
+
+def sms(text: str) -> str:
+    """Return the request that carries ``text`` to the desk."""
+    return f"Sabcd1234{PHONE} {text}\n\n"
+
+
+def test_a_failure_is_the_answer(heart: Heart) -> None:
+    """By both doors, with the reason."""
+
+    async def test(box: Box) -> None:
+        box.fails = "there is nothing\nto do"
+        assert (await box.call(box.line("status", 1))).said == ["error status: there is nothing to do"]
+        await box.text(box.line("status", 2))
+        assert box.texts() == [sms("error status: there is nothing to do")]
+        assert [each["outcome"] for each in box.events()] == ["error", "error"]
+
+    on_box(heart, test)
+
+
+def test_what_takes_the_link_answers_a_connection_before(heart: Heart) -> None:
+    """It begins once the peer has the answer, and its outcome is told by an event."""
+
+    async def test(box: Box) -> None:
+        box.link = asyncio.get_running_loop().create_future()
+        peer = await box.call(box.line("reconnect"), slow=True)
+        assert (peer.said, box.carried) == (["ok reconnect: begins"], [])
+        peer.deliver()
+        await box.settle()
+        assert (box.carried, box.events()) == ([("reconnect", "")], [])
+        box.link.set_exception(LinkError("no network"))
+        await box.settle()
+        (event,) = box.events()
+        assert (event["outcome"], event["description"]) == ("error", "no network")
+        assert peer.said == ["ok reconnect: begins"]
+        assert box.store.left() == []
+
+    on_box(heart, test)
+
+
+def test_by_sms_the_outcome_is_told(heart: Heart) -> None:
+    """After it, not when it begins."""
+
+    async def test(box: Box) -> None:
+        box.link = asyncio.get_running_loop().create_future()
+        await box.text(box.line("reconnect"))
+        assert (box.carried, box.texts()) == ([("reconnect", "")], [])
+        box.link.set_result("connected")
+        await box.settle()
+        assert box.texts() == [sms("ok reconnect: connected")]
+
+    on_box(heart, test)
+
+
+def test_a_restart_answers_a_connection_before_and_an_sms_after(make_heart: MakeHeart) -> None:
+    """Each gets one answer."""
+
+    async def before(box: Box) -> None:
+        peer = await box.call(box.line("restart", 1), slow=True)
+        assert (peer.said, box.ended) == (["ok restart: restarts"], [])
+        peer.deliver()
+        await box.settle()
+        await box.text(box.line("restart", 2))
+        assert (box.ended, box.texts()) == (["restart", "restart"], [])
+
+    async def after(box: Box) -> None:
+        assert (box.texts(), box.carried) == ([sms("ok restart: runs again")], [])
+        assert [(each["outcome"], each["description"]) for each in box.events()] == [("ok", "runs again")]
+        assert box.store.left() == []
+
+    on_box(make_heart(), before)
+    on_box(make_heart(), after)
+
+
+def test_what_a_stop_interrupts_is_not_carried_out_again(make_heart: MakeHeart) -> None:
+    """An SMS gets the answer at the next start; a replay is refused."""
+
+    async def before(box: Box) -> None:
+        box.link = asyncio.get_running_loop().create_future()
+        await box.text(box.line("reconnect"))
+        assert box.texts() == []
+
+    async def after(box: Box) -> None:
+        assert (box.texts(), box.carried) == ([sms(f"error reconnect: {STOPPED}")], [])
+        await box.text(box.line("reconnect"))
+        assert (len(box.texts()), box.carried) == (1, [])
+
+    on_box(make_heart(), before)
+    on_box(make_heart(), after)
+
+
+def test_what_was_accepted_and_not_begun_is_not_carried_out_later(make_heart: MakeHeart) -> None:
+    """A kill between the commit and the first step leaves a command that ends as an error."""
+
+    async def before(box: Box) -> None:
+        await box.stop()  # what carries out is dead, and the gate goes on
+        await box.call(box.line("status", 1))
+        await box.text(box.line("status", 2))
+        assert len(box.store.left()) == 2
+
+    async def after(box: Box) -> None:
+        assert (box.texts(), box.carried) == ([sms(f"error status: {STOPPED}")], [])
+        assert box.store.left() == []
+
+    on_box(make_heart(), before)
+    on_box(make_heart(), after)
+
+
+def test_a_sender_that_is_no_number_gets_no_answer(heart: Heart) -> None:
+    """A name can be allowed, and cannot be answered."""
+
+    async def test(box: Box) -> None:
+        await box.text(box.line("status"), "Hologram")
+        assert (box.carried, box.texts(), box.store.left()) == ([("status", "")], [], [])
+
+    on_box(heart, test)
+
+
+def test_an_answer_is_within_the_budget(heart: Heart) -> None:
+    """It waits in the outbox as any SMS does, and expires there."""
+
+    async def test(box: Box) -> None:
+        heart.uplink.paused = True
+        await box.text(box.line("status"))
+        assert (box.texts(), heart.queued()) == ([], ["ok status: status is done"])
+        heart.turn(3700.0)
+        assert heart.states() == [State.EXPIRED.value]
+
+    on_box(heart, test)
+
+
+def test_too_many_at_once_are_errors(heart: Heart) -> None:
+    """What takes minutes is bounded."""
+
+    async def test(box: Box) -> None:
+        box.link = asyncio.get_running_loop().create_future()
+        for number in range(MAX_IN_FLIGHT):
+            await box.text(box.line("reconnect", number + 1))
+        (answer,) = (await box.call(box.line("status", 100))).said
+        assert answer.startswith("error status: 16 commands")
+        assert len(box.carried) == MAX_IN_FLIGHT
+
+    on_box(heart, test)
+
+
+def test_an_answer_is_one_line_of_bounded_length(heart: Heart) -> None:
+    """Whatever the part that carried it out says."""
+
+    async def test(box: Box) -> None:
+        box.fails = "a\r\n\x1bb" + "c" * 5000
+        (answer,) = (await box.call(box.line("status"))).said
+        assert answer.startswith("error status: a   bc")
+        assert len(answer) == LONGEST_ANSWER
+
+    on_box(heart, test)
+
+
+def test_an_answer_by_sms_is_one_part() -> None:
+    """What is not in its alphabet is a question mark, and what does not fit is cut."""
+    assert one_text("ok") == "ok"
+    assert one_text("grün ж 😀") == "grün ? ?"
+    for text in ("x" * 500, "€" * 500, "[x]|" * 100, "ж€" * 100):
+        assert len(cut(one_text(text)).parts) == 1
+        assert len(cut(one_text(text)).parts[0]) in (159, 160)
