@@ -31,6 +31,7 @@ BY_DEFAULT = (
     "budget.warning",
     "budget.held",
     "budget.released",
+    "remote.command",
 )
 
 TYPES = (*BY_DEFAULT, *EACH_MESSAGE)

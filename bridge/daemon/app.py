@@ -34,7 +34,7 @@ from bridge.assemblies.workers import Workers
 from bridge.core.events import matching
 from bridge.core.modem import Identity
 from bridge.core.progress import Part
-from bridge.daemon import configure, logs
+from bridge.daemon import configure, logs, remote
 from bridge.daemon.begin import Reread, begin
 from bridge.daemon.broker import BrokerSessions, Commands, Messages
 from bridge.daemon.control_api import Answers
@@ -62,12 +62,16 @@ from bridge.flow.message.quotes import Quotes, Ways
 from bridge.flow.message.results import Results
 from bridge.flow.message.sessions import Numbered
 from bridge.flow.message.topics import Names
+from bridge.flow.remote.answers import SmsAnswers
+from bridge.flow.remote.commands import RemoteCommands
+from bridge.flow.remote.gate import RemoteGate
 from bridge.protocol.api import metrics
 from bridge.protocol.api.reports import dumps
 from bridge.settings import Loaded, Settings
 from bridge.store.database import translate
 from bridge.store.files import note_failure
 from bridge.store.journal import Journal
+from bridge.store.remote import RemoteStore
 
 log = logging.getLogger("bridge")
 
@@ -107,10 +111,12 @@ class Bridge:
         self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
         monitor.attach(self.flow.uplink)
         self.flow.uplink.batches.lanes.policy = self._batch_policy()
+        remote_store = RemoteStore(journal, remote.beside(self._loop))
+        self.gate = RemoteGate(journal, remote_store, remote.policy(settings), monitor)
         if settings.inbound.enabled:
             self.flow.listener = self._make_listener()
             monitor.health.inbound = self.flow.listener.figures
-        self.link = link = make_link(lambda: self.settings, self.flow, publisher.names, monitor)
+        self.link = link = make_link(lambda: self.settings, self.flow, publisher.names, monitor, self.gate)
         link.on_change = self._link_changed
         paths.modem = link
         if settings.network.scope == "system":  # with another scope messages take the machine's own network
@@ -128,6 +134,7 @@ class Bridge:
         self.remote_settings = RemoteSettings(
             self._loaded, self._reread, journal.time, monitor, apply=self._take, restart=self.restart
         )
+        self._remote = self._make_remote(remote_store)
         journal.writer.on_full = self._store_full
         self._build_service()
 
@@ -140,6 +147,19 @@ class Bridge:
         self.monitor.health.budget = budget
         self.usage = UsageReport(self.journal, self.publisher, budget)
 
+    def _make_remote(self, store: RemoteStore) -> RemoteCommands:
+        orders = remote.Orders(
+            self.controls,
+            self.link,
+            self.remote_settings,
+            logs.RECENT,
+            status=self._status_line,
+            restart=self.restart,
+            check=self._reread,
+        )
+        answers = SmsAnswers(self.journal, self.intake)
+        return RemoteCommands(self.journal, store, self.gate, orders.table(), answers, self.monitor)
+
     def _make_listener(self) -> Listener:
         inbound, monitor = self.settings.inbound, self.monitor
         return Listener(
@@ -149,6 +169,7 @@ class Bridge:
             inbound.protocols,
             configure.inbound_limits(self.settings),
             Downlink(self.journal, self.publisher.names, monitor),
+            commands=self.gate,
             on_problem=partial(monitor.problem, "inbound"),
         )
 
@@ -251,6 +272,8 @@ class Bridge:
         self.monitor.start()
         self.usage.start()
         self.remote_settings.start()
+        workers = await stack.enter_async_context(Workers())
+        workers.start(self._remote.run())
         await self._start_servers(stack)
         gc.freeze()  # what is here stays, and looking through it for cycles would hold the loop for 30 ms
         log.info("%s started; %d messages are queued", __version__, journal.outbox.ledger.messages)
@@ -273,6 +296,7 @@ class Bridge:
         """Publish the last reports, while the link, which a remote broker needs, is still up."""
         if kind is None:
             self.budget.close()
+            self.gate.spend()
             self.publisher.wake()
             await until(lambda: self.publisher.idle, BROKER_WAIT)
             await until(lambda: self.journal.writer.idle, GRACE)
@@ -398,6 +422,7 @@ class Bridge:
         announced = (self.settings.budget, self.settings.prices) != (new.budget, new.prices)
         self.access, self.intake.policy, self.journal.outbox.limits = access, policy, limits
         self.filtering.renew(policy.router)
+        self.gate.policy = remote.policy(new)
         self.flow.uplink.set_slots(new.cloud.parallel)
         if self.flow.listener:
             self.flow.listener.set_limits(inbound)

@@ -31,6 +31,7 @@ from bridge.flow.message.quotes import Route as QuoteRoute
 from bridge.protocol import tcpinfo
 from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
+from bridge.protocol.remote import PREFIX
 from bridge.settings import Batch as BatchSetting
 from bridge.settings import Filter as FilterSetting
 from bridge.settings import Route as RouteSetting
@@ -227,7 +228,12 @@ def inbound_limits(settings: Settings) -> InboundLimits:
     """Return the limits of inbound messages."""
     inbound = settings.inbound
     return InboundLimits(
-        inbound.timeout, inbound.max_bytes, inbound.max_connections, inbound.deadline, inbound.allow
+        inbound.timeout,
+        inbound.max_bytes,
+        inbound.max_connections,
+        inbound.deadline,
+        inbound.allow,
+        PREFIX if settings.remote.key else b"",
     )
 
 

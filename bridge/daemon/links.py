@@ -14,6 +14,7 @@ from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
+from bridge.flow.sms.commands import Commands
 from bridge.settings import Settings
 from bridge.store.journal import Journal
 
@@ -27,16 +28,23 @@ log = logging.getLogger("network")
 
 
 def make_link(
-    settings: Callable[[], Settings], flow: MessageFlow, names: Names, notices: Notices
+    settings: Callable[[], Settings],
+    flow: MessageFlow,
+    names: Names,
+    notices: Notices,
+    commands: Commands | None = None,
 ) -> "ModemLink | WifiLink | NoLink":
-    """Return the link of ``network.interface``; ``settings`` returns the present configuration."""
+    """Return the link of ``network.interface``; ``settings`` returns the present configuration.
+
+    ``commands`` takes those that come by SMS.
+    """
     network = settings().network
     if not network.interface:
         return NoLink()
     if network.interface != "wifi":
         from bridge.daemon.modem_link import ModemLink
 
-        return ModemLink(settings, flow, names, notices)
+        return ModemLink(settings, flow, names, notices, commands)
     from bridge.assemblies.link import traffic_of
     from bridge.assemblies.wifi_link import WifiLink
 

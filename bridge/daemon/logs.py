@@ -7,6 +7,8 @@ is escaped here, once, where the line is written.
 import logging
 import os
 import sys
+import time
+from collections import deque
 
 from bridge.core.visible import visible
 
@@ -17,6 +19,35 @@ _PRIORITIES = {
     logging.INFO: "<6>",
     logging.DEBUG: "<7>",
 }  # sd-daemon(3)
+
+
+KEPT_LINES = 100
+"""Lines that are kept in memory for the command ``log``."""
+
+_KEPT_SIZE = 300
+"""Characters of each of them at most."""
+
+
+class Recent(logging.Handler):
+    """Keeps the last lines, each with its time of day (UTC)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = deque[str](maxlen=KEPT_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        at = time.strftime("%H:%M:%S", time.gmtime(record.created))
+        line = visible(f"{at} {record.levelname}:{record.name}:{record.getMessage()}")
+        self._lines.append(line[:_KEPT_SIZE])
+
+    def last(self, number: int) -> list[str]:
+        """Return the last lines, oldest first."""
+        return list(self._lines)[-number:]
+
+
+RECENT = Recent()
+"""The last lines of this process."""
 
 
 class _Formatter(logging.Formatter):
@@ -37,7 +68,7 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(journald="JOURNAL_STREAM" in os.environ))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler, RECENT]
     root.setLevel(level.upper())
     # asyncio's own debug lines describe asyncio, not the bridge.
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))

@@ -23,6 +23,7 @@ from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Path
 from bridge.flow.notices import Notices
 from bridge.flow.sms.codec import AirSmsCodec
+from bridge.flow.sms.commands import Commands
 from bridge.flow.sms.inbox import SmsInbox
 from bridge.settings import Settings
 from bridge.store.sms import SmsStore
@@ -37,9 +38,17 @@ class ModemLink(CellularLink):
     """The modem of ``network.interface``; lives in the event loop's thread."""
 
     def __init__(
-        self, settings: Callable[[], Settings], flow: MessageFlow, names: Names, notices: Notices
+        self,
+        settings: Callable[[], Settings],
+        flow: MessageFlow,
+        names: Names,
+        notices: Notices,
+        commands: Commands | None = None,
     ) -> None:
-        """``settings`` returns the present configuration; a reload changes the limits of SMS."""
+        """``settings`` returns the present configuration; a reload changes the limits of SMS.
+
+        ``commands`` takes those that come by SMS.
+        """
         self._settings = settings
         self._journal = journal = flow.journal
         traffic = traffic_of(flow, takes_messages=settings().network.scope == "system")
@@ -52,7 +61,7 @@ class ModemLink(CellularLink):
         )
         self._air = Path(codec, transport)
         inbox = ModemInbox(self.port, status_reports=self._wants_reports)
-        self._sms_inbox = SmsInbox(journal, sms_store, names, inbox, notices)
+        self._sms_inbox = SmsInbox(journal, sms_store, names, inbox, notices, commands=commands)
         self._read_from: Modem | None = None
         """The modem whose store the inbox reads."""
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 from bridge.store import disk
@@ -60,6 +61,8 @@ class RemoteStore:
         self._database, self._outbox = journal.database, journal.outbox
         self._file = journal.path.with_name(journal.path.name + ".counter")
         self._worker = worker or _at_once
+        self._beside, self._writing = 0, Lock()
+        """The counter in the file, and the lock that its writers hold; threads of the worker's."""
         stored = journal.outbox.meta(_COUNTER)
         self.last = max(stored if isinstance(stored, int) else 0, self._read())
         """The largest counter that was accepted."""
@@ -102,7 +105,13 @@ class RemoteStore:
         self._worker(partial(self._write, counter), written)
 
     def _write(self, counter: int) -> None:
-        """Replace the file; runs in the worker's thread."""
+        """Replace the file, unless it has a larger counter; runs in the worker's thread."""
+        with self._writing:
+            if counter > self._beside:
+                self._replace(counter)
+                self._beside = counter
+
+    def _replace(self, counter: int) -> None:
         new = self._file.with_name(self._file.name + ".new")
         try:
             handle = disk.create(new, 0o600)

@@ -56,7 +56,7 @@ class Box:
             "status": Order(self._order("status")),
             "set": Order(self._order("set")),
             "log": Order(self._order("log")),
-            "reconnect": Order(self._reconnect, early=lambda: "begins"),
+            "reconnect": Order(self._reconnect, early=lambda _: "begins"),
             "restart": Order(self._restart),
         }
         texts = SmsAnswers(heart.journal, heart.intake)

@@ -226,14 +226,11 @@ class Controls:
     def _run_queue(self, command: str, end: End) -> None:
         if command == "purge":
             self._run_purge(end)
-        elif command == "flush":
-            try:
-                end(State.DONE, self.flush())
-            except OperationError as exc:
-                end(State.FAILED, str(exc))
-        else:
-            self.pause(command == "pause")
-            end(State.DONE, "sending is paused" if self._uplink.paused else "sending goes on")
+            return
+        try:
+            end(State.DONE, self.switch(command))
+        except OperationError as exc:
+            end(State.FAILED, str(exc))
 
     def _run_purge(self, end: End) -> None:
         if self._purges >= MAX_IN_FLIGHT:
@@ -275,6 +272,13 @@ class Controls:
         self._stopping = True
         for task in self._network_tasks:
             task.cancel()
+
+    def switch(self, command: str) -> str:
+        """Carry out ``flush``, ``pause`` or ``resume``; return what was done. Raises `OperationError`."""
+        if command == "flush":
+            return self.flush()
+        self.pause(command == "pause")
+        return "sending is paused" if self._uplink.paused else "sending goes on"
 
     def pause(self, paused: bool) -> None:
         """Stop sending, or resume it; messages are accepted either way."""

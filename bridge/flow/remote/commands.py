@@ -48,8 +48,9 @@ class Order(NamedTuple):
 
     carry_out: Callable[[str], Awaitable[Done]]
     """Takes the argument; raises `BridgeError` where it cannot be done."""
-    early: Callable[[], str] | None = None
-    """For what takes the link: returns what a connection is told before, or raises `BridgeError`."""
+    early: Callable[[str], str] | None = None
+    """For what takes the link: takes the argument; returns what a connection is told before, or raises
+    `BridgeError`."""
 
 
 class Texts(Protocol):
@@ -113,7 +114,7 @@ class RemoteCommands:
             if len(self._tasks) > MAX_IN_FLIGHT:
                 raise OperationError(f"{MAX_IN_FLIGHT} commands are carried out already")
             if order.early and caller:
-                await _answered(caller, f"ok {signed.command}: {order.early()}")
+                await _answered(caller, f"ok {signed.command}: {order.early(signed.argument)}")
                 caller = None
             done = await order.carry_out(signed.argument)
         except BridgeError as exc:

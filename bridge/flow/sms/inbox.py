@@ -24,6 +24,7 @@ from bridge.errors import BadPdu, ModemError
 from bridge.flow.message.intake import id_source
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
+from bridge.flow.sms.commands import Commands, NoCommands
 from bridge.flow.sms.reports import content, text_fields, to_json, unreadable_fields
 from bridge.protocol.sms.listing import read_notice, read_pushed
 from bridge.protocol.sms.received import Deliver, StatusReport, decode
@@ -78,34 +79,6 @@ class Inbox(Protocol):
 
     async def delete(self, slot: Slot) -> bool:
         """Delete the content of ``slot``; return False if the modem refuses. Raises `ModemError`."""
-
-
-class Commands(Protocol):
-    """The consumer of commands, which are no messages."""
-
-    @property
-    def listening(self) -> bool:
-        """Whether there are commands."""
-
-    def is_command(self, data: bytes) -> bool:
-        """Return whether ``data`` is a command, right or wrong."""
-
-    def heard(self, text: bytes, sender: str, taken: Callable[[], None]) -> None:
-        """Take a command; ``taken`` is called when the modem may delete it."""
-
-
-class NoCommands:
-    """The consumer where there are none."""
-
-    listening = False
-
-    def is_command(self, data: bytes) -> bool:  # noqa: ARG002  as those of the others
-        """Return False."""
-        return False
-
-    def heard(self, text: bytes, sender: str, taken: Callable[[], None]) -> None:  # noqa: ARG002  likewise
-        """Do nothing."""
-        taken()
 
 
 class _Command(NamedTuple):
