@@ -153,7 +153,7 @@ class Bridge:
             self.link,
             self.remote_settings,
             logs.RECENT,
-            status=self._status_line,
+            status=lambda: self.summary().line(),
             restart=self.restart,
             check=self._reread,
         )
