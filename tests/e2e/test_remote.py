@@ -1,7 +1,11 @@
 """Commands from the desk to a running bridge: by port 4010, by a modem's own sockets, and by SMS."""
 
+import contextlib
 import os
+import random
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.protocol.remote import sign
+from bridge.protocol.remote import derive, sign
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, eventually, free_port
 from tests.harness.modem import SimModem
 
@@ -82,6 +86,10 @@ class Rig:
         """Wait until the modem's sockets listen."""
         eventually(lambda: self.modem.state()["listening"].get("4010"), 40, what="the modem listens")
 
+    def since_restart(self) -> str:
+        """Return what the bridge has said since a command restarted it."""
+        return self.bridge.said().partition("INFO:bridge:restarting")[2]
+
     def own(self, command: str) -> str | None:
         """Command by the machine's own network."""
         return self.desk.ask(command)
@@ -100,8 +108,14 @@ class Rig:
         assert (answer["to"], answer["part"]) == (PHONE, None)
         return str(answer["text"])
 
-    def told(self) -> list[dict[str, Any]]:
-        return self.client.events("remote.command")
+    def told(self, command: str) -> list[dict[str, Any]]:
+        """Return what was told of a command."""
+        return [each for each in self.client.events("remote.command") if each["command"] == command]
+
+    def wait_told(self, command: str) -> dict[str, Any]:
+        """Wait until the outcome of the only command of that name is told."""
+        (told,) = self.client.wait_for(lambda: self.told(command), 60, f"the outcome of {command}")
+        return dict(told)
 
 
 @pytest.fixture
@@ -129,31 +143,23 @@ def check_commands(rig: Rig, door: str, ask: Callable[[str], str | None]) -> Non
     assert (ask("set mqtt.host=x") or "").startswith("error set: not to be changed from afar")
     assert (ask("status now") or "").startswith("error status: it takes nothing after it")
     assert (ask("restart_box") or "").startswith("error restart_box: ")
-    before = len(rig.told())
     began = "it begins"
     assert (ask("reconnect") or "").startswith(f"ok reconnect: {'connected' if by_sms else began}")
-    rig.client.wait_for(lambda: len(rig.told()) > before, 60, "its outcome is told")
-    assert rig.told()[-1] | {"at": "", "peer": ""} == {
-        "event_type": "remote.command",
-        "at": "",
-        "door": "sms" if by_sms else "tcp",
-        "peer": "",
-        "command": "reconnect",
-        "outcome": "ok",
-        "description": rig.told()[-1]["description"],
-    }
-    assert rig.told()[-1]["description"].startswith("connected")
+    told = rig.wait_told("reconnect")
+    assert set(told) == {"event_type", "at", "door", "peer", "command", "outcome", "description"}
+    assert (told["door"], told["outcome"]) == ("sms" if by_sms else "tcp", "ok")
+    assert told["description"].startswith("connected")
     rig.wait_connected()
     assert (ask("reset") or "").startswith(f"ok reset: {'' if by_sms else began}")
-    rig.client.wait_for(lambda: rig.told()[-1]["command"] == "reset", 60, "its outcome is told")
+    assert rig.wait_told("reset")["outcome"] == "ok"
     rig.wait_connected()
 
 
 def restart(rig: Rig, ask: Callable[[str], str | None]) -> str:
     """Restart the bridge, and wait until it is back in the same process."""
-    before, number = rig.bridge.said().count(" started; "), rig.bridge.pid
+    number = rig.bridge.pid
     answer = ask("restart") or ""
-    eventually(lambda: rig.bridge.said().count(" started; ") > before, 30, what="the bridge is back")
+    eventually(lambda: rig.since_restart().count("the link is up") > 0, 40, what="bridge and link are back")
     assert rig.bridge.pid == number
     rig.wait_connected()
     return answer
@@ -168,7 +174,168 @@ def test_each_command_over_each_door(rig: Rig, door: str) -> None:
     check_commands(rig, door, ask)
     answer = "the bridge has restarted" if door == "sms" else "the bridge restarts"
     assert restart(rig, ask) == f"ok restart: {answer}"
-    assert "outcome" in rig.told()[-1]
+    assert rig.wait_told("restart")["outcome"] == "ok"
     assert (ask("status") or "").startswith("ok status")
     assert [topic for topic in rig.client.topics() if topic.startswith("hologram/in")] == []
     assert KEY not in rig.bridge.said()
+
+
+# -- what does nothing -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def box(bridge: BridgeProcess, client: Client) -> BridgeProcess:
+    """A bridge without a modem, its port open; ``client`` listens."""
+    assert client.connected
+    bridge.configure(
+        remote={"key": KEY, "allow": ["status", "pause", "resume", "flush", "reconnect", "restart"]},
+        inbound={"enabled": True, "host": HOST, "port": 4010, "timeout": 1},
+    )
+    bridge.start()
+    listening(bridge)
+    return bridge
+
+
+def listening(bridge: BridgeProcess) -> None:
+    eventually(lambda: bridge.queue("stats")["inbound"]["listening"] == ["tcp", "udp"], what="it listens")
+
+
+def test_a_line_does_its_work_once(box: BridgeProcess, client: Client) -> None:
+    """A replay does nothing: at once, after a restart, after a kill, after a store from before it."""
+    desk = Desk()
+    line = desk.line("pause")
+    old = {file.name: file.read_bytes() for file in box.store.parent.glob("outbox.db*") if file.is_file()}
+    assert desk.send(line) == "ok pause: sending is paused"
+    assert desk.ask("resume") == "ok resume: sending goes on"
+    assert desk.send(line) is None
+    assert (desk.ask("restart"), box.running) == ("ok restart: the bridge restarts", True)
+    eventually(lambda: box.said().count(" started; ") == 2, 20, what="it is back")
+    listening(box)
+    assert desk.send(line) is None
+    box.kill()
+    box.start()
+    listening(box)
+    assert desk.send(line) is None
+    box.kill()
+    for file in box.store.parent.glob("outbox.db*"):
+        if file.suffix != ".counter":
+            file.unlink()
+    for name, content in old.items():
+        (box.store.parent / name).write_bytes(content)
+    box.start()
+    listening(box)
+    assert desk.send(line) is None
+    assert (desk.ask("status") or "").startswith("ok status: state=ok")
+    assert client.messages("hologram/in") == []
+
+
+def test_what_a_peer_may_send_beside_a_line(box: BridgeProcess, client: Client) -> None:
+    """Ends of all kinds, bytes after it, UDP, another box's key; ordinary bytes go on as before."""
+    desk, there = Desk(), Desk(key=derive(KEY.encode(), "there"))
+    assert there.ask("status") is None
+    line = desk.line("status")
+    assert desk.send(f"{line}\nmore".encode()) is None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.sendto(line.encode(), (HOST, 4010))
+    client.wait_for(lambda: len(client.events("remote.command")) >= 2, what="refusals are told")
+    assert (desk.send(line.encode() + b"\r\n") or "").startswith("ok status")
+    with socket.create_connection((HOST, 4010), 30) as half:
+        half.sendall(desk.line("status").encode())
+        half.shutdown(socket.SHUT_WR)
+        assert half.recv(100).startswith(b"ok status")
+    with socket.create_connection((HOST, 4010), 30) as silent:
+        silent.sendall(desk.line("status").encode())
+        assert silent.recv(100).startswith(b"ok status"), "inbound.timeout ends it"
+    for ordinary in (b"hb1", b"hb2 1 status", b" hb1 ", b"HB1 ", b"x\nhb1 "):
+        with socket.create_connection((HOST, 4010), 30) as sender:
+            sender.sendall(ordinary)
+            sender.shutdown(socket.SHUT_WR)
+            assert sender.recv(1) == b""
+    came = client.wait_for(
+        lambda: len(client.messages("hologram/in")) >= 5 and client.messages("hologram/in")
+    )
+    assert [each.payload for each in came] == [b"hb1", b"hb2 1 status", b" hb1 ", b"HB1 ", b"x\nhb1 "]
+
+
+def test_the_link_is_kept_where_nothing_is_managed(box: BridgeProcess) -> None:
+    """What cannot be done is an error on the same connection, not a promise."""
+    assert box.running
+    assert Desk().ask("reconnect") == "error reconnect: no network interface is managed here"
+
+
+def test_the_desk_signs_and_sends(box: BridgeProcess, tmp_path: Path) -> None:
+    """By the commands alone: a key for the box, a line, an answer, and what a refusal says."""
+    master, key = tmp_path / "master", tmp_path / "key"
+    master.write_text("a master key of enough length\r\n")
+    made = box_command("remote", "key", "--master", str(master), "kitchen")
+    assert made.stdout.strip() == derive(b"a master key of enough length", "kitchen")
+    key.write_text(KEY + "\n")
+    send = ("remote", "send", "--host", HOST, "--key-file", str(key))
+    done = box_command(*send, "status")
+    assert (done.returncode, done.stdout.startswith("ok status: state=ok"), done.stderr) == (0, True, "")
+    done = box_command(*send, "--counter", "1", "status")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "refused without an answer" in done.stderr
+    line = box_command("remote", "sign", "--key-file", str(key), "pause").stdout.strip()
+    pushed = box_command("simulate", "push", "--host", HOST, line)
+    assert pushed.returncode == 0
+    eventually(lambda: "pause from" in box.said(), what="what the simulated cloud delivers is carried out")
+    assert KEY not in box.said()
+
+
+def box_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the desk."""
+    command = [sys.executable, "-m", "bridge", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.slow  # 100,000 connections
+def test_a_flood_of_wrong_lines_changes_nothing(box: BridgeProcess, client: Client) -> None:
+    """Random and mutated lines: none accepted or published; memory and disk flat, ordinary messages there."""
+    desk, chance = Desk(), random.Random(18)
+    assert (desk.ask("status") or "").startswith("ok")
+    line = desk.line("pause").encode()
+    flood(100, line, chance)
+    client.wait_for(lambda: client.events("remote.command"), what="the first is told")
+    before, written = memory(box), disk(box)
+    flood(100_000, line, chance)
+    assert (disk(box), memory(box) - before < 4_000_000) == (written, True)
+    assert not box.queue("stats")["queue"]["paused"]
+    assert client.messages("hologram/in") == []
+    assert len([each for each in client.events("remote.command") if each["outcome"] == "refused"]) <= 17
+    with socket.create_connection((HOST, 4010), 30) as sender:
+        sender.sendall(b"hello")
+    assert client.wait_last("hologram/in").payload == b"hello"
+    assert desk.send(line + b"\n") == "ok pause: sending is paused"
+
+
+def flood(number: int, line: bytes, chance: random.Random) -> None:
+    """Send wrong lines, each on its own connection."""
+    for _ in range(number):
+        with contextlib.suppress(ConnectionError), socket.create_connection((HOST, 4010), 30) as sender:
+            sender.sendall(wrong(line, chance))
+            sender.recv(1)
+
+
+def wrong(line: bytes, chance: random.Random) -> bytes:
+    """Return a line that is not right: random bytes, or the right one with a change."""
+    if chance.random() < 0.3:
+        return b"hb1 " + chance.randbytes(chance.randrange(60)).replace(b"\n", b"") + b"\n"
+    at = chance.randrange(4, len(line))
+    changed = line[:at] + bytes((line[at] ^ chance.randrange(1, 256),)) + line[at + 1 :]
+    return chance.choice([changed, line[:at], line[:at] + line[at + 1 :], line[: at + 1] + line[at:]]) + b"\n"
+
+
+def memory(bridge: BridgeProcess) -> int:
+    """Return the resident memory in bytes."""
+    return int(Path(f"/proc/{bridge.pid}/statm").read_text().split()[1]) * 4096
+
+
+def disk(bridge: BridgeProcess) -> tuple[int, ...]:
+    """Return what changes with each write to the store."""
+    files = (
+        bridge.store,
+        bridge.store.with_name("outbox.db-wal"),
+        bridge.store.with_name("outbox.db.counter"),
+    )
+    return tuple(part for file in files for part in (file.stat().st_size, file.stat().st_mtime_ns))
