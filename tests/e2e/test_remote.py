@@ -251,10 +251,14 @@ def test_what_a_peer_may_send_beside_a_line(box: BridgeProcess, client: Client) 
             sender.sendall(ordinary)
             sender.shutdown(socket.SHUT_WR)
             assert sender.recv(1) == b""
-    came = client.wait_for(
-        lambda: len(client.messages("hologram/in")) >= 5 and client.messages("hologram/in")
-    )
-    assert [each.payload for each in came] == [b"hb1", b"hb2 1 status", b" hb1 ", b"HB1 ", b"x\nhb1 "]
+    client.wait_for(lambda: len(client.messages("hologram/in")) >= 5, what="all ordinary ones came")
+    assert [each.payload for each in client.messages("hologram/in")] == [
+        b"hb1",
+        b"hb2 1 status",
+        b" hb1 ",
+        b"HB1 ",
+        b"x\nhb1 ",
+    ]
 
 
 def test_the_link_is_kept_where_nothing_is_managed(box: BridgeProcess) -> None:
@@ -333,9 +337,5 @@ def memory(bridge: BridgeProcess) -> int:
 
 def disk(bridge: BridgeProcess) -> tuple[int, ...]:
     """Return what changes with each write to the store."""
-    files = (
-        bridge.store,
-        bridge.store.with_name("outbox.db-wal"),
-        bridge.store.with_name("outbox.db.counter"),
-    )
+    files = [bridge.store.with_name(name) for name in ("outbox.db", "outbox.db-wal", "outbox.db.counter")]
     return tuple(part for file in files for part in (file.stat().st_size, file.stat().st_mtime_ns))
