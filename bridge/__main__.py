@@ -10,7 +10,7 @@ from bridge.cli.options import COMMAND, Parser
 
 COMMANDS = (
     "run", "check_config", "doctor", "watch", "queue", "quote", "modem", "dial", "usb_power", "unpack",
-    "remote", "simulate",
+    "remote", "collect", "simulate",
 )  # fmt: skip
 
 

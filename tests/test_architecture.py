@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "demo": {"adapters", "batch", "core", "sim", "watch", "errors"},
     "errors": set[str](),
     "batch": set[str](),
+    "collect": {"adapters", "batch", "core", "settings", "errors"},
     # These put the others together.
     "assemblies": {"adapters", "core", "flow", "protocol", "store", "errors"},
     "daemon": {"adapters", "assemblies", "core", "flow", "protocol", "settings", "store", "errors", ""},
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "cli": {
         "adapters",
         "batch",
+        "collect",
         "core",
         "daemon",
         "doctor",
@@ -58,7 +60,17 @@ WITHIN = {
 NO_IO = ("asyncio", "logging", "os", "pathlib", "socket", "sqlite3", "subprocess", "threading", "time")
 """What decides and what parses opens nothing, reads no clock and starts no thread."""
 
-NOT_IN_THE_DAEMON = ("rich", "pytest", "hypothesis", "serial", "asyncio.test_utils", "multiprocessing.pool")
+NOT_IN_THE_DAEMON = (
+    "rich",
+    "uvicorn",
+    "h11",
+    "nats",
+    "pytest",
+    "hypothesis",
+    "serial",
+    "asyncio.test_utils",
+    "multiprocessing.pool",
+)
 
 
 def module_name(path: Path) -> str:
@@ -169,6 +181,6 @@ def test_the_daemon_loads_nothing_that_it_does_not_need() -> None:
     assert not [
         name
         for name in loaded
-        if name.startswith(("bridge.sim", "bridge.cli", "bridge.demo", "bridge.watch"))
+        if name.startswith(("bridge.sim", "bridge.cli", "bridge.demo", "bridge.watch", "bridge.collect"))
     ]
     assert not loaded.intersection({"bridge.flow.link.manager", "bridge.protocol.at"})

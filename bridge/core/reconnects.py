@@ -33,9 +33,10 @@ SUSPICIOUS = 3
 class Reconnects:
     """Counts failures in a row, and computes the delay; belongs to the loop's thread."""
 
-    def __init__(self, uniform: Callable[[float, float], float]) -> None:
-        """``uniform`` draws a number between two bounds."""
+    def __init__(self, uniform: Callable[[float, float], float], longest: float = DELAY) -> None:
+        """``uniform`` draws a number between two bounds; ``longest`` is the longest delay in seconds."""
         self._uniform = uniform
+        self._longest = longest
         self._refused = 0
         self._taken_over = False
         """Whether another client took the last connection over."""
@@ -86,7 +87,7 @@ class Reconnects:
             bound = min(RIVAL_DELAY, 2.0 ** min(self.rivals, 10))
             return self._uniform(bound / 2, bound)
         if self._refused:
-            return self._uniform(0, min(DELAY, 0.25 * 2.0 ** min(self._refused, 10)))
+            return self._uniform(0, min(self._longest, 0.25 * 2.0 ** min(self._refused, 10)))
         # Growth at half the rate: a broker that crashes repeatedly looks the same, and it may lose what is
         # published until we are connected again.
-        return self._uniform(0, min(DELAY, 0.125 * 2.0 ** min(self.cut / 2, 10)))
+        return self._uniform(0, min(self._longest, 0.125 * 2.0 ** min(self.cut / 2, 10)))

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.errors import ConfigError
-from bridge.settings.explain import explain, find, is_secret, masked
+from bridge.settings.explain import explain, find, is_secret, masked, one_line_each
 from bridge.settings.models import Batch, Filter, Notify, Route, Settings, Tls
 from bridge.settings.override_file import OverrideFile, moment
 from bridge.settings.overrides import Overrides
@@ -128,14 +128,14 @@ def _from_environment(environment: Read, missing: Path) -> Settings:
     if problems.pop("credentials", None) or "credentials" not in environment.values:
         hint = f"there is no such file; name yours with -c FILE, or set {PREFIX}__CREDENTIALS__DEVICEKEY"
         problems = {str(missing): hint, **problems}
-    raise ConfigError(_lines(problems))
+    raise ConfigError(one_line_each(problems))
 
 
 def _checked(*sources: Read) -> Settings:
     """Return the settings of the sources, of which the first counts most; raises `ConfigError`."""
     settings, problems = _validate(*sources)
     if settings is None or problems:
-        raise ConfigError(_lines(problems))
+        raise ConfigError(one_line_each(problems))
     return settings
 
 
@@ -153,12 +153,6 @@ def _validate(*sources: Read) -> tuple[Settings | None, dict[str, str]]:
             problems.setdefault(path, f"{text} (from {origin})" if origin else text)
         return None, problems
     return settings, problems
-
-
-def _lines(problems: Mapping[str, str]) -> str:
-    """Return one line per problem, whatever characters the file's keys are made of."""
-    lines = (f"{path}: {text}" for path, text in problems.items())
-    return "\n".join("".join(char if char.isprintable() else "?" for char in line) for line in lines)
 
 
 def _holds_secret(values: Mapping[str, Any], before: tuple[str, ...] = ()) -> bool:

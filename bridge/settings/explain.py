@@ -51,9 +51,9 @@ def is_nullable(field: FieldInfo) -> bool:
     return type(None) in get_args(field.annotation)
 
 
-def find(loc: tuple[int | str, ...]) -> Place:
-    """Follow ``loc`` through the known settings; an unknown key ends the path, without a field."""
-    model: type[BaseModel] | None = Settings
+def find(loc: tuple[int | str, ...], root: type[BaseModel] = Settings) -> Place:
+    """Follow ``loc`` through the known settings of ``root``; an unknown key ends the path without a field."""
+    model: type[BaseModel] | None = root
     field: FieldInfo | None = None
     path = ""
     for step in loc:
@@ -134,9 +134,9 @@ def _all_keys(model: type[BaseModel], before: str = "") -> list[str]:
     return keys
 
 
-def known_keys() -> list[str]:
+def known_keys(root: type[BaseModel] = Settings) -> list[str]:
     """Return the path of every key outside lists, sections included: ``mqtt``, ``mqtt.host``, …."""
-    return _all_keys(Settings)
+    return _all_keys(root)
 
 
 def nearest(key: str, known: list[str], otherwise: Sequence[str] = ()) -> str:
@@ -147,12 +147,12 @@ def nearest(key: str, known: list[str], otherwise: Sequence[str] = ()) -> str:
     return f" did you mean '{near[0]}'?" if near else ""
 
 
-def unknown_key(key: str, allowed_keys: list[str]) -> str:
+def unknown_key(key: str, allowed_keys: list[str], root: type[BaseModel] = Settings) -> str:
     """Return the problem of an unknown key, with the nearest known one."""
-    if key in known_keys() and "." in key:
+    if key in known_keys(root) and "." in key:
         section, _, inner = key.rpartition(".")
         return f"unknown key '{key}'; a section has braces, as in {section}: {{ {inner}: … }}"
-    elsewhere = [path for path in known_keys() if path.rsplit(".", 1)[-1] == key]
+    elsewhere = [path for path in known_keys(root) if path.rsplit(".", 1)[-1] == key]
     hint = nearest(key, allowed_keys, elsewhere)
     return f"unknown key '{key[:_SHOWN]}';{hint} allowed keys are {', '.join(allowed_keys)}"
 
@@ -205,14 +205,14 @@ def _meant(key: str, text: str, field: FieldInfo) -> str:
     return " is not allowed"
 
 
-def _line(error: Mapping[str, Any]) -> tuple[str, str]:
+def _line(error: Mapping[str, Any], root: type[BaseModel]) -> tuple[str, str]:
     """Return the path of one finding, and its problem in words."""
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        model = find(loc[:-1]).model
+        model = find(loc[:-1], root).model
         assert model is not None
-        return find(loc).path, unknown_key(str(loc[-1]), list(model.model_fields))
-    place = find(loc)
+        return find(loc, root).path, unknown_key(str(loc[-1]), list(model.model_fields), root)
+    place = find(loc, root)
     if kind == "bridge":
         return ".".join(part for part in (place.path, context["key"]) if part), context["text"]
     if place.field is None:
@@ -229,14 +229,20 @@ def _line(error: Mapping[str, Any]) -> tuple[str, str]:
     return place.path, _wrong_value(place, error["input"], f" ({reason})" if reason else "")
 
 
-def explain(error: ValidationError) -> dict[str, str]:
-    """Return the problem of each wrong key, by its path, in the order found."""
+def explain(error: ValidationError, root: type[BaseModel] = Settings) -> dict[str, str]:
+    """Return the problem of each wrong key of ``root``, by its path, in the order found."""
     lines: dict[str, str] = {}
     for each in error.errors(include_url=False):
-        path, text = _line(each)
+        path, text = _line(each, root)
         if not any(known.startswith(f"{path}[") for known in lines):  # problems of its items are more precise
             lines.setdefault(path, text)
     return lines
+
+
+def one_line_each(problems: Mapping[str, str]) -> str:
+    """Return one line per problem, whatever characters the file's keys are made of."""
+    lines = (f"{path}: {text}" for path, text in problems.items())
+    return "\n".join("".join(char if char.isprintable() else "?" for char in line) for line in lines)
 
 
 def masked(model: BaseModel) -> dict[str, Any]:

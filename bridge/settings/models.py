@@ -111,19 +111,17 @@ class Tls(Section):
         return self
 
 
-class Mqtt(Section):
-    """The broker; ``protocol`` is 5 or "3.1.1" (4 means "3.1.1" too), ``keepalive`` in seconds."""
+class Broker(Section):
+    """An MQTT broker; ``protocol`` is 5 or "3.1.1" (4 means "3.1.1" too), ``keepalive`` in seconds."""
 
     host: Host = "127.0.0.1"
     port: Port = 1883
     username: Annotated[Line | None, EMPTY_IS_NULL] = None
     password: Annotated[SecretLine | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
     client_id: Annotated[Line | None, EMPTY_IS_NULL] = None
-    prefix: TopicPrefix = "hologram"
     protocol: Annotated[Literal[5, "3.1.1"], NamedProtocol] = 5
     keepalive: Annotated[int, Field(strict=True, ge=1, le=65535), Allowed("1 to 65535 seconds")] = 60
     tls: Tls | None = None
-    events: tuple[EventPattern, ...] = BY_DEFAULT
 
     @model_validator(mode="after")
     def _password(self) -> Self:
@@ -131,6 +129,13 @@ class Mqtt(Section):
             # MQTT 3.1.1, section 3.1.2.9: the password flag must be 0 unless the user name flag is set.
             raise problem("username", "is missing; MQTT 3.1.1 takes no password without a username")
         return self
+
+
+class Mqtt(Broker):
+    """The bridge's broker, the first level of its topics, and the events that it publishes."""
+
+    prefix: TopicPrefix = "hologram"
+    events: tuple[EventPattern, ...] = BY_DEFAULT
 
 
 class Inbound(Section):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hjson
+from pydantic import BaseModel
 
 from bridge.errors import WHO_MAY, ConfigError
 from bridge.settings.explain import (
@@ -26,6 +27,7 @@ from bridge.settings.explain import (
     takes_text,
 )
 from bridge.settings.files import open_file
+from bridge.settings.models import Settings
 
 PREFIX = "HOLOGRAM_BRIDGE"
 _MAX_BYTES = 1_000_000
@@ -176,9 +178,9 @@ def read_file(path: Path) -> Read:
     return Read(values, dict(_pitfalls(values, "")), mode=mode)
 
 
-def _value(text: str, path: str) -> Any:
+def _value(text: str, path: str, root: type[BaseModel]) -> Any:
     """Return the value of a variable's text for the key at ``path``; raises ValueError."""
-    place = find(tuple(path.split(".")))
+    place = find(tuple(path.split(".")), root)
     assert place.field is not None
     if is_nullable(place.field) and text.strip().lower() in ("", "null"):
         return None
@@ -195,23 +197,25 @@ def _value(text: str, path: str) -> Any:
     return text
 
 
-def read_environment(environ: Mapping[str, str]) -> Read:
-    """Read all variables with the prefix; one that names no key is a problem."""
-    names = {f"{PREFIX}__{path.upper().replace('.', '__')}": path for path in known_keys()}
+def read_environment(
+    environ: Mapping[str, str], root: type[BaseModel] = Settings, prefix: str = PREFIX
+) -> Read:
+    """Read all variables with the ``prefix``; one that names no key of ``root`` is a problem."""
+    names = {f"{prefix}__{path.upper().replace('.', '__')}": path for path in known_keys(root)}
     read = Read({})
-    ours = [name for name in environ if name.upper().startswith(f"{PREFIX}_")]
+    ours = [name for name in environ if name.upper().startswith(f"{prefix}_")]
     for name in sorted(ours, key=lambda each: (each.count("__"), each)):  # a section before the keys in it
         path = names.get(name.upper())
         if path is None:
             hint = nearest(name.upper(), list(names))
             read.problems[name] = (
-                f"unknown name in the environment;{hint} allowed is {PREFIX}__SECTION__KEY "
-                f"with the keys of the file, as in {PREFIX}__MQTT__HOST"
+                f"unknown name in the environment;{hint} allowed is {prefix}__SECTION__KEY "
+                f"with the keys of the file, as in {prefix}__MQTT__HOST"
             )
             continue
         read.origins[path] = name
         try:
-            value = _value(environ[name], path)
+            value = _value(environ[name], path, root)
         except ValueError as error:
             read.problems[path] = f"{error} (from {name})"
             continue

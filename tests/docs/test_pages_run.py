@@ -69,6 +69,7 @@ ELSEWHERE = {
 """Lines that need root, an installed system or minutes, and where what they do is tested instead."""
 
 ON_THEIR_OWN = {
+    "docs/collect.md": "tests/collect/test_page.py::test_the_lines_of_the_page_work",
     "docs/sensors.md": "tests/docs/test_sensors_page.py::test_a_sensor_sends_from_the_local_network",
 }
 """Pages whose lines build on each other and need a machine of their own, and the test that follows them."""

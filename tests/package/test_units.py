@@ -28,7 +28,11 @@ from tests.doubles.namespace import namespaces
 from tests.harness.process import ROOT
 
 UNITS = ROOT / "systemd"
-ROOT_UNITS = sorted(path for path in UNITS.glob("*.service") if path.name != "hologram-bridge.service")
+ROOT_UNITS = sorted(
+    path
+    for path in UNITS.glob("*.service")
+    if path.name not in ("hologram-bridge.service", "hologram-collect.service")
+)
 POLKIT = (ROOT / "config/polkit/50-hologram-bridge.rules").read_text()
 USB_IDS = {usb_id for profile in PROFILES for usb_id in profile.usb_ids}
 
@@ -75,6 +79,7 @@ def test_the_installed_places_are_those_of_the_defaults() -> None:
     ("name", "most"),
     [
         ("hologram-bridge.service", 1.5),
+        ("hologram-collect.service", 1.2),
         ("hologram-ppp.service", 3.0),
         ("hologram-timestamps.service", 2.0),
         ("hologram-usb-bind.service", 1.0),

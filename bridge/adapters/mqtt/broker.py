@@ -17,6 +17,8 @@ class Broker(NamedTuple):
     password: str | None = None
     keepalive: int = 60
     tls: ssl.SSLContext | None = None
+    persistent: bool = True
+    """Whether the broker keeps the session while we are away."""
 
 
 def connect_problem(error: Exception, where: str) -> str:

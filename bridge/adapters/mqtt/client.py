@@ -51,13 +51,13 @@ def limits(connack: PahoProperties | None) -> Limits:
 
 
 def new_client(broker: Broker, will: tuple[str, bytes] | None) -> BufferedClient:
-    """Return a client with a persistent session and manual acknowledgements; ``will``: topic and payload."""
+    """Return a client with manual acknowledgements; ``will``: topic and payload."""
     client = BufferedClient(
         CallbackAPIVersion.VERSION2,
         client_id=broker.client_id,
         protocol=paho.MQTTv5 if broker.version5 else paho.MQTTv311,
         manual_ack=True,
-        clean_session=None if broker.version5 else False,
+        clean_session=None if broker.version5 else not broker.persistent,
         reconnect_on_failure=False,  # paho would connect, and wait, inside the loop
     )
     if broker.username is not None:
@@ -81,10 +81,16 @@ def connect(client: BufferedClient, broker: Broker) -> None:
     """
     if broker.version5:
         properties = PahoProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-        properties.SessionExpiryInterval = SESSION_NEVER_EXPIRES
+        properties.SessionExpiryInterval = SESSION_NEVER_EXPIRES if broker.persistent else 0
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
         properties.MaximumPacketSize = PACKET_LIMIT
-        client.connect(broker.host, broker.port, broker.keepalive, clean_start=False, properties=properties)
+        client.connect(
+            broker.host,
+            broker.port,
+            broker.keepalive,
+            clean_start=not broker.persistent,
+            properties=properties,
+        )
     else:
         client.connect(broker.host, broker.port, broker.keepalive)
 

@@ -37,7 +37,7 @@ from bridge.adapters.mqtt.wire import Wire
 from bridge.adapters.system.threads import in_thread
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.progress import Progress
-from bridge.core.reconnects import LASTED, Reconnects
+from bridge.core.reconnects import DELAY, LASTED, Reconnects
 from bridge.errors import Unpublishable
 from bridge.protocol.mqtt.packets import Publish
 from bridge.protocol.mqtt.publications import publication
@@ -88,10 +88,12 @@ class Session:
         stale: Sequence[str] = (),
         will: tuple[str, bytes] | None = None,
         backpressure: Callable[[Callable[[], None]], bool] = lambda _: False,
+        longest_delay: float = DELAY,
     ) -> None:
         """``stale`` are filters of an earlier configuration that the session may still hold.
 
-        ``backpressure`` returns whether to pause reading; it then calls its argument once there is room.
+        ``longest_delay`` is in seconds, between two tries to connect. ``backpressure`` returns whether to
+        pause reading; it then calls its argument once there is room.
         """
         self._loop = loop
         self._broker = broker
@@ -127,7 +129,7 @@ class Session:
         self._since: float | None = None
         """Time of the loop, in seconds, at which the broker accepted the connection; None before."""
         self._stopping = False
-        self.reconnects = Reconnects(random.uniform)
+        self.reconnects = Reconnects(random.uniform, longest_delay)
         self._turns = 0
         """Number of attempts to connect and of checks of a connection that is up."""
         self.connected = False
