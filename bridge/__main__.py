@@ -9,8 +9,8 @@ from bridge.cli.ending import exit_code
 from bridge.cli.options import COMMAND, Parser
 
 COMMANDS = (
-    "run", "check_config", "doctor", "watch", "queue", "quote", "modem", "dial", "usb_power", "unpack",
-    "remote", "collect", "simulate",
+    "run", "check_config", "doctor", "healthcheck", "watch", "queue", "quote", "modem", "dial", "usb_power",
+    "unpack", "remote", "collect", "simulate",
 )  # fmt: skip
 
 

@@ -14,8 +14,10 @@ from bridge.flow.message.uplink import Paths, Uplink
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
 
-GRACE = 8.0
-"""Seconds for the messages in flight to end, and again for their results to become durable."""
+GRACE = 6.0
+"""Seconds for the messages in flight to end, and again for their results to become durable.
+
+Together with the last reports they stay below the 10 s after which container engines kill."""
 
 
 class MessageFlow:

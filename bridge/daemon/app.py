@@ -281,7 +281,16 @@ class Bridge:
 
     async def _start_servers(self, stack: contextlib.AsyncExitStack) -> None:
         settings, health = self.settings, self.monitor.health
-        answers = Answers(self._loop, health, self.journal, self.controls, self.publisher, self.link)
+        answers = Answers(
+            self._loop,
+            health,
+            self.journal,
+            self.controls,
+            self.publisher,
+            self.link,
+            self._service.stuck,
+            self._status_line,
+        )
         control = ControlServer(socket_path(settings.control.path, settings.store.path), answers)
         await control.start()
         stack.callback(control.close)

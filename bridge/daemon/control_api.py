@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge.assemblies.no_link import NoLink
@@ -29,13 +30,17 @@ class Answers:
         controls: Controls,
         publisher: Publisher,
         link: "ManagedLink | NoLink",
+        stuck: Callable[[], tuple[str, ...]],
+        line: Callable[[], str],
     ) -> None:
+        """``stuck`` returns the names of the stuck works, ``line`` the status in one line."""
         self._loop = loop
         self._health = health
         self._outbox, self._writer = journal.outbox, journal.writer
         self._controls = controls
         self._publisher = publisher
         self._link = link
+        self._stuck, self._line = stuck, line
         self._answers = {
             "stats": self._stats,
             "list": self._list,
@@ -45,6 +50,7 @@ class Answers:
             "network": self._network,
             "modem": self._modem,
             "quote": self._quote,
+            "healthcheck": self._healthcheck,
         }
 
     async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +114,9 @@ class Answers:
     async def _network(self, _request: dict[str, Any]) -> dict[str, Any]:
         status = self._link.status()
         return {"status": None if status["state"] == UNMANAGED else status}
+
+    async def _healthcheck(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"stuck": self._stuck(), "status": self._line()}
 
     async def _modem(self, request: dict[str, Any]) -> dict[str, Any]:
         return await self._link.query(request)

@@ -1,4 +1,4 @@
-"""The bridge's notifications to systemd: ready, reloading, stopping, the status line and the watchdog."""
+"""The bridge's notifications to systemd: ready, reloading, stopping, the status line; and the watchdog."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -10,9 +10,12 @@ from bridge.core.visible import visible
 from bridge.flow.health.status_line import StatusLine
 from bridge.flow.health.watchdog import Watchdog
 
+UNWATCHED = 120.0
+"""Seconds in place of systemd's `WatchdogSec=` where it does not watch; the parts are checked twice in it."""
+
 
 class Service:
-    """Notifies systemd; does nothing without it."""
+    """Notifies systemd, where it runs, and watches the parts."""
 
     def __init__(
         self,
@@ -27,25 +30,25 @@ class Service:
         # A line end in text from outside would begin another notification [sd_notify(3)].
         self._status_line = StatusLine(lambda: visible(line()), notifier.status, LoopTime(loop))
         self._on_stuck = on_stuck
-        self._watchdog: Watchdog | None = None
-        if notifier.watchdog is not None:
-            self._watchdog = Watchdog(
-                parts,
-                notifier.alive,
-                within=notifier.watchdog,
-                call_later=loop.call_later,
-                time=loop.time,
-                on_stuck=self._stuck,
-            )
+        self._watchdog = Watchdog(
+            parts,
+            notifier.alive,
+            within=notifier.watchdog or UNWATCHED,
+            call_later=loop.call_later,
+            time=loop.time,
+            on_stuck=self._stuck,
+        )
 
     def ready(self) -> None:
         """Notify that outbox, listener and workers run; an absent broker or cloud does not delay this."""
-        if not self._notifier.wanted:
-            return
-        self._notifier.ready()
-        self._status_line.start()
-        if self._watchdog:
-            self._watchdog.start()
+        self._watchdog.start()
+        if self._notifier.wanted:
+            self._notifier.ready()
+            self._status_line.start()
+
+    def stuck(self) -> tuple[str, ...]:
+        """Return the names of the stuck works, for which the watchdog would not be fed."""
+        return self._watchdog.look()
 
     def reload(self, work: Callable[[], None]) -> None:
         """Run ``work``, which reads the configuration again, between the notifications of a reload."""

@@ -125,7 +125,12 @@ def _from_environment(environment: Read, missing: Path) -> Settings:
     settings, problems = _validate(environment)
     if settings is not None and not problems:
         return settings
+    told = any(
+        path.startswith("credentials.") for path in environment.problems
+    )  # more precisely than the hint
     if problems.pop("credentials", None) or "credentials" not in environment.values:
+        if told:
+            raise ConfigError(_lines(problems))
         hint = f"there is no such file; name yours with -c FILE, or set {PREFIX}__CREDENTIALS__DEVICEKEY"
         problems = {str(missing): hint, **problems}
     raise ConfigError(one_line_each(problems))

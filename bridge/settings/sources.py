@@ -30,6 +30,9 @@ from bridge.settings.files import open_file
 from bridge.settings.models import Settings
 
 PREFIX = "HOLOGRAM_BRIDGE"
+FILE = "_FILE"
+"""Ends the name of a variable that names a file with the value: where containers get their secrets."""
+
 _MAX_BYTES = 1_000_000
 _NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 _SWALLOWED = re.compile(r"[,}\]]$|\s(//|#|/\*)")
@@ -178,6 +181,21 @@ def read_file(path: Path) -> Read:
     return Read(values, dict(_pitfalls(values, "")), mode=mode)
 
 
+def _content(path: Path) -> str:
+    """Return the text of a file, without the line end that an editor leaves; raises ValueError."""
+    try:
+        with os.fdopen(open_file(path), "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8") from None
+    if len(data) > _MAX_BYTES:
+        raise ValueError(f"{path} is larger than {_MAX_BYTES} bytes")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 def _value(text: str, path: str, root: type[BaseModel]) -> Any:
     """Return the value of a variable's text for the key at ``path``; raises ValueError."""
     place = find(tuple(path.split(".")), root)
@@ -200,12 +218,16 @@ def _value(text: str, path: str, root: type[BaseModel]) -> Any:
 def read_environment(
     environ: Mapping[str, str], root: type[BaseModel] = Settings, prefix: str = PREFIX
 ) -> Read:
-    """Read all variables with the ``prefix``; one that names no key of ``root`` is a problem."""
+    """Read all variables with the ``prefix``, and the files that those ending in `FILE` name.
+
+    One that names no key of ``root`` is a problem, and so is a key that is given in both ways.
+    """
     names = {f"{prefix}__{path.upper().replace('.', '__')}": path for path in known_keys(root)}
     read = Read({})
     ours = [name for name in environ if name.upper().startswith(f"{prefix}_")]
     for name in sorted(ours, key=lambda each: (each.count("__"), each)):  # a section before the keys in it
-        path = names.get(name.upper())
+        in_file = name.upper().endswith(FILE) and name.upper() not in names
+        path = names.get(name.upper().removesuffix(FILE) if in_file else name.upper())
         if path is None:
             hint = nearest(name.upper(), list(names))
             read.problems[name] = (
@@ -213,9 +235,12 @@ def read_environment(
                 f"with the keys of the file, as in {prefix}__MQTT__HOST"
             )
             continue
+        if path in read.origins:
+            read.problems[path] = f"is given by {read.origins[path]} and by {name}; keep one of the two"
+            continue
         read.origins[path] = name
         try:
-            value = _value(environ[name], path, root)
+            value = _value(_content(Path(environ[name])) if in_file else environ[name], path, root)
         except ValueError as error:
             read.problems[path] = f"{error} (from {name})"
             continue

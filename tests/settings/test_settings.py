@@ -563,6 +563,7 @@ def test_the_environment_gives_one_device_or_two(tmp_path: Path) -> None:
         ("HOLOGRAM_BRIDGE__MQTT__HOTS", "HOLOGRAM_BRIDGE__MQTT__HOST"),
         ("HOLOGRAM_BRIDGE_MQTT_HOST", "HOLOGRAM_BRIDGE__MQTT__HOST"),
         ("HOLOGRAM_BRIDGE__ROUTES__0__MATCH", "HOLOGRAM_BRIDGE__ROUTES"),
+        ("HOLOGRAM_BRIDGE__MQTT__PASWORD_FILE", "HOLOGRAM_BRIDGE__MQTT__PASSWORD"),
     ],
 )
 def test_misspelt_names_in_the_environment_are_errors(tmp_path: Path, name: str, meant: str) -> None:
@@ -580,6 +581,59 @@ def test_bad_values_in_the_environment_name_the_variable(tmp_path: Path) -> None
     (line,) = refused(tmp_path, "{}", env(ROUTES="[{match"))
     assert line.startswith("routes: line 1 is not HJSON")
     assert line.endswith("(from HOLOGRAM_BRIDGE__ROUTES)")
+
+
+def test_a_variable_may_name_a_file_with_the_value(tmp_path: Path) -> None:
+    """As containers give secrets: an editor's line end is no part of it, digits stay text, any key may."""
+    for name, text in (("key", b"12345678\n"), ("pin", b"0123\r\n"), ("routes", b"[\n{ match: 'a' }\n]\n")):
+        (tmp_path / name).write_bytes(text)
+    environ = {
+        "HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY_FILE": str(tmp_path / "key"),
+        "HOLOGRAM_BRIDGE__NETWORK__SIM_PIN_FILE": str(tmp_path / "pin"),
+        "HOLOGRAM_BRIDGE__ROUTES_FILE": str(tmp_path / "routes"),
+    }
+    settings = load(None, environ, default=tmp_path / "none").settings
+    assert settings.credentials.devicekey == "12345678"
+    assert settings.network.sim_pin == "0123"
+    assert settings.routes[0].match == "a"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"x" * 1_000_001, "is larger than 1000000 bytes"),
+    ],
+)
+def test_a_file_of_a_variable_that_cannot_be_used_is_named(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    """One line with key, file and variable; nothing of the content, and no hint at the missing other file."""
+    secret = tmp_path / "key"
+    if content is not None:
+        secret.write_bytes(content)
+    name = "HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY_FILE"
+    with pytest.raises(ConfigError) as caught:
+        load(None, {name: str(secret)}, default=tmp_path / "none")
+    assert str(caught.value) == f"credentials.devicekey: {secret} {why} (from {name})"
+
+
+def test_a_bad_value_in_a_file_of_a_variable_is_not_shown(tmp_path: Path) -> None:
+    """The line names the variable that led to it."""
+    (tmp_path / "key").write_text("hunter2-is-long")
+    name = "HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY_FILE"
+    (line,) = refused(tmp_path, "{}", {name: str(tmp_path / "key")})
+    assert line.startswith("credentials.devicekey: *** (15 characters) is not allowed")
+    assert line.endswith(f"(from {name})")
+
+
+def test_a_key_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+    """Which of the two counts would be a guess."""
+    (tmp_path / "key").write_text("12345678")
+    name = "HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY"
+    (line,) = refused(tmp_path, "{}", {name: "12345678", f"{name}_FILE": str(tmp_path / "key")})
+    assert line == f"credentials.devicekey: is given by {name} and by {name}_FILE; keep one of the two"
 
 
 def test_without_a_file_the_environment_alone_must_say_who_we_are(tmp_path: Path) -> None:

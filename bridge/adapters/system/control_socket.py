@@ -96,14 +96,19 @@ def _line(answer: dict[str, Any]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
 
 
-def ask(path: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Send ``request`` to the daemon at ``path``; None if none is listening."""
+def ask(path: Path, request: dict[str, Any], wait: float = ANSWER_WAIT) -> dict[str, Any] | None:
+    """Send ``request`` to the daemon at ``path``; None if none is listening.
+
+    Raises `OperationError` if it refuses, or does not answer within ``wait`` seconds.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER_WAIT)
+        connection.settimeout(wait)
         try:
             connection.connect(str(path))
         except PermissionError as exc:
             raise OperationError(f"may not open {path}: {WHO_MAY}") from exc
+        except TimeoutError as exc:  # its queue is full
+            raise OperationError(f"the daemon at {path} does not answer: {exc}") from exc
         except OSError:
             return None
         try:

@@ -19,9 +19,10 @@
     wifi        samples of the signal                   while it takes one
 
 A part shows a `Progress` for each of its works. A work that is busy and makes no step for its `PATIENCE` is
-stuck, whatever the others do. Then systemd is not fed, and restarts the bridge. An absent broker, a dead
-cloud, a full disk and a missing modem are not stuck: the part tries again, which is progress, or waits for a
-change, which is rest. A loop that hangs feeds nothing either, because feeding is one of its callbacks.
+stuck, whatever the others do. Then systemd is not fed, and restarts the bridge; for containers
+``hologram-bridge healthcheck`` fails. An absent broker, a dead cloud, a full disk and a missing modem are not
+stuck: the part tries again, which is progress, or waits for a change, which is rest. A loop that hangs feeds
+nothing either, because feeding is one of its callbacks.
 """
 
 import logging
@@ -95,9 +96,7 @@ class Watchdog:
         if not stuck:
             self._feed()
         elif stuck != self._stuck:
-            text = (
-                f"no progress of: {', '.join(stuck)}; the watchdog is not fed, so systemd restarts the bridge"
-            )
+            text = f"no progress of: {', '.join(stuck)}; the watchdog asks for a restart of the bridge"
             log.critical("%s", text)
             self._on_stuck(text)
         self._stuck = stuck
