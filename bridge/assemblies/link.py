@@ -10,7 +10,7 @@ from bridge.assemblies.message_flow import MessageFlow
 from bridge.assemblies.workers import Workers
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel
-from bridge.core.modem import Identity
+from bridge.core.modem import Identity, Link
 from bridge.core.progress import Part
 from bridge.errors import OperationError
 from bridge.flow.link.commands import NetworkCommands
@@ -78,6 +78,11 @@ class ManagedLink(ABC):
         self._changed()
 
     # -- for the messages --------------------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link | None:
+        """The link while it is up."""
+        return self.network.link
 
     @property
     def carries(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel
-from bridge.core.modem import Identity
+from bridge.core.modem import Identity, Link
 from bridge.core.progress import Part
 from bridge.errors import OperationError
 from bridge.flow.message.uplink import Path
@@ -19,6 +19,7 @@ class NoLink:
     watched: tuple[Part, ...] = ()
     carries = True
     air: Path | None = None
+    link: Link | None = None
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None

@@ -42,7 +42,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--tidy",
         action="store_true",
-        help="do not dial: restore the resolv.conf that a killed pppd left changed",
+        help="do not dial: restore the resolv.conf and remove the rule that a killed call left",
     )
     parser.set_defaults(run=run)
 
@@ -184,7 +184,9 @@ def _call(network: "Network") -> "Dial":
 async def _tidy() -> int:
     from bridge.adapters.ppp.routes import Routes
 
-    Routes(asyncio.get_running_loop()).bring_back_dns()
+    routes = Routes(asyncio.get_running_loop())
+    routes.bring_back_dns()
+    await routes.drop_rule()
     return 0
 
 

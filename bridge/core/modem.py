@@ -97,3 +97,5 @@ class Link(NamedTuple):
     interface: str
     local_ip: str | None = None
     remote_ip: str | None = None
+    dns: tuple[str, ...] = ()
+    """Addresses of the network's name servers, where they are asked over this link alone."""

@@ -106,7 +106,7 @@ class Bridge:
         for each in (publisher.states, publisher.asides):
             each.on_problem = partial(monitor.problem, "mqtt")
         self._results = Results(journal, publisher.names, monitor)
-        resolver = Resolver(self._loop)
+        resolver = self._make_resolver()
         paths = configure.make_paths(self._loop, resolver, lambda: self.access)
         self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
         monitor.attach(self.flow.uplink)
@@ -119,7 +119,7 @@ class Bridge:
         self.link = link = make_link(lambda: self.settings, self.flow, publisher.names, monitor, self.gate)
         link.on_change = self._link_changed
         paths.modem = link
-        if settings.network.scope == "system":  # with another scope messages take the machine's own network
+        if settings.network.takes_messages:
             paths.link = link
         self._build_budget()
         self.filtering = Filtering(journal, self._results)
@@ -137,6 +137,14 @@ class Bridge:
         self._remote = self._make_remote(remote_store)
         journal.writer.on_full = self._store_full
         self._build_service()
+
+    def _make_resolver(self) -> Resolver:
+        """Return the resolver of the way that messages take, which makes their sockets too."""
+        if not self.settings.network.binds:
+            return Resolver(self._loop)
+        from bridge.adapters.ip.link_network import LinkNetwork  # no other box needs its memory
+
+        return Resolver(self._loop, LinkNetwork(lambda: self.link.link))
 
     def _build_budget(self) -> None:
         settings, uplink = self.settings, self.flow.uplink

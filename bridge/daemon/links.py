@@ -49,7 +49,7 @@ def make_link(
     from bridge.assemblies.wifi_link import WifiLink
 
     device = network.devices[0] if network.devices else None
-    traffic = traffic_of(flow, takes_messages=network.scope == "system")
+    traffic = traffic_of(flow, takes_messages=network.takes_messages)
     return WifiLink(
         device,
         traffic,

@@ -51,7 +51,7 @@ class ModemLink(CellularLink):
         """
         self._settings = settings
         self._journal = journal = flow.journal
-        traffic = traffic_of(flow, takes_messages=settings().network.scope == "system")
+        traffic = traffic_of(flow, takes_messages=settings().network.takes_messages)
         super().__init__(self._make_setup(settings()), traffic, journal.time, notices)
         self.listener, self.protocols = flow.listener, settings().inbound.protocols
         sms_store = SmsStore(journal.database, journal.time.now)

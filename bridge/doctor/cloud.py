@@ -12,6 +12,9 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that ends a connection in one packet, because each packet costs on a metered link."""
 
 
+_BOUND = 'network.scope is "bridge": messages go by the modem alone, and only the bridge dials it'
+
+
 def announcement(context: Context) -> str | None:
     """Return the action about to happen, because it costs some bytes; None if there is none."""
     if _without_ppp(context):
@@ -46,19 +49,20 @@ def _without_ppp(context: Context) -> Finding | None:
     """Return the bridge's own report if messages use a link of its own and no PPP link is up, else None.
 
     A healthy machine may then have no route of its own: the link waits for a message, or is the modem's own
-    sockets, which have no remote address.
+    sockets, which have no remote address. With the scope ``bridge`` this program's way is never the bridge's.
     """
     network = context.settings.network
-    if not (network.interface.startswith("cellular") and network.scope == "system"):
+    bound = network.scope == "bridge"
+    if not (network.has_modem and network.scope in ("system", "bridge")):
         return None
     if not (context.daemon and context.daemon.stats and context.daemon.network):
-        return None
+        return skipped("cloud", _BOUND, "start the bridge, and look again") if bound else None
     status = context.daemon.network
-    if status["remote_ip"]:
+    if status["remote_ip"] and not bound:
         return None
     if status["state"] == "error":
         return fail("cloud", f"there is no link: {status['error']}", _remedy(context))
-    over_sockets = status["state"] == "connected"
+    over_sockets = status["state"] == "connected" and not status["remote_ip"]
     way = "the modem's own sockets carry the messages" if over_sockets else f"the link is {status['state']}"
     if status["error"]:
         way += f" ({status['error']})"

@@ -201,7 +201,7 @@ class Network(Section):
     ] = None
     apn: Apn = "hologram"
     autoconnect: Annotated[Flag | Literal["on_demand"], Allowed('true, false or "on_demand"')] = True
-    scope: Literal["system", "hologram"] = "system"
+    scope: Literal["system", "hologram", "bridge"] = "system"
     poll: Annotated[float, Field(strict=True, ge=1, le=86400), Allowed("1 to 86400 seconds")] = 60
     sim_pin: Annotated[SimPin | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
     ppp_user: Annotated[Line | None, EMPTY_IS_NULL] = None
@@ -211,6 +211,31 @@ class Network(Section):
     def devices(self) -> tuple[str, ...]:
         """The configured devices."""
         return (self.device,) if isinstance(self.device, str) else self.device or ()
+
+    @property
+    def has_modem(self) -> bool:
+        """Whether a modem is managed."""
+        return self.interface.startswith("cellular")
+
+    @property
+    def binds(self) -> bool:
+        """Whether the bridge's sockets are bound to the modem's interface."""
+        return self.scope == "bridge"
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether messages need the managed link; otherwise they take the machine's own network."""
+        return self.scope != "hologram"
+
+    @model_validator(mode="after")
+    def _has_interface_of_scope(self) -> Self:
+        if self.binds and not self.has_modem:
+            raise problem(
+                "scope",
+                f'"{self.scope}" needs a modem, and network.interface is "{self.interface}"; '
+                'allowed with "cellular" and its kinds',
+            )
+        return self
 
     @model_validator(mode="after")
     def _devices(self) -> Self:

@@ -68,7 +68,7 @@ def _network(settings: Settings) -> Iterator[str]:
 
 
 def _has_modem(settings: Settings) -> bool:
-    return settings.network.interface.startswith("cellular")
+    return settings.network.has_modem
 
 
 def _routes(settings: Settings) -> Iterator[str]:

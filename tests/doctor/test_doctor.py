@@ -477,6 +477,11 @@ def test_the_cloud_is_the_bridges_alone_to_reach_without_ppp(
     # Where messages take the machine's own network, whatever the link does, that is looked at.
     bridge.configure(network={"scope": "hologram"}, cloud={"host": "127.0.0.1", "port": cloud.port})
     assert cloud_check.cloud(context(bridge)).state == "ok"
+    # Where they take the modem alone, that network says nothing.
+    bridge.configure(network={"scope": "bridge"})
+    assert cloud_check.cloud(context(bridge)).state == "fail"
+    bridge.stop()
+    assert cloud_check.cloud(context(bridge)).state == "skipped"
 
 
 def test_an_outbox_of_a_newer_version_is_not_called_damaged(bridge: BridgeProcess) -> None:

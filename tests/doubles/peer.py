@@ -23,12 +23,14 @@ MUCH = 40_000
 class Peer:
     """A listening socket; each connection is handed to a script in a thread of its own."""
 
-    def __init__(self, script: Script, *, host: str = "127.0.0.1", receive_buffer: int | None = None) -> None:
+    def __init__(
+        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, receive_buffer: int | None = None
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.socket(family)
         if receive_buffer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.listener.bind((host, 0))
+        self.listener.bind((host, port))
         self.listener.listen(128)
         self.host, self.port = self.listener.getsockname()[:2]
         self.script = script

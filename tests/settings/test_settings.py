@@ -105,6 +105,13 @@ FILTER = 'routes: [ { match: "a", filter: { '
         ("sms: { max_segments: 256 }", "sms.max_segments", "256 is not", "1 to 255"),
         ('network: { interface: "x" }', "network.interface", '"x" is not', '"" or "cellular" or'),
         ('network: { apn: "a b" }', "network.apn", '"a b" is not', "letters, digits, dots and hyphens"),
+        ('network: { scope: "bridge" }', "network.scope", '"bridge" needs a modem', 'with "cellular"'),
+        (
+            'network: { interface: "wifi", scope: "bridge" }',
+            "network.scope",
+            '"bridge" needs a modem, and network.interface is "wifi"',
+            'with "cellular"',
+        ),
         ('network: { autoconnect: "x" }', "network.autoconnect", '"x" is not', 'true, false or "on_demand"'),
         ('network: { device: "ttyUSB0" }', "network.device", '"ttyUSB0" is not', '"/dev/ttyUSB0"'),
         ('store: { path: "a.db" }', "store.path", '"a.db" is not', "absolute path"),
@@ -810,6 +817,7 @@ def test_what_has_no_effect_is_a_warning(tmp_path: Path, body: str, warning: str
         'inbound: { protocols: ["udp"] }, metrics: { port: 4010 }',
         'network: { interface: "cellular", apn: "x", scope: "hologram" }, sms: { via: "modem" }',
         'network: { interface: "wifi", device: "wlan0" }',
+        'network: { interface: "cellular-ec21", scope: "bridge" }',
     ],
 )
 def test_what_has_an_effect_is_no_warning(tmp_path: Path, body: str) -> None:

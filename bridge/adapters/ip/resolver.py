@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bridge.core.messages import Traffic
 from bridge.protocol.lookups import ResolverConfig, answered, read_config, unanswered
@@ -45,6 +45,35 @@ class Lookup(NamedTuple):
 _Done = Callable[[Lookup], None]
 
 
+class Network(Protocol):
+    """A way out of this machine: its sockets, and its name servers."""
+
+    def make_socket(self, family: int, kind: int) -> socket.socket:
+        """Return a new socket that takes this way out; raises `OSError`."""
+
+    def look_up(self, host: str, port: int) -> Lookup:
+        """Resolve ``host``; blocks, in a thread of its own."""
+
+    def config(self) -> ResolverConfig:
+        """Return how names are asked for."""
+
+
+class MachineNetwork:
+    """The machine's own network: its routes decide, and its resolver is asked."""
+
+    def make_socket(self, family: int, kind: int) -> socket.socket:
+        """Return a new socket."""
+        return socket.socket(family, kind)
+
+    def look_up(self, host: str, port: int) -> Lookup:
+        """Resolve ``host`` as every program here does."""
+        return _look_up(host, port)
+
+    def config(self) -> ResolverConfig:
+        """Return what resolv.conf says."""
+        return _config()
+
+
 class _Pending:
     """A look-up under way."""
 
@@ -61,7 +90,9 @@ class Resolver:
     (`forget`), or after a day.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, network: Network | None = None) -> None:
+        """``network`` is the way out; None: the machine's own."""
+        self.network: Network = network or MachineNetwork()
         self._loop = loop
         self._cache: dict[tuple[str, int], tuple[float, tuple[Address, ...]]] = {}
         self._pending: dict[tuple[str, int], _Pending] = {}
@@ -71,7 +102,7 @@ class Resolver:
         known = self._cache.get((host, port))
         if known and known[0] > self._loop.time():
             return known[1]
-        literal = _literal(host, port)
+        literal = literal_address(host, port)
         if literal:
             self._cache[host, port] = (float("inf"), literal)
         return literal
@@ -84,17 +115,17 @@ class Resolver:
         for family, sockaddr in self.cached(host, port)[:1]:
             if family is not socket.AF_INET:
                 return None
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                try:
+            try:
+                with self.network.make_socket(family, socket.SOCK_DGRAM) as probe:
                     probe.connect(sockaddr)
                     return probe.getsockopt(socket.IPPROTO_IP, _IP_MTU)
-                except OSError:
-                    return None
+            except OSError:
+                return None
         return None
 
     def forget(self, host: str, port: int) -> None:
         """Drop the cached addresses of ``host`` after a failed connection."""
-        if not _literal(host, port):
+        if not literal_address(host, port):
             self._cache.pop((host, port), None)
 
     def lookup(self, host: str, port: int, done: _Done) -> None:
@@ -116,10 +147,10 @@ class Resolver:
         if not first or pending.paid:
             return Traffic()
         pending.paid = True
-        return unanswered(_config(), host)
+        return unanswered(self.network.config(), host)
 
     def _resolve(self, host: str, port: int) -> None:
-        found = _look_up(host, port)
+        found = self.network.look_up(host, port)
         try:
             self._loop.call_soon_threadsafe(self._resolved, host, port, found)
         except RuntimeError:
@@ -142,7 +173,7 @@ def _look_up(host: str, port: int) -> Lookup:
     ``localhost`` needs no query, with or without a hosts file [RFC 6761, 6.3].
     """
     if host.lower().removesuffix(".").rpartition(".")[2] == "localhost":
-        return Lookup(_literal("127.0.0.1", port), None, Traffic())
+        return Lookup(literal_address("127.0.0.1", port), None, Traffic())
     found = _ask(host, port, socket.AF_INET)
     if found.errno in (socket.EAI_NODATA, socket.EAI_ADDRFAMILY):
         second = _ask(host, port, socket.AF_INET6)
@@ -198,7 +229,7 @@ def _config() -> ResolverConfig:
 
 def _has_route(server: str) -> bool:
     """Whether there is a way to ``server``; it sends nothing, as in `Resolver.mtu`."""
-    literal = _literal(server.partition("%")[0], _DNS)
+    literal = literal_address(server.partition("%")[0], _DNS)
     if not literal:  # a name would be looked up
         return False
     try:
@@ -209,7 +240,8 @@ def _has_route(server: str) -> bool:
     return True
 
 
-def _literal(host: str, port: int) -> tuple[Address, ...]:
+def literal_address(host: str, port: int) -> tuple[Address, ...]:
+    """Return the address that ``host`` is; empty if it is a name."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)

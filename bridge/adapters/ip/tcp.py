@@ -107,8 +107,8 @@ class _Connection:
     def _connect_next(self) -> None:
         family, sockaddr = self._addresses.pop(0)
         try:
-            self._sock = sock = socket.socket(family, _STREAM)
-        except OSError as exc:  # out of file descriptors
+            self._sock = sock = self._resolver.network.make_socket(family, _STREAM)
+        except OSError as exc:  # out of file descriptors, or the link has gone
             self._connect_failed(exc.errno or 0)
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)

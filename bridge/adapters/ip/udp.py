@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from bridge.adapters.ip.resolver import Address, Lookup, Resolver
+from bridge.adapters.ip.resolver import Address, Lookup, Network, Resolver
 from bridge.core.exchange import Job, Outcome
 from bridge.core.messages import Traffic
 from bridge.protocol.tcpinfo import IPV4, IPV6, UDP
@@ -60,7 +60,7 @@ class UdpTransport:
     ) -> None:
         code = 0
         for family, sockaddr in addresses:
-            code = send_datagram(family, sockaddr, job.request)
+            code = send_datagram(self._resolver.network, family, sockaddr, job.request)
             if not code:
                 header = (IPV6 if family == socket.AF_INET6 else IPV4) + UDP
                 traffic = spent.plus(Traffic(header + len(job.request)))
@@ -74,10 +74,12 @@ class UdpTransport:
         done(_failed(f"cannot send to {job.host}:{job.port}: {os.strerror(code)}", spent))
 
 
-def send_datagram(family: socket.AddressFamily, sockaddr: tuple[str, int], data: bytes) -> int:
+def send_datagram(
+    network: Network, family: socket.AddressFamily, sockaddr: tuple[str, int], data: bytes
+) -> int:
     """Send ``data``; return 0, or the errno. A fresh socket holds no ICMP errors of earlier peers."""
     try:
-        with socket.socket(family, _DATAGRAM) as sock:
+        with network.make_socket(family, _DATAGRAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             sock.sendto(data, sockaddr)
     except OSError as exc:

@@ -20,7 +20,15 @@ from bridge.adapters.system.threads import in_thread
 from bridge.adapters.usb.sysfs import held_by
 from bridge.core.modem import Link
 from bridge.errors import LinkError, NotCalled, PortHeld
-from bridge.protocol.ppp.dial import DEFAULT_SCRIPT, DIAL_SCRIPTS, Dial, arguments, check, secret_options
+from bridge.protocol.ppp.dial import (
+    BOUND,
+    DEFAULT_SCRIPT,
+    DIAL_SCRIPTS,
+    Dial,
+    arguments,
+    check,
+    secret_options,
+)
 from bridge.protocol.ppp.pppd_log import Call, Event, Kind
 
 log = logging.getLogger("pppd")
@@ -92,6 +100,8 @@ class Pppd:
         self._call = Call()
         self._up: asyncio.Future[Link] | None = None
         self._link: Link | None = None
+        self._ruled = False
+        """Whether a rule of the link may be left."""
 
     @property
     def link(self) -> Link | None:
@@ -146,6 +156,7 @@ class Pppd:
         async with self._lock:
             if not self._link:
                 await self._clear()
+                await self._routes.drop_rule()
 
     async def _clear(self) -> None:
         """End a pppd of ours that outlived its parent process, and restore what it changed."""
@@ -175,7 +186,7 @@ class Pppd:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 self._check(child)
                 link = self._up.result()
-                await self._use(link, dial)
+                link = await self._use(link, dial)
         except TimeoutError:
             raise LinkError(f"timeout: {self._call.stage()} after {dial.timeout:g} s") from None
         except LinkError:
@@ -215,10 +226,13 @@ class Pppd:
         if self._call.over:
             raise LinkError(self._call.reason(None))
 
-    async def _use(self, link: Link, dial: Dial) -> None:
-        await self._routes.add(dial.scope, link.interface)
+    async def _use(self, link: Link, dial: Dial) -> Link:
+        """Route traffic through ``link``; return it with its name servers if only bound sockets ask them."""
+        self._ruled = dial.scope in BOUND
+        await self._routes.add(dial.scope, link)
         if dial.scope == "system":
             await self._routes.use_dns(link.interface, self._call.dns)
+        return link._replace(dns=self._call.dns) if dial.scope in BOUND else link
 
     # -- pppd's log lines --------------------------------------------------------------------------------
 
@@ -260,6 +274,9 @@ class Pppd:
         if interface:
             await self._gone(interface)
             self._routes.bring_back_dns()
+        if self._ruled:
+            await self._routes.drop_rule()
+            self._ruled = False
         if self._child is child:  # two callers may wait for the same end
             self._child = None
 

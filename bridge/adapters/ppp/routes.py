@@ -4,6 +4,13 @@ Nothing here replaces a route; ours are appended. For ``system`` two halves of t
 through the link. They are narrower than any default route, so they win without changing it, and as routes of
 the interface they vanish with it, however it ends. The former routes work again at once, even if pppd was
 killed. A default route with a high metric is added for programs that look for one.
+
+For ``bridge`` and ``backup`` no route of the machine changes but those to Hologram's networks. Sockets that
+are bound to the interface find it without a route; but their answers would be dropped where ``rp_filter`` is
+on, because the way back to the sender is another interface's [linux, ip-sysctl: rp_filter]. So a rule sends
+what comes from the link's own address, and with it that check, to a table whose default route is the link.
+The table empties with the interface. The rule stays when pppd or the unit is killed, and is removed by the
+unit's ExecStopPost, and before the next call.
 """
 
 import asyncio
@@ -15,8 +22,9 @@ import subprocess
 from pathlib import Path
 
 from bridge.adapters.system.threads import in_thread
+from bridge.core.modem import Link
 from bridge.errors import LinkError
-from bridge.protocol.ppp.dial import Scope
+from bridge.protocol.ppp.dial import BOUND, Scope
 
 log = logging.getLogger("pppd")
 
@@ -32,16 +40,24 @@ METRIC = 10
 LAST_METRIC = 700
 """Metric of the default route: NetworkManager's for PPP, behind Ethernet's and Wi-Fi's."""
 
+TABLE = 10176
+"""Number of the routing table of the link, and priority of the rule for it: before the main table's 32766."""
+
 TIMEOUT = 10.0
 """Seconds that `ip` or `resolvectl` may take."""
 
 
-def commands(scope: Scope, interface: str) -> str:
-    """Return the input of `ip -batch` [ip(8)]: one command a line."""
+def commands(scope: Scope, link: Link) -> str:
+    """Return the input of `ip -batch` [ip(8)]: one command a line; the first drops a rule that was left."""
+    interface = link.interface
     networks = HOLOGRAM + (HALVES if scope == "system" else ())
-    lines = [f"route append {network} dev {interface} metric {METRIC}\n" for network in networks]
+    lines = [f"rule flush table {TABLE}\n"]
+    lines += [f"route append {network} dev {interface} metric {METRIC}\n" for network in networks]
     if scope == "system":
         lines.append(f"route append default dev {interface} metric {LAST_METRIC}\n")
+    if scope in BOUND:
+        lines.append(f"route replace default dev {interface} table {TABLE}\n")
+        lines.append(f"rule add from {link.local_ip} table {TABLE} priority {TABLE}\n")
     return "".join(lines)
 
 
@@ -61,11 +77,17 @@ class Routes:
         self._resolvectl = resolvectl
         self._root = root
 
-    async def add(self, scope: Scope, interface: str) -> None:
-        """Route the traffic of ``scope`` through ``interface``; raises `LinkError` if that fails."""
-        problem = await self._run([self._ip, "-4", "-batch", "-"], commands(scope, interface))
+    async def add(self, scope: Scope, link: Link) -> None:
+        """Route the traffic of ``scope`` through ``link``; raises `LinkError` if that fails."""
+        problem = await self._run([self._ip, "-4", "-batch", "-"], commands(scope, link))
         if problem:
             raise LinkError(f"the routes could not be set: {problem}")
+
+    async def drop_rule(self) -> None:
+        """Remove the rule of a link that has ended; does nothing if there is none."""
+        problem = await self._run([self._ip, "-4", "rule", "flush", "table", str(TABLE)], "")
+        if problem:
+            log.warning("the rule of the link could not be removed: %s", problem)
 
     async def use_dns(self, interface: str, servers: tuple[str, ...]) -> None:
         """Have systemd-resolved, if it runs, query the network's ``servers``.

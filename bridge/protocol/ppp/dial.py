@@ -26,8 +26,16 @@ DIAL_SCRIPTS = {
 DEFAULT_SCRIPT = "chat-3g"
 
 
-Scope = Literal["system", "hologram"]
-"""The traffic of the link: everything, or only Hologram's own networks."""
+Scope = Literal["system", "hologram", "bridge", "backup"]
+"""The traffic of the link: everything, or only Hologram's own networks, and with the last two what is bound
+to its interface: the bridge's messages."""
+
+BOUND: tuple[Scope, ...] = ("bridge", "backup")
+"""Scopes in which sockets are bound to the link's interface."""
+
+NO_SCRIPT = "/bin/true"
+"""What runs in place of ``/etc/ppp/ip-up`` and ``ip-down`` [pppd(8), ip-up-script]: their scripts tell other
+programs that there is a way out, and Debian's usepeerdns writes the link's name servers to resolv.conf."""
 
 
 class Dial(NamedTuple):
@@ -63,7 +71,7 @@ _CHECKS = (
     Check("apn", re.compile(r"[A-Za-z0-9.-]{1,100}"), "1 to 100 letters, digits, dots and hyphens"),
     Check("command", re.compile(r"ATDT?[0-9*#]{1,40}"), "ATD or ATDT, digits, * and #"),
     Check("chat", re.compile(r"/[^\x00-\x1f\x7f]+"), "the path of a chat script"),
-    Check("scope", re.compile(r"system|hologram"), "system or hologram"),
+    Check("scope", re.compile(r"system|hologram|bridge|backup"), "system, hologram, bridge or backup"),
 )
 
 
@@ -93,12 +101,13 @@ def arguments(dial: Dial, *, chat: str, options: str, owner: int, secrets: str |
     pppd sets no route: it keeps a replaced one only in its memory, and a killed pppd loses it. Our routes
     belong to the interface and vanish with it.
     """
-    dns = ["usepeerdns"] if dial.scope == "system" else []
+    dns = ["usepeerdns"] if dial.scope in ("system", *BOUND) else []
+    scripts = ["ip-up-script", NO_SCRIPT, "ip-down-script", NO_SCRIPT] if dial.scope in BOUND else []
     return [
         *(dial.port, str(dial.baud)),
         *("file", options),
         *("linkname", LINK_NAME, "ipparam", LINK_NAME, "set", f"{OWNER}={owner}"),
-        *("nodetach", "nopersist", "noauth", "nodefaultroute", *dns),
+        *("nodetach", "nopersist", "noauth", "nodefaultroute", *dns, *scripts),
         *("connect", connect_command(dial, chat)),
         *(("file", secrets) if secrets else ()),
     ]

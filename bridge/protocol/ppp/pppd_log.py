@@ -248,15 +248,16 @@ class Call:
         return "dialled, but not connected yet" if self.dialled else "not dialled yet"
 
 
-_UP = re.compile(r"up on (\S+), local (\S+), remote (\S+)")
+_UP = re.compile(r"up on (\S+), local (\S+), remote ([^\s,]+)(?:, name servers ([0-9. ]+))?")
 
 
 def status_up(link: Link) -> str:
     """Return the status line by which the root unit reports its link to the bridge [sd_notify(3), STATUS]."""
-    return f"up on {link.interface}, local {link.local_ip}, remote {link.remote_ip}"
+    dns = f", name servers {' '.join(link.dns)}" if link.dns else ""
+    return f"up on {link.interface}, local {link.local_ip}, remote {link.remote_ip}{dns}"
 
 
 def read_status(text: str) -> Link | None:
     """Return the link in the root unit's status line; None if there is none."""
     match = _UP.fullmatch(text)
-    return Link(match[1], match[2], match[3]) if match else None
+    return Link(match[1], match[2], match[3], tuple((match[4] or "").split())) if match else None

@@ -19,7 +19,7 @@ from bridge.adapters.ppp.routes import Routes
 from bridge.core.modem import Link
 from bridge.errors import LinkError, NotCalled, PortHeld
 from bridge.protocol.modems import PROFILES
-from bridge.protocol.ppp.dial import OWNER, Dial, arguments, secret_options
+from bridge.protocol.ppp.dial import BOUND, OWNER, Dial, Scope, arguments, secret_options
 from tests.harness import Keeper, eventually
 
 FAKE = Path(__file__).parents[2] / "doubles" / "fake_pppd.py"
@@ -186,10 +186,11 @@ def test_a_call_comes_up_with_its_routes(tmp_path: Path, caplog: pytest.LogCaptu
             assert made.modem.heard == ["AT", "ATH", "AT&D2", 'AT+CGDCONT=1,"IP","hologram"', "ATDT*99***1#"]
             asked = (tmp_path / "ip.log").read_text().splitlines()
             assert asked[0] == "-4 -batch -"
-            assert [line.split()[2] for line in asked[1:]] == [
+            assert asked[1] == "rule flush table 10176"
+            assert [line.split()[2] for line in asked[2:]] == [
                 *("10.176.0.0/16", "10.254.0.0/16", "0.0.0.0/1", "128.0.0.0/1", "default")
             ]
-            assert all("dev ppp0" in line for line in asked[1:])
+            assert all("dev ppp0" in line for line in asked[2:])
             assert "Using interface ppp0" in caplog.messages
         assert made.downs == []
         assert made.pppd.link is None
@@ -224,6 +225,35 @@ def test_scope_hologram_routes_only_the_tunnels_networks(tmp_path: Path) -> None
             assert "default" not in asked
             assert "0.0.0.0/1" not in asked
             assert "usepeerdns" not in (tmp_path / "argv").read_text().splitlines()
+
+    run(story)
+
+
+@pytest.mark.parametrize("scope", ["bridge", "backup"])
+def test_a_link_for_bound_sockets_leaves_the_rest_of_the_machine_alone(tmp_path: Path, scope: Scope) -> None:
+    """Its name servers come with the link, a rule leads what has its address to it, and goes with it."""
+
+    async def story() -> None:
+        async with box(tmp_path) as made:
+            made.does(UP, "hold\n")
+            link = await made.pppd.connect(made.dial._replace(scope=scope))
+            assert link == made.pppd.link == LINK._replace(dns=("8.8.8.8",))
+            asked = (tmp_path / "ip.log").read_text().splitlines()
+            assert asked[1:] == [
+                "rule flush table 10176",
+                "route append 10.176.0.0/16 dev ppp0 metric 10",
+                "route append 10.254.0.0/16 dev ppp0 metric 10",
+                "route replace default dev ppp0 table 10176",
+                "rule add from 10.176.5.6 table 10176 priority 10176",
+            ]
+            words = (tmp_path / "argv").read_text().splitlines()
+            assert "usepeerdns" in words
+            assert [words[words.index(each) + 1] for each in ("ip-up-script", "ip-down-script")] == [
+                *("/bin/true", "/bin/true")
+            ]
+            await made.pppd.disconnect()
+            after = (tmp_path / "ip.log").read_text().splitlines()[len(asked) :]
+            assert after == ["-4 rule flush table 10176"]
 
     run(story)
 
@@ -715,6 +745,7 @@ def test_pppd_takes_our_arguments(tmp_path: Path) -> None:
     taken = {}
     for extra in ("dryrun", "no-such-option"):
         dial = Dial(os.ttyname(slave), str(file_of("chat-3g")), user="me", password='p "q" \\ #1')
+        dial = dial._replace(scope="bridge")  # which has the most options
         secrets.write_bytes(secret_options(dial) or b"")
         options = str(file_of("options"))
         words = arguments(dial, chat="chat", options=options, owner=1, secrets=str(secrets))
@@ -755,14 +786,20 @@ def namespace(keeper: Keeper, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("scope", ["system", "hologram"])
-def test_the_routes_win_and_go_with_the_interface(namespace: Callable[..., str], scope: str) -> None:
+@pytest.mark.parametrize("scope", ["system", "hologram", "bridge", "backup"])
+def test_the_routes_win_and_go_with_the_interface(namespace: Callable[..., str], scope: Scope) -> None:
     """In a real kernel: what belongs on the link goes there, the rest does not, and nothing is left of it."""
     before = namespace("route")
 
     async def story() -> None:
         routes = Routes(asyncio.get_running_loop(), ip=namespace.program)  # type: ignore[attr-defined]  # see there
-        await routes.add(scope, "ppp0")  # type: ignore[arg-type]  # one of the two
+        namespace("rule", "add", "from", LINK.local_ip, "table", "10176", "priority", "10176")  # after a kill
+        await routes.add(scope, LINK)
+        if scope in BOUND:
+            assert namespace("rule").count("10176") == 2, "its priority and its table"
+
+    async def drop_rule() -> None:
+        await Routes(asyncio.get_running_loop(), ip=namespace.program).drop_rule()  # type: ignore[attr-defined]  # see there
 
     def way(address: str) -> str:
         return namespace("route", "get", address).split(" dev ")[1].split()[0]
@@ -774,3 +811,6 @@ def test_the_routes_win_and_go_with_the_interface(namespace: Callable[..., str],
     assert way("10.1.1.1") == "eth9"
     namespace("link", "del", "ppp0")
     assert namespace("route") == before
+    run(drop_rule)
+    run(drop_rule)
+    assert "10176" not in namespace("rule")

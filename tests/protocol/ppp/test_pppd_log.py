@@ -236,7 +236,9 @@ def test_the_arguments_hold_no_secret_and_set_no_route() -> None:
     assert secret_options(DIAL._replace(user=None, password=None)) is None
 
 
-@pytest.mark.parametrize(("scope", "asks"), [("system", True), ("hologram", False)])
+@pytest.mark.parametrize(
+    ("scope", "asks"), [("system", True), ("hologram", False), ("bridge", True), ("backup", True)]
+)
 def test_names_are_asked_of_the_network_only_where_all_goes_there(scope: str, asks: bool) -> None:
     """With scope hologram the machine's own name servers stay."""
     dial = DIAL._replace(scope=scope)  # type: ignore[arg-type]  # one of the two by the parameters
