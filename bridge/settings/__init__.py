@@ -130,7 +130,7 @@ def _from_environment(environment: Read, missing: Path) -> Settings:
     )  # more precisely than the hint
     if problems.pop("credentials", None) or "credentials" not in environment.values:
         if told:
-            raise ConfigError(_lines(problems))
+            raise ConfigError(one_line_each(problems))
         hint = f"there is no such file; name yours with -c FILE, or set {PREFIX}__CREDENTIALS__DEVICEKEY"
         problems = {str(missing): hint, **problems}
     raise ConfigError(one_line_each(problems))

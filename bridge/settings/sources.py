@@ -255,7 +255,7 @@ def read_overrides(values: Mapping[str, str]) -> Read:
     for path, text in values.items():
         read.origins[path] = "an override"
         try:
-            value = _value(text, path)
+            value = _value(text, path, Settings)
         except ValueError as error:
             read.problems[path] = str(error)
             continue
