@@ -1,6 +1,7 @@
 """``hologram-bridge check-config``: validates the configuration and prints it with secrets masked."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli.options import add_config
@@ -32,10 +33,12 @@ def run(args: argparse.Namespace) -> int:
     # Here, because every command is slower by what this one needs.
     from bridge.settings.explain import masked
 
-    loaded = _load_collector(args) if args.collect else _load_bridge(args)
+    loaded, note = (_load_collector(args), "") if args.collect else _load_bridge(args)
     for warning in loaded.warnings:
         say(f"WARNING:config:{warning}", error=True)
     say_json(masked(loaded.settings))
+    if note:
+        say(note, error=True)
     # Programs read stdout, so warnings go to stderr. A warning does not keep the bridge from running.
     where = loaded.path or "the environment"
     verdict = "it can be used, with the warnings above" if loaded.warnings else "all is right"
@@ -43,13 +46,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load_bridge(args: argparse.Namespace) -> "Loaded":
+def _load_bridge(args: argparse.Namespace) -> "tuple[Loaded, str]":
+    """Return the configuration, and what of it was changed from afar."""
     from bridge.daemon.configure import broker
-    from bridge.settings import load
+    from bridge.settings import load, moment
 
     loaded = load(args.config)
     broker(loaded.settings)
-    return loaded
+    if loaded.refused:
+        loaded = replace(loaded, warnings=(*loaded.warnings, loaded.refused))
+    return loaded, loaded.overrides.describe(moment())
 
 
 def _load_collector(args: argparse.Namespace) -> "CollectorLoaded":

@@ -298,6 +298,7 @@ class Bridge:
             self.link,
             self._service.stuck,
             self._status_line,
+            self.remote_settings,
         )
         control = ControlServer(socket_path(settings.control.path, settings.store.path), answers)
         await control.start()
@@ -398,7 +399,7 @@ class Bridge:
         self._loop.call_later(self.settings.network.poll, self._publish_network)
 
     def _publish_info(self) -> None:
-        self.publisher.state(self.publisher.names.info, dumps(configure.info(self.settings)).encode())
+        self.publisher.state(self.publisher.names.info, dumps(configure.info(self._loaded)).encode())
 
     # -- reload ------------------------------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
 from bridge.protocol.remote import PREFIX
 from bridge.settings import Batch as BatchSetting
 from bridge.settings import Filter as FilterSetting
+from bridge.settings import Loaded, Settings, effective
 from bridge.settings import Route as RouteSetting
-from bridge.settings import Settings, effective
 from bridge.store.outbox import Limits
 
 NOBODY = Identity()
@@ -254,6 +254,14 @@ def called_with(settings: Settings) -> str | None:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
-def info(settings: Settings) -> dict[str, Any]:
+def info(loaded: Loaded) -> dict[str, Any]:
     """Return the payload of ``hologram/bridge/info``; secrets are masked."""
-    return {"version": __version__, "capabilities": CAPABILITIES, "configuration": effective(settings)}
+    return {
+        "version": __version__,
+        "capabilities": CAPABILITIES,
+        "configuration": effective(loaded.settings),
+        "changed_from_afar": {
+            "keys": list(loaded.overrides.values),
+            "unconfirmed": list(loaded.overrides.unconfirmed),
+        },
+    }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge.assemblies.no_link import NoLink
+from bridge.daemon.remote_settings import RemoteSettings
 from bridge.flow.health.figures import Health
 from bridge.flow.message import set_aside
 from bridge.flow.message.controls import Controls
@@ -32,6 +33,7 @@ class Answers:
         link: "ManagedLink | NoLink",
         stuck: Callable[[], tuple[str, ...]],
         line: Callable[[], str],
+        remote_settings: RemoteSettings,
     ) -> None:
         """``stuck`` returns the names of the stuck works, ``line`` the status in one line."""
         self._loop = loop
@@ -41,6 +43,7 @@ class Answers:
         self._publisher = publisher
         self._link = link
         self._stuck, self._line = stuck, line
+        self._remote_settings = remote_settings
         self._answers = {
             "stats": self._stats,
             "list": self._list,
@@ -51,6 +54,7 @@ class Answers:
             "modem": self._modem,
             "quote": self._quote,
             "healthcheck": self._healthcheck,
+            "remote-clear": self._remote_clear,
         }
 
     async def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +114,10 @@ class Answers:
         assert isinstance(command, Quote)
         answer: dict[str, Any] = json.loads(result_json(self._controls.quote(command)))
         return answer
+
+    async def _remote_clear(self, _request: dict[str, Any]) -> dict[str, Any]:
+        outcome = self._remote_settings.clear()
+        return {"description" if outcome.done else "error": outcome.text}
 
     async def _network(self, _request: dict[str, Any]) -> dict[str, Any]:
         status = self._link.status()

@@ -115,13 +115,13 @@ class RemoteSettings:
         """Remove all overrides, for a person at the box."""
         keys = tuple(self._overrides.values)
         try:
-            there = self._file.clear()
+            text = self._file.clear()
         except OSError as exc:
             return _not_kept(exc)
-        if there:
-            log.info("all that was changed from afar is removed: %s", ", ".join(keys) or "nothing in force")
+        log.info("%s%s", text, f": {', '.join(keys)}" if keys else "")
+        if keys or self._overrides.trial:
             self._return_to(Overrides(), keys)
-        return Outcome(True, "removed" if there else "there was nothing")
+        return Outcome(True, text)
 
     # -- changes -----------------------------------------------------------------------------------------
 

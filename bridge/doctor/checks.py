@@ -15,6 +15,7 @@ CHECKS: tuple[Check, ...] = (
     configuration.configuration,
     configuration.permissions,
     configuration.environment,
+    configuration.overrides,
     configuration.credentials,
     store.daemon,
     broker.broker,

@@ -7,12 +7,14 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 from bridge.core.admission import Network
 from bridge.core.budget import BOUNDS
 from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import as_the_service
+from bridge.settings import OverrideFile, moment
 
 CARRIER = tuple(ipaddress.ip_network(each) for each in ("10.176.0.0/16", "10.254.0.0/16"))
 """The networks of Hologram's messages [hologram-python 0.10, routes]."""
@@ -31,6 +33,36 @@ def configuration(context: Context) -> Finding:
     if warnings:
         return warn("configuration", f"{where}: {'; '.join(warnings)}", "change it as the finding says")
     return ok("configuration", f"{where} is valid")
+
+
+def overrides(context: Context) -> Finding | None:
+    """Report what was changed from afar; None if nothing was."""
+    loaded = context.loaded
+    aside = OverrideFile(loaded.settings.store.path).aside
+    if loaded.refused:
+        return warn(
+            "from afar", loaded.refused, "correct the file, or remove them: sudo hologram-bridge remote clear"
+        )
+    seen = loaded.overrides.describe(moment())
+    if loaded.hidden:
+        seen += f"; the environment counts instead for {', '.join(loaded.hidden)}"
+    if loaded.overrides.trial:
+        return warn(
+            "from afar", seen, "send confirm to keep it, or undo it now: sudo hologram-bridge remote clear"
+        )
+    if _exists(aside):
+        text = f"{aside} holds changes with which the configuration was not valid"
+        fix = "send those again that are still wanted; remove all: sudo hologram-bridge remote clear"
+        return warn("from afar", f"{seen}; {text}" if seen else text, fix)
+    return ok("from afar", seen) if seen else None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
 
 
 def permissions(context: Context) -> Finding:

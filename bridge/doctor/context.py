@@ -42,6 +42,7 @@ class Context:
         etc: Path = Path("/etc"),
         usr: Path = Path("/usr"),
     ) -> None:
+        self.loaded = loaded
         self.settings: Settings = loaded.settings
         self.warnings = loaded.warnings
         self.config = loaded.path

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.errors import ConfigError
+from bridge.errors import WHO_MAY, ConfigError
 from bridge.settings.explain import explain, find, is_secret, masked, one_line_each
 from bridge.settings.models import Batch, Filter, Notify, Route, Settings, Tls
 from bridge.settings.override_file import OverrideFile, moment
@@ -96,7 +96,8 @@ def _overridden(base: Loaded, environment: Read, file: Read, given: Overrides | 
     except ConfigError as exc:
         why = str(exc).replace("\n", "; ")
     except OSError as exc:
-        why = f"{store.path}: cannot be read ({exc.strerror})"
+        help_ = f"; {WHO_MAY}" if isinstance(exc, PermissionError) else ""
+        why = f"{store.path}: cannot be read ({exc.strerror}){help_}"
     except ValueError as exc:
         why = f"{store.path}: {exc}"
     lost = f"all that was changed from afar ({', '.join(keys)})" if keys else "what was changed from afar"

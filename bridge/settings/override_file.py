@@ -61,12 +61,12 @@ class OverrideFile:
             self.path.replace(self.aside)
             _sync(self.path.parent)
 
-    def clear(self) -> bool:
-        """Remove all overrides, those set aside too; return whether there were any. Raises OSError."""
+    def clear(self) -> str:
+        """Remove all overrides, those set aside too; return what happened, in words. Raises OSError."""
         there = [path for path in (self.path, self.aside) if os.path.lexists(path)]
         for path in (self.path, self.aside, self._apn):
             _remove(path)
-        return bool(there)
+        return "what was changed from afar is removed" if there else "nothing was changed from afar"
 
     def note_apn(self, apn: str | None) -> None:
         """Tell the unit that dials the APN, None: that of the configuration; raises OSError."""
@@ -129,6 +129,7 @@ def _replace(path: Path, content: bytes) -> None:
     new.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(new, _NEW, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o640)  # whatever the umask: the folder's group may look at it
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -104,6 +104,15 @@ class Overrides:
         """Return the seconds that the trial has left."""
         return max(0.0, self.trial.until - now.mono) if self.trial else 0.0
 
+    def describe(self, now: Moment) -> str:
+        """Return what is changed from afar and what of it is unconfirmed, in words; empty for nothing."""
+        sure = [key for key in self.values if key not in self.unconfirmed]
+        parts = [f"changed from afar: {', '.join(sure)}"] if sure else []
+        if self.trial:
+            keys = ", ".join(self.unconfirmed) or "no change"
+            parts.append(f"unconfirmed, undone in {self.left(now):.0f} s: {keys}")
+        return "; ".join(parts)
+
     def changed(self, key: str, value: str | None, now: Moment) -> "Overrides":
         """Return them with another ``value`` of ``key``, None for no override; the trial begins anew."""
         values = {name: text for name, text in self.values.items() if name != key}

@@ -1,5 +1,7 @@
 """Settings changed from afar: on trial, confirmed, undone; on real files, in a time that a test moves."""
 
+from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from bridge.daemon.begin import begin
 from bridge.daemon.remote_settings import Outcome, RemoteSettings
 from bridge.flow.notices import SILENT
-from bridge.settings import Loaded, Overrides, load
-from bridge.settings.override_file import moment
+from bridge.settings import Loaded, OverrideFile, Overrides, load
+from bridge.settings.override_file import apn_file, moment, read_apn
 from tests.doubles.time import Clock, MovableTime
 
 FILE = """{{
@@ -176,4 +178,135 @@ def test_a_change_that_the_disk_does_not_take_does_not_count(box: Box) -> None:
     outcome = remote.set("cloud.timeout", "9")
     assert not outcome.done
     assert outcome.text.startswith("not kept: ")
+    assert box.timeout == 5
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+def test_starts_of_its_own_accord_are_forgiven_twice(box: Box, starts: int) -> None:
+    """A crash or two may have other reasons; the third start of the same trial undoes it."""
+    remote = box.start()
+    remote.set("cloud.timeout", "9")
+    remote.restarting()
+    box.start()
+    for _ in range(starts):
+        box.start()
+    assert box.timeout == 9
+    if starts == 2:
+        box.start()
+        assert box.timeout == 5
+        assert box.told == "not confirmed, and undone by this start: cloud.timeout"
+        box.start()
+        assert box.told is None
+
+
+def test_another_boot_undoes_before_anything_is_dialled(box: Box) -> None:
+    """The file says which boot the trial is of; the unit that dials has the old APN again."""
+    remote = box.start()
+    remote.set("network.apn", "wrong")
+    box.start()
+    assert read_apn(apn_file(box.store)) == "wrong"
+    file = OverrideFile(box.store)
+    there = file.read()
+    assert there.trial
+    file.write(replace(there, trial=replace(there.trial, boot="another")))
+    assert box.reread().settings.network.apn == "hologram"
+    box.start()
+    assert box.applied[-1].settings.network.apn == "hologram"
+    assert read_apn(apn_file(box.store)) is None
+    assert file.read() == Overrides()
+
+
+def test_an_end_while_the_daemon_was_down_undoes_at_its_start(box: Box) -> None:
+    """And more than the whole time is no time that was ever set."""
+    box.start().set("cloud.timeout", "9")
+    file = OverrideFile(box.store)
+    there = file.read()
+    assert there.trial
+    for until in (moment().mono - 1, moment().mono + 1000, inf, nan):
+        file.write(replace(there, trial=replace(there.trial, until=until)))
+        box.start()
+        assert box.timeout == 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"v": 2}',
+        b'{"v": 1, "confirmed": {"mqtt.host": "evil"}}',
+        b'{"v": 1, "confirmed": {"cloud.timeout": 9}}',
+        b'{"v": 1, "confirmed": {"cloud.timeout": "9"}, "trial": {}}',
+        b'{"v": 1, "confirmed": {"cloud.timeout": "9"}, "trial": {"values": {}, "boot": 1, "until": "x"}}',
+        b'{"v": 1, "confirmed": {"budget.warn": "[[[["}}',
+        b"[" * 60_000,
+        b" " * 70_000,
+    ],
+)
+def test_a_file_that_is_none_never_stops_a_start(box: Box, content: bytes) -> None:
+    """The file alone counts, what was found is kept aside, and a change begins anew."""
+    file = OverrideFile(box.store)
+    file.path.write_bytes(content)
+    remote = box.start()
+    assert box.timeout == 5
+    assert box.told
+    assert "the file alone counts" in box.told
+    assert file.aside.read_bytes() == content
+    assert remote.set("cloud.timeout", "9").done
+    assert box.timeout == 9
+    assert remote.clear().text == "what was changed from afar is removed"
+    assert box.timeout == 5
+    assert not file.aside.exists()
+
+
+def test_an_edit_of_the_file_that_makes_them_invalid_sets_them_aside(box: Box) -> None:
+    """At a reload as at a start; all of them, confirmed or not."""
+    remote = box.start()
+    remote.set("inbound.timeout", "9")
+    remote.confirm()
+    remote.set("cloud.timeout", "9")
+    box.write('inbound: { allow: ["10.0.0.0/8"] }')
+    loaded = box.reread()
+    assert loaded.settings.inbound.timeout == 9
+    text = (
+        OverrideFile(box.store)
+        .path.read_bytes()
+        .replace(b'"inbound.timeout": "9"', b'"inbound.timeout": "x"')
+    )
+    OverrideFile(box.store).path.write_bytes(text)
+    loaded = box.reread()
+    assert loaded.refused
+    assert loaded.refused.startswith("inbound.timeout: ")
+    assert "(inbound.timeout, cloud.timeout) does not" in loaded.refused
+    remote.adopt(loaded)
+    assert remote.get("cloud.timeout").text == "cloud.timeout=5"
+    assert OverrideFile(box.store).aside.exists()
+
+
+def test_undoing_needs_neither_the_disk_nor_a_valid_file(box: Box) -> None:
+    """What counted before is used until somebody has mended the file; then the restart comes."""
+    remote = box.start()
+    remote.set("cloud.timeout", "9")
+    remote.set("network.apn", "wrong")
+    box.config.write_text("{ half a file")
+    path = OverrideFile(box.store).path
+    path.unlink()
+    path.mkdir()
+    (path / "x").touch()
+    box.time.pass_(600)
+    assert (box.timeout, box.applied[-1].settings.network.apn) == (5, "hologram")
+    assert box.restarts == 0
+    box.write()
+    box.time.pass_(60)
+    assert box.restarts == 1
+
+
+def test_a_start_that_cannot_be_counted_is_not_tried(box: Box) -> None:
+    """On a disk that takes nothing the change would never end by itself."""
+    box.start().set("cloud.timeout", "9")
+    path = OverrideFile(box.store).path
+    (box.store.parent / (path.name + ".new")).mkdir()  # where it is written first
+    box.start()
     assert box.timeout == 5

@@ -194,7 +194,7 @@ def test_every_state_of_the_health_is_told_and_has_its_row() -> None:
     """As the source returns them, in its order; each that is not well is on the page of troubles."""
     source = ast.parse((ROOT / "bridge/flow/health/figures.py").read_text())
     (method,) = (
-        node for node in ast.walk(source) if isinstance(node, ast.FunctionDef) and node.name == "_state"
+        node for node in ast.walk(source) if isinstance(node, ast.FunctionDef) and node.name == "state"
     )
     real = {
         node.value
