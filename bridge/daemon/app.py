@@ -46,6 +46,7 @@ from bridge.daemon.restart import execute_anew
 from bridge.daemon.service import Service
 from bridge.errors import BridgeError, StoreError
 from bridge.flow.health.client_id import ClientId, machine
+from bridge.flow.health.heartbeat import Heartbeat
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import Monitor
 from bridge.flow.health.status_line import describe
@@ -129,6 +130,7 @@ class Bridge:
         self.controls.change_budget = self.budget.change
         self._build_broker()
         ways = Ways(paths.codec, paths.own_sockets, partial(configure.route_to, resolver))
+        self.heartbeat = Heartbeat(journal, self.intake, settings.mqtt.prefix, self.summary)
         quotes = Quotes(self._results, self.intake.message_of, ways, lambda: configure.prices(self.settings))
         self.controls.quote = quotes.answer
         self.remote_settings = RemoteSettings(
@@ -279,6 +281,8 @@ class Bridge:
         stack.callback(self.controls.stop)
         self.monitor.start()
         self.usage.start()
+        self._apply_heartbeat()
+        stack.callback(self.heartbeat.stop)
         self.remote_settings.start()
         workers = await stack.enter_async_context(Workers())
         workers.start(self._remote.run())
@@ -447,6 +451,7 @@ class Bridge:
         self.settings = new
         self.flow.uplink.batches.lanes.policy = self._batch_policy()
         self.budget.apply(configure.plan(new))
+        self._apply_heartbeat()
         if announced:
             self.home_assistant.changed()
         self._set_grace()
@@ -455,6 +460,9 @@ class Bridge:
 
     def _batch_policy(self) -> BatchPolicy:
         return BatchPolicy(configure.policy(self.settings).router, lambda: self.access)
+
+    def _apply_heartbeat(self) -> None:
+        self.heartbeat.apply(self.settings.heartbeat.every, self.settings.heartbeat.topic)
 
     def _set_grace(self) -> None:
         self.flow.grace = min(GRACE, self.settings.cloud.timeout + 1)

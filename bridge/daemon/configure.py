@@ -57,6 +57,7 @@ CAPABILITIES = (
     "budget",
     "quotes",
     "usage",
+    "heartbeat",
 )
 """The features of this version, published in ``hologram/bridge/info``: what a program may ask for."""
 

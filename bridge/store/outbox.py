@@ -124,6 +124,8 @@ class Outbox:
     def __init__(self, database: Database, boot: str, clock: Callable[[], Now], limits: Limits) -> None:
         self._database = database
         self.limits = limits
+        self.heartbeat: str | None = None
+        """The topic of which no link is dialled for messages of low priority; None: there is none."""
         database.begin()
         self.times = Times(database, boot, clock)
         if self.times.new_boot:
@@ -447,10 +449,18 @@ class Outbox:
         return value
 
     def ready_within(self, seconds: float) -> bool:
-        """Whether the delay of any lane that does not wait for its batch ends within ``seconds``."""
+        """Whether the delay of any lane for which a link is dialled ends within ``seconds``."""
         until = self.times.now().mono + seconds
-        rows = self._database.execute_except("lane_within", (until,), self.lanes.waiting, 1)
+        rows = self._database.execute_except("lane_within", (until,), self.lanes.waiting | self._quiet(), 1)
         return bool(rows.fetchone()[0])
+
+    def _quiet(self) -> set[int]:
+        """Return the lanes that hold nothing but heartbeats."""
+        if self.heartbeat is None:
+            return set()
+        names = names_key((self.heartbeat,))
+        rows = self._database.execute("lane_only", (int(Priority.LOW), names, names)).fetchall()
+        return {int(row[0]) for row in rows}
 
     def wake_due(self) -> None:
         """End the delay of every lane whose time has come."""

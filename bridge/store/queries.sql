@@ -27,6 +27,10 @@ UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ?;
 UPDATE lane SET not_before = 0 WHERE not_before > 0 AND not_before <= ? AND endpoint = ?;
 -- name: lane_within
 SELECT EXISTS (SELECT 1 FROM lane WHERE not_before <= ? AND head > 0 AND id NOT IN ({busy}) LIMIT ?);
+-- Lanes that hold messages of one topic list alone; the names of a lane of batches are a JSON string.
+-- name: lane_only
+SELECT id FROM lane WHERE head > 0 AND priority = ? AND (names = ? OR (names LIKE '"%' AND NOT EXISTS
+    (SELECT 1 FROM message WHERE message.lane = lane.id AND topics IS NOT ?)));
 -- name: lane_next_wake
 SELECT min(not_before) FROM lane WHERE not_before > 0;
 -- name: lane_endpoints

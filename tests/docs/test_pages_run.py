@@ -1,6 +1,7 @@
 """The pages' commands, scripts and pieces of configuration, run as they stand but for ports and paths."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from bridge.core.link import Phase, judge
 from bridge.core.messages import Channel, State
 from bridge.core.modem import Facts, Wifi
 from bridge.daemon.configure import CAPABILITIES
+from bridge.flow.health.summary import Summary
 from bridge.flow.sms.reports import unreadable_fields
 from bridge.protocol.api import commands
 from bridge.protocol.api.status import status
@@ -546,6 +548,8 @@ def test_samples_of_json_are_of_this_version(desk: Desk, block: Block, sample: d
         assert list(sample["signal"]) == list(real["signal"])  # type: ignore[call-overload]
         shown = next(text for text in page("reference/status").inline if text.startswith('{"ssid"'))
         assert re.findall(r'"(\w+)"', shown) == list(real["wifi"])
+    elif "oldest" in sample:
+        assert list(sample) == [each.name for each in dataclasses.fields(Summary)]
     elif "queue" in sample:
         assert _fits(sample, desk.health())
     elif "months" in sample:

@@ -69,12 +69,18 @@ def test_a_person_at_the_box_sees_and_removes_what_was_changed(
     assert bridge.run("remote", "clear").stdout == "nothing was changed from afar\n"
 
 
-def test_the_third_start_that_no_command_asked_for_undoes(bridge: BridgeProcess, client: Client) -> None:
-    """The one that a command asked for does not count."""
+def test_the_third_start_that_no_command_asked_for_undoes(
+    bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """The one that a command asked for does not count. The heartbeat is a message as any."""
     trial(bridge, {"cloud.timeout": "9"}, starts=2, asked=True)
+    bridge.configure(heartbeat={"every": 1, "topic": "beat"})
+    cloud.start()
     bridge.start()
     info = client.wait_for(lambda: client.state("hologram/bridge/info"))
     assert info["configuration"]["cloud"]["timeout"] == 9
+    beats = client.wait_for(lambda: [each for each in client.results() if each["topics"] == ["beat"]], 30)
+    assert beats[0]["state"] == "delivered"
     bridge.kill()
     bridge.start()
     client.wait_for(lambda: client.state("hologram/bridge/info")["configuration"]["cloud"]["timeout"] == 2)
