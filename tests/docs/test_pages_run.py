@@ -39,6 +39,7 @@ _BY_SOURCE = f"{_BOX}::test_it_is_replaced_by_and_replaces_an_installation_from_
 _STARTED = f"{_BOX}::test_with_a_key_it_runs_as_a_user_of_its_own"
 _LIVES = f"{_BOX}::test_it_lives_on_without_the_broker_and_comes_back_when_killed"
 _OWN = "tests/docs/test_pages_run.py::test_the_sdk_goes_into_an_environment_of_its_own"
+_DESK = "tests/e2e/test_remote.py::test_the_desk_signs_and_sends"
 _PACKAGE = "sudo apt install ./dist/hologram-bridge_0.1.0+py3.11_arm64.deb"
 
 ELSEWHERE = {
@@ -47,6 +48,10 @@ ELSEWHERE = {
         "tests/node_red/test_demo.py::test_it_prints_an_address_that_works_and_leaves_nothing_behind"
     ),
     "make test": ".ci/run",
+    "(umask 077; head -c 32 /dev/urandom | base64 > master.key)": _DESK,
+    "(umask 077; hologram-bridge remote key --master master.key kitchen > kitchen.key)": _DESK,
+    "hologram-bridge remote send --host 127.0.0.1 --port 4010 --key-file kitchen.key status": _DESK,
+    "hologram-bridge remote sign --key-file kitchen.key reconnect": _DESK,
     "make docs": ".ci/run",
     "make tables": "tests/docs/test_pages.py::test_the_made_tables_are_up_to_date",
     "sudo apt-get update && sudo apt-get install -y git make": _BY_SOURCE,
