@@ -322,7 +322,7 @@ def test_outbound_goes_on_at_its_rate_under_abuse(
         f"\nmedian {quiet[len(quiet) // 2]:.4f} -> {busy[len(busy) // 2]:.4f} s, worst {quiet[-1]:.3f} -> "
         f"{busy[-1]:.3f} s, memory {before / 1e6:.1f} -> {during / 1e6:.1f} MB, done {dict(done())}"
     )
-    # In proportion, because the machine may be busy with other things; the last bound is for one that stands still.
+    # In proportion, as the machine may be busy with other things; the last bound finds what stands still.
     assert busy[len(busy) // 2] < max(0.5, 20 * quiet[len(quiet) // 2])
     assert busy[-1] < max(30, 20 * quiet[-1])
     assert during - before < 30_000_000
