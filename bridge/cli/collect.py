@@ -23,11 +23,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=None,
         help="configuration file (default: /etc/hologram-bridge/collect.hjson)",
     )
+    parser.add_argument(
+        "--setup",
+        action="store_true",
+        help="make the stream as the configuration says, or change it, say what was done, and end",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the configuration and collect; return the exit code."""
+    """Load the configuration and collect, or set up the stream; return the exit code."""
+    from bridge.cli.screen import say
     from bridge.collect.settings import load
     from bridge.daemon import logs
 
@@ -37,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
         logging.getLogger("config").warning("%s", warning)
     try:
         from bridge.collect.run import run as collect
+        from bridge.collect.run import set_up
     except ModuleNotFoundError as error:
-        raise OperationError(_missing(error, "collect")) from None
+        text = f"{error.name} is missing; run: pip install 'hologram-bridge[collect]'"
+        raise OperationError(text) from None
+    if args.setup:
+        say(set_up(loaded.settings))
+        return 0
     return collect(loaded.settings)
-
-
-def _missing(error: ModuleNotFoundError, extra: str) -> str:
-    return f"{error.name} is missing; run: pip install 'hologram-bridge[{extra}]'"

@@ -22,7 +22,7 @@ class Message(NamedTuple):
     """One message of a device."""
 
     device: str
-    """Letters, digits, hyphens and underscores."""
+    """Letters, digits and underscores."""
     topics: tuple[str, ...]
     """The device's own topics, at least one; the first is the place in the tree."""
     payload: bytes

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import socket
+import ssl
 from contextlib import closing
 from typing import Protocol
 
@@ -13,8 +14,8 @@ from bridge.collect.app import Collector
 from bridge.collect.messages import Sink
 from bridge.collect.mqtt import MqttSink
 from bridge.collect.server import Server, allow_connections, listen, make_server
-from bridge.collect.settings import CollectSettings
-from bridge.errors import OperationError
+from bridge.collect.settings import CollectSettings, Nats
+from bridge.errors import ConfigError, OperationError
 
 log = logging.getLogger("collect")
 
@@ -65,7 +66,40 @@ def make_sink(settings: CollectSettings) -> RunningSink:
     loop = asyncio.get_running_loop()
     if settings.nats is None:
         return MqttSink(loop, mqtt_broker(settings), settings.prefix)
-    raise OperationError("nats: not yet")
+    try:
+        from bridge.collect.jetstream import JetStreamSink
+    except ModuleNotFoundError as error:
+        raise OperationError(missing(error, "nats")) from None
+    return JetStreamSink(loop, settings.nats, settings.prefix, nats_tls(settings.nats))
+
+
+def set_up(settings: CollectSettings) -> str:
+    """Make or change the stream; return one line that says what was done.
+
+    Raises `ConfigError` and `OperationError`.
+    """
+    if settings.nats is None:
+        raise ConfigError("nats: is missing; --setup makes a stream, and a broker needs no setup")
+    try:
+        from bridge.collect.setup import set_up as make
+    except ModuleNotFoundError as error:
+        raise OperationError(missing(error, "nats")) from None
+    return asyncio.run(make(settings.nats, settings.prefix, nats_tls(settings.nats)))
+
+
+def missing(error: ModuleNotFoundError, extra: str) -> str:
+    """Return what to do where an optional package is not installed."""
+    return f"{error.name} is missing; run: pip install 'hologram-bridge[{extra}]'"
+
+
+def nats_tls(nats: Nats) -> ssl.SSLContext | None:
+    """Return the TLS context for the servers; raises `ConfigError` for bad certificates."""
+    if nats.tls is None:
+        return None
+    try:
+        return tls_context(nats.tls.ca, nats.tls.cert, nats.tls.key)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("mqtt.tls", "nats.tls")) from None
 
 
 def mqtt_broker(settings: CollectSettings) -> Broker:

@@ -15,8 +15,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import unquote
 
-DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""What a device's id may be: one level of a topic, and one token of a subject."""
+DEVICE = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
+"""What a device's id may be: one level of a topic, and one token of a subject.
+
+It has no hyphen, so that ``<device id>-<batch id>-<n>`` is of one message alone.
+"""
 
 _LONGEST_TIME = 64
 
@@ -113,7 +116,7 @@ def _refuse(constant: str) -> NoReturn:
 def _device(value: object) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else value
     if not isinstance(text, str) or not DEVICE.fullmatch(text):
-        raise BadRequest("the device's id is not a number, nor 1 to 64 letters, digits, - and _")
+        raise BadRequest("the device's id is not a number, nor 1 to 64 letters, digits and underscores")
     return text
 
 

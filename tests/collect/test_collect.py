@@ -138,6 +138,7 @@ WRONG: list[bytes | dict[str, Any]] = [
     webhook(b"1", "a", device=None), webhook(b"1", "a", device=True), webhook(b"1", "a", device=-1),
     webhook(b"1", "a", device=1.5), webhook(b"1", "a", device="a/b"), webhook(b"1", "a", device="+"),
     webhook(b"1", "a", device="#"), webhook(b"1", "a", device="a.b"), webhook(b"1", "a", device="a b"),
+    webhook(b"1", "a", device="a-b"),
     webhook(b"1", "a", device="é"), webhook(b"1", "a", device=""), webhook(b"1", "a", device="x" * 65),
     webhook(b"1", "a", tags=None), webhook(b"1", "a", tags=[5]), webhook(b"1", "a", tags={}),
     webhook(b"1", "a", data="%"), webhook(b"1", "a", data="QQ"), webhook(b"1", "a", data=None),

@@ -35,6 +35,7 @@ def test_the_lines_of_the_page_work(keeper: Keeper, tmp_path: Path) -> None:
         assert line.startswith("sudo hologram-bridge ")
     assert collector.run(*check.split()[2:]).returncode == 0
     collector.start()
+    assert shell("On JetStream") == ["sudo hologram-bridge collect --setup"]
     (listen,) = shell("What comes out")
     heard = Process("mosquitto_sub", tmp_path / "heard.log")
     keeper.keep(heard)
