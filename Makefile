@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 WORKERS ?= 5
 
-.PHONY: setup demo node-red test testAll testFresh lint docs tables picture audit bench clean install uninstall deb
+.PHONY: setup demo demo-fleet node-red test testAll testFresh lint docs tables picture audit bench clean install uninstall deb
 
 setup: $(VENV)/.ready
 
@@ -19,6 +19,10 @@ $(VENV)/.ready: pyproject.toml .ci/packages
 
 demo: setup
 	$(PY) -m bridge.demo
+
+# Two boxes, their clouds and a collector, with an outage in the middle; it ends by itself.
+demo-fleet: setup
+	$(PY) -m bridge.demo.fleet
 
 # The demo, and a private Node-RED 4 with the flows of node-red-flows/; it prints the address.
 node-red: setup

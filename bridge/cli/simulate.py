@@ -16,7 +16,8 @@ from bridge.core.visible import visible
 from bridge.errors import OperationError, UsageError
 from bridge.sim.cloud import SimCloud
 from bridge.sim.faults import NAMES, parse_faults
-from bridge.sim.journal import LineWriter, live_line
+from bridge.sim.journal import LineWriter, Record, live_line
+from bridge.sim.webhook import Webhook
 
 _CLOUD_EPILOG = f"""\
 faults, each at every N-th request; the first one given wins: {", ".join(NAMES)}.
@@ -67,6 +68,23 @@ def _add_cloud(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="a fault at every N-th request; may be repeated; see below",
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line per request")
+    parser.add_argument(
+        "--webhook", metavar="URL", help="post each accepted message there, again until it is answered 200"
+    )
+    parser.add_argument(
+        "--webhook-header",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="a header of the webhook; may be repeated",
+    )
+    parser.add_argument(
+        "--device",
+        type=int,
+        default=12345,
+        metavar="N",
+        help="the device's number in the webhook (default: %(default)s)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print no line per request")
     parser.set_defaults(run=run_cloud)
 
@@ -96,6 +114,14 @@ def run_cloud(args: argparse.Namespace) -> int:
 
     """
     screen = None if args.quiet else LineWriter(sys.stdout)
+    webhook = _webhook(args)
+
+    def tell(record: Record) -> None:
+        if screen is not None:
+            screen.write(visible(live_line(record)[:-1]) + "\n")
+        if webhook is not None:
+            webhook.take(record)
+
     cloud = SimCloud(
         args.host,
         _port(args.port, lowest=0),
@@ -103,9 +129,7 @@ def run_cloud(args: argparse.Namespace) -> int:
         delay=_delay(args.delay),
         faults=parse_faults(args.fault),
         log=args.log,
-        on_request=None
-        if screen is None
-        else lambda record: screen.write(visible(live_line(record)[:-1]) + "\n"),
+        on_request=None if screen is None and webhook is None else tell,
         cloud_keys=_cloud_keys(args.cloud_id, args.cloud_key),
         totp=_pair("--device-id", args.device_id, "--private-key", args.private_key),
     )
@@ -115,6 +139,17 @@ def run_cloud(args: argparse.Namespace) -> int:
     asyncio.run(_serve(cloud))
     _flush_stdout()
     return 0
+
+
+def _webhook(args: argparse.Namespace) -> Webhook | None:
+    """Return the webhook that the options ask for; raises `UsageError`."""
+    if args.webhook is None:
+        return None
+    pairs = [each.partition(":") for each in args.webhook_header]
+    if wrong := ["".join(pair) for pair in pairs if not pair[0] or not pair[1]]:
+        raise UsageError(f"--webhook-header: {wrong[0]!r} is not allowed; NAME:VALUE, such as X-Secret:abcd")
+    headers = {name.strip(): value.strip() for name, _, value in pairs}
+    return Webhook(args.webhook, headers, (args.device, f"box {args.device}"))
 
 
 def _flush_stdout() -> None:
