@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from bridge.errors import InvalidCommand
 
@@ -25,8 +26,12 @@ def check_cloud_topic(topic: str, field: str = "topic") -> None:
         raise InvalidCommand(field, topic, _ALLOWED)
 
 
+@lru_cache(maxsize=512)
 def is_cloud_topic(topic: str) -> bool:
-    """Whether the cloud takes ``topic``, as in `check_cloud_topic`."""
+    """Whether the cloud takes ``topic``, as in `check_cloud_topic`.
+
+    Cached, because a box has some tens of topics and asks with each message.
+    """
     return len(topic) < CLOUD_TOPIC_LIMIT and _CLOUD_TOPIC.fullmatch(topic) is not None
 
 

@@ -12,6 +12,9 @@ from bridge.store.rows import lane_key, read_endpoint, read_lane
 KEPT = 512
 """Lanes without messages that keep their row. A box has some tens of topics."""
 
+KNOWN = 1024
+"""Lanes with messages whose number is kept in memory, so that a message on one of them asks for no row."""
+
 Key = tuple[str, str, int]
 """Endpoint, names and priority as the row has them."""
 
@@ -25,6 +28,8 @@ class Lanes:
         """Lanes without messages by their number, the one that has been so for longest first."""
         self._ids: dict[Key, int]
         """The numbers of the lanes in `_empty`."""
+        self._full: dict[Key, int]
+        """The numbers of lanes with messages, those of the last `KNOWN` that got one."""
         self._endpoints: set[str]
         """Destinations of which there is or was a lane with messages since the start."""
         self.batched: dict[int, Lane]
@@ -43,6 +48,7 @@ class Lanes:
         rows = self._database.execute("lane_empty").fetchall()
         self._empty = {lane_id: (endpoint, names, priority) for lane_id, endpoint, names, priority in rows}
         self._ids = {key: lane_id for lane_id, key in self._empty.items()}
+        self._full = {}
         self._endpoints = {row[0] for row in self._database.execute("lane_endpoints").fetchall()}
         batched = self._database.execute("lane_batched").fetchall()
         self.batched = {row[0]: read_lane(read_endpoint(row[1]), *row[2:]) for row in batched}
@@ -51,6 +57,22 @@ class Lanes:
     def append(self, lane: Lane, seq: int) -> int:
         """Add the message ``seq`` to the end of ``lane``; return the lane's number."""
         key = lane_key(lane)
+        lane_id = self._full.get(key)
+        if lane_id is None:
+            lane_id = self._begin(key, seq)
+            if len(self._full) >= KNOWN:
+                del self._full[next(iter(self._full))]
+            self._full[key] = lane_id
+        if lane.batch is not None:
+            self.grown.add(lane_id)
+            if lane_id not in self.batched:
+                self.batched[lane_id] = lane
+                self.waiting.add(lane_id)
+                self.changed.add(lane_id)
+        return lane_id
+
+    def _begin(self, key: Key, seq: int) -> int:
+        """Return the number of the lane ``key``; it begins with the message ``seq`` where it has none."""
         run = self._database.execute
         lane_id = self._ids.pop(key, None)
         if lane_id is not None:
@@ -62,20 +84,15 @@ class Lanes:
         else:
             self._endpoints.add(key[0])
             lane_id = run("lane_add", (*key, seq)).lastrowid
-        lane_id = int(lane_id or 0)
-        if lane.batch is not None:
-            self.grown.add(lane_id)
-            if lane_id not in self.batched:
-                self.batched[lane_id] = lane
-                self.waiting.add(lane_id)
-                self.changed.add(lane_id)
-        return lane_id
+        return int(lane_id or 0)
 
     def find(self, lane: Lane) -> int | None:
         """Return the number of ``lane`` where it has messages."""
         key = lane_key(lane)
         if key in self._ids:
             return None
+        if key in self._full:
+            return self._full[key]
         row = self._database.execute("lane_find", key).fetchone()
         return int(row[0]) if row else None
 
@@ -95,6 +112,7 @@ class Lanes:
             self.waiting.discard(lane_id)
             self.changed.discard(lane_id)
         key = lane_key(lane)
+        self._full.pop(key, None)
         self._empty[lane_id], self._ids[key] = key, lane_id
         if len(self._empty) > KEPT:
             oldest = next(iter(self._empty))

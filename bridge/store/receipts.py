@@ -41,8 +41,7 @@ class Receipt(NamedTuple):
 
 def digest(topic: str, payload: bytes, extra: bytes = b"") -> bytes:
     """Return a fingerprint of a delivery's content."""
-    state = blake2b(topic.encode("utf-8", "surrogatepass"), digest_size=12)
-    state.update(b"\0" + extra + b"\0")
+    state = blake2b(topic.encode("utf-8", "surrogatepass") + b"\0" + extra + b"\0", digest_size=12)
     state.update(payload)
     return state.digest()
 
@@ -70,8 +69,9 @@ class Receipts:
 
     def add(self, receipt: Receipt) -> None:
         """Note a delivery; durable with the transaction."""
-        self._ring.append(receipt.key)
-        self._added.append(receipt.key)
+        key = receipt.key
+        self._ring.append(key)
+        self._added.append(key)
 
     def repeats(self, receipt: Receipt | None) -> bool:
         """Return whether the delivery repeats a stored one; note it otherwise. None repeats nothing."""

@@ -55,3 +55,21 @@ def test_a_rollback_brings_back_what_it_undid(box: Box) -> None:
     assert box.heads() == ["m", "o"]
     assert box.outbox.endpoints() == [CLOUD]
     assert Lane(CLOUD, ("a",), Priority.NORMAL) == box.all()[0].lane
+
+
+def test_more_lanes_than_are_known_by_heart_keep_their_order(box: Box) -> None:
+    """A lane whose number was forgotten is found again, and one that was emptied begins anew."""
+    topics = [f"t{number}" for number in range(lanes.KNOWN + 2)]
+    for turn in "ab":
+        for topic in topics:
+            box.put(message(f"{topic}{turn}", topic=topic))
+    assert rows(box) == box.lanes() == len(topics)
+    for topic in ("t0", "t9"):
+        box.finish(f"{topic}a")
+        box.finish(f"{topic}b")
+        box.put(message(f"{topic}c", topic=topic))
+        box.put(message(f"{topic}d", topic=topic))
+    heads = box.heads(limit=len(topics))
+    assert len(heads) == len(topics)
+    assert {"t0c", "t1a", "t9c"} <= {*heads}
+    assert rows(box) == len(topics)

@@ -1,9 +1,9 @@
 """The event loop's time: the kernel's clocks, the loop's timers."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from math import inf
+from time import CLOCK_BOOTTIME, clock_gettime, time
 from typing import Any
 
 from bridge.adapters.system.clock_facts import ClockSource
@@ -16,7 +16,7 @@ ASK_EVERY = 3.0
 
 def read_clock() -> Now:
     """Return both clocks; the monotonic one counts suspended time too [clock_gettime(2), CLOCK_BOOTTIME]."""
-    return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    return Now(time(), clock_gettime(CLOCK_BOOTTIME))
 
 
 class LoopTime:

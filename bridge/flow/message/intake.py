@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from bridge.core.delivery import Delivery
+from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
 from bridge.core.filters import Filter
 from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import (
@@ -31,7 +31,7 @@ from bridge.core.messages import (
 )
 from bridge.core.progress import Progress
 from bridge.core.retry import Kind, Reading
-from bridge.core.routing import Router
+from bridge.core.routing import DEFAULT, Route, Router
 from bridge.core.time_stamp import stamped
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
@@ -139,12 +139,12 @@ class Intake:
         if delivery.retain:
             self._retained.skip(delivery, session)
             return
-        no_room = self._writer.full or bool(self._held) or not self._has_room
+        waits = bool(self._held) or not self._has_room
         # The broker keeps no copy of a message at QoS 0, so leaving it unacknowledged would not save it.
-        if delivery.qos == 0 and (no_room or self._writer.waiting >= WAITING_LIMIT):
+        if delivery.qos == 0 and (waits or self._writer.full or self._writer.waiting >= WAITING_LIMIT):
             self._drop(delivery)
         # Those that are held go first. A repetition replaces the held one.
-        elif self._held or not self._has_room:
+        elif waits:
             self._hold(delivery, session)
         else:
             self._take(delivery, session)
@@ -265,13 +265,9 @@ class Intake:
             route.priority if options.priority is None else options.priority,
             None if route.batching is None else route.match,
         )
-        # Of several deadlines the earliest counts.
-        lifetimes = [value for value in (options.lifetime, route.lifetime) if value is not None]
-        lifetime = min(lifetimes, default=None)
-        message = self._build(lane, command.payload, options, lifetime, route.max_attempts)
+        message = self._build(lane, command.payload, options, route, command.at)
         if route.stamp is not None:
             self._check_size(stamped(command.payload, route.stamp, commands.LATEST))
-        message = message._replace(at=command.at, stamp=route.stamp, latest=route.latest)
         return _Read(message, route.filter, options.priority is Priority.HIGH)
 
     def _sms(self, command: commands.Sms) -> Message:
@@ -285,15 +281,10 @@ class Intake:
             check_sms_body(command.body)
         priority = Priority.NORMAL if command.options.priority is None else command.options.priority
         lane = Lane(MODEM_SMS if via == "modem" else CLOUD_SMS, (command.to,), priority)
-        return self._build(lane, command.body.encode(), command.options, command.options.lifetime, None)
+        return self._build(lane, command.body.encode(), command.options, DEFAULT, None)
 
     def _build(
-        self,
-        lane: Lane,
-        payload: bytes,
-        options: commands.Options,
-        lifetime: float | None,
-        max_attempts: int | None,
+        self, lane: Lane, payload: bytes, options: commands.Options, route: Route, at: int | None
     ) -> Message:
         self._check_size(payload)
         return Message(
@@ -301,10 +292,13 @@ class Intake:
             idempotent=options.id is not None,
             lane=lane,
             payload=payload,
-            lifetime=lifetime,
-            max_attempts=max_attempts,
+            lifetime=_earliest(options.lifetime, route.lifetime),
+            max_attempts=route.max_attempts,
             reply=options.reply,
             received=self._time.now().mono,
+            at=at,
+            stamp=route.stamp,
+            latest=route.latest,
         )
 
     def _check_size(self, payload: bytes) -> None:
@@ -438,6 +432,13 @@ class Intake:
             self._notices.reports_ready()
 
 
+def _earliest(one: float | None, other: float | None) -> float | None:
+    """Return the earlier of two deadlines, each in seconds from now or None."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
 class SkippedRetained:
     """Acknowledges deliveries that a retained command causes, and does not act on them."""
 
@@ -461,9 +462,16 @@ def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
         return None
     properties = delivery.properties
     # The properties count as content: with another id the same payload is another message.
-    extra = repr((properties.response_topic, properties.correlation, properties.user)).encode()
+    extra = _NO_EXTRA if properties is NO_PROPERTIES else _extra(properties)
     fingerprint = digest(delivery.topic, delivery.payload, extra)
     return Receipt(session_number, delivery.mid, delivery.dup, fingerprint)
+
+
+def _extra(properties: Properties) -> bytes:
+    return repr((properties.response_topic, properties.correlation, properties.user)).encode()
+
+
+_NO_EXTRA = _extra(NO_PROPERTIES)
 
 
 def id_source() -> Callable[[], str]:

@@ -6,6 +6,7 @@ class Names:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
+        self._start = f"{prefix}/"
         self.data_filters = (f"{prefix}/out/#", f"{prefix}/send", f"{prefix}/sms/#")
         """Filters of the session for messages. On a full disk these deliveries wait unacknowledged."""
         self.control_filters = tuple(
@@ -30,5 +31,4 @@ class Names:
         After a change of `mqtt.prefix` the broker may still deliver messages under the old one. These get a
         leading slash, which no command has.
         """
-        ours = topic.startswith(self.prefix + "/")
-        return topic[len(self.prefix) + 1 :] if ours else f"/{topic}"
+        return topic[len(self._start) :] if topic.startswith(self._start) else f"/{topic}"

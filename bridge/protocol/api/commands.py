@@ -164,14 +164,14 @@ def parse(
     topic: str, payload: bytes, properties: Properties = NO_PROPERTIES, *, prefix: str = "hologram"
 ) -> Command:
     """Return the command published to ``<prefix>/<topic>``; raises `InvalidCommand`."""
-    reader = _Reader(properties, prefix)
-    head, _, rest = topic.partition("/")
+    head, slash, rest = topic.partition("/")
     if head == "out":
-        return reader.out(rest if "/" in topic else None, payload)
+        return _out((rest,) if slash else (), payload, properties, prefix)
+    reader = _Reader(properties, prefix)
     if topic == "send":
         return reader.send(_object(payload, "send"))
     if head == "sms":
-        return reader.sms(rest if "/" in topic else None, payload)
+        return reader.sms(rest if slash else None, payload)
     if topic in ("network/set", "queue/set"):
         return reader.control(*_SETS[topic], payload)
     if topic == "budget/set":
@@ -242,6 +242,12 @@ def _string(value: Any, field: str) -> str:
     return value
 
 
+def _out(named: tuple[str, ...], payload: bytes, properties: Properties, prefix: str) -> Send:
+    if properties is NO_PROPERTIES:  # as those of most messages are
+        return Send(named, payload, _NO_OPTIONS, in_topic=bool(named))
+    return _Reader(properties, prefix).out(named, payload)
+
+
 class _Reader:
     """Parses one command; holds the properties of its delivery."""
 
@@ -250,8 +256,7 @@ class _Reader:
         self._user = dict(properties.user)
         self._prefix = prefix
 
-    def out(self, topic: str | None, payload: bytes) -> Send:
-        named = () if topic is None else (topic,)
+    def out(self, named: tuple[str, ...], payload: bytes) -> Send:
         extra = self._user["topics"].split(",") if "topics" in self._user else []
         # A topic alone needs no check: MQTT has seen to it that it is text, and not too long.
         topics = self._topics([*named, *extra]) if extra else named
