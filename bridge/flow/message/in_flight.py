@@ -12,7 +12,14 @@ MARGIN = 2
 """An exchange may cost so many times what it costs without a loss: segments are repeated, names looked up."""
 
 FADE = 0.9
-"""By this the bytes that are written ahead fade with each result, where fewer messages are in flight."""
+"""By this what one message may cost fades with each message that costs less."""
+
+FADE_TOGETHER = 0.998
+"""By this what several may cost together fades with each message, while at least one is in flight."""
+
+HEADROOM = 65_536
+"""Bytes, up and down each, that are written ahead for messages to come at most: so many a power cut may count
+that no message has cost."""
 
 ANSWER = 16
 """Bytes that an answer may have, for what an exchange may cost."""
@@ -37,6 +44,8 @@ class InFlight:
         """Messages whose bytes are counted in the transaction that is open, or is being committed."""
         self._usual = Traffic()
         """What the largest of the last messages may cost: the next one need not be written ahead."""
+        self._needed = self._peak = Traffic()
+        """What those in flight may cost together: now, and at most lately."""
         self._closing = False
 
     def close(self) -> None:
@@ -48,7 +57,9 @@ class InFlight:
         cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) else Traffic()
         most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
         self._out[queued.seq] = _Out(cost.up + cost.down, most, texts_of(queued))
-        self._usual = _larger(most, _faded(self._usual))
+        self._usual = _larger(most, _faded(self._usual, FADE))
+        self._needed = self._needed.plus(most)
+        self._peak = _larger(self._needed, _faded(self._peak, FADE_TOGETHER))
 
     def recorded(self, queued: Queued) -> None:
         """Note that what ``queued`` cost is counted in the transaction that is open."""
@@ -56,8 +67,11 @@ class InFlight:
 
     def freed(self, queued: Queued) -> None:
         """Note that ``queued`` is not in flight any more, and what it cost is counted."""
-        self._out.pop(queued.seq, None)
         self._recorded.discard(queued.seq)
+        if gone := self._out.pop(queued.seq, None):
+            self._needed = Traffic(self._needed.up - gone.most.up, self._needed.down - gone.most.down)
+        if not self._out:
+            self._peak = self._usual
 
     @property
     def bytes(self) -> int:
@@ -71,19 +85,20 @@ class InFlight:
 
     def is_covered(self, written: Traffic) -> bool:
         """Whether they cannot cost more than ``written``."""
-        needed = _sum(self._out.values())
-        return written.up >= needed.up and written.down >= needed.down
+        return written.up >= self._needed.up and written.down >= self._needed.down
 
     def ahead(self, written: Traffic) -> Traffic:
         """Return the bytes to write ahead; ``written`` are those that are on disk.
 
-        Of several messages they fade slowly. Those of one stay written, so that the next need not write them.
+        While messages are in flight it is what so many may cost, because one that is not covered waits for a
+        commit before it goes. Those of one stay written, so that the next need not write them.
         """
         out = [each for seq, each in self._out.items() if seq not in self._recorded]
         if self._closing:
             return _sum(out)
-        kept = _faded(written) if out else Traffic(*map(min, written, self._usual))
-        return _larger(_sum(out), kept)
+        if not out:
+            return Traffic(*map(min, written, self._usual))
+        return _larger(_sum(out), Traffic(*(min(each, HEADROOM) for each in self._peak)))
 
 
 def texts_of(queued: Queued) -> int:
@@ -99,8 +114,8 @@ def _sum(out: Iterable[_Out]) -> Traffic:
     return Traffic(sum(each.up for each in most), sum(each.down for each in most))
 
 
-def _faded(traffic: Traffic) -> Traffic:
-    return Traffic(int(traffic.up * FADE), int(traffic.down * FADE))
+def _faded(traffic: Traffic, by: float) -> Traffic:
+    return Traffic(int(traffic.up * by), int(traffic.down * by))
 
 
 def _larger(one: Traffic, other: Traffic) -> Traffic:
