@@ -171,6 +171,7 @@ class CellularLink(ManagedLink):
             link=network.link,
             facts=supervisor.facts,
             since=network.since,
+            path=self.path,
         )
 
     # -- the modem's own sockets -------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from bridge.core.messages import Channel
 from bridge.core.modem import Identity, Link
 from bridge.core.progress import Part
 from bridge.errors import OperationError
+from bridge.flow.link.backup import Backup
 from bridge.flow.link.commands import NetworkCommands
 from bridge.flow.link.demand import Demand
 from bridge.flow.link.manager import Network
@@ -30,6 +31,8 @@ class ManagedLink(ABC):
     """The known identity of modem and SIM."""
     air: Path | None = None
     """The path of SMS over the air; None while there is none."""
+    backup: Backup | None = None
+    """What decides whether messages take it; None where there is no choice."""
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None
@@ -80,6 +83,11 @@ class ManagedLink(ABC):
     # -- for the messages --------------------------------------------------------------------------------
 
     @property
+    def path(self) -> str | None:
+        """The network that messages take, ``own`` or ``modem``; None where there is no modem."""
+        return None
+
+    @property
     def link(self) -> Link | None:
         """The link while it is up."""
         return self.network.link
@@ -92,6 +100,15 @@ class ManagedLink(ABC):
     def wanted_now(self) -> None:
         """Note that a message waits for the link."""
         self.network.wanted_now()
+
+    def redial(self, reason: str) -> None:
+        """Hang up; a link that is wanted whatever waits is dialled again."""
+        self.network.hang_up(reason)
+
+    def call_off(self) -> None:
+        """Cancel the dialling of a link that nobody wants any more."""
+        if not self.network.up and not self.network.wanted:
+            self.network.hang_up()
 
     def sockets_for(self, channel: Channel) -> Transport | None:  # noqa: ARG002  a modem's differ by it
         """Return the modem's own sockets for ``channel``, while they are the link."""
@@ -121,11 +138,17 @@ class ManagedLink(ABC):
         self.on_change()
 
 
+def demand_of(flow: MessageFlow) -> Demand:
+    """Return what says whether a message of ``flow`` waits that needs a link."""
+    uplink, writer = flow.uplink, flow.journal.writer
+    return Demand(flow.journal.outbox, lambda: uplink.paused, lambda: writer.committing)
+
+
 def traffic_of(flow: MessageFlow, *, takes_messages: bool) -> Traffic:
     """Return a link manager's view of the messages, all or none of which take that link."""
-    uplink, outbox, writer = flow.uplink, flow.journal.outbox, flow.journal.writer
+    uplink, outbox = flow.uplink, flow.journal.outbox
     return Traffic(
-        pending=Demand(outbox, lambda: uplink.paused, lambda: writer.committing),
+        pending=demand_of(flow),
         sent=lambda: outbox.ledger.counts.total(),  # noqa: PLW0108  a rollback replaces the ledger
         in_flight=lambda: uplink.in_flight if takes_messages else 0,
         unreached_since=lambda: uplink.unreached_since() if takes_messages else None,

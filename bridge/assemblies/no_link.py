@@ -19,6 +19,8 @@ class NoLink:
     watched: tuple[Part, ...] = ()
     carries = True
     air: Path | None = None
+    backup: None = None
+    path: str | None = None
     link: Link | None = None
 
     def __init__(self) -> None:

@@ -89,6 +89,12 @@ class Destination:
             self._answered()
         return held
 
+    def renew(self) -> None:
+        """Forget that it is down: it was over another network. What it said of the credentials stays."""
+        if self.condition is Condition.DOWN:
+            self._answered()
+        self._unanswered.clear()
+
     def _answered(self) -> None:
         self.condition, self.failures, self.reason = Condition.UP, 0, ""
         self.down_since = None

@@ -23,6 +23,7 @@ BY_DEFAULT = (
     "cellular.disconnected",
     "wifi.connected",
     "wifi.disconnected",
+    "network.failover",
     "modem.recovery",
     "cloud.auth_failed",
     "cloud.batch_refused",

@@ -193,6 +193,8 @@ class Queued(NamedTuple):
     """Whether ``at`` can no longer change: the box may learn the time, or correct it."""
     stamp: str | None = None
     """The key under which the time goes with it; None: it goes as it is."""
+    own: bool = False
+    """Whether it is in flight over the own network, for which the modem is only the backup."""
 
 
 class InBatch(NamedTuple):

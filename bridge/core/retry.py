@@ -57,6 +57,17 @@ class Reading(NamedTuple):
     answer: bytes | None = None
 
 
+class Blame(Enum):
+    """Whose fault an exchange is that failed."""
+
+    MESSAGE = auto()
+    """The message's or its destination's: it is an attempt."""
+    NETWORK = auto()
+    """That of the network to the destination, which is tried again after a while; no attempt is counted."""
+    PATH = auto()
+    """The path has closed, or another has taken its place: no attempt is counted, and nothing is delayed."""
+
+
 _FINAL = {
     Kind.ACCEPTED: State.DELIVERED,
     Kind.REFUSED: State.REJECTED,

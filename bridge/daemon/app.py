@@ -35,6 +35,7 @@ from bridge.core.events import matching
 from bridge.core.modem import Identity
 from bridge.core.progress import Part
 from bridge.daemon import configure, logs, remote
+from bridge.daemon.backup import own_network
 from bridge.daemon.begin import Reread, begin
 from bridge.daemon.broker import BrokerSessions, Commands, Messages
 from bridge.daemon.control_api import Answers
@@ -107,8 +108,8 @@ class Bridge:
         for each in (publisher.states, publisher.asides):
             each.on_problem = partial(monitor.problem, "mqtt")
         self._results = Results(journal, publisher.names, monitor)
-        resolver = self._make_resolver()
-        paths = configure.make_paths(self._loop, resolver, lambda: self.access)
+        resolver, own = self._make_resolver(), Resolver(self._loop) if settings.network.backs_up else None
+        paths = configure.make_paths(self._loop, resolver, lambda: self.access, own)
         self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
         monitor.attach(self.flow.uplink)
         self.flow.uplink.batches.lanes.policy = self._batch_policy()
@@ -117,11 +118,15 @@ class Bridge:
         if settings.inbound.enabled:
             self.flow.listener = self._make_listener()
             monitor.health.inbound = self.flow.listener.figures
-        self.link = link = make_link(lambda: self.settings, self.flow, publisher.names, monitor, self.gate)
+        network = own_network(self._loop, own, lambda: self.access) if own else None
+        self.link = link = make_link(
+            lambda: self.settings, self.flow, publisher.names, monitor, commands=self.gate, own=network
+        )
         link.on_change = self._link_changed
         paths.modem = link
         if settings.network.takes_messages:
-            paths.link = link
+            paths.link, paths.backup = link, link.backup
+        monitor.health.path = lambda: link.path
         self._build_budget()
         self.filtering = Filtering(journal, self._results)
         self.controls = Controls(

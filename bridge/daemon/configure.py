@@ -88,23 +88,31 @@ def access(settings: Settings, sim: Identity = NOBODY) -> codecs.CloudAccess:
 
 
 def make_paths(
-    loop: asyncio.AbstractEventLoop, resolver: Resolver, access: Callable[[], codecs.CloudAccess]
+    loop: asyncio.AbstractEventLoop,
+    resolver: Resolver,
+    access: Callable[[], codecs.CloudAccess],
+    own: Resolver | None = None,
 ) -> NetworkPaths:
-    """Return the paths over the machine's network; ``access`` returns the cloud's present address and key."""
-    stream, datagram = TcpTransport(loop, resolver), UdpTransport(loop, resolver)
-    transports: dict[Channel, Transport] = {
-        Channel.CLOUD: stream,
-        Channel.SMS: stream,
-        Channel.TCP: stream,
-        Channel.UDP: datagram,
-    }
+    """Return the paths over the network of ``resolver``; ``own`` is that for which it is only the backup.
+
+    ``access`` returns the cloud's present address and key.
+    """
+    transports = _transports(loop, resolver)
+    of_own = _transports(loop, own) if own else None
     by_channel: dict[Channel, codecs.Codec] = {
         Channel.CLOUD: codecs.CloudCodec(access, read_clock),
         Channel.SMS: codecs.CloudSmsCodec(access),
         Channel.TCP: codecs.DirectCodec(lambda: access().timeout),
         Channel.UDP: codecs.DatagramCodec(lambda: access().timeout),
     }
-    return NetworkPaths(by_channel, transports, identified=lambda: access().credentials is not None)
+    return NetworkPaths(
+        by_channel, transports, identified=lambda: access().credentials is not None, own=of_own
+    )
+
+
+def _transports(loop: asyncio.AbstractEventLoop, resolver: Resolver) -> dict[Channel, Transport]:
+    stream, datagram = TcpTransport(loop, resolver), UdpTransport(loop, resolver)
+    return {Channel.CLOUD: stream, Channel.SMS: stream, Channel.TCP: stream, Channel.UDP: datagram}
 
 
 def route_to(resolver: Resolver, host: str, port: int) -> QuoteRoute:
@@ -222,6 +230,7 @@ def device(settings: Settings, name: str) -> Device:
         recipients=recipients,
         bounds=bounds,
         currency=currency,
+        backs_up=settings.network.backs_up,
     )
 
 

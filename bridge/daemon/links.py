@@ -12,6 +12,7 @@ from bridge.assemblies.message_flow import MessageFlow
 from bridge.assemblies.no_link import NoLink
 from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError
+from bridge.flow.link.backup import OwnNetwork
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
 from bridge.flow.sms.commands import Commands
@@ -32,11 +33,14 @@ def make_link(
     flow: MessageFlow,
     names: Names,
     notices: Notices,
+    *,
     commands: Commands | None = None,
+    own: OwnNetwork | None = None,
 ) -> "ModemLink | WifiLink | NoLink":
     """Return the link of ``network.interface``; ``settings`` returns the present configuration.
 
-    ``commands`` takes those that come by SMS.
+    ``commands`` takes those that come by SMS. ``own`` is the box's own network, where the link is only its
+    backup.
     """
     network = settings().network
     if not network.interface:
@@ -44,7 +48,7 @@ def make_link(
     if network.interface != "wifi":
         from bridge.daemon.modem_link import ModemLink
 
-        return ModemLink(settings, flow, names, notices, commands)
+        return ModemLink(settings, flow, names, notices, commands=commands, own=own)
     from bridge.assemblies.link import traffic_of
     from bridge.assemblies.wifi_link import WifiLink
 

@@ -32,4 +32,5 @@ def source_of(link: "ModemLink | WifiLink | NoLink", scope: str) -> Source:
             return None
         return counters(network.link.interface, boot)
 
-    return Source(way, reading)
+    backup = link.backup
+    return Source(way, reading, spared=lambda: backup is not None and not backup.over_modem)

@@ -14,11 +14,13 @@ from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.adapters.ppp.dialler import dial_of, ppp
 from bridge.adapters.usb.finder import Finder
 from bridge.assemblies.cellular_link import CellularLink, CellularSetup
-from bridge.assemblies.link import traffic_of
+from bridge.assemblies.link import demand_of, traffic_of
 from bridge.assemblies.message_flow import MessageFlow
+from bridge.core.failover import Plan
 from bridge.core.progress import Part
 from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError, OperationError
+from bridge.flow.link.backup import Backup, OwnNetwork
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Path
 from bridge.flow.notices import Notices
@@ -43,15 +45,23 @@ class ModemLink(CellularLink):
         flow: MessageFlow,
         names: Names,
         notices: Notices,
+        *,
         commands: Commands | None = None,
+        own: OwnNetwork | None = None,
     ) -> None:
         """``settings`` returns the present configuration; a reload changes the limits of SMS.
 
-        ``commands`` takes those that come by SMS.
+        ``commands`` takes those that come by SMS. ``own`` is the network for which the modem is only the
+        backup.
         """
         self._settings = settings
         self._journal = journal = flow.journal
-        traffic = traffic_of(flow, takes_messages=settings().network.takes_messages)
+        network, uplink = settings().network, flow.uplink
+        traffic = traffic_of(flow, takes_messages=network.takes_messages)
+        if own:
+            plan = Plan(network.backup_after, network.backup_hold)
+            self.backup = Backup(plan, own, demand_of(flow), journal.time, notices)
+            traffic = self.backup.traffic(lambda: uplink.in_flight_over_link, uplink.send_batches)
         super().__init__(self._make_setup(settings()), traffic, journal.time, notices)
         self.listener, self.protocols = flow.listener, settings().inbound.protocols
         sms_store = SmsStore(journal.database, journal.time.now)
@@ -64,6 +74,15 @@ class ModemLink(CellularLink):
         self._sms_inbox = SmsInbox(journal, sms_store, names, inbox, notices, commands=commands)
         self._read_from: Modem | None = None
         """The modem whose store the inbox reads."""
+        if self.backup:
+            self.backup.start(self)
+
+    @property
+    def path(self) -> str:
+        """The network that messages take."""
+        if self.backup:
+            return self.backup.path
+        return "modem" if self._settings().network.takes_messages else "own"
 
     def _make_setup(self, settings: Settings) -> CellularSetup:
         network, meta = settings.network, self._journal.outbox.meta
@@ -137,6 +156,8 @@ class ModemLink(CellularLink):
         if self.modem is not self._read_from:
             self._read_from = self.modem
             self._sms_inbox.wake()
+        if self.backup:
+            self.backup.changed()
         super()._settle()
 
     # -- questions ---------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ class Notices:
     def link_up(self) -> None:
         """Note that the link came up: what waited for it needs to wait no longer."""
 
+    def path_changed(self) -> None:
+        """Note that messages take another network: what is known of the destinations is not of this one."""
+
     def health_changed(self) -> None:
         """Note that a figure of the health has changed."""
 

@@ -3,7 +3,7 @@
 import json
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -191,7 +191,7 @@ DEVICES = (
 
 
 class Network(Section):
-    """The modem or Wi-Fi that the bridge manages; ``poll`` in seconds."""
+    """The modem or Wi-Fi that the bridge manages; ``poll`` and the times of the backup in seconds."""
 
     interface: Interface = ""
     device: Annotated[
@@ -201,11 +201,13 @@ class Network(Section):
     ] = None
     apn: Apn = "hologram"
     autoconnect: Annotated[Flag | Literal["on_demand"], Allowed('true, false or "on_demand"')] = True
-    scope: Literal["system", "hologram", "bridge"] = "system"
+    scope: Literal["system", "hologram", "bridge", "backup"] = "system"
     poll: Annotated[float, Field(strict=True, ge=1, le=86400), Allowed("1 to 86400 seconds")] = 60
     sim_pin: Annotated[SimPin | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
     ppp_user: Annotated[Line | None, EMPTY_IS_NULL] = None
     ppp_password: Annotated[SecretLine | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
+    backup_after: Duration = 120.0
+    backup_hold: Duration = 300.0
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -220,12 +222,25 @@ class Network(Section):
     @property
     def binds(self) -> bool:
         """Whether the bridge's sockets are bound to the modem's interface."""
-        return self.scope == "bridge"
+        return self.scope in ("bridge", "backup")
+
+    @property
+    def backs_up(self) -> bool:
+        """Whether the modem is only the backup of the machine's own network."""
+        return self.scope == "backup"
 
     @property
     def takes_messages(self) -> bool:
         """Whether messages need the managed link; otherwise they take the machine's own network."""
         return self.scope != "hologram"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _autoconnect_of_scope(cls, given: Any) -> Any:
+        """Give a backup its own default of ``autoconnect``."""
+        if isinstance(given, dict) and given.get("scope") == "backup":
+            return {"autoconnect": "on_demand", **given}
+        return given
 
     @model_validator(mode="after")
     def _has_interface_of_scope(self) -> Self:

@@ -15,6 +15,8 @@ _LEVEL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 _MODEM_ONLY = ("apn", "sim_pin", "ppp_user", "ppp_password", "scope", "autoconnect")
 
+_BACKUP_ONLY = ("backup_after", "backup_hold")
+
 
 def unused(settings: Settings) -> tuple[str, ...]:
     """Return a line, with its key, for each value that has no effect."""
@@ -55,7 +57,13 @@ def _inbound(settings: Settings) -> Iterator[str]:
 
 
 def _network(settings: Settings) -> Iterator[str]:
-    """Yield the settings for modems that were changed although no modem is managed."""
+    """Yield the settings for modems that were changed although no modem is managed, and those of a backup."""
+    for name in () if settings.network.backs_up else _BACKUP_ONLY:
+        if getattr(settings.network, name) != Network.model_fields[name].default:
+            yield (
+                f"network.{name}: has no effect, as network.scope is "
+                f'"{settings.network.scope}"; it is for "backup"'
+            )
     if _has_modem(settings):
         return
     names = _MODEM_ONLY if settings.network.interface else (*_MODEM_ONLY, "device")

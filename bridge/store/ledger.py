@@ -99,9 +99,12 @@ class Ledger:
         """Count an occurrence that is not worth a write; it is written with the next change."""
         self.counts[name] += 1
 
-    def spend(self, traffic: Traffic, *, over_modem: bool = False) -> None:
-        """Add the bytes that the IP layer carried; ``over_modem``: by a modem's own sockets, at any rate."""
-        self.usage.spend(traffic, over_modem=over_modem)
+    def spend(self, traffic: Traffic, *, over_modem: bool = False, own: bool = False) -> None:
+        """Add the bytes that the IP layer carried.
+
+        ``over_modem`` says: by a modem's own sockets, at any rate; ``own``: over the own network, not a SIM.
+        """
+        self.usage.spend(traffic, over_modem=over_modem, own=own)
 
     def metered(self) -> None:
         """Have the sums written with this transaction: an interface has counted on."""
@@ -138,6 +141,12 @@ class Ledger:
         return self.usage.of(day).traffic, Traffic(
             sum(each.up for each in spent), sum(each.down for each in spent)
         )
+
+    def over_sim(self, month: str | None = None) -> tuple[int, int]:
+        """Return how many of the bridge's bytes of today and of the month, as in `spent`, took the SIM."""
+        day = self.usage.clock.day
+        since = self.usage.since(month_of(day, 1) if month is None else month) if day else []
+        return self.usage.of(day).use.own, sum(each.use.own for on, each in since if on <= day)
 
 
 def is_sums(text: Any) -> bool:

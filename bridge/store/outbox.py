@@ -111,10 +111,12 @@ class _Oldest(NamedTuple):
 class Held(Protocol):
     """Says what holds messages back."""
 
-    def __call__(self, endpoint: Endpoint, priority: Priority, seq: int | None = None, /) -> str | None:
+    def __call__(
+        self, endpoint: Endpoint, priority: Priority, seq: int | None = None, /, *, over_sim: bool = False
+    ) -> str | None:
         """Return the bound of the budget that holds such messages, or the one numbered ``seq``, back.
 
-        None: they may go.
+        None: they may go. ``over_sim`` asks whether they might go over the SIM, whatever they take now.
         """
 
 
@@ -134,7 +136,7 @@ class Outbox:
         database.execute("key_orphans")
         self.meter: Meter = NoMeter()
         """What is known of the bytes in flight."""
-        self.held: Held = lambda _endpoint, _priority, _seq=None: None
+        self.held: Held = lambda _endpoint, _priority, _seq=None, *, over_sim=False: None  # noqa: ARG005
         """Returns the bound of the budget that holds messages back."""
         self.ledger = Ledger(database)
         if self.ledger.usage.recover():
@@ -485,7 +487,7 @@ class Outbox:
             self._database.execute("message_defer", (attempts, *traffic, queued.seq))
         if delay > 0:
             self._database.execute("lane_defer", (self.times.now().mono + delay, queued.lane_id))
-        self.ledger.spend(traffic)
+        self.ledger.spend(traffic, own=queued.own)
 
     def remove(self, queued: Queued) -> Traffic:
         """Remove ``queued``; the caller records its result in the same transaction.

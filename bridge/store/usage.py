@@ -66,7 +66,7 @@ class Usage:
         }
         self._ended: list[tuple[str, Day]] = []
         """Days that ended, and are to be written."""
-        self._traffic, self._over_modem, self._texts = Traffic(), 0, 0
+        self._traffic, self._over_modem, self._off_sim, self._texts = Traffic(), 0, 0, 0
         """What the open transaction adds."""
         self._off = bool(sums.get("off"))
         """Whether the bytes in flight do not go over the SIM."""
@@ -75,14 +75,17 @@ class Usage:
 
     # -- counting ----------------------------------------------------------------------------------------
 
-    def spend(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+    def spend(self, traffic: Traffic, *, over_modem: bool = False, own: bool = False) -> None:
         """Add bytes that the IP layer carried for the bridge.
 
-        Those ``over_modem`` went over its own sockets, and so over the SIM, whatever way the others take.
+        Those ``over_modem`` went over its own sockets, and so over the SIM, whatever way the others take. The
+        ``own`` ones went over the own network, for which the modem is only the backup.
         """
         self._traffic = self._traffic.plus(traffic)
         if over_modem:
             self._over_modem += traffic.up + traffic.down
+        if own:
+            self._off_sim += traffic.up + traffic.down
 
     def count_texts(self, number: int) -> None:
         """Add SMS that went out."""
@@ -127,11 +130,11 @@ class Usage:
         added = self._traffic != (0, 0) or self._texts > 0
         if added:
             self.turn(now, known=known)
-            every, over_modem = self._traffic.up + self._traffic.down, self._over_modem
+            every, over_modem = self._traffic.up + self._traffic.down - self._off_sim, self._over_modem
             own = over_modem if meter.way is Way.OFF else every
             apart = every if meter.way is Way.APART else over_modem
             self._add(Day(self._traffic, Use(own, apart, 0, self._texts)))
-            self._traffic, self._over_modem, self._texts = Traffic(), 0, 0
+            self._traffic, self._over_modem, self._off_sim, self._texts = Traffic(), 0, 0, 0
         self._off = meter.way is Way.OFF
         written, self.ahead = self.ahead, meter.ahead(self.ahead)
         more = self.ahead.up > written.up or self.ahead.down > written.down

@@ -174,6 +174,16 @@ def test_release_tries_at_once() -> None:
     assert (destination.may_start(0.0, 0), destination.condition) == (1, Condition.DOWN)
 
 
+def test_over_another_network_it_is_not_known_to_be_down() -> None:
+    """All slots are open, and the next failure is the first; refused credentials are refused there too."""
+    destination = down()
+    destination.renew()
+    assert (destination.may_start(0.0, 0), destination.failures, destination.down_since) == (4, 0, None)
+    destination = held()
+    destination.renew()
+    assert destination.condition is Condition.HELD
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(list(Kind)), st.integers(1, 5), st.floats(0, 1000)), max_size=60),
     st.integers(1, 16),

@@ -87,7 +87,7 @@ def test_every_page_is_on_the_map_and_in_the_site() -> None:
 
 ANSWERS = {
     "What does a reading a minute cost?": ("What a message costs", "16 MB a month"),
-    "How do I keep the box's own traffic off the SIM?": ("What goes through the modem", '"hologram"'),
+    "How do I keep the box's own traffic off the SIM?": ("Which scope for which box", '"bridge"'),
     "What happens to a message in a power cut?": ("A power cut", "survives `kill -9` and a power cut"),
     "How do I send an SMS from Home Assistant?": ("Send an SMS", "notify.send_message"),
     "How can I be sure that an alarm arrived?": (

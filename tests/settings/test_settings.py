@@ -112,6 +112,8 @@ FILTER = 'routes: [ { match: "a", filter: { '
             '"bridge" needs a modem, and network.interface is "wifi"',
             'with "cellular"',
         ),
+        ('network: { scope: "backup" }', "network.scope", '"backup" needs a modem', 'with "cellular"'),
+        ('network: { backup_after: "2" }', "network.backup_after", '"2" is not', "ms, s, m, h or d"),
         ('network: { autoconnect: "x" }', "network.autoconnect", '"x" is not', 'true, false or "on_demand"'),
         ('network: { device: "ttyUSB0" }', "network.device", '"ttyUSB0" is not', '"/dev/ttyUSB0"'),
         ('store: { path: "a.db" }', "store.path", '"a.db" is not', "absolute path"),
@@ -796,6 +798,7 @@ UDP = 'channel: "udp", host: "h", port: 1'
         ('network: { apn: "other" }', "network.apn: has no effect"),
         ('network: { device: "/dev/ttyUSB0" }', "network.device: has no effect"),
         ('network: { interface: "wifi", scope: "hologram" }', "network.scope: has no effect"),
+        ('network: { backup_hold: "1m" }', "network.backup_hold: has no effect, as network.scope is"),
     ],
 )
 def test_what_has_no_effect_is_a_warning(tmp_path: Path, body: str, warning: str) -> None:
@@ -818,11 +821,31 @@ def test_what_has_no_effect_is_a_warning(tmp_path: Path, body: str, warning: str
         'network: { interface: "cellular", apn: "x", scope: "hologram" }, sms: { via: "modem" }',
         'network: { interface: "wifi", device: "wlan0" }',
         'network: { interface: "cellular-ec21", scope: "bridge" }',
+        'network: { interface: "cellular", scope: "backup", backup_after: "1m", backup_hold: "1h" }',
     ],
 )
 def test_what_has_an_effect_is_no_warning(tmp_path: Path, body: str) -> None:
     """Nobody learns to look past warnings."""
     assert read(tmp_path, "{" + KEY + body + "}").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "dials"),
+    [
+        ('scope: "backup"', "on_demand"),
+        ('scope: "backup", autoconnect: true', True),
+        ('scope: "backup", autoconnect: false', False),
+        ('scope: "bridge"', True),
+    ],
+)
+def test_a_backup_dials_on_demand_unless_told_otherwise(
+    tmp_path: Path, given: str, dials: bool | str
+) -> None:
+    """It is the only scope with a default of its own."""
+    network = read(
+        tmp_path, "{" + KEY + 'network: { interface: "cellular", ' + given + " } }"
+    ).settings.network
+    assert network.autoconnect == dials
 
 
 def test_the_environment_alone_is_looked_at_too(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def _lost(config: ResolverConfig, host: str, errno: int | None, took: float) -> 
 
 def _is_reachable(config: ResolverConfig) -> bool:
     """Whether a query leaves this machine."""
-    return any(_has_route(each) for each in config.servers)
+    return any(has_route(each) for each in config.servers)
 
 
 def _config() -> ResolverConfig:
@@ -227,8 +227,8 @@ def _config() -> ResolverConfig:
     return read_config(text, socket.gethostname().partition(".")[2])
 
 
-def _has_route(server: str) -> bool:
-    """Whether there is a way to ``server``; it sends nothing, as in `Resolver.mtu`."""
+def has_route(server: str) -> bool:
+    """Whether there is a way to the address ``server``; it sends nothing, as in `Resolver.mtu`."""
     literal = literal_address(server.partition("%")[0], _DNS)
     if not literal:  # a name would be looked up
         return False

@@ -53,6 +53,8 @@ class Health:
         self.failed = False
         """Whether the bridge is ending because of the failure that the last error names."""
         self.budget: Budget | None = None
+        self.path: Callable[[], str | None] = lambda: None
+        """Returns the network that messages take, ``own`` or ``modem``; None without a modem."""
         self.inbound: Callable[[], dict[str, Any]] = dict
         """Returns the listener's figures; empty without a listener."""
 
@@ -64,13 +66,16 @@ class Health:
     def figures(self) -> dict[str, Any]:
         """Return all figures, as published."""
         now = self._time.now()
-        today, month = self._outbox.ledger.spent(month=self.budget.month if self.budget else None)
+        since = self.budget.month if self.budget else None
+        today, month = self._outbox.ledger.spent(month=since)
         return {
             "state": self.state,
             "at": timestamp(now.wall),
             "queue": self.queue(),
             "results": {state.value: self._outbox.ledger.counts[state.value] for state in State},
             "bytes": {"today": _traffic(today), "month": _traffic(month)},
+            "path": (path := self.path()),
+            "bytes_by_path": path and self._by_path(today, month, since),
             "cost": self.budget.costs() if self.budget else None,
             "budget": self.budget.figures() if self.budget else {},
             "destinations": self._destinations(),
@@ -127,6 +132,14 @@ class Health:
             "under_way": self.sending.in_flight,
             "paused": self.sending.paused,
             "held": self.budget.held_messages() if self.budget else {},
+        }
+
+    def _by_path(self, today: Traffic, month: Traffic, since: str | None) -> dict[str, Any]:
+        """Return the bridge's own bytes over the SIM, and over the own network."""
+        over_sim = self._outbox.ledger.over_sim(since)
+        return {
+            period: {"own": max(0, every.up + every.down - modem), "modem": modem}
+            for period, every, modem in zip(("today", "month"), (today, month), over_sim, strict=True)
         }
 
     def _destinations(self) -> list[dict[str, Any]]:

@@ -189,6 +189,12 @@ class Monitor(Notices):
         if self._uplink:
             self._uplink.link_back()
 
+    def path_changed(self) -> None:
+        """Have the uplink try what waits over the other network, and tell of it."""
+        if self._uplink:
+            self._uplink.path_changed()
+        self.health_changed()
+
     def reports_ready(self) -> None:
         """Have the new reports published."""
         self._publisher.wake()

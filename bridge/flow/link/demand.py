@@ -29,7 +29,7 @@ class Demand:
         waiting = {
             channel
             for (channel, priority), (messages, _) in self._outbox.ledger.depth.items()
-            if messages and self._outbox.held(_endpoint(channel), priority) is None
+            if messages and self._outbox.held(_endpoint(channel), priority, over_sim=True) is None
         }
         if waiting - {Channel.SMS}:
             return self._soon()

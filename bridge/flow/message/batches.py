@@ -156,7 +156,7 @@ class Batches:
         """End all messages of a batch; runs inside the transaction."""
         batches = self._outbox.batches
         batches.spent(request, traffic, attempt=True)
-        self._outbox.ledger.spend(traffic)
+        self._outbox.ledger.spend(traffic, own=request.own)
         if request.lane.batch in self.lanes.refused:
             batches.set_refused(request.lane.batch, refused=False)
         return self._end(request.lane_id, State.DELIVERED, reading, lambda _: True)
@@ -198,7 +198,7 @@ class Batches:
         """Divide a refused batch, unless the ``whole`` is tried again later; runs inside the transaction."""
         batches, lane_id = self._outbox.batches, request.lane_id
         batches.spent(request, traffic, attempt=True)
-        self._outbox.ledger.spend(traffic)
+        self._outbox.ledger.spend(traffic, own=request.own)
         division, members = batches.division(lane_id), batches.members(lane_id)
         formed = division.formed
         if formed is None or not members:

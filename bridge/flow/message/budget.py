@@ -60,6 +60,8 @@ class Source(NamedTuple):
     """Returns how the bridge's own bytes go now."""
     reading: Callable[[], Reading | None] = lambda: None
     """Returns the counters of the link's interface, None without one."""
+    spared: Callable[[], bool] = lambda: False
+    """Returns whether messages take the own network now, for which the SIM is only the backup."""
 
 
 class Budget:
@@ -199,21 +201,27 @@ class Budget:
             self._before = (of, total, sum(each.bytes for each in days))
         return self._before[1:]
 
-    def _held(self, endpoint: Endpoint, priority: Priority, texts: int) -> str | None:
-        metered = endpoint != MODEM_SMS and self.way is not Way.OFF
+    def _held(
+        self, endpoint: Endpoint, priority: Priority, texts: int, *, over_sim: bool = False
+    ) -> str | None:
+        metered = endpoint != MODEM_SMS and self.way is not Way.OFF and (over_sim or not self.source.spared())
         return held_by(self.bounds, self.spent(), priority, texts=texts, metered=metered)
 
-    def held_as(self, endpoint: Endpoint, priority: Priority, seq: int | None = None) -> str | None:
+    def held_as(
+        self, endpoint: Endpoint, priority: Priority, seq: int | None = None, *, over_sim: bool = False
+    ) -> str | None:
         """Return the bound that holds the messages to ``endpoint`` of ``priority``, None if they may go.
 
-        With ``seq``, the number of a message, it is the bound that holds this one.
+        With ``seq``, the number of a message, it is the bound that holds this one. ``over_sim`` asks whether
+        they might go over the SIM, whatever they take now.
         """
         if not self.bounds.any:
             return None
         for each in self._long.values() if seq is not None else ():
             if each.seq == seq:
                 return self._bound_of(each)
-        return self._held(endpoint, priority, int(endpoint.channel is Channel.SMS))
+        texts = int(endpoint.channel is Channel.SMS)
+        return self._held(endpoint, priority, texts, over_sim=over_sim)
 
     def figures(self) -> dict[str, Any]:
         """Return ``budget`` of the health: each bound that is set."""

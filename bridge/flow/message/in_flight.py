@@ -54,7 +54,8 @@ class InFlight:
 
     def started(self, queued: Queued, job: AnyJob) -> None:
         """Note that ``queued`` is in flight."""
-        cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) else Traffic()
+        metered = isinstance(job, Job) and not queued.own
+        cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) and metered else Traffic()
         most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
         self._out[queued.seq] = _Out(cost.up + cost.down, most, texts_of(queued))
         self._usual = _larger(most, _faded(self._usual, FADE))

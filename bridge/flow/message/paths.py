@@ -2,6 +2,7 @@
 
 * Without a managed interface, and with ``network.scope: "hologram"``, messages take the machine's own
   network. The bridge does not know when that is down.
+* With ``network.scope: "backup"`` they take that or the link, as `Backup` decides by what they reach.
 * Otherwise messages wait until the link is up. Then they take the machine's network over it, or the modem's
   own sockets while these are the link.
 * SMS over the air need a modem that is registered, and no link.
@@ -11,7 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bridge.core.exchange import Transport
-from bridge.core.messages import MODEM_SMS, Channel, Endpoint
+from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued
+from bridge.core.retry import Blame, Kind
 from bridge.flow.message.codecs import Codec
 from bridge.flow.message.uplink import Path
 
@@ -36,6 +38,17 @@ class Link(Protocol):
         """Return the modem's own sockets for ``channel``, while they are the link."""
 
 
+class Backup(Protocol):
+    """Decides between the own network and the link."""
+
+    @property
+    def over_modem(self) -> bool:
+        """Whether messages take the link."""
+
+    def ended(self, queued: Queued, kind: Kind) -> Blame:
+        """Learn how an exchange ended; return whose fault a failure is, as far as the network shows."""
+
+
 class NetworkPaths:
     """Knows the path to each endpoint; lives in the event loop's thread."""
 
@@ -45,13 +58,20 @@ class NetworkPaths:
         transports: Mapping[Channel, Transport],
         *,
         identified: Callable[[], bool],
+        own: Mapping[Channel, Transport] | None = None,
     ) -> None:
-        """``identified`` returns whether there are credentials; those of the SIM come with the modem."""
+        """``identified`` returns whether there are credentials; those of the SIM come with the modem.
+
+        ``own`` are the transports of the own network, where ``transports`` are those of its backup.
+        """
         self._codecs = codecs
         self._transports = transports
+        self._own = own
         self._identified = identified
         self.link: Link | None = None
         """The link that messages need; None: the machine's own network, which nobody knows to be down."""
+        self.backup: Backup | None = None
+        """What decides between the own network and the link; None where there is no choice."""
         self.modem: Link | None = None
         """What sends SMS over the air."""
 
@@ -66,7 +86,11 @@ class NetworkPaths:
             return self._air is not None
         if endpoint.channel in _OF_THE_CLOUD and not self._identified():
             return False
-        return self.link is None or self.link.carries
+        return self.link is None or self._takes_own or self.link.carries
+
+    @property
+    def _takes_own(self) -> bool:
+        return self.backup is not None and not self.backup.over_modem
 
     def codec(self, channel: Channel) -> Codec | None:
         """Return the codec of ``channel``; None while the credentials that it needs are not known."""
@@ -81,8 +105,20 @@ class NetworkPaths:
         if endpoint == MODEM_SMS:
             assert self._air is not None  # `ready` said so
             return self._air
+        codec = self._codecs[endpoint.channel]
+        if self._own and self._takes_own:
+            return Path(codec, self._own[endpoint.channel], own=True)
         sockets = self.link.sockets_for(endpoint.channel) if self.link else None
-        return Path(self._codecs[endpoint.channel], sockets or self._transports[endpoint.channel])
+        return Path(codec, sockets or self._transports[endpoint.channel])
+
+    def ended(self, queued: Queued, kind: Kind) -> Blame:
+        """Learn how an exchange of ``queued`` ended; return whose fault a failure is."""
+        endpoint = queued.lane.endpoint
+        blame = self.backup.ended(queued, kind) if self.backup else Blame.MESSAGE
+        if kind is not Kind.UNREACHED:
+            return Blame.MESSAGE
+        changed = endpoint != MODEM_SMS and queued.own is not self._takes_own
+        return Blame.PATH if changed or not self.ready(endpoint) else blame
 
     @property
     def _air(self) -> Path | None:

@@ -17,7 +17,7 @@ from bridge.core.exchange import AnyJob, Job, Outcome, Transport
 from bridge.core.known_time import TimeWait
 from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, State
 from bridge.core.progress import Progress
-from bridge.core.retry import MAX_DELAY, Kind, Reading, backoff, decide, sparing
+from bridge.core.retry import MAX_DELAY, Blame, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
 from bridge.flow.message.batches import Batches
 from bridge.flow.message.codecs import Codec, with_time
@@ -42,6 +42,8 @@ class Path(NamedTuple):
 
     codec: Codec
     transport: Transport
+    own: bool = False
+    """Whether it is the own network, for which the modem is only the backup."""
 
 
 class Paths(Protocol):
@@ -55,6 +57,9 @@ class Paths(Protocol):
 
     def wanted(self) -> None:
         """Note that a message waits for a path that is closed."""
+
+    def ended(self, queued: Queued, kind: Kind) -> Blame:
+        """Learn how an exchange of ``queued`` ended; return whose fault a failure is."""
 
 
 class _Traffic:
@@ -151,6 +156,11 @@ class Uplink:
         """The number of messages in flight."""
         return sum(len(traffic.busy) for traffic in self._traffic.values())
 
+    @property
+    def in_flight_over_link(self) -> int:
+        """The number of those that do not take the own network."""
+        return sum(not each.own for traffic in self._traffic.values() for each in traffic.busy.values())
+
     def set_slots(self, slots: int) -> None:
         """Set the number of exchanges per destination that may be under way."""
         self.slots = slots
@@ -184,6 +194,12 @@ class Uplink:
     def link_back(self) -> None:
         """Try waiting messages because a link came up; long delays of costly large messages stay."""
         self._writer.write(partial(self._outbox.wake_soon, MAX_DELAY), lambda _: self.release())
+
+    def path_changed(self) -> None:
+        """Try waiting messages because they take another network, over which nothing is known yet."""
+        for traffic in self._traffic.values():
+            traffic.destination.renew()
+        self.link_back()
 
     def release(self) -> None:
         """Let every destination be tried now."""
@@ -246,7 +262,8 @@ class Uplink:
     def _start(self, queued: Queued, traffic: _Traffic) -> None:
         endpoint = queued.lane.endpoint
         # The lane and the slot are taken before `encode`, which may end the message at once.
-        codec, transport = self._paths.path(endpoint)
+        codec, transport, own = self._paths.path(endpoint)
+        queued = queued._replace(own=own) if own else queued
         self._outbox.in_flight.add(queued.seq)
         fix: Operation | None = None
         if queued.lane.batch is not None:
@@ -323,11 +340,12 @@ class Uplink:
         if outcome.connected and _connects(endpoint) and "socket.closed" in self._notices.wanted:
             self._on_socket("socket.closed", queued)
         reading = codec.decode(outcome)
-        if reading.kind is Kind.UNREACHED and not self._paths.ready(endpoint):
+        blame = self._paths.ended(queued, reading.kind)
+        if blame is Blame.PATH:
             self._wait_for_link(queued, reading, outcome)
             return
         # Refused credentials are no fault of the message, so they use up no attempt.
-        attempts = queued.attempts + (reading.kind is not Kind.HELD)
+        attempts = queued.attempts + (reading.kind is not Kind.HELD and blame is Blame.MESSAGE)
         self._learn(queued, reading)
         if queued.lane.batch is not None and self.batches.ended(queued, reading, outcome.traffic):
             self._unanswered.pop(queued.lane_id, None)
@@ -413,7 +431,7 @@ class Uplink:
             reply = self._outbox.reply_of(queued) if queued.idempotent else queued.reply
             left = self._outbox.remove(queued)
             if outcome:
-                self._outbox.ledger.spend(traffic)
+                self._outbox.ledger.spend(traffic, own=queued.own)
             self.gate.record(queued, state)
             self._results.record(result.bears(left), idempotent=queued.idempotent, reply=reply)
 

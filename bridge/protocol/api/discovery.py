@@ -70,6 +70,8 @@ class Device(NamedTuple):
     """Names of the budget's bounds that are set."""
     currency: str | None = None
     """The currency of the prices; None without prices."""
+    backs_up: bool = False
+    """Whether the modem is only the backup of the box's own network."""
 
 
 def payload(device: Device, topics: Topics, *, removed: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -132,6 +134,8 @@ def _components(device: Device, topics: Topics) -> Components:
         found |= _link(topics, device.kind)
     if device.kind == "cellular":
         found |= _cellular(topics)
+    if device.backs_up:
+        found |= _path(topics)
     if device.kind == "wifi":
         found |= _wifi(topics)
     return found | _bridge(topics) | _money(topics, device) | _messages(topics, device.recipients)
@@ -255,6 +259,14 @@ def _cellular(topics: Topics) -> Components:
         **numbers,
         "modem_reset": _button("Reset modem", commands, "reset", dev_cla="restart", ent_cat="config"),
     }  # fmt: skip
+
+
+def _path(topics: Topics) -> Components:
+    path = _sensor(
+        "Messages by", topics.network, "value_json.path",
+        dev_cla="enum", ops=["own", "modem"], ic="mdi:swap-horizontal",
+    )  # fmt: skip
+    return {"path": path}
 
 
 def _wifi(topics: Topics) -> Components:

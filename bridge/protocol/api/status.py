@@ -20,10 +20,12 @@ def status(
     facts: Facts | None = None,
     wifi: Wifi | None = None,
     since: float | None = None,
+    path: str | None = None,
 ) -> dict[str, Any]:
     """Return the payload of ``hologram/network/status``.
 
-    ``since`` is Unix seconds, unknown fields are None.
+    ``since`` is Unix seconds; ``path`` is the network that messages take, ``own`` or ``modem``; unknown
+    fields are None.
     """
     facts = facts or Facts()
     registration = facts.registration
@@ -44,6 +46,7 @@ def status(
         "imei": identity.imei,
         "imsi": identity.imsi,
         "iccid": identity.iccid,
+        "path": path,
         "since": None if since is None else timestamp(since),
         "error": verdict.error,
     }

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from bridge.adapters.system.loop_time import read_clock
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Endpoint, Queued
-from bridge.core.retry import Reading
+from bridge.core.retry import Blame, Kind, Reading
 from bridge.flow.message.codecs import CloudCodec, CloudSmsCodec, Codec
 from bridge.flow.message.uplink import Path
 from bridge.sdk.engine.calls import Sender, Turn
@@ -162,6 +162,11 @@ class DevicePaths:
 
     def wanted(self) -> None:
         """Do nothing: a script decides itself when to connect."""
+
+    def ended(self, queued: Queued, kind: Kind) -> Blame:
+        """Return whose fault a failed exchange is: that of a network that a script has left, or its own."""
+        lost = kind is Kind.UNREACHED and not self.ready(queued.lane.endpoint)
+        return Blame.PATH if lost else Blame.MESSAGE
 
     def _codec(self, endpoint: Endpoint, sender: Sender) -> Codec:
         timeout = self._timeout(endpoint)

@@ -55,6 +55,13 @@ def test_every_component_can_be_removed_and_recalled(kind: str) -> None:
         assert (REQUIRED[platform] & {"stat_t", "cmd_t", "evt_typ"}) - {"stat_t"} <= set(recalled[key])
 
 
+def test_a_box_with_a_backup_shows_which_way_messages_take() -> None:
+    """Others have but one."""
+    told = discovery.payload(device("cellular")._replace(backs_up=True), TOPICS)["cmps"]
+    assert (told["path"]["stat_t"], told["path"]["ops"]) == ("box/network", ["own", "modem"])
+    assert "path" not in discovery.payload(device("cellular"), TOPICS)["cmps"]
+
+
 def test_recipients_have_their_number_as_key() -> None:
     """A recipient who is renamed is the same entity; the topic cannot hold a plus sign."""
     (key,) = (key for key in discovery.payload(device("", "+15551234567"), TOPICS)["cmps"] if "1555" in key)
