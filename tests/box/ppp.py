@@ -94,9 +94,9 @@ class Rig:
         """Give the simulated modem an order."""
         return self.machine.must(f"hologram-bridge simulate tell {CONTROL} {shlex.join(words)}")
 
-    def accepted(self) -> list[dict[str, Any]]:
-        """Return what the cloud has got."""
-        lines = self.machine.run(f"cat {LOG}").out.splitlines()
+    def accepted(self, log: str = LOG) -> list[dict[str, Any]]:
+        """Return what the cloud has got, or another that writes to ``log``."""
+        lines = self.machine.run(f"cat {log}").out.splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def listen(self, topic: str, *, seconds: int = 60) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -60,3 +61,14 @@ def _text(name: bytes) -> bytes:
         labels.append(name[1 : 1 + length])
         name = name[1 + length :]
     return b".".join(labels)
+
+
+def main() -> None:
+    """Run one until the process ends: ``python -m tests.doubles.name_server ADDRESS NAME IP``."""
+    address, name, ip = sys.argv[1:]
+    NameServer(address, {name.encode(): ip})
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

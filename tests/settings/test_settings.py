@@ -113,7 +113,7 @@ FILTER = 'routes: [ { match: "a", filter: { '
             'with "cellular"',
         ),
         ('network: { scope: "backup" }', "network.scope", '"backup" needs a modem', 'with "cellular"'),
-        ('network: { backup_after: "2" }', "network.backup_after", '"2" is not', "ms, s, m, h or d"),
+        ('network: { backup_after: "2x" }', "network.backup_after", '"2x" is not', "ms, s, m, h or d"),
         ('network: { autoconnect: "x" }', "network.autoconnect", '"x" is not', 'true, false or "on_demand"'),
         ('network: { device: "ttyUSB0" }', "network.device", '"ttyUSB0" is not', '"/dev/ttyUSB0"'),
         ('store: { path: "a.db" }', "store.path", '"a.db" is not', "absolute path"),
