@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 WORKERS ?= 5
 
-.PHONY: setup demo demo-fleet node-red test testAll testFresh lint docs tables picture audit bench clean install uninstall deb
+.PHONY: setup demo demo-fleet node-red test testAll testFresh lint docs tables picture audit bench bench-fleet clean install uninstall deb
 
 setup: $(VENV)/.ready
 
@@ -74,6 +74,10 @@ audit: setup
 
 bench: setup
 	$(PY) -m tests.bench
+
+# 5,000 boxes, three collectors, a cluster of three JetStream servers, and 20 kills: minutes.
+bench-fleet: setup
+	$(PY) -m tests.bench.fleet
 
 # On Debian and Raspberry Pi OS, with root. Again for an upgrade: the configuration and the outbox stay.
 install:

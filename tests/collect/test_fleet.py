@@ -1,0 +1,22 @@
+"""The fleet's run in a short form: nothing that was answered 200 is lost, nothing is there twice."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench.fleet.__main__ import told
+from tests.bench.fleet.run import Plan, play
+from tests.harness import Keeper
+from tests.harness.nats import NEEDS_NATS
+
+pytestmark = NEEDS_NATS
+
+
+@pytest.mark.slow
+def test_a_fleet_loses_and_doubles_nothing(keeper: Keeper, tmp_path: Path) -> None:
+    """400 boxes, with nodes and collectors that are killed."""
+    plan = Plan(boxes=400, batches=3, readings=10, kills=6)
+    outcome = play(keeper, tmp_path, plan)
+    print(told(outcome))
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    assert outcome.answered == plan.boxes * plan.batches
