@@ -5,7 +5,8 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 WORKERS ?= 5
 
-.PHONY: setup demo demo-fleet node-red test testAll testFresh lint docs tables picture audit bench bench-fleet clean install uninstall deb
+.PHONY: setup demo demo-fleet node-red test testAll testFresh lint docs tables picture audit bench bench-fleet clean \
+	install uninstall deb image
 
 setup: $(VENV)/.ready
 
@@ -41,6 +42,7 @@ testAll: setup
 	sh .ci/node-packages
 	sh .ci/home-assistant
 	sh .ci/box-packages
+	sh .ci/container-packages
 	sh .ci/audit
 	$(PY) -m pytest
 
@@ -91,6 +93,10 @@ uninstall:
 # PYTHON_VERSION=3.11 or 3.13 (without it: this release's).
 deb: setup
 	PIP="$(PY) -m pip" sh config/debian/build $(ARCH)
+
+# hologram-bridge:VERSION with Podman or Docker; ARCH=amd64, arm64 or armv7.
+image:
+	sh config/container/build $(ARCH)
 
 clean:
 	rm -rf $(VENV) site .demo .node-red .home-assistant .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output bench.json

@@ -126,7 +126,8 @@ class Lock:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
             raise StoreError(
-                f"cannot use {path}: {exc.strerror}; check store.path and who owns its folder"
+                f"cannot use {path}: {exc.strerror}; check store.path, and that its folder belongs to "
+                f"user {os.geteuid()}"
             ) from exc
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -56,6 +56,17 @@ GONE = 5.0
 """Seconds that the kernel may need to remove the interface of a pppd that has ended."""
 
 
+NET_ADMIN = 12
+"""The capability to open /dev/ppp and to set up its interface [capabilities(7); linux/capability.h]."""
+
+
+def may_use_net_admin(status: Path = Path("/proc/self/status")) -> bool:
+    """Return whether this process has `NET_ADMIN`, which root in a container may lack [proc(5), CapEff]."""
+    lines = status.read_text().splitlines()
+    effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> NET_ADMIN & 1)
+
+
 def file_of(name: str) -> Path:
     """Return the path of the file ``name`` of the ppp configuration."""
     return next((folder / name for folder in FOLDERS if (folder / name).exists()), FOLDERS[0] / name)
@@ -115,8 +126,13 @@ class Pppd:
             return "pppd is not installed: apt install ppp"
         if os.geteuid() != 0:
             return "pppd needs root; without it the bridge dials through hologram-ppp.service"
+        if not may_use_net_admin():
+            return "pppd needs the capability NET_ADMIN: give it to the container (--cap-add=NET_ADMIN)"
         if not Path("/dev/ppp").exists():
-            return "this kernel has no PPP: /dev/ppp is missing"
+            return (
+                "/dev/ppp is missing: this kernel has no PPP, or the container was not given the device "
+                "(--device=/dev/ppp)"
+            )
         return None
 
     async def connect(self, dial: Dial) -> Link:

@@ -81,7 +81,7 @@ class PppdUnit:
     def available() -> str | None:
         """Return why the unit cannot be used here, or None if it can."""
         if shutil.which("systemctl") is None or not Path("/run/systemd/system").exists():
-            return "systemd does not run here"
+            return "PPP needs root here, because there is no systemd whose hologram-ppp.service dials"
         if not any((folder / UNIT).exists() for folder in UNIT_FOLDERS):
             return f"{UNIT} is not installed: sudo make install"
         if not is_there("pppd"):

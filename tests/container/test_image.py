@@ -1,0 +1,103 @@
+"""The image as users run it: read-only, as an ordinary user, on a volume, between a broker and a cloud."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.container.conftest import Container
+from tests.container.engine import IMAGE, LIMITS, RUN, USER, Podman
+from tests.harness import Client, Cloud, eventually
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+STOPPED_WITHIN = 10.0
+"""Seconds after which engines kill."""
+
+
+def test_it_takes_delivers_and_survives(
+    container: Container, between: tuple[str, ...], cloud: Cloud, client: Client
+) -> None:
+    """What it acknowledged outlives kill -9 and the container; it stops in order, in time."""
+    container.start(*between)
+    container.wait_for("connected to the broker")
+    for number in range(20):
+        client.publish(f"hologram/out/a{number}", str(number), user={"id": f"m{number}"})
+    eventually(lambda: "20 queued" in container.check(), what="all are taken")
+    os.kill(container.state["Pid"], signal.SIGKILL)
+    eventually(lambda: container.state["Status"] == "exited", what="it is gone")
+    cloud.start()
+    container.start(*between, "--init")  # under an init this time
+    for number in range(20):
+        assert client.wait_result(f"m{number}", 40)["state"] == "delivered"
+    assert sorted(cloud.payloads(), key=int) == [str(number).encode() for number in range(20)]
+    assert container.stop() < STOPPED_WITHIN
+    assert container.state["ExitCode"] == 0
+    container.start(*between)
+    container.wait_for("0 messages are queued")
+    assert container.stop() < STOPPED_WITHIN
+    assert container.state["ExitCode"] == 0
+
+
+def test_it_is_an_ordinary_user_and_its_log_is_standard_output(
+    podman: Podman, container: Container, between: tuple[str, ...]
+) -> None:
+    """Nothing but the volume is written to; what fails is told on standard output too."""
+    container.start(*between)
+    container.wait_for("started")
+    status = Path(f"/proc/{container.state['Pid']}/status").read_text()
+    assert f"Uid:\t{USER}\t{USER}" in status
+    assert "CapEff:\t0000000000000000" in status
+    code, said = podman.once(*LIMITS)
+    assert code == 78
+    assert "HOLOGRAM_BRIDGE__CREDENTIALS__DEVICEKEY" in said
+    code, said = podman.once(*LIMITS, "--env=HOLOGRAM_BRIDGE__MQTT__HOTS=x")
+    assert code == 78
+    assert "did you mean 'HOLOGRAM_BRIDGE__MQTT__HOST'" in said
+
+
+def test_its_health_is_what_the_bridge_says(container: Container, between: tuple[str, ...]) -> None:
+    """The engine knows the check; it passes, fails for one that hangs, and passes again."""
+    container.start(*between)
+    container.wait_for("connected to the broker")
+    config = container.podman.inspect(IMAGE, "image")
+    assert config["HealthCheck" if "HealthCheck" in config else "Healthcheck"]["Test"][-1] == "healthcheck"
+    container.podman("healthcheck", "run", container.name)
+    pid = container.state["Pid"]
+    os.kill(pid, signal.SIGSTOP)
+    assert "does not answer" in container.check("--timeout=2")
+    os.kill(pid, signal.SIGCONT)
+    container.podman("healthcheck", "run", container.name)
+
+
+def test_a_volume_of_somebody_else_is_told(podman: Podman, between: tuple[str, ...], tmp_path: Path) -> None:
+    """With the folder, and who has to own it."""
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o700)
+    code, said = podman.once(*between, f"--volume={folder}:/var/lib/hologram-bridge")
+    assert code == 1
+    assert "cannot use /var/lib/hologram-bridge/outbox.db.lock: Permission denied" in said
+    assert f"user {USER}" in said
+    os.chown(folder, USER, USER)
+    code, said = podman.once(
+        *between, f"--volume={folder}:/var/lib/hologram-bridge", words=["queue", "stats"]
+    )
+    assert "there is no outbox at /var/lib/hologram-bridge/outbox.db yet" in said
+
+
+def test_a_full_volume_takes_nothing_and_recovers(
+    container: Container, between: tuple[str, ...], cloud: Cloud, client: Client, tmp_path: Path
+) -> None:
+    """It goes on running, and healthy; with room it delivers what the broker kept."""
+    cloud.start()
+    volume = "--mount=type=tmpfs,destination=/var/lib/hologram-bridge,tmpfs-size=24M,tmpfs-mode=1777"
+    container.podman("run", "--detach", "--name", container.name, *RUN, *between, volume, IMAGE)
+    container.wait_for("connected to the broker")
+    fill = "head -c 100M /dev/zero > /var/lib/hologram-bridge/others"
+    container.podman("exec", container.name, "sh", "-c", fill, check=False)
+    client.publish("hologram/out/a", "x" * 100_000, user={"id": "m"}, wait=False)
+    container.wait_for("full", 60)
+    container.podman("healthcheck", "run", container.name)
+    container.podman("exec", container.name, "rm", "/var/lib/hologram-bridge/others")
+    assert client.wait_result("m", 60)["state"] == "delivered"
