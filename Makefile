@@ -6,7 +6,7 @@ PYTHON ?= python3
 WORKERS ?= 5
 
 .PHONY: setup demo demo-fleet node-red test testAll testFresh lint docs tables picture audit bench bench-fleet clean \
-	install uninstall deb image
+	install uninstall deb image add-on
 
 setup: $(VENV)/.ready
 
@@ -97,6 +97,10 @@ deb: setup
 # hologram-bridge:VERSION with Podman or Docker; ARCH=amd64, arm64 or armv7.
 image:
 	sh config/container/build $(ARCH)
+
+# The repository of Home Assistant's add-on, in dist/add-on.
+add-on:
+	sh config/home-assistant/add-on/build
 
 clean:
 	rm -rf $(VENV) site .demo .node-red .home-assistant .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output bench.json

@@ -11,8 +11,9 @@ from bridge.errors import OperationError
 WAIT = 20.0
 """Seconds for the daemon to answer: a loop that is held longer is not healthy."""
 
-CONTROL = "HOLOGRAM_BRIDGE__CONTROL__PATH"
-"""The variable of ``control.path``. With it no configuration is read, which would take most of the time."""
+CONTROL, STORE = "HOLOGRAM_BRIDGE__CONTROL__PATH", "HOLOGRAM_BRIDGE__STORE__PATH"
+"""The variables of ``control.path`` and ``store.path``. With them no configuration is read, which would take
+most of the time."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -78,7 +79,8 @@ def _starting(config: Path | None) -> str:
     """
     from bridge.adapters.system.holders import locking
 
-    store = _settings(config).store.path
+    given = os.environ.get(STORE)
+    store = Path(given) if given else _settings(config).store.path
     holder = locking(store.with_name(store.name + ".lock"))
     if holder is None:
         raise OperationError(f"no hologram-bridge runs on {store}; look into its log")

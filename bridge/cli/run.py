@@ -2,8 +2,8 @@
 
 import argparse
 import logging
-import os
-import signal
+
+from bridge.cli.ending import end_at_sigterm
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,7 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Load the configuration and run the daemon; return the exit code."""
-    _end_at_sigterm()
+    end_at_sigterm()
     from bridge.daemon import app, logs
     from bridge.settings import Loaded, Overrides, load
 
@@ -31,13 +31,3 @@ def run(args: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         logging.getLogger("config").warning("%s", warning)
     return app.run(loaded, reread)
-
-
-def _end_at_sigterm() -> None:
-    """Have SIGTERM end the start too, if this is the first process of a container.
-
-    The kernel drops signals for process 1 that have no handler [pid_namespaces(7)], and the daemon sets its
-    own when the outbox is open, which can take minutes.
-    """
-    if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))

@@ -1,0 +1,1 @@
+"""Home Assistant's add-on: its start, and its description."""
