@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.box.recipe import CannotBuild
-from tests.container.engine import IMAGE, LIMITS, RUN, Podman, missing
+from tests.container.engine import IMAGE, LIMITS, RUN, Podman, folder, missing
 from tests.harness import Cloud, Mosquitto, eventually
 
 
@@ -17,10 +17,9 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """Podman, with the base and the image."""
     if why := missing():
         pytest.skip(why)
-    folder = tmp_path_factory.mktemp("podman")
-    podman = Podman(folder)
+    podman = Podman(folder())
     try:
-        podman.make_base(folder)
+        podman.make_base(tmp_path_factory.mktemp("base"))
     except CannotBuild as exc:
         pytest.skip(f"no base can be made here: {exc}")
     try:
@@ -28,7 +27,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
         yield podman
     finally:
         podman("rm", "--all", "--force", "--time=0", check=False)
-        podman("rmi", "--all", "--force", timeout=600, check=False)
+        podman("image", "prune", "--force", timeout=600, check=False)
 
 
 class Container:

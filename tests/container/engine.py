@@ -39,6 +39,12 @@ def missing() -> str | None:
     return "only root can make the base" if os.geteuid() else None
 
 
+def folder() -> Path:
+    """Return the folder of the storage, which outlives a run: what did not change is not built again."""
+    given = os.environ.get("HOLOGRAM_BRIDGE_PODMAN")
+    return Path(given) if given else recipe.cache().with_name("hologram-bridge-podman")
+
+
 class Podman:
     """The engine, with storage in ``folder``."""
 
@@ -69,7 +75,9 @@ class Podman:
         return json.loads(self(kind, "inspect", name))[0]
 
     def make_base(self, folder: Path) -> None:
-        """Import the base; raises `tests.box.recipe.CannotBuild` where no packages are to be had."""
+        """Import the base, if it is not there; raises `CannotBuild` where no packages are to be had."""
+        if BASE in self("images", "--format={{.Repository}}:{{.Tag}}"):
+            return
         sources = folder / "sources.list"
         sources.write_text(recipe._sources())
         root = folder / "root"

@@ -1,0 +1,86 @@
+"""The add-on's image, built from its repository as Home Assistant builds it, and started as it is started."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.add_on.supervisor import TOKEN, Supervisor
+from tests.container.conftest import Container
+from tests.container.engine import BASE, BUILD, RUN, USER, Podman
+from tests.harness import Client, Cloud, Keeper, Mosquitto, eventually
+from tests.harness.process import ROOT
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+ADD_ON = "localhost/hologram-add-on:latest"
+
+
+@pytest.fixture(scope="module")
+def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image, of the repository that `make add-on` lays out."""
+    out = tmp_path_factory.mktemp("add-on")
+    script = ROOT / "config/home-assistant/add-on/build"
+    subprocess.run(["sh", str(script)], env={**os.environ, "OUT": str(out)}, check=True, timeout=60)
+    options = (*BUILD, "--format=docker", f"--build-arg=BASE={BASE}", f"--tag={ADD_ON}")
+    podman("build", *options, str(out / "hologram_bridge"), timeout=1800)
+    return ADD_ON
+
+
+@pytest.fixture
+def supervisor(keeper: Keeper) -> Iterator[Supervisor]:
+    found = Supervisor()
+    yield found
+    found.close()
+
+
+def test_it_runs_by_its_options_as_an_ordinary_user(
+    image: str, container: Container, supervisor: Supervisor, keeper: Keeper, cloud: Cloud, tmp_path: Path
+) -> None:
+    """With the Supervisor's broker; the outbox is in /data and the user's, the options stay root's alone."""
+    broker = Mosquitto(keeper, tmp_path / "mosquitto", users={"addons": "secret"})
+    broker.start()
+    supervisor.offer(broker.port, "addons", "secret")
+    cloud.start()
+    data, config = tmp_path / "data", tmp_path / "config"
+    for folder in (data, config):
+        folder.mkdir(mode=0o755)
+    options = data / "options.json"
+    options.write_text(
+        json.dumps({"credentials": {"devicekey": "abcd1234"}, "network": {"interface": "none"}})
+    )
+    options.chmod(0o600)
+    (config / "bridge.hjson").write_text(
+        f'{{ cloud: {{ host: "127.0.0.1", port: {cloud.port} }}, inbound: {{ enabled: false }} }}'
+    )
+    container.podman(
+        *("run", "--detach", "--init", "--name", container.name, *RUN, f"--env=SUPERVISOR_TOKEN={TOKEN}"),
+        *(f"--volume={data}:/data", f"--volume={config}:/config", image),
+        *("add-on", "--user", "hologram", "--supervisor", supervisor.url),
+    )
+    container.wait_for("connected to the broker", 60)
+    client = Client(broker.port, "hologram/#", user=("addons", "secret")).connect()
+    keeper.finally_(client.close)
+    client.publish("hologram/out/a", "x", user={"id": "m"})
+    assert client.wait_result("m", 40)["state"] == "delivered"
+    assert (data / "outbox/outbox.db").stat().st_uid == USER
+    assert options.stat().st_uid == 0
+    assert "online; 0 queued" in container.check()
+    status = container.podman("exec", container.name, "sh", "-c", "cat /proc/[0-9]*/status")
+    assert f"Uid:\t{USER}\t{USER}" in status
+    assert container.stop(45) < 10
+    eventually(lambda: container.state["ExitCode"] == 0, what="it has ended in order")
+
+
+def test_a_wrong_option_is_a_line_in_its_log(image: str, podman: Podman, tmp_path: Path) -> None:
+    """The one of check-config, and the exit code with it."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    options = {"credentials": {"devicekey": "abcd1234"}, "budget": {"day": "lots"}}
+    (data / "options.json").write_text(json.dumps(options))
+    code, said = podman.once(f"--volume={data}:/data", image=image)
+    assert code == 78
+    assert 'budget.day: "lots" is not allowed' in said
