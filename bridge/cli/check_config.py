@@ -49,13 +49,13 @@ def run(args: argparse.Namespace) -> int:
 def _load_bridge(args: argparse.Namespace) -> "tuple[Loaded, str]":
     """Return the configuration, and what of it was changed from afar."""
     from bridge.daemon.configure import broker
-    from bridge.settings import load, moment
+    from bridge.settings import load
 
     loaded = load(args.config)
     broker(loaded.settings)
     if loaded.refused:
         loaded = replace(loaded, warnings=(*loaded.warnings, loaded.refused))
-    return loaded, loaded.overrides.describe(moment())
+    return loaded, loaded.changes()
 
 
 def _load_collector(args: argparse.Namespace) -> "CollectorLoaded":

@@ -1,5 +1,6 @@
 """The start of the daemon, as far as settings that were changed from afar are concerned."""
 
+import contextlib
 import logging
 from typing import Protocol
 
@@ -52,9 +53,14 @@ def _counted(file: OverrideFile, overrides: Overrides) -> Overrides:
 
 
 def set_aside(file: OverrideFile, loaded: Loaded) -> None:
-    """Take overrides out of force with which the configuration is not valid."""
+    """Take overrides out of force with which the configuration is not valid.
+
+    What cannot be read now stays, because the next start may be able to.
+    """
     log.error("%s", loaded.refused)
     try:
+        with contextlib.suppress(ValueError):
+            file.read()
         file.set_aside()
         log.error("they are kept in %s", file.aside)
     except OSError as exc:

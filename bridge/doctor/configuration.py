@@ -14,7 +14,7 @@ from bridge.core.budget import BOUNDS
 from bridge.doctor.context import Context
 from bridge.doctor.finding import Finding, fail, ok, skipped, warn
 from bridge.doctor.fixes import as_the_service
-from bridge.settings import OverrideFile, moment
+from bridge.settings import OverrideFile
 
 CARRIER = tuple(ipaddress.ip_network(each) for each in ("10.176.0.0/16", "10.254.0.0/16"))
 """The networks of Hologram's messages [hologram-python 0.10, routes]."""
@@ -43,9 +43,7 @@ def overrides(context: Context) -> Finding | None:
         return warn(
             "from afar", loaded.refused, "correct the file, or remove them: sudo hologram-bridge remote clear"
         )
-    seen = loaded.overrides.describe(moment())
-    if loaded.hidden:
-        seen += f"; the environment counts instead for {', '.join(loaded.hidden)}"
+    seen = loaded.changes()
     if loaded.overrides.trial:
         return warn(
             "from afar", seen, "send confirm to keep it, or undo it now: sudo hologram-bridge remote clear"

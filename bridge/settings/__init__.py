@@ -53,6 +53,13 @@ class Loaded:
     undone: Settings | None = None
     """The settings without what nobody has confirmed; None: they are the same."""
 
+    def changes(self) -> str:
+        """Return what is changed from afar now, in words; empty for nothing."""
+        parts = [self.overrides.describe(moment())]
+        if self.hidden:
+            parts.append(f"the environment counts instead for {', '.join(self.hidden)}")
+        return "; ".join(filter(None, parts))
+
 
 def load(
     path: Path | None,

@@ -44,9 +44,12 @@ class OverrideFile:
 
         """
         try:
-            return parse(_read(self.path, SIZE))
+            content = _read(self.path, SIZE + 1)
         except FileNotFoundError:
             return Overrides()
+        if len(content) > SIZE:
+            raise ValueError(f"it is larger than {SIZE} bytes")
+        return parse(content)
 
     def write(self, overrides: Overrides) -> None:
         """Replace the overrides durably; raises OSError, and the file is as it was before."""
@@ -92,7 +95,7 @@ def read_apn(path: Path) -> str | None:
 
     """
     try:
-        content = _read(path, 101, owner=path.parent.stat().st_uid)
+        content = _read(path, 102, owner=path.parent.stat().st_uid)
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -104,22 +107,19 @@ def read_apn(path: Path) -> str | None:
 
 
 def _read(path: Path, most: int, *, owner: int | None = None) -> bytes:
-    """Return the content of a file, without following a link at its end; ``owner`` has to be its own."""
+    """Return the first bytes of a file, without following a link at its end; ``owner`` has to be its own."""
     with os.fdopen(os.open(path, _READ), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(0, "is not a file")
         if owner is not None and found.st_uid != owner:
             raise OSError(0, "belongs to another user than its folder")
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(0, f"is larger than {most} bytes")
-    return content
+        return file.read(most)
 
 
 def _known(path: Path) -> bytes | None:
     try:
-        return _read(path, 101)
+        return _read(path, 102)
     except OSError:
         return None
 

@@ -310,3 +310,34 @@ def test_a_start_that_cannot_be_counted_is_not_tried(box: Box) -> None:
     (box.store.parent / (path.name + ".new")).mkdir()  # where it is written first
     box.start()
     assert box.timeout == 5
+
+
+def test_what_cannot_be_read_now_is_not_set_aside(box: Box) -> None:
+    """A fault of the disk must not take a confirmed APN away for good."""
+    remote = box.start()
+    remote.set("cloud.timeout", "9")
+    remote.confirm()
+    path = OverrideFile(box.store).path
+    path.rename(path.with_name("there"))
+    path.symlink_to("there")  # no link is followed
+    box.start()
+    assert box.timeout == 5
+    assert box.told
+    assert "cannot be read" in box.told
+    path.unlink()
+    path.with_name("there").rename(path)
+    box.start()
+    assert box.timeout == 9
+
+
+def test_what_the_environment_hides_is_said(box: Box) -> None:
+    """A change that was confirmed before the variable was set."""
+    remote = box.start()
+    remote.set("cloud.timeout", "9")
+    remote.confirm()
+    box.environ["HOLOGRAM_BRIDGE__CLOUD"] = "{ timeout: 7 }"
+    loaded = box.reread()
+    assert loaded.settings.cloud.timeout == 7
+    assert loaded.changes() == (
+        "changed from afar: cloud.timeout; the environment counts instead for cloud.timeout"
+    )
