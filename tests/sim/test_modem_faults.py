@@ -132,6 +132,18 @@ def test_slow_answers_and_codes_among_them(make_modem: MakeModem) -> None:
         host.wait(rb"\r\n\+CTZV: 04\r\n\r\nOK\r\n")
 
 
+def test_another_apn_is_refused(make_modem: MakeModem) -> None:
+    """By a call and by the modem's own sockets; the right one is not."""
+    modem = make_modem("nova-u201", faults=("other-apn",))
+    with Host(modem.at) as host:
+        assert host.ask('AT+CGDCONT=1,"IP","wrong"') == ["OK"]
+        assert host.ask("ATD*99***1#") == ["NO CARRIER"]
+        assert host.ask('AT+UPSD=0,1,"wrong"') == ["OK"]
+        assert host.ask("AT+UPSDA=0,3")[-1].startswith("+CME ERROR")
+        assert host.ask('AT+UPSD=0,1,"hologram"') == ["OK"]
+        assert host.ask("AT+UPSDA=0,3")[-1] == "OK"
+
+
 @pytest.mark.parametrize(
     ("fault", "command", "answer"),
     [

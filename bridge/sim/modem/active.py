@@ -30,6 +30,10 @@ class ActiveFaults:
         self.numbers[name] = left - 1
         return True
 
+    def refuses(self, apn: str) -> bool:
+        """Whether the network refuses a context with this APN."""
+        return "other-apn" in self.numbers and apn != "hologram"
+
     def clear(self) -> None:
         """End all faults."""
         self.speak()

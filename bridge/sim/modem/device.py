@@ -131,7 +131,7 @@ class SimModem:
         )
         self.dialer = Dialer(
             profile,
-            lambda: self.sim.ready and self.radio.registered,
+            lambda: self.sim.ready and self.radio.registered and not self.faults.refuses(self.radio.apn),
             self.faults,
             options.far,
             give_up=options.give_up,

@@ -170,6 +170,7 @@ TABLE: Final = (
         lambda modem: modem.appear(),
     ),
     Row("no-carrier", "[:N]", "calls end in NO CARRIER; one that stands is cut", _cut_calls),
+    Row("other-apn", "", "calls and the sockets of u-blox modems with another APN than hologram fail"),
     Row("sim-error", "", "the SIM has failed (+CME ERROR: 13)", _sim, _sim_ready),
     Row("sim-absent", "", "there is no SIM", _sim, _sim_ready),
     Row("sim-pin", "", "the SIM wants its PIN: 1234, unless another was given", _sim, _sim_ready),

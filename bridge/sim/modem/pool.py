@@ -92,7 +92,7 @@ class Pool:
         self.on_accept: Callable[[Socket], None] = lambda _: None
         self.on_full: Callable[[], None] = lambda: None
         """Callback for a connection that was refused because no number is free."""
-        self._faults = faults
+        self.faults = faults
         self._say = say
         self._sockets: dict[int, Socket] = {}
 
@@ -241,10 +241,10 @@ class Pool:
             QueueFull: the queue takes nothing.
 
         """
-        await asyncio.sleep(self._faults.number("send-slow") or 0.0)
-        if self._faults.hits("send-fail"):
+        await asyncio.sleep(self.faults.number("send-slow") or 0.0)
+        if self.faults.hits("send-fail"):
             raise QueueFull
-        if partly and self._faults.hits("send-short"):
+        if partly and self.faults.hits("send-short"):
             return data[: max(1, len(data) // 2)]
         return data
 

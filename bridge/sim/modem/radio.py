@@ -253,6 +253,11 @@ class Radio:
             self.on_lost()
         return OK
 
+    @property
+    def apn(self) -> str:
+        """The APN of the first context, which calls take."""
+        return self.contexts.get(1, ("", ""))[1]
+
     def _context(self, call: Call) -> Reply:
         if call.command.kind is Kind.READ:
             rows = [f'+CGDCONT: {cid},"{kind}","{apn}","",0,0' for cid, (kind, apn) in self.contexts.items()]

@@ -37,6 +37,7 @@ class UbloxSockets:
         self._own_context = profile.sockets == "ublox"
         """Whether ``+UPSDA`` opens a separate context; SARA-R4 uses the context of ``+CGACT``."""
         self._context = False
+        self._apn = ""
         self._hex = False
         self._last_error = 0
         pool.numbers = range(_SOCKETS)
@@ -90,10 +91,15 @@ class UbloxSockets:
             "+UDNSRN": self._resolve,
         }
         if self._own_context:
-            table |= {"+UPSD": lambda _: OK, "+UPSDA": self._activate, "+UPSND": self._context_status}
+            table |= {"+UPSD": self._profile_of, "+UPSDA": self._activate, "+UPSND": self._context_status}
         return table
 
     # -- packet context ----------------------------------------------------------------------------------
+
+    def _profile_of(self, call: Call) -> Reply:
+        if call.command.number(1) == 1:
+            self._apn = call.command.text_at(2)
+        return OK
 
     async def _activate(self, call: Call) -> Reply:
         if call.command.number(0) != 0:
@@ -101,7 +107,7 @@ class UbloxSockets:
         action = call.command.number(1)
         await asyncio.sleep(0.05)
         if action == 3:
-            if not (self._radio.registered and self._radio.attached):
+            if not (self._radio.registered and self._radio.attached) or self._pool.faults.refuses(self._apn):
                 raise cme(3)
             self._context = True
             return Reply(then=lambda: self._code(f'+UUPSDA: 0,"{ADDRESS}"'))
