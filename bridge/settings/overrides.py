@@ -78,8 +78,8 @@ class Trial:
 
     def is_over(self, now: Moment) -> bool:
         """Return whether its time has passed, its boot has, or the bridge has started too often."""
-        # More than the whole time cannot be left: then the file is not what was written.
-        return self.boot != now.boot or not 0 < self.until - now.mono <= WINDOW or self.starts >= STARTS
+        # More than the whole time, but for rounding, cannot be left: then the file is not what was written.
+        return self.boot != now.boot or not 0 < self.until - now.mono < WINDOW + 1 or self.starts >= STARTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,4 +110,4 @@ def test_the_time_goes_on_over_a_start_and_the_end_undoes(bridge: BridgeProcess,
     client.wait_for(
         lambda: client.state("hologram/bridge/info")["configuration"]["network"]["poll"] == 60, 60
     )
-    eventually(lambda: bridge.said().count("1 started") == 2, 30, what="it has started anew")
+    eventually(lambda: bridge.said().count(" started; ") == 2, 30, what="it has started anew")
