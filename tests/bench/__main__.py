@@ -15,11 +15,13 @@ from tests.bench.card import card
 from tests.bench.figures import Row, table
 from tests.bench.latency import latency, start
 from tests.bench.memory import memory
+from tests.bench.official import official_sdk
 from tests.bench.prices import prices
 from tests.bench.wire import wire
 
 FIGURES: dict[str, Callable[[bool], list[Row]]] = {
     "end_to_end": throughput.end_to_end,
+    "sdk": official_sdk,
     "slow_link": throughput.slow_link,
     "intake": throughput.intake,
     "latency": latency,

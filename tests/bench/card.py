@@ -29,9 +29,10 @@ def card(quick: bool) -> list[Row]:
         with Rig() as rig, _device(rig.folder) as (device, folder):
             broker, cloud = rig.broker(), rig.cloud()
             with Bridge(folder, broker.port, cloud.port, parallel=4).wait_online():
-                written = _messages(broker, device, rate, seconds)
+                written, syncs = _messages(broker, device, rate, seconds)
         what = f"outbox, {rate} a second, a message"
         rows.append(Row("card", what, written, "kB", aim=f"<= {aim} kB", met=written <= aim))
+        rows.append(Row("card", what, syncs, "syncs"))
     with Rig() as rig, _device(rig.folder) as (device, folder):
         settings = (*shipped_settings(), f"persistence_location {folder}/")
         with Mosquitto(folder, settings) as broker, Bridge(folder, broker.port, rig.dead_cloud()) as bridge:
@@ -41,19 +42,20 @@ def card(quick: bool) -> list[Row]:
     return [*rows, Row("card", "outbox and broker, idle", idle, "MB/h", aim="< 0.3 MB/h", met=idle < 0.3)]
 
 
-def _messages(broker: Mosquitto, device: str, rate: int, seconds: int) -> float:
+def _messages(broker: Mosquitto, device: str, rate: int, seconds: int) -> tuple[float, float]:
+    """Return the kilobytes and the syncs a message."""
     publishers = Publishers(broker, "card", ["hologram/out/sensors/kitchen"])
     for _ in range(WARM):
         publishers.feed(1, PAYLOAD[:24])
         time.sleep(0.05)
     time.sleep(3)
-    before, started = _written(device), time.monotonic()
+    before, synced, started = _written(device), _syncs(device), time.monotonic()
     for number in range(rate * seconds):
         publishers.feed(1, PAYLOAD[:24])
         time.sleep(max(0.0, started + (number + 1) / rate - time.monotonic()))
-    written = (_written(device) - before) / (rate * seconds) / 1e3
+    written, syncs = _written(device) - before, _syncs(device) - synced
     publishers.finish()
-    return written
+    return written / (rate * seconds) / 1e3, syncs / (rate * seconds)
 
 
 def _idle(device: str, seconds: float) -> float:
@@ -65,6 +67,11 @@ def _idle(device: str, seconds: float) -> float:
 def _written(device: str) -> int:
     """Return the bytes written to ``device`` so far [kernel, block/stat: field 7, sectors of 512 bytes]."""
     return int(Path("/sys/block", Path(device).name, "stat").read_text().split()[6]) * 512
+
+
+def _syncs(device: str) -> int:
+    """Return the flushes of ``device`` so far [kernel, block/stat: field 16, since 5.5]."""
+    return int(Path("/sys/block", Path(device).name, "stat").read_text().split()[15])
 
 
 @contextmanager

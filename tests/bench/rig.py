@@ -185,11 +185,12 @@ class Bridge(Child):
     def _online(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"the bridge ended:\n{self._log.read_text()[-2000:]}")
-        asked = subprocess.run(
-            ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(self._broker),
-             "-t", "hologram/bridge/state", "-C", "1", "-W", "1"],
-            capture_output=True, check=False,
-        )  # fmt: skip
+        command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(self._broker)]
+        command += ["-t", "hologram/bridge/state", "-C", "1", "-W", "1"]
+        try:
+            asked = subprocess.run(command, capture_output=True, check=False, timeout=5)
+        except subprocess.TimeoutExpired:  # its own time-out does not end it while it still connects
+            return False
         return asked.stdout == b"online\n"
 
     def stats(self) -> dict[str, Any]:
