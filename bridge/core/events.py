@@ -13,6 +13,7 @@ BY_DEFAULT = (
     "message.expired",
     "message.dropped",
     "message.failed",
+    "message.escalated",
     "sms.sent",
     "sms.received",
     "sms.report",

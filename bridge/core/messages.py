@@ -167,6 +167,8 @@ class Message(NamedTuple):
     """The key under which its time goes with it; None: it goes as it is."""
     latest: bool = False
     """Whether it takes the place of an older message of its lane that still waits."""
+    escalate_after: float | None = None
+    """Seconds from its receipt after which it goes as a text, unless it is delivered; None: it does not."""
 
 
 class Queued(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bridge.core.batching import Batching
+from bridge.core.escalation import Escalation
 from bridge.core.filters import Filter
 from bridge.core.messages import CLOUD, Endpoint, Priority
 from bridge.core.topic_rules import matcher
@@ -28,6 +29,8 @@ class Route(NamedTuple):
     """Whether a message takes the place of an older one of its topics that still waits."""
     filter: Filter | None = None
     """Which readings say something new; ``None``: each does."""
+    escalation: Escalation | None = None
+    """When its messages go as texts; ``None``: never."""
 
 
 DEFAULT = Route()
@@ -42,6 +45,10 @@ class Router:
         self._routes: list[tuple[Callable[[str], bool], Route]] = [
             (matcher(pattern), route) for pattern, route in routes
         ]
+
+    def named(self, match: str) -> Route | None:
+        """Return the first route with this topic filter; None without one."""
+        return next((route for _, route in self._routes if route.match == match), None)
 
     def route(self, topics: Sequence[str]) -> Route:
         """Return the first route that one of ``topics`` matches; without topics the topic is ``''``."""

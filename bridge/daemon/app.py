@@ -32,6 +32,7 @@ from bridge.adapters.system.threads import Worker
 from bridge.assemblies.message_flow import GRACE, MessageFlow, until
 from bridge.assemblies.workers import Workers
 from bridge.core.events import matching
+from bridge.core.messages import Endpoint
 from bridge.core.modem import Identity
 from bridge.core.progress import Part
 from bridge.daemon import configure, logs, remote
@@ -57,6 +58,7 @@ from bridge.flow.message.batch_lanes import Policy as BatchPolicy
 from bridge.flow.message.budget import Budget
 from bridge.flow.message.controls import Controls
 from bridge.flow.message.downlink import Downlink
+from bridge.flow.message.escalator import Escalator
 from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake
 from bridge.flow.message.publisher import Publisher
@@ -111,7 +113,13 @@ class Bridge:
         self.monitor = monitor = Monitor(journal, publisher)
         for each in (publisher.states, publisher.asides):
             each.on_problem = partial(monitor.problem, "mqtt")
-        self._results = Results(journal, publisher.names, monitor)
+        self.escalator = Escalator(
+            journal,
+            monitor,
+            policy=lambda: self.intake.policy,
+            on_text=self._wake,
+        )
+        self._results = Results(journal, publisher.names, monitor, self.escalator)
         resolver, own = self._make_resolver(), Resolver(self._loop) if settings.network.backs_up else None
         paths = configure.make_paths(self._loop, resolver, lambda: self.access, own)
         self.flow = MessageFlow(
@@ -288,6 +296,7 @@ class Bridge:
         self.budget.start()
         await stack.enter_async_context(self.flow)
         stack.callback(self.filtering.stop)
+        self.escalator.start()
         self.controls.start()
         stack.callback(self.controls.stop)
         self.monitor.start()
@@ -377,6 +386,9 @@ class Bridge:
             self.access = configure.access(self.settings, self._identity)
         self.publisher.state(self.publisher.names.network, dumps(self.link.status()).encode())
         self.flow.uplink.wake()
+
+    def _wake(self, endpoint: Endpoint) -> None:
+        self.flow.uplink.wake(endpoint)
 
     def _store_full(self, full: bool) -> None:
         self.monitor.store_full(full, str(self.journal.path), self.journal.room)

@@ -17,6 +17,7 @@ from bridge.adapters.mqtt.broker import Broker, tls_context
 from bridge.adapters.system.loop_time import read_clock
 from bridge.core.batching import Batching
 from bridge.core.budget import BOUNDS, Bounds, Prices
+from bridge.core.escalation import Escalation
 from bridge.core.exchange import Transport
 from bridge.core.filters import Filter
 from bridge.core.messages import CLOUD, Channel, Endpoint, Priority
@@ -33,6 +34,7 @@ from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp
 from bridge.protocol.remote import PREFIX
 from bridge.settings import Batch as BatchSetting
+from bridge.settings import Escalate as EscalateSetting
 from bridge.settings import Filter as FilterSetting
 from bridge.settings import Loaded, Settings, effective
 from bridge.settings import Route as RouteSetting
@@ -54,6 +56,7 @@ CAPABILITIES = (
     "filters",
     "latest",
     "stamps",
+    "escalation",
     "budget",
     "quotes",
     "usage",
@@ -173,7 +176,12 @@ def _route(route: RouteSetting) -> Route:
         stamp=route.stamp,
         latest=route.keep == "latest",
         filter=_filter(route.filter),
+        escalation=_escalation(route.escalate),
     )
+
+
+def _escalation(given: EscalateSetting | None) -> Escalation | None:
+    return None if given is None else Escalation(given.after, given.sms, given.limit, given.per)
 
 
 def _batching(batch: BatchSetting | None) -> Batching | None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bridge.errors import WHO_MAY, ConfigError
 from bridge.settings.explain import explain, find, is_secret, masked, one_line_each
-from bridge.settings.models import Batch, Filter, Notify, Route, Settings, Tls
+from bridge.settings.models import Batch, Escalate, Filter, Notify, Route, Settings, Tls
 from bridge.settings.override_file import OverrideFile, moment
 from bridge.settings.overrides import Overrides
 from bridge.settings.sources import PREFIX, Read, read_environment, read_file, read_overrides, sets
@@ -21,6 +21,7 @@ from bridge.settings.unused import unused
 __all__ = [
     "DEFAULT_PATH",
     "Batch",
+    "Escalate",
     "Filter",
     "Loaded",
     "Notify",

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import InitSettingsSource
 
 from bridge.core.events import BY_DEFAULT
+from bridge.core.phone import E164_ALLOWED
 from bridge.settings.fields import (
     EMPTY_IS_NULL,
     AbsolutePath,
@@ -421,6 +422,32 @@ class Filter(Section):
         return self
 
 
+class Escalate(Section):
+    """The texts for messages of a route that were not delivered ``after`` that time, in seconds."""
+
+    after: Duration
+    sms: Annotated[
+        tuple[PhoneNumber, ...],
+        Field(min_length=1, max_length=20),
+        Allowed(f'a list of 1 to 20 numbers, {E164_ALLOWED}, in quotes, such as ["+15551234567"]'),
+    ]
+    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = 10
+    per: Duration = 3600.0
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Self:
+        for index, number in enumerate(self.sms):
+            if number in self.sms[:index]:
+                raise problem(f"sms[{index}]", f'"{number}" is given twice; each number gets one text')
+        if self.limit < len(self.sms):
+            raise problem(
+                "limit",
+                f"{self.limit} is not allowed; allowed is {len(self.sms)} or more, "
+                "as each message takes a text for each number",
+            )
+        return self
+
+
 class Route(Section):
     """The treatment of topics that ``match``; ``expires`` in seconds after reading."""
 
@@ -436,6 +463,7 @@ class Route(Section):
     stamp: Annotated[StampKey | None, EMPTY_IS_NULL] = None
     filter: Filter | None = None
     keep: Literal["all", "latest"] = "all"
+    escalate: Escalate | None = None
 
     @model_validator(mode="after")
     def _destination(self) -> Self:
@@ -526,4 +554,16 @@ class Settings(BaseSettings):
                 "remote.key",
                 "is the device's own key, which the cloud knows too; make one that nobody else has",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _escalation(self) -> Self:
+        if self.cloud.auth == "totp" and not self.network.interface.startswith("cellular"):
+            for index, route in enumerate(self.routes):
+                if route.escalate is not None:
+                    raise problem(
+                        f"routes[{index}].escalate",
+                        'cannot send its texts: the cloud takes none with cloud.auth "totp", and no modem is '
+                        'managed; set network.interface: "cellular", or cloud.auth: "csrpsk"',
+                    )
         return self

@@ -70,7 +70,7 @@ def _sql(name: str) -> str:
     return resources.files("bridge.store").joinpath(name).read_text()
 
 
-MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
+MIGRATIONS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql")
 """SQL files; the n-th upgrades a store of version n to version n + 1."""
 
 

@@ -26,6 +26,7 @@ from bridge.store.accepted import AcceptedCommands
 from bridge.store.batches import Batches
 from bridge.store.clock import Times
 from bridge.store.database import Database
+from bridge.store.escalations import Escalations
 from bridge.store.lanes import Lanes
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
@@ -145,6 +146,7 @@ class Outbox:
         database.commit()
         self.lanes = Lanes(database)
         self.batches = Batches(database, self.get)
+        self.escalations = Escalations(database, self.times)
         self.receipts = Receipts(database)
         self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
@@ -179,6 +181,7 @@ class Outbox:
         if self._oldest is None or self._oldest_left:
             self._oldest, self._oldest_left = self._find_oldest(), False
         self.receipts.flush()
+        self.escalations.flush()
         self._flush_sums(self._next_seq - 1)
 
     def _flush_sums(self, last_seq: int) -> None:
@@ -190,6 +193,7 @@ class Outbox:
         self.times.reset()
         self.lanes.reset()
         self.batches.reset()
+        self.escalations.reset()
         self.ledger = Ledger(self._database)
         self.set_aside.reset()
         self._oldest, self._oldest_left = self._find_oldest(), False
@@ -211,7 +215,7 @@ class Outbox:
             return Acceptance(Verdict.STORED, superseded=tuple(superseded))
         fits, dropped = self._make_room(message)
         if fits:
-            self._insert(message)
+            self.add(message)
             return Acceptance(Verdict.STORED, dropped=dropped)
         if message.idempotent:  # nothing was stored, so the producer may use the key again
             self.release_key(message.id)
@@ -274,7 +278,8 @@ class Outbox:
         self.ledger.ended_key(-len(sizes), -sum(sizes))
         return len(sizes)
 
-    def _insert(self, message: Message) -> None:
+    def add(self, message: Message) -> int:
+        """Store ``message``, whether there is room for it or not; return its number."""
         run, lane, now = self._database.execute, message.lane, self.times.now()
         seq = self._next_seq
         self._next_seq += 1
@@ -291,6 +296,21 @@ class Outbox:
              topics),
         )  # fmt: skip
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
+        if message.escalate_after is not None:
+            self.escalations.start(seq, mono, message.escalate_after)
+        return seq
+
+    def rewrite(self, queued: Queued, payload: bytes) -> None:
+        """Give ``queued``, which waits and is in no batch, another payload."""
+        self._database.execute("message_rewrite", (payload, queued.seq))
+        channel, priority = queued.lane.endpoint.channel, queued.lane.priority
+        self.ledger.remove(channel, priority, len(queued.payload))
+        self.ledger.move(channel, priority, 1, len(payload))
+
+    def waits(self, seq: int) -> bool:
+        """Whether the message ``seq`` is there, and not one byte of it may have left."""
+        found = self._database.execute("message_waits", (seq,)).fetchone()
+        return found is not None and seq not in self.in_flight
 
     def _waiting(self, message: Message) -> list[Queued]:
         """Return the messages in the lane of ``message`` that wait behind what is in flight, newest first.
@@ -317,14 +337,15 @@ class Outbox:
         oldest, size = superseded[-1], sum(len(queued.payload) for queued in superseded)
         if self.ledger.bytes - size + len(message.payload) > self.limits.max_bytes:
             return False
+        escalates = self.escalations.take(queued.seq for queued in superseded)
         for queued in superseded[:-1]:
             self.remove(queued)
         if oldest.boot != self.times.boot:
             self._database.execute("message_reboot", self.times.moved(oldest.boot) | {"seq": oldest.seq})
-        self._renew(message, oldest)
+        self._renew(message, oldest, escalates)
         return True
 
-    def _renew(self, message: Message, oldest: Queued) -> None:
+    def _renew(self, message: Message, oldest: Queued, escalates: float | None) -> None:
         lane, now = message.lane, self.times.now()
         mono = now.mono if message.received is None else message.received
         reply = message.reply or (None, None)
@@ -338,6 +359,8 @@ class Outbox:
         self.last_errors.pop(oldest.seq, None)
         self.lanes.renewed(oldest.lane_id)
         self.batches.renewed(oldest.lane_id, oldest.seq)
+        if message.escalate_after is not None:
+            self.escalations.start(oldest.seq, mono, message.escalate_after, escalates)
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(oldest.payload))
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 

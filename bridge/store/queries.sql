@@ -159,6 +159,25 @@ ON CONFLICT DO UPDATE SET upto = excluded.upto, value = excluded.value;
 -- name: sums_agree
 SELECT upto, value, (SELECT count(*) FROM message WHERE seq <= upto) FROM sums WHERE id = 1;
 
+-- name: escalation_add
+INSERT OR REPLACE INTO escalation (seq, due) VALUES (?, ?);
+-- name: escalation_drop
+DELETE FROM escalation WHERE seq = ? RETURNING due;
+-- name: escalation_due
+SELECT seq FROM escalation WHERE due <= ? ORDER BY due LIMIT ?;
+-- name: escalation_count
+SELECT (SELECT count(*) FROM escalation), (SELECT count(*) FROM escalated);
+-- name: escalated_add
+INSERT OR REPLACE INTO escalated (seq, about) VALUES (?, ?);
+-- name: escalated_drop
+DELETE FROM escalated WHERE seq = ? RETURNING seq;
+-- name: escalated_drop_about
+DELETE FROM escalated WHERE about = ? RETURNING seq;
+-- name: message_waits
+SELECT 1 FROM message WHERE seq = ? AND started = 0;
+-- name: message_rewrite
+UPDATE message SET payload = ? WHERE seq = ?;
+
 -- name: report_add
 INSERT INTO report (seq, topic, payload, properties, retain) VALUES (?, ?, ?, ?, ?);
 -- name: report_after

@@ -41,6 +41,8 @@ TABLES = {
     "text_sent": "seq",
     "set_aside": "id",
     "ended": "seq",
+    "escalation": "seq",
+    "escalated": "seq",
     "sums": "id",
     "meta": None,
     "chosen": None,

@@ -26,6 +26,7 @@ from bridge.flow.message.codecs import (
 )
 from bridge.flow.message.controls import Carry, Controls
 from bridge.flow.message.downlink import Downlink
+from bridge.flow.message.escalator import Escalator
 from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
@@ -176,7 +177,10 @@ class Heart:
         self.outbox, self.writer = self.journal.outbox, self.journal.writer
         self.notices = Told()
         self.names = Names("hologram")
-        self.results = Results(self.journal, self.names, self.notices)
+        self.escalator = Escalator(
+            self.journal, self.notices, policy=lambda: self.intake.policy, on_text=self._wake
+        )
+        self.results = Results(self.journal, self.names, self.notices, self.escalator)
         self.session, self.control_session = Session(), Session()
         self.access = CloudAccess("cloud", 9999, TIMEOUT, DeviceKey("abcd1234"))
         self.cloud, self.sms, self.air = Peer(self.time), Peer(self.time), Peer(self.time)
@@ -205,6 +209,15 @@ class Heart:
         )
         self.downlink = Downlink(self.journal, self.names, self.notices)
         self.uplink.start()
+        if any(route.escalation for _, route in routes):
+            self.escalator.start()
+
+    def _wake(self, endpoint: Endpoint) -> None:
+        self.uplink.wake(endpoint)
+
+    def route(self, routes: Sequence[tuple[str, Route]]) -> None:
+        """Let new messages and escalations follow ``routes``, as a reload does."""
+        self.intake.policy = self.intake.policy._replace(router=Router(routes))
 
     def route_batches(self, routes: Sequence[tuple[str, Route]]) -> None:
         """Let what waits for its batch follow ``routes``, as a reload does."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from bridge.core.admission import AdmissionControl
 from bridge.errors import ConfigError
-from bridge.settings import DEFAULT_PATH, Batch, Loaded, Settings, effective, load
+from bridge.settings import DEFAULT_PATH, Batch, Escalate, Loaded, Settings, effective, load
 from bridge.settings.explain import model_of
 
 SHIPPED = Path(__file__).parents[2] / "config" / "bridge.hjson"
@@ -40,6 +40,14 @@ def refused(folder: Path, text: str | bytes, environ: dict[str, str] | None = No
 
 def values(text: str) -> Settings:
     return Settings.model_validate({"credentials": {"devicekey": "abcd1234"}} | hjson.loads(text))
+
+
+NUMBER = '"+15551234567"'
+
+
+def escalate(keys: str, *, after: str = 'after: "2m"') -> str:
+    """Return the routes of a file of which one texts."""
+    return f'routes: [ {{ match: "a", escalate: {{ {", ".join(filter(None, (after, keys)))} }} }} ]'
 
 
 def batch(keys: str) -> str:
@@ -203,6 +211,53 @@ FILTER = 'routes: [ { match: "a", filter: { '
             'is for channel "cloud" only',
             "",
         ),
+        (
+            'routes: [ { match: "a", escalate: { after: "2m", sms: ["0171 1234567"] } } ]',
+            "routes[0].escalate.sms[0]",
+            '"0171 1234567" is not allowed',
+            "+ and 7 to 15 digits",
+        ),
+        (
+            'routes: [ { match: "a", escalate: { after: "2m", sms: [15551234567] } } ]',
+            "routes[0].escalate.sms[0]",
+            "15551234567 is a number as it stands; put it in quotes",
+            "+ and 7 to 15 digits",
+        ),
+        (escalate("sms: []"), "routes[0].escalate.sms", "[] is not allowed", "a list of 1 to 20 numbers"),
+        (escalate('sms: "+15551234567"'), "routes[0].escalate.sms", '"+15551234567" is', "a list of 1 to 20"),
+        (escalate(f"sms: [{NUMBER}, {NUMBER}]"), "routes[0].escalate.sms[1]", "", "is given twice"),
+        (
+            escalate(f'sms: [{NUMBER}, "+15557654321"], limit: 1'),
+            "routes[0].escalate.limit",
+            "1 is not",
+            "2 or more",
+        ),
+        (escalate(f"sms: [{NUMBER}], limit: 0"), "routes[0].escalate.limit", "0 is not", "1 to 1000"),
+        (
+            escalate(f'sms: [{NUMBER}], per: "0s"'),
+            "routes[0].escalate.per",
+            '"0s" is not',
+            "ms, s, m, h or d",
+        ),
+        (
+            escalate(f'sms: [{NUMBER}], after: "soon"', after=""),
+            "routes[0].escalate.after",
+            '"soon" is',
+            "ms, s",
+        ),
+        (
+            escalate(f"sms: [{NUMBER}]", after=""),
+            "routes[0].escalate.after",
+            "is missing",
+            "ms, s, m, h or d",
+        ),
+        (escalate("", after='after: "2m"'), "routes[0].escalate.sms", "is missing", "a list of 1 to 20"),
+        (
+            escalate(f"to: [{NUMBER}], sms: [{NUMBER}]"),
+            "routes[0].escalate.to",
+            "unknown key 'to'",
+            "after, sms",
+        ),
     ],
 )
 def test_a_bad_value_is_one_line_with_key_value_and_what_is_allowed(
@@ -329,6 +384,17 @@ def test_totp_needs_its_two_unless_a_modem_can_read_them(tmp_path: Path) -> None
     )
     assert loaded.settings.credentials.private_key == "2341"
     assert any("sms.via" in warning for warning in loaded.warnings)
+
+
+def test_escalation_needs_a_way_for_its_texts(tmp_path: Path) -> None:
+    """TOTP credentials cannot text by the cloud, so that only a modem can."""
+    totp = '{ cloud: { auth: "totp" }, credentials: { device_id: "8944", private_key: "2341" }, '
+    routes = escalate(f"sms: [{NUMBER}]")
+    (line,) = refused(tmp_path, totp + routes + "}")
+    assert line.startswith("routes[0].escalate: cannot send its texts")
+    modem = 'network: { interface: "cellular" }, '
+    (route,) = read(tmp_path, totp + modem + routes + "}").settings.routes
+    assert route.escalate == Escalate(after=120, sms=("+15551234567",), limit=10, per=3600)
 
 
 @pytest.mark.parametrize(

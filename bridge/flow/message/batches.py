@@ -188,7 +188,7 @@ class Batches:
         for queued, share in ending:
             result = self._results.of_queued(queued, state, reading, attempts=queued.attempts, traffic=share)
             self._outbox.remove(queued)
-            self._results.record(result, idempotent=queued.idempotent, reply=queued.reply)
+            self._results.end(queued, result, queued.reply)
             results.append(result)
         for _, share in ending:
             batches.took(lane_id, share)

@@ -353,5 +353,6 @@ def drop(outbox: Outbox, results: Results, queued: Queued) -> Result:
     reading = Reading(Kind.REFUSED, "purged from the queue")
     result = results.of_queued(queued, State.DROPPED, reading, attempts=queued.attempts)
     result = result.bears(outbox.remove(queued))
+    outbox.escalations.forget(queued.seq)
     results.record(result, idempotent=queued.idempotent, reply=queued.reply)
     return result

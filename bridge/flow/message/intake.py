@@ -14,6 +14,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
+from bridge.core.escalation import Alarm
 from bridge.core.filters import Filter
 from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import (
@@ -35,6 +36,7 @@ from bridge.core.routing import DEFAULT, Route, Router
 from bridge.core.time_stamp import stamped
 from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
+from bridge.flow.message.escalator import alarm
 from bridge.flow.message.filtering import Arrival, Filtering
 from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import Numbered
@@ -71,6 +73,11 @@ class Policy(NamedTuple):
     air_refusal: str | None = "no modem is managed here (network.interface); use cloud"
     """Reason why no SMS goes over the air; None: it does."""
     max_segments: int = 4
+
+    @property
+    def texts_by(self) -> Endpoint:
+        """The destination of texts that the bridge makes itself."""
+        return CLOUD_SMS if self.air_refusal else MODEM_SMS
 
 
 class _Read(NamedTuple):
@@ -299,6 +306,7 @@ class Intake:
             at=at,
             stamp=route.stamp,
             latest=route.latest,
+            escalate_after=route.escalation.after if route.escalation else None,
         )
 
     def _check_size(self, payload: bytes) -> None:
@@ -327,6 +335,9 @@ class Intake:
             # The id may be used again, so no result is kept under it.
             result = self._results.of_message(message, State.DROPPED, text)
             self._results.record(result, idempotent=False, reply=message.reply)
+            if message.escalate_after is not None:
+                about = alarm(0, message.id, message.lane, message.payload)
+                self._results.escalations.never_stored(about)
             ended.append(result)
         return acceptance, ended
 
@@ -334,7 +345,7 @@ class Intake:
         """Record the result of a message that left the outbox for another; runs inside the transaction."""
         reading = Reading(Kind.REFUSED, why)
         result = self._results.of_queued(queued, state, reading, attempts=queued.attempts, left=left)
-        self._results.record(result, idempotent=queued.idempotent, reply=queued.reply)
+        self._results.end(queued, result, queued.reply)
         return result
 
     def _accept_held(self, message: Message) -> tuple[Acceptance, list[Result]]:
@@ -403,15 +414,25 @@ class Intake:
                 "rejected a message on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
             )
         receipt = receipt_of(delivery, self._session.number)
+        about = self._alarm(topic, delivery, rejection.result.id)
         self._writer.append(
-            partial(self._refuse, rejection, receipt),
+            partial(self._refuse, rejection, receipt, about),
             partial(self._refused, rejection.result, delivery, session),
             key=receipt.key if receipt else None,
             again=delivery.dup,
             replaced=self._settle,
         )
 
-    def _refuse(self, rejection: Rejection, receipt: Receipt | None) -> bool:
+    def _alarm(self, topic: str, delivery: Delivery, name: str) -> Alarm | None:
+        """Return an unreadable message as it is escalated, as far as its topics can be read."""
+        claimed = commands.claimed_message(topic, delivery.payload, delivery.properties)
+        if claimed is None:
+            return None
+        route = self.policy.router.route(claimed.topics)
+        lane = Lane(route.endpoint, claimed.topics, route.priority)
+        return None if route.escalation is None else alarm(0, name, lane, claimed.payload)
+
+    def _refuse(self, rejection: Rejection, receipt: Receipt | None, about: Alarm | None) -> bool:
         result, idempotent, reply = rejection
         if self._outbox.receipts.repeats(receipt):
             return False
@@ -421,6 +442,8 @@ class Intake:
                 self._results.repeat(known, reply)
             return False
         self._results.record(result, idempotent=idempotent, reply=reply)
+        if about is not None:
+            self._results.escalations.never_stored(about)
         return True
 
     def _refused(self, result: Result, delivery: Delivery, session: Acknowledger, new: bool) -> None:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.messages import Channel, Formed, Message, Queued, Reply, Result, State, Traffic
-from bridge.core.retry import Reading
+from bridge.core.retry import Kind, Reading
 from bridge.errors import InvalidCommand
+from bridge.flow.message.escalator import Escalations, NoEscalations
 from bridge.flow.message.publisher import write_properties
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
@@ -38,8 +39,11 @@ class Rejection(NamedTuple):
 class Results:
     """Builds, stores and publishes results."""
 
-    def __init__(self, journal: Journal, names: Names, notices: Notices) -> None:
+    def __init__(
+        self, journal: Journal, names: Names, notices: Notices, escalations: Escalations | None = None
+    ) -> None:
         self._outbox, self._time = journal.outbox, journal.time
+        self.escalations = escalations or NoEscalations()
         self.names = names
         self._notices = notices
 
@@ -98,6 +102,16 @@ class Results:
         result = self.of_command(message.id, lane.endpoint.channel, state, description, queued_at)
         return result._replace(topics=lane.topics, to=lane.to)
 
+    def end(self, queued: Queued, result: Result, reply: Reply | None) -> None:
+        """Store the ``result`` of ``queued``, which has left the outbox; runs inside the transaction."""
+        self.record(result, idempotent=queued.idempotent, reply=reply)
+        for text in self.escalations.ended(queued, result.state):
+            reading = Reading(Kind.REFUSED, "its message was delivered first")
+            needless = self.of_queued(text, State.DROPPED, reading, attempts=text.attempts)
+            self._outbox.remove(text)
+            self.record(needless, idempotent=False, reply=None)
+            self._outbox.escalations.dropped.append(needless)
+
     def record(self, result: Result, *, idempotent: bool, reply: Reply | None) -> None:
         """Store ``result`` as a report; runs inside the transaction."""
         payload = result_json(result)
@@ -121,6 +135,13 @@ class Results:
     def notify(self, result: Result) -> None:
         """Publish ``result``, which is durable now, and its event."""
         self._notices.reports_ready()
+        self._notify(result)
+        dropped, self._outbox.escalations.dropped = self._outbox.escalations.dropped, []
+        for each in dropped:
+            self._notify(each)
+        self.escalations.announce()
+
+    def _notify(self, result: Result) -> None:
         event_type = _events_of(result.channel).get(result.state)
         if event_type:
             self._notices.event(event_type, **_about(result))

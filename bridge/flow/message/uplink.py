@@ -445,7 +445,7 @@ class Uplink:
             if outcome:
                 self._outbox.ledger.spend(traffic, own=queued.own)
             self.gate.record(queued, state)
-            self._results.record(result.bears(left), idempotent=queued.idempotent, reply=reply)
+            self._results.end(queued, result.bears(left), reply)
 
         self._writer.write(
             operation, lambda _: self._recorded(queued, result), linger=self._pause_of(queued, outcome)

@@ -160,6 +160,30 @@ def claimed_id(topic: str, payload: bytes, properties: Properties) -> str | None
     return named if named and len(named) <= ID_LIMIT and named.isprintable() else None
 
 
+def claimed_message(topic: str, payload: bytes, properties: Properties) -> Send | None:
+    """Return the message that a rejected delivery appears to be, without its options; None for another."""
+    listed = dict(properties.user).get("topics")
+    extra = listed.split(",") if listed else []
+    head, _, rest = topic.partition("/")
+    if head == "out":
+        return Send((*((rest,) if rest else ()), *extra)[:TOPICS_LIMIT], payload, _NO_OPTIONS)
+    if topic != "send":
+        return None
+    try:
+        given = _object(payload, "send")
+    except InvalidCommand:
+        return Send(tuple(extra[:TOPICS_LIMIT]), payload, _NO_OPTIONS)
+    topics, data = given.get("topics", extra), given.get("data", "")
+    names = [_whole(each) for each in topics if isinstance(each, str)] if isinstance(topics, list) else []
+    said = _whole(data).encode() if isinstance(data, str) else payload
+    return Send(tuple(names[:TOPICS_LIMIT]), said, _NO_OPTIONS)
+
+
+def _whole(text: str) -> str:
+    """Return ``text`` without halves of surrogate pairs, which cannot be written."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def parse(
     topic: str, payload: bytes, properties: Properties = NO_PROPERTIES, *, prefix: str = "hologram"
 ) -> Command:

@@ -9,7 +9,7 @@
 A part is a whole number of characters: an escaped character and a surrogate pair stay together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -59,6 +59,34 @@ def cut(text: str) -> Cut:
     alone, joined = (limit * width for limit in _LIMITS[alphabet])
     whole = b"".join(characters)
     return Cut(alphabet, (whole,) if len(whole) <= alone else tuple(_fill(characters, joined)))
+
+
+def one_part(text: str, end: str = "") -> str:
+    """Return ``text``, cut so that it makes one part together with ``end``, and ``end``.
+
+    A character that is not in the 7-bit alphabet leaves room for less than half as many. The text is cut
+    before it where more fits so.
+    """
+    narrow, wide = (limit for limit, _ in _LIMITS.values())
+    return max(_beginning(text, end, narrow, _septets), _beginning(text, end, wide, _units), key=len)
+
+
+def _beginning(text: str, end: str, room: int, size: Callable[[str], int]) -> str:
+    room -= sum(map(size, end))
+    for place, character in enumerate(text):
+        room -= size(character)
+        if room < 0:
+            return text[:place] + end
+    return text + end
+
+
+def _septets(character: str) -> int:
+    found = to_septets(character)
+    return _LIMITS[Alphabet.GSM7][0] + 1 if found is None else len(found[0])
+
+
+def _units(character: str) -> int:
+    return len(character.encode("utf-16-be", "surrogatepass")) // 2
 
 
 def _fill(characters: Iterable[bytes], size: int) -> Iterable[bytes]:
