@@ -10,7 +10,7 @@ from bridge.cli.options import COMMAND, Parser
 
 COMMANDS = (
     "run", "check_config", "doctor", "healthcheck", "watch", "queue", "quote", "modem", "dial", "usb_power",
-    "unpack", "remote", "collect", "simulate", "add_on",
+    "may_restart_box", "unpack", "remote", "collect", "simulate", "add_on",
 )  # fmt: skip
 
 

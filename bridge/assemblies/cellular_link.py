@@ -32,6 +32,7 @@ from bridge.core.modem import Facts, Identity, Place
 from bridge.core.progress import Part
 from bridge.core.time import Time
 from bridge.errors import LinkError
+from bridge.flow.link.box_restart import BoxRestart
 from bridge.flow.link.cellular import Cellular
 from bridge.flow.link.hardware import Hardware
 from bridge.flow.link.manager import Network
@@ -64,6 +65,8 @@ class CellularSetup(NamedTuple):
     sim_pin: str | None = None
     pins: PinGuard | None = None
     status_reports: Callable[[], bool] = lambda: False
+    box: BoxRestart | None = None
+    """What restarts the box where nothing else helps."""
     adopts: bool = True
     """Whether the link of an earlier run may be taken over."""
     on_cleared: Callable[[], None] = lambda: None
@@ -82,7 +85,12 @@ class CellularLink(ManagedLink):
         self._modem: Modem | None = None
         self._sockets: Sockets | None = None
         self.supervisor = ModemSupervisor(
-            self._hardware(), time, notices, on_change=self._changed, link_up=lambda: self.network.up
+            self._hardware(),
+            time,
+            notices,
+            on_change=self._changed,
+            link_up=lambda: self.network.up,
+            box=setup.box,
         )
         self.cellular = Cellular(
             self.supervisor,

@@ -30,6 +30,7 @@ class Rung(StrEnum):
     RESET = "reset"
     REOPEN = "reopen"
     POWER = "usb_power"
+    RESTART_BOX = "restart_box"
 
 
 class Diagnosis(StrEnum):
@@ -77,9 +78,10 @@ class Step(NamedTuple):
 
 
 LADDER = (Rung.PROBE, Rung.SOFT_RESET, Rung.RESET, Rung.REOPEN, Rung.POWER)
-"""The rungs from the mildest on; a modem that has just answered needs no probe."""
+"""The rungs from the mildest on; a modem that has just answered needs no probe. The restart of the box is not
+among them, because it has conditions of its own [bridge.flow.link.box_restart]."""
 
-ALL_RUNGS = frozenset(Rung)
+ALL_RUNGS = frozenset(LADDER)
 
 
 class Limits(NamedTuple):
@@ -157,6 +159,11 @@ class Ladder(NamedTuple):
     failures: int = 0
     """The link's failures at the start of the rung."""
     rounds: int = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no rung has helped, or none could."""
+        return self.rung is None and (self.rounds > 0 or self.diagnosis is Diagnosis.GONE)
 
     def next(self, evidence: Evidence, now: float) -> tuple["Ladder", Step]:
         """Return the new ladder and the next step; must not be called while a rung is carried out."""

@@ -12,15 +12,18 @@ from bridge.adapters.modem.queries import answer
 from bridge.adapters.modem.sim_pin import PinGuard
 from bridge.adapters.modem.sms import ModemInbox, SmsTransport
 from bridge.adapters.ppp.dialler import dial_of, ppp
+from bridge.adapters.system.box_restart import restart_box
 from bridge.adapters.usb.finder import Finder
 from bridge.assemblies.cellular_link import CellularLink, CellularSetup
 from bridge.assemblies.link import demand_of, traffic_of
 from bridge.assemblies.message_flow import MessageFlow
 from bridge.core.failover import Plan
+from bridge.core.messages import MODEM_SMS
 from bridge.core.progress import Part
 from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError, OperationError
 from bridge.flow.link.backup import Backup, OwnNetwork
+from bridge.flow.link.box_restart import BoxRestart
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Path
 from bridge.flow.notices import Notices
@@ -62,6 +65,8 @@ class ModemLink(CellularLink):
             plan = Plan(network.backup_after, network.backup_hold)
             self.backup = Backup(plan, own, demand_of(flow), journal.time, notices)
             traffic = self.backup.traffic(lambda: uplink.in_flight_over_link, uplink.send_batches)
+        self._takes_messages = network.scope != "hologram"
+        self._pending = traffic.pending
         super().__init__(self._make_setup(settings()), traffic, journal.time, notices)
         self.listener, self.protocols = flow.listener, settings().inbound.protocols
         sms_store = SmsStore(journal.database, journal.time.now)
@@ -106,9 +111,18 @@ class ModemLink(CellularLink):
             sim_pin=network.sim_pin,
             pins=PinGuard(json.loads(meta(PINS) or "{}"), self._remember_pins),
             status_reports=self._wants_reports,
+            box=BoxRestart(self._journal, network.restart_box_after, self._is_needed, self._restart_box),
             adopts=meta(CALLED_WITH) in (None, called_with(settings)),
             on_cleared=partial(self._remember, CALLED_WITH, called_with(settings)),
         )
+
+    async def _restart_box(self) -> None:
+        await restart_box(self._loop)
+
+    def _is_needed(self) -> bool:
+        """Whether a message waits for the modem."""
+        over_the_air = MODEM_SMS in self._journal.outbox.endpoints()
+        return over_the_air or (self._takes_messages and self._pending())
 
     def _wants_reports(self) -> bool:
         return self._settings().sms.status_reports

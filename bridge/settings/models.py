@@ -209,6 +209,7 @@ class Network(Section):
     ppp_password: Annotated[SecretLine | None, EMPTY_IS_NULL] = Field(default=None, repr=False)
     backup_after: Duration = 120.0
     backup_hold: Duration = 300.0
+    restart_box_after: Annotated[Duration | None, EMPTY_IS_NULL] = None
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from bridge.settings.models import Network, Route, Settings
 _LEVEL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 """A level of a topic that the cloud accepts."""
 
-_MODEM_ONLY = ("apn", "sim_pin", "ppp_user", "ppp_password", "scope", "autoconnect")
+_MODEM_ONLY = ("apn", "sim_pin", "ppp_user", "ppp_password", "scope", "autoconnect", "restart_box_after")
 
 _BACKUP_ONLY = ("backup_after", "backup_hold")
 

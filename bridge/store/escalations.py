@@ -10,7 +10,6 @@ from typing import Any
 
 from bridge.core.escalation import Alarm, Escalated, Window
 from bridge.core.messages import Priority, Result
-from bridge.store.clock import Times
 from bridge.store.database import Database
 from bridge.store.running_time import RunningTime
 
@@ -21,9 +20,9 @@ ESCALATED = "escalated:"
 class Escalations:
     """The rows of ``escalation`` and ``escalated``; what writes runs inside the writer's transaction."""
 
-    def __init__(self, database: Database, times: Times) -> None:
+    def __init__(self, database: Database, time: RunningTime) -> None:
         self._database = database
-        self._time = RunningTime(database, times)
+        self._time = time
         self._windows: dict[str, Window]
         self._changed: set[str]
         self.timers: int
@@ -38,7 +37,6 @@ class Escalations:
 
     def reset(self) -> None:
         """Read what the database has, as after a transaction that was rolled back."""
-        self._time.reset()
         self._read()
 
     def _read(self) -> None:

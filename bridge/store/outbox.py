@@ -31,6 +31,7 @@ from bridge.store.lanes import Lanes
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
 from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message, write_at
+from bridge.store.running_time import RunningTime
 from bridge.store.set_aside import Kind, Row, SetAside
 from bridge.store.usage import Meter, NoMeter
 
@@ -146,7 +147,8 @@ class Outbox:
         database.commit()
         self.lanes = Lanes(database)
         self.batches = Batches(database, self.get)
-        self.escalations = Escalations(database, self.times)
+        self.running = RunningTime(database, self.times)
+        self.escalations = Escalations(database, self.running)
         self.receipts = Receipts(database)
         self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
@@ -193,6 +195,7 @@ class Outbox:
         self.times.reset()
         self.lanes.reset()
         self.batches.reset()
+        self.running.reset()
         self.escalations.reset()
         self.ledger = Ledger(self._database)
         self.set_aside.reset()

@@ -278,6 +278,37 @@ def _may_do_this_and_no_more(machine: Machine) -> None:
     assert "no known modem is at 7-7" in machine.journal("hologram-usb-power@7-7")
 
 
+LOCKER = (
+    'import fcntl, signal; file = open("/var/lib/dpkg/lock-frontend", "r+"); '
+    'fcntl.lockf(file, fcntl.LOCK_EX); open("/run/locked", "w").close(); signal.pause()'
+)
+
+
+def test_it_restarts_the_box_where_nothing_else_helps(installed: Machine) -> None:
+    """Not while dpkg is at work, once a day, and what waited is still there afterwards."""
+    machine = installed
+    machine.spawn("locker", shlex.join(["python3", "-c", LOCKER]))
+    machine.wait_for("test -e /run/locked")
+    code, _ = as_the_bridge(machine, "systemctl --no-ask-password start hologram-restart-box")
+    assert code == 1
+    assert "/var/lib/dpkg/lock-frontend is locked" in machine.journal("hologram-restart-box")
+    machine.must("systemctl stop locker")
+    configure(machine, network={"interface": "cellular", "restart_box_after": "5s"})
+    publish(running(machine), "waits for a modem")
+    eventually(lambda: not machine.running, SLOW, what="the box restarts")
+    machine.stop()
+    machine.boot()
+    machine.must("systemctl start mosquitto")
+    machine.wait_for("systemctl is-active hologram-bridge", SLOW)
+    machine.wait_for("awk '{ exit $1 < 60 }' /proc/uptime", SLOW)
+    assert "waiting for the modem" in machine.journal("hologram-bridge")
+    assert machine.running, "it is restarted once a day"
+    configure(machine)
+    start_cloud(machine)
+    machine.must("systemctl restart hologram-bridge", SLOW)
+    arrives(machine, "waits for a modem")
+
+
 def test_a_modem_that_older_kernels_do_not_know_is_made_known_when_plugged_in(installed: Machine) -> None:
     """A udev rule starts the unit that tells the option driver, once; its ports have their stable names."""
     machine = installed

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bridge.adapters.ppp.unit import UNIT as PPP_UNIT
+from bridge.adapters.system.box_restart import UNIT as BOX_UNIT
 from bridge.adapters.system.control_socket import INSTALLED, INSTALLED_STORE
 from bridge.adapters.usb.power import UNIT as POWER_UNIT
 from bridge.adapters.usb.power import check_place
@@ -84,6 +85,7 @@ def test_the_installed_places_are_those_of_the_defaults() -> None:
         ("hologram-timestamps.service", 2.0),
         ("hologram-usb-bind.service", 1.0),
         ("hologram-usb-power@.service", 1.0),
+        ("hologram-restart-box.service", 1.0),
     ],
 )
 def test_the_exposure_is_low(name: str, most: float) -> None:
@@ -146,7 +148,8 @@ def test_every_root_unit_that_the_bridge_starts_is_one_that_it_may() -> None:
     assert f'"{PPP_UNIT}"' in POLKIT
     prefix, _, suffix = POWER_UNIT.partition("{}")
     assert f"/^{prefix}" in POLKIT
-    assert {PPP_UNIT, prefix + suffix} < {path.name for path in ROOT_UNITS}
+    assert f'"{BOX_UNIT}"' in POLKIT
+    assert {PPP_UNIT, BOX_UNIT, prefix + suffix} < {path.name for path in ROOT_UNITS}
 
 
 def _rule() -> re.Pattern[str]:
@@ -177,18 +180,21 @@ def _polkit(asked: list[tuple[str, str, dict[str, str]]]) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no JavaScript engine here")
 def test_polkit_lets_the_bridge_do_this_and_no_more() -> None:
-    """Two units and the Wi-Fi's switch, for the user hologram alone; not what its groups may be given."""
+    """Three units and the Wi-Fi's switch, for the user hologram alone; not what its groups may be given."""
     units, network = "org.freedesktop.systemd1.manage-units", "org.freedesktop.NetworkManager."
     ppp, power = "hologram-ppp.service", "hologram-usb-power@1-1.2.service"
     may = [
         *((units, {"unit": ppp, "verb": verb}) for verb in ("start", "stop")),
         (units, {"unit": power, "verb": "start"}),
+        (units, {"unit": BOX_UNIT, "verb": "start"}),
         *((f"{network}{each}", {}) for each in ("network-control", "wifi.scan", "enable-disable-wifi")),
     ]
     may_not: list[tuple[str, dict[str, str]]] = [
         (units, {}),
         *((units, {"unit": ppp, "verb": verb}) for verb in ("restart", "kill", "set-property", "")),
         (units, {"unit": power, "verb": "stop"}),
+        (units, {"unit": BOX_UNIT, "verb": "restart"}),
+        (units, {"unit": "reboot.target", "verb": "start"}),
         *(
             (units, {"unit": unit, "verb": "start"})
             for unit in (

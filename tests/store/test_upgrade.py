@@ -12,7 +12,7 @@ from bridge.store.outbox import Verdict
 from tests.store.box import NOON, Box, message
 
 
-@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("version", [2, 3, 4, 5])
 def test_a_store_of_an_earlier_version_sends_what_it_held(tmp_path: Path, version: int) -> None:
     """Messages in their order and priority, a report with its properties, and the ids that were taken."""
     path = tmp_path / "outbox.db"

@@ -6,18 +6,13 @@ bus, and checks it again.
 
 import asyncio
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
-from bridge.adapters.system.threads import in_thread
+from bridge.adapters.system import units
 from bridge.adapters.usb import sysfs as usb
 from bridge.core.modem import Place
 from bridge.errors import OperationError
 
 UNIT = "hologram-usb-power@{}.service"
-
-UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
 TIMEOUT = 45.0
 """Seconds for the unit to finish, which has 30 itself."""
@@ -32,13 +27,9 @@ def check_place(place: str) -> None:
         raise OperationError(f"{place!r} is no place on the USB; it looks like 1-1.2")
 
 
-def available(folders: tuple[Path, ...] = UNIT_FOLDERS) -> str | None:
+def available() -> str | None:
     """Return why the unit cannot be used here, or None if it can."""
-    if shutil.which("systemctl") is None or not Path("/run/systemd/system").exists():
-        return "systemd does not run here"
-    if not any((folder / UNIT.format("")).exists() for folder in folders):
-        return f"{UNIT.format('')} is not installed: sudo make install"
-    return None
+    return units.available(UNIT.format(""))
 
 
 async def power_cycle(
@@ -51,13 +42,7 @@ async def power_cycle(
 
     """
     check_place(usb_path)
-    unit = UNIT.format(usb_path)
-    code, said = await _systemctl(loop, program, timeout, "start", unit)
-    if code == 0:
-        return
-    if "uthenti" in said or "denied" in said:
-        raise OperationError(f"the bridge may not start {unit}: its polkit rule is missing ({said})")
-    raise OperationError(f"{said or f'{unit} failed'}; journalctl -u {unit} says why")
+    await units.start(loop, UNIT.format(usb_path), program=program, timeout=timeout)
 
 
 def can_power_cycle_here(place: Place) -> bool:
@@ -75,22 +60,3 @@ async def power_cycle_here(loop: asyncio.AbstractEventLoop, place: Place) -> Non
         await usb.power_cycle(place.usb)
     else:
         await power_cycle(loop, place.usb)
-
-
-async def _systemctl(
-    loop: asyncio.AbstractEventLoop, program: str, timeout: float, *words: str
-) -> tuple[int, str]:
-    command = [program, "--no-ask-password", *words]
-
-    def run() -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(  # noqa: S603  our own words, and a place that was checked
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout
-        )
-
-    try:
-        done = await in_thread(loop, run)
-    except subprocess.TimeoutExpired:
-        raise OperationError(f"{words[-1]} was not done within {timeout:g} s") from None
-    except OSError as exc:
-        raise OperationError(f"{program} could not be run: {exc.strerror or exc}") from exc
-    return done.returncode, next(iter(done.stderr.strip().splitlines()), "")

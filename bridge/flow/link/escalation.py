@@ -56,6 +56,15 @@ class Escalation:
             return ALL_RUNGS
         return ALL_RUNGS - {Rung.POWER}
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no rung has helped, or none could, and no link is up."""
+        return self._ladder.exhausted and not self._link_up()
+
+    def refused(self, rung: Rung) -> None:
+        """Report that a rung outside of the ladder was not climbed."""
+        self._ended(Outcome(rung, worked=False))
+
     def begins(self, rung: Rung) -> None:
         """Report that ``rung`` is climbed now."""
         self._climbed_for = self._ladder.diagnosis

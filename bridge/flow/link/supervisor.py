@@ -16,6 +16,7 @@ from bridge.core.progress import Progress
 from bridge.core.recovery import Rung
 from bridge.core.time import Time
 from bridge.errors import BridgeError, ModemError, ModemGone, OperationError
+from bridge.flow.link.box_restart import BoxRestart
 from bridge.flow.link.escalation import Escalation
 from bridge.flow.link.hardware import Hardware, Modem
 from bridge.flow.link.waiting import Waiters
@@ -47,8 +48,13 @@ class ModemSupervisor:
         on_change: Callable[[], None],
         link_up: Callable[[], bool],
         limits: recovery.Limits | None = None,
+        box: BoxRestart | None = None,
     ) -> None:
-        """``on_change`` is called when facts or state changed; ``link_up`` returns whether a link is up."""
+        """``on_change`` is called when facts or state changed; ``link_up`` returns whether a link is up.
+
+        ``box`` restarts the box where nothing else helps; None: it is never restarted.
+        """
+        self._box = box
         self.place: Place | None = None
         self.modem: Modem | None = None
         """The modem while it is started and the supervisor has its port."""
@@ -268,6 +274,8 @@ class ModemSupervisor:
         if step.rung:
             await self._climb(step.rung)
             return
+        if self._box and self._box.due(step.diagnosis, exhausted=self._escalation.exhausted):
+            await self._restart_box(self._box)
         due = step.until
         if self.modem is not None and step.diagnosis is recovery.Diagnosis.NONE:
             due = self._polled + self._poll
@@ -286,6 +294,14 @@ class ModemSupervisor:
         except BridgeError as exc:
             log.warning("%s: %s", rung, exc)
             self._escalation.gave_up()
+
+    async def _restart_box(self, box: BoxRestart) -> None:
+        self._escalation.begins(Rung.RESTART_BOX)
+        try:
+            await box.carry_out()
+        except OperationError as exc:
+            log.warning("%s: %s", Rung.RESTART_BOX, exc)
+            self._escalation.refused(Rung.RESTART_BOX)
 
     async def _do(self, rung: Rung) -> None:
         modem, place = self.modem, self.place
