@@ -97,6 +97,34 @@ def test_a_result_that_does_not_come(alone: Alone) -> None:
     assert len(alone.asked("out/alarms/gas")) == 1
 
 
+def test_the_bridge_texts_where_its_route_escalates(alone: Alone) -> None:
+    """The alarm is one message then; what became of it and of the bridge's texts is told."""
+    escalate = {"after": 60, "sms": [ALLOWED], "limit": 10, "per": 3600}
+    routes = [{"match": "alarms/leak/#", "escalate": None}, {"match": "alarms/#", "escalate": escalate}]
+    alone.say("bridge/info", {"version": "1", "configuration": {"routes": routes}}, retain=True)
+    alone.client.publish("alarms/roof 1", "on")
+    until(lambda: alone.asked("out/alarms/roof-1"), what="it goes to the bridge")
+    (asked,) = alone.asked("out/alarms/roof-1")
+    name = asked.properties["user"]["id"]
+    assert asked.payload.startswith(b"Pump house: roof 1 at ")
+    assert asked.properties["user"]["priority"] == "high"
+
+    def told() -> list[dict[str, object]]:
+        return alone.client.json("alarms-told/roof 1")
+
+    until(told, what="no result is told")
+    alone.say("result", {"id": "other#sms-1", "to": SECOND, "state": "delivered", "attempts": 1})
+    alone.say("result", {"id": f"{name}#sms-1", "to": ALLOWED, "state": "delivered", "attempts": 1})
+    until(lambda: len(told()) == 2, what="the text is told")
+    assert [(each["to"], each["state"]) for each in told()] == [(None, "waiting"), (ALLOWED, "delivered")]
+    assert not [each for each in alone.asked("sms") if "roof" in each.json()["body"]]
+    alone.say("bridge/info", {"version": "1", "configuration": {"routes": []}}, retain=True)
+    alone.client.publish("alarms/dike", "on")
+    until(
+        lambda: [each for each in alone.asked("sms") if "dike" in each.json()["body"]], what="the flow texts"
+    )
+
+
 # -- 3 commands from afar --------------------------------------------------------------------------------
 
 
