@@ -1,13 +1,16 @@
 """Settings changed from afar, in a real daemon: its starts, its restart in the same process, its commands."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.settings.override_file import OverrideFile, moment
 from bridge.settings.overrides import Overrides, Trial
-from tests.harness import BridgeProcess, Client, Cloud, eventually
+from tests.e2e.test_remote import Rig
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, eventually
 from tests.harness.systemd import Systemd
 
 
@@ -111,3 +114,63 @@ def test_the_time_goes_on_over_a_start_and_the_end_undoes(bridge: BridgeProcess,
         lambda: client.state("hologram/bridge/info")["configuration"]["network"]["poll"] == 60, 60
     )
     eventually(lambda: bridge.said().count(" started; ") == 2, 30, what="it has started anew")
+
+
+def shorten(bridge: BridgeProcess, left: float) -> None:
+    """Leave a trial so many seconds, as if the rest of them had passed; the daemon is down."""
+    file = OverrideFile(bridge.store)
+    there = file.read()
+    assert there.trial
+    file.write(replace(there, trial=replace(there.trial, until=moment().mono + left)))
+
+
+@pytest.mark.slow
+def test_a_wrong_apn_cuts_the_box_off_and_takes_itself_back(
+    keeper: Keeper, tmp_path: Path, bridge: BridgeProcess, cloud: Cloud, client: Client
+) -> None:
+    """Over a modem whose network refuses it: by the end of the time, and by a boot before that."""
+    rig = Rig(keeper, tmp_path, bridge, cloud, client)
+    rig.start()
+    rig.modem.tell("fault", name="other-apn")
+
+    def cut_off() -> None:
+        answer = rig.by_modem("set network.apn=wrong")
+        assert answer == (
+            "ok set: network.apn is changed; the bridge restarts; undone in 10 min unless confirmed"
+        )
+        client.wait_for(
+            lambda: client.state("hologram/network/status").get("state") == "error",
+            60,
+            what="the link does not come up",
+        )
+        bridge.kill()
+
+    def is_back() -> None:
+        client.wait_for(
+            lambda: client.state("hologram/network/status").get("state") == "connected",
+            120,
+            what="the link is back",
+        )
+        assert rig.by_modem("get network.apn") == "ok get: network.apn=hologram"
+
+    for key, value in (("cloud.parallel", "3"), ("budget.day", "50MB"), ("network.poll", "2")):
+        assert (rig.by_modem(f"set {key}={value}") or "").startswith(f"ok set: {key} is changed")
+    eventually(lambda: "the link is up" in rig.since_restart(), 60, what="the last of them has restarted it")
+    assert rig.by_modem("confirm") == "ok confirm: confirmed: cloud.parallel, budget.day, network.poll"
+    cut_off()
+    shorten(bridge, 20)
+    bridge.start()
+    is_back()
+    assert "not confirmed in time, and undone: network.apn" in bridge.said()
+    cut_off()
+    file = OverrideFile(bridge.store)
+    there = file.read()
+    assert there.trial
+    file.write(replace(there, trial=replace(there.trial, boot="another")))
+    bridge.start()
+    is_back()
+    assert "not confirmed, and undone by this start: network.apn" in bridge.said()
+    assert (rig.by_modem("get cloud.parallel"), rig.by_modem("get network.poll")) == (
+        "ok get: cloud.parallel=3",
+        "ok get: network.poll=2",
+    )
