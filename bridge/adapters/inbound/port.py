@@ -67,7 +67,7 @@ class Commands(Protocol):
     def datagram(self, peer: str) -> None:
         """Refuse a command that came as a datagram."""
 
-    def count_refused(self, traffic: Traffic) -> None:
+    def count_refused(self, traffic: Traffic, *, over_modem: bool = False) -> None:
         """Count the traffic of a refused command, without a write to the disk for it."""
 
 
@@ -81,7 +81,7 @@ class NoCommands:
     def datagram(self, peer: str) -> None:
         """Do nothing."""
 
-    def count_refused(self, traffic: Traffic) -> None:
+    def count_refused(self, traffic: Traffic, *, over_modem: bool = False) -> None:
         """Do nothing."""
 
 
@@ -174,7 +174,7 @@ class Connection(ABC):
 
     def refuse(self) -> None:
         """Close without an answer to a command; a flood of these costs no write to the disk."""
-        self.owner.commands.count_refused(self.spent())
+        self.owner.commands.count_refused(self.spent(), over_modem=self.over_modem)
         self.close()
 
     @abstractmethod
@@ -197,7 +197,7 @@ def take_datagram(owner: Owner, message: Received, *, admitted: bool) -> None:
         pass
     elif owner.limits.is_command(message.data):
         owner.commands.datagram(message.peer)
-        owner.commands.count_refused(message.traffic)
+        owner.commands.count_refused(message.traffic, over_modem=message.over_modem)
         return
     elif not message.data:
         owner.counts["empty"] += 1

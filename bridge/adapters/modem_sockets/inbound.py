@@ -124,7 +124,7 @@ class _Connection(Connection, Handler):
         except (ModemError, TimeoutError) as exc:
             log.info("the answer to a command may be lost: %s", exc or "the modem does not take it")
         finally:
-            self.owner.sink.count_overhead(self.spent())
+            self.owner.sink.count_overhead(self.spent(), over_modem=True)
             self.close()
             loop.call_soon(sent)
 

@@ -69,7 +69,8 @@ class RemoteGate:
         self._store = store
         self._notices = notices
         self._refusals = HourlyThrottle()
-        self._refused = Traffic()
+        self._refused = dict[bool, Traffic]()
+        """Traffic that is not written down yet, by whether it went over the modem's own sockets."""
 
     @property
     def listening(self) -> bool:
@@ -154,18 +155,27 @@ class RemoteGate:
 
     # -- traffic -----------------------------------------------------------------------------------------
 
-    def count_refused(self, traffic: Traffic) -> None:
-        """Count the traffic of a refused command; it is written down seldom, and at the end."""
-        if self._refused == (0, 0) and traffic != (0, 0):
+    def count_refused(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        """Count the traffic of a refused command; it is written down seldom, and at the end.
+
+        ``over_modem``: whether it went over the modem's own sockets.
+        """
+        if not self._refused and traffic != (0, 0):
             self._time.call_later(REFUSED_SPEND_EVERY, self.spend)
-        self._refused = self._refused.plus(traffic)
+        self._refused[over_modem] = self._refused.get(over_modem, Traffic()).plus(traffic)
 
     def spend(self) -> None:
         """Write down the traffic of refused commands."""
-        traffic, self._refused = self._refused, Traffic()
-        if traffic != (0, 0):
-            # The ledger is looked up at the time of writing, because a rollback replaces it.
-            self._writer.write(lambda: self._outbox.ledger.spend(traffic))
+        refused, self._refused = self._refused, {}
+        if not refused:
+            return
+
+        def spend() -> None:
+            for over_modem, traffic in refused.items():
+                # The ledger is looked up at the time of writing, because a rollback replaces it.
+                self._outbox.ledger.spend(traffic, over_modem=over_modem)
+
+        self._writer.write(spend)
 
 
 def name_of(signed: Signed) -> str:

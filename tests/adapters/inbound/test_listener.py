@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bridge.adapters.inbound.listener import Limits, Listener
-from bridge.adapters.inbound.port import open_socket
+from bridge.adapters.inbound.port import Caller, Commands, open_socket
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
 from tests.harness import eventually, free_port
@@ -110,6 +110,7 @@ def listening(
     protocols: tuple[str, ...] = ("tcp", "udp"),
     *,
     wait: bool = True,
+    commands: Commands | None = None,
 ) -> Iterator[Running]:
     """Run a listener until the block ends; an error in its loop fails the test."""
     loop = asyncio.new_event_loop()
@@ -118,9 +119,8 @@ def listening(
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     disk = Disk()
-    running = Running(
-        Listener(loop, host, port or free_port(), protocols, limits, disk), disk, loop, port or 0
-    )
+    listener = Listener(loop, host, port or free_port(), protocols, limits, disk, commands=commands)
+    running = Running(listener, disk, loop, port or 0)
     running.port = running.listener.port
     running.do(running.listener.start)
     try:
@@ -504,3 +504,138 @@ def test_stopping_lets_a_message_end() -> None:
             assert begun.recv(1) == b""
         assert running.disk.data == [b"begun and ended"]
         assert running.do(lambda: running.listener.idle)
+
+
+# -- commands --------------------------------------------------------------------------------------------
+
+COMMANDING = LIMITS._replace(command=b"hb1 ")
+
+
+class Desk:
+    """Takes commands: each is answered with itself, or refused."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+        self.datagrams = 0
+        self.refused = Traffic()
+        self.sent = 0
+        self.refuses = False
+        self.answer = "ok"
+
+    def called(self, data: bytes, peer: str, caller: Caller) -> None:
+        assert peer.startswith("127.0.0.1:")
+        self.calls.append(data)
+        if self.refuses:
+            caller.refuse()
+        else:
+            caller.answer(self.answer, self._is_sent)
+
+    def _is_sent(self) -> None:
+        self.sent += 1
+
+    def datagram(self, peer: str) -> None:
+        assert peer.startswith("127.0.0.1:")
+        self.datagrams += 1
+
+    def count_refused(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        assert not over_modem
+        self.refused = self.refused.plus(traffic)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as answer:
+        return answer.read()
+
+
+def test_a_command_ends_with_its_line_and_is_answered() -> None:
+    """At once, although the peer keeps the connection open; nothing of it is a message."""
+    desk = Desk()
+    with listening(COMMANDING._replace(timeout=30.0, deadline=60.0), commands=desk) as running:
+        with running.connect() as connection:
+            for piece in (b"hb", b"1 1 sta", b"tus mac\r"):
+                connection.sendall(piece)
+                threading.Event().wait(0.05)
+            connection.sendall(b"\n")
+            assert read_all(connection) == b"ok\n"
+        eventually(lambda: desk.sent == 1)
+        assert desk.calls == [b"hb1 1 status mac\r\n"]
+        assert running.disk.data == []
+        assert running.disk.cost.up > 40
+        eventually(lambda: running.listener.figures()["open"] == 0)
+
+
+@pytest.mark.parametrize("half", [True, False], ids=["half-closed", "silent"])
+def test_a_close_or_silence_ends_a_command_too(half: bool) -> None:
+    """As it ends a message."""
+    desk = Desk()
+    with listening(COMMANDING, commands=desk) as running, running.connect() as connection:
+        connection.sendall(b"hb1 x")
+        if half:
+            connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b"ok\n"
+        assert desk.calls == [b"hb1 x"]
+
+
+def test_a_refused_command_is_reset() -> None:
+    """Its traffic is counted apart, because a flood of them must not be written down one by one."""
+    desk = Desk()
+    desk.refuses = True
+    with listening(COMMANDING, commands=desk) as running:
+        with running.connect() as connection:
+            connection.sendall(b"hb1 x\nmore")
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
+        assert desk.calls == [b"hb1 x\nmore"]
+        assert desk.refused.down > 40
+        assert (running.disk.cost, running.disk.data) == (Traffic(), [])
+
+
+def test_a_peer_that_is_gone_gets_no_answer_and_stops_nothing() -> None:
+    """Whoever waits for the answer to be sent is told that it is over."""
+    desk = Desk()
+    desk.answer = "x" * 2000
+    with listening(COMMANDING, commands=desk) as running:
+        running.send(b"hb1 x\n", reset=True)
+        running.connect().close()
+        with running.connect() as connection:
+            connection.sendall(b"hb1 y\n")
+            assert read_all(connection) == b"x" * 2000 + b"\n"
+        eventually(lambda: desk.sent == len(desk.calls))
+
+
+def test_a_command_by_udp_is_only_refused() -> None:
+    """It is no message either."""
+    desk = Desk()
+    with listening(COMMANDING, commands=desk) as running:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hb1 x", ("127.0.0.1", running.port))
+            sender.sendto(b"hello", ("127.0.0.1", running.port))
+        eventually(lambda: running.disk.data == [b"hello"])
+        assert (desk.datagrams, desk.calls, desk.refused.down) == (1, [], 33)
+
+
+def test_without_a_key_what_looks_like_a_command_is_a_message() -> None:
+    """Byte for byte, line ends too."""
+    with listening() as running:
+        assert running.send(b"hb1 1 status mac\nmore\n") == b""
+        assert running.disk.data == [b"hb1 1 status mac\nmore\n"]
+
+
+def test_on_a_full_disk_commands_come_in_and_messages_wait() -> None:
+    """A command may be what helps; a message is taken when there is room, as if it had waited to connect."""
+    desk = Desk()
+    with listening(COMMANDING, commands=desk) as running:
+        running.disk.taking = False
+        with running.connect() as message, running.connect() as command:
+            message.sendall(b"hello")
+            message.shutdown(socket.SHUT_WR)
+            command.sendall(b"hb1 x\n")
+            assert read_all(command) == b"ok\n"
+            message.settimeout(1.0)
+            with pytest.raises(TimeoutError):
+                message.recv(1)
+            assert running.disk.data == []
+            running.disk.taking = True
+            message.settimeout(10)
+            assert message.recv(1) == b""
+            assert running.disk.data == [b"hello"]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bridge.adapters.inbound.listener import Limits, Listener
+from bridge.adapters.inbound.port import Caller
 from bridge.adapters.modem.at_port import AtPort, Urc
 from bridge.adapters.modem_sockets.sockets import Sockets, make_sockets, payload_after
 from bridge.core.exchange import Job, Outcome
@@ -1136,3 +1137,64 @@ def test_a_full_queue_of_which_the_peer_takes_nothing_is_silence() -> None:
             assert outcome.error == "silence for 0.6 s"
 
     run(story())
+
+
+# -- commands --------------------------------------------------------------------------------------------
+
+
+class Desk:
+    """Answers each command, or refuses it."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+        self.answers: list[str | None] = []
+        self.sent = 0
+
+    def called(self, data: bytes, peer: str, caller: Caller) -> None:
+        assert peer.startswith("127.0.0.1:")
+        self.calls.append(data)
+        answer = self.answers.pop(0)
+        if answer is None:
+            caller.refuse()
+        else:
+            caller.answer(answer, self._is_sent)
+
+    def _is_sent(self) -> None:
+        self.sent += 1
+
+    def datagram(self, peer: str) -> None:
+        raise AssertionError(peer)
+
+    def count_refused(self, traffic: Traffic, *, over_modem: bool = False) -> None:
+        assert (traffic.down > 0, over_modem) == (True, True)
+
+
+def ask(port: int, line: bytes, *, close: bool = False) -> bytes:
+    """Send a line; return the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(line)
+        if close:
+            connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError), connection.makefile("rb") as answer:
+            return answer.read()
+        return b""
+
+
+@fetched_and_pushed
+def test_a_command_is_answered_on_its_connection(tmp_path: Path, family: str) -> None:
+    """Answers of any length; a refused one is closed, and so is one whose peer has closed already."""
+    desk = Desk()
+    desk.answers = ["ok", "x" * 2000, None, "ok"]
+
+    async def story(made: Rig, disk: Disk, listener: Listener, port: int, modem: LocalModem) -> None:
+        listener.commands = desk
+        assert await asyncio.to_thread(ask, port, b"hb1 a\n") == b"ok\n"
+        assert await asyncio.to_thread(ask, port, b"hb1 b\r\n") == b"x" * 2000 + b"\n"
+        assert await asyncio.to_thread(ask, port, b"hb1 c\n") == b""
+        await asyncio.to_thread(ask, port, b"hb1 d", close=True)
+        await until(lambda: desk.sent == 3)
+        assert desk.calls == [b"hb1 a\n", b"hb1 b\r\n", b"hb1 c\n", b"hb1 d"]
+        assert (disk.messages, disk.over_modem) == ([], {True})
+        await made.settled(modem)
+
+    inbound(tmp_path, family, story, limits=LIMITS._replace(command=b"hb1 "))

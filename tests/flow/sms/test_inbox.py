@@ -10,6 +10,7 @@ from typing import Any
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.errors import ModemGone, ModemSilent
 from bridge.flow.message.topics import Names
+from bridge.flow.sms.commands import Commands
 from bridge.flow.sms.inbox import Patience, SmsInbox
 from bridge.sim.modem import air
 from bridge.sim.modem.pdu import tpdu
@@ -95,6 +96,7 @@ class Rig:
         self.patience = patience
         self.store = Store()
         self.told = Told()
+        self.desk: Commands | None = None
         self.lock = Lock(box.path)
         self.build()
 
@@ -122,6 +124,7 @@ class Rig:
             Names("hologram"),
             self.store,
             self.told,
+            commands=self.desk,
             patience=self.patience,
         )
 
@@ -516,3 +519,101 @@ def test_a_thousand_texts_arrive_once_and_whole(box: Box) -> None:
         assert (rig.store.texts, rig.store.waiting, rig.texts.waiting()) == ({}, [], 0)
 
     with_rig(box, scenario)
+
+
+# -- commands --------------------------------------------------------------------------------------------
+
+
+class Desk:
+    """Takes commands; `hold` keeps one until it is durable."""
+
+    def __init__(self) -> None:
+        self.listening = True
+        self.heard_: list[tuple[bytes, str]] = []
+        self.hold: list[Callable[[], None]] | None = None
+
+    def is_command(self, data: bytes) -> bool:
+        return data.startswith(b"hb1 ")
+
+    def heard(self, text: bytes, sender: str, taken: Callable[[], None]) -> None:
+        self.heard_.append((text, sender))
+        if self.hold is None:
+            taken()
+        else:
+            self.hold.append(taken)
+
+
+def sent(text: str, sender: str, reference: int) -> list[bytes]:
+    return air.parts(sender, text, AT, reference=reference, wide=False)
+
+
+def commanded(box: Box, test: Callable[[Rig, Desk], Awaitable[None]]) -> None:
+    """Run ``test`` with somebody who takes commands."""
+
+    async def run() -> None:
+        rig, desk = Rig(box, PATIENT), Desk()
+        rig.desk = desk
+        rig.build()
+        await test(rig, desk)
+
+    asyncio.run(run())
+
+
+def topics(box: Box) -> list[str]:
+    return [report.topic for report in box.outbox.reports_after(0, 100)]
+
+
+def test_a_command_is_published_nowhere(box: Box) -> None:
+    """Whoever sent it, in one part or several, whole or not; ordinary SMS between them are."""
+
+    async def test(rig: Rig, desk: Desk) -> None:
+        long = "hb1 1 set network.apn=" + "a" * 200
+        torn = sent("hb1 " + "b" * 300, "+15550000001", 2)
+        rig.store.put(
+            *sent("hb1 1 status mac", FROM, 0),
+            *sent("hello", FROM, 0),
+            *sent(long, FROM, 1),
+            *torn[:1],
+        )
+        await rig.look()
+        assert desk.heard_ == [(b"hb1 1 status mac", FROM), (long.encode(), FROM)]
+        assert (topics(box), rig.store.texts) == (["hologram/in/sms", "hologram/in/sms/last"], {})
+        assert [each["event_type"] for each in rig.events] == ["sms.received"]
+        box.clock.pass_(2 * rig.patience.missing)
+        await rig.look()
+        assert [text[:5] for text, _ in desk.heard_[2:]] == [b"hb1 b"]
+        assert len(topics(box)) == 2
+
+    commanded(box, test)
+
+
+def test_a_command_stays_on_the_modem_until_it_is_durable(box: Box) -> None:
+    """So that a crash before that loses nothing, and one after it repeats what is refused as old."""
+
+    async def test(rig: Rig, desk: Desk) -> None:
+        desk.hold = []
+        rig.store.put(*sent("hb1 1 status mac", FROM, 0))
+        task = asyncio.create_task(rig.receiver.run())
+        while not desk.hold:
+            await asyncio.sleep(0.005)
+        assert len(rig.store.texts) == 1
+        desk.hold[0]()
+        await rig.rests()
+        assert rig.store.texts == {}
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    commanded(box, test)
+
+
+def test_without_a_key_it_is_an_ordinary_sms(box: Box) -> None:
+    """Published as any other."""
+
+    async def test(rig: Rig, desk: Desk) -> None:
+        rig.desk = None
+        rig.build()
+        rig.store.put(*sent("hb1 1 status mac", FROM, 0))
+        await rig.look()
+        assert (desk.heard_, topics(box)) == ([], ["hologram/in/sms", "hologram/in/sms/last"])
+
+    commanded(box, test)
