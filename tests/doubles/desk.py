@@ -15,7 +15,7 @@ from tests.doubles.heart import Heart
 KEY = "correct horse battery staple"
 PHONE = "+15551234567"
 POLICY = Policy(
-    KEY, frozenset({PHONE, "Hologram"}), frozenset({"status", "reconnect", "restart", "set", "log"})
+    KEY, frozenset({PHONE, "Hologram"}), frozenset({"status", "reconnect", "restart", "restart_box", "set"})
 )
 
 
@@ -58,6 +58,7 @@ class Box:
             "log": Order(self._order("log")),
             "reconnect": Order(self._reconnect, early=lambda _: "begins"),
             "restart": Order(self._restart),
+            "restart_box": Order(self._order("restart_box"), early=lambda _: "begins", after="runs again"),
         }
         texts = SmsAnswers(heart.journal, heart.intake)
         self.commands = RemoteCommands(heart.journal, self.store, self.gate, orders, texts, heart.notices)

@@ -51,6 +51,8 @@ class Order(NamedTuple):
     early: Callable[[str], str] | None = None
     """For what takes the link: takes the argument; returns what a connection is told before, or raises
     `BridgeError`."""
+    after: str | None = None
+    """For what ends the box while it is carried out: the outcome that the next start tells by SMS."""
 
 
 class Texts(Protocol):
@@ -116,16 +118,18 @@ class RemoteCommands:
             if order.early and caller:
                 await _answered(caller, f"ok {signed.command}: {order.early(signed.argument)}")
                 caller = None
+            if order.after and pending.door == "sms":
+                await self._write(partial(self._store.keep, pending._replace(after=order.after)))
             done = await order.carry_out(signed.argument)
         except BridgeError as exc:
             self._notify(pending, good=False, text=str(exc))
             await self._answer(call, caller, f"error {signed.command}: {exc}")
             return
         self._notify(pending, good=True, text=done.text)
-        if done.then is None:
-            await self._answer(call, caller, f"ok {signed.command}: {done.text}")
-        else:
+        if done.then:
             await self._end_with(call, done, done.then)
+        elif order.after is None or pending.door != "sms":
+            await self._answer(call, caller, f"ok {signed.command}: {done.text}")
 
     async def _end_with(self, call: Call, done: Done, then: Callable[[], None]) -> None:
         """Answer a connection now, an SMS after the next start; then do what ends this process."""

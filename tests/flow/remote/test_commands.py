@@ -99,6 +99,27 @@ def test_a_restart_answers_a_connection_before_and_an_sms_after(make_heart: Make
     on_box(make_heart(), after)
 
 
+def test_a_restart_of_the_box_is_answered_after_it_or_with_its_failure(make_heart: MakeHeart) -> None:
+    """The mark is durable before it begins, because nothing can be written after that."""
+
+    async def before(box: Box) -> None:
+        box.fails = "apt is at work"
+        await box.text(box.line("restart_box", 1))
+        assert box.texts() == [sms("error restart_box: apt is at work")]
+        assert (await box.call(box.line("restart_box", 2))).said == ["ok restart_box: begins"]
+        assert box.store.left() == []
+        box.fails = None
+        await box.text(box.line("restart_box", 3))
+        assert (len(box.texts()), len(box.carried)) == (1, 3)
+
+    async def after(box: Box) -> None:
+        assert box.texts() == [sms("ok restart_box: runs again")]
+        assert box.store.left() == []
+
+    on_box(make_heart(), before)
+    on_box(make_heart(), after)
+
+
 def test_what_a_stop_interrupts_is_not_carried_out_again(make_heart: MakeHeart) -> None:
     """An SMS gets the answer at the next start; a replay is refused."""
 
