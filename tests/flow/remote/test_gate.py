@@ -228,6 +228,24 @@ def test_a_flood_costs_little(heart: Heart) -> None:
     on_box(heart, test)
 
 
+def test_a_hundred_thousand_wrong_lines_are_refused(heart: Heart) -> None:
+    """Random ones, and the right one with a change; none is accepted, and nothing of them is kept."""
+    chance = random.Random(18)
+
+    async def test(box: Box) -> None:
+        line, before = box.line("status").encode(), commits(heart)
+        for _ in range(50_000):
+            at = chance.randrange(4, len(line))
+            other = bytes((line[at] ^ chance.randrange(1, 256),))
+            box.gate.called(line[:at] + other + line[at + 1 :], "10.176.0.1:1", Refused())
+            box.gate.called(b"hb1 " + chance.randbytes(chance.randrange(80)), "10.176.0.1:1", Refused())
+        await box.settle()
+        assert (commits(heart), box.carried, box.store.last, box.gate.accepted.qsize()) == (before, [], 0, 0)
+        assert len(box.events()) == 17
+
+    on_box(heart, test)
+
+
 class Refused:
     """A connection that must only be refused."""
 
