@@ -77,6 +77,9 @@ def _more(before: int, now: int) -> int:
     return now + WRAP - before if wrapped else now
 
 
+_NO_BOUND = (None,) * len(BOUNDS)
+
+
 class Bounds(NamedTuple):
     """The bounds, None without one; ``reserve`` is the percentage of each that high priority keeps."""
 
@@ -89,7 +92,7 @@ class Bounds(NamedTuple):
     @property
     def any(self) -> bool:
         """Whether there is one."""
-        return any(getattr(self, name) is not None for name in BOUNDS)
+        return self[: len(BOUNDS)] != _NO_BOUND
 
 
 class Spent(NamedTuple):

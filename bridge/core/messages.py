@@ -260,4 +260,4 @@ class Result(NamedTuple):
 
     def bears(self, traffic: Traffic) -> "Result":
         """Return it with ``traffic`` more."""
-        return self._replace(traffic=self.traffic.plus(traffic))
+        return self._replace(traffic=self.traffic.plus(traffic)) if any(traffic) else self

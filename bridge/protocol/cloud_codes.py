@@ -1,6 +1,7 @@
 """The cloud's answer codes [Hologram documentation, Embedded TCP API; 6 to 8 from hologram-python]."""
 
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Code(IntEnum):
@@ -35,6 +36,7 @@ PERMANENT = frozenset(
 """Codes after which the same request can never succeed."""
 
 
+@lru_cache(maxsize=32)
 def describe(code: int) -> str:
     """Return the name and the meaning of ``code``, for a person."""
     try:

@@ -59,6 +59,7 @@ def read_topics(key: str | None) -> tuple[str, ...]:
     return () if isinstance(names, str) else names
 
 
+@lru_cache(maxsize=512)
 def read_lane(endpoint: Endpoint, names: str, priority: int, topics: str | None = None) -> Lane:
     """Return a lane from its columns, with the ``topics`` that a message has for itself."""
     route = _read_names(names)

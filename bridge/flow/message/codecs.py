@@ -62,7 +62,8 @@ class CloudCodec:
         """Return the exchange that sends ``queued``."""
         access = self._access()
         assert access.credentials is not None  # `Paths.ready` is False without them
-        request = cloud.encode(access.credentials, queued.lane.topics, queued.payload, self._clock().wall)
+        wall = self._clock().wall if isinstance(access.credentials, cloud.Totp) else 0.0
+        request = cloud.encode(access.credentials, queued.lane.topics, queued.payload, wall)
         return cloud_job(access, request)
 
     def decode(self, outcome: Outcome) -> Reading:

@@ -58,9 +58,9 @@ class InFlight:
         cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) and metered else Traffic()
         most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
         self._out[queued.seq] = _Out(cost.up + cost.down, most, texts_of(queued))
-        self._usual = _larger(most, _faded(self._usual, FADE))
+        self._usual = _larger(most, self._usual, FADE)
         self._needed = self._needed.plus(most)
-        self._peak = _larger(self._needed, _faded(self._peak, FADE_TOGETHER))
+        self._peak = _larger(self._needed, self._peak, FADE_TOGETHER)
 
     def recorded(self, queued: Queued) -> None:
         """Note that what ``queued`` cost is counted in the transaction that is open."""
@@ -115,9 +115,6 @@ def _sum(out: Iterable[_Out]) -> Traffic:
     return Traffic(sum(each.up for each in most), sum(each.down for each in most))
 
 
-def _faded(traffic: Traffic, by: float) -> Traffic:
-    return Traffic(int(traffic.up * by), int(traffic.down * by))
-
-
-def _larger(one: Traffic, other: Traffic) -> Traffic:
-    return Traffic(max(one.up, other.up), max(one.down, other.down))
+def _larger(one: Traffic, other: Traffic, fade: float = 1.0) -> Traffic:
+    """Return the larger of both in each direction; ``other`` counts ``fade`` times."""
+    return Traffic(max(one.up, int(other.up * fade)), max(one.down, int(other.down * fade)))
