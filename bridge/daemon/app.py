@@ -19,7 +19,7 @@ import signal
 import socket
 import sqlite3
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge import __version__
 from bridge.adapters.inbound.listener import Listener
@@ -36,7 +36,6 @@ from bridge.core.messages import Endpoint
 from bridge.core.modem import Identity
 from bridge.core.progress import Part
 from bridge.daemon import configure, logs, remote
-from bridge.daemon.backup import own_network
 from bridge.daemon.begin import Reread, begin
 from bridge.daemon.broker import BrokerSessions, Commands, Messages
 from bridge.daemon.control_api import Answers
@@ -76,6 +75,9 @@ from bridge.store.database import translate
 from bridge.store.files import note_failure
 from bridge.store.journal import Journal
 from bridge.store.remote import RemoteStore
+
+if TYPE_CHECKING:
+    from bridge.flow.link.backup import OwnNetwork
 
 log = logging.getLogger("bridge")
 
@@ -120,7 +122,8 @@ class Bridge:
             on_text=self._wake,
         )
         self._results = Results(journal, publisher.names, monitor, self.escalator)
-        resolver, own = self._make_resolver(), Resolver(self._loop) if settings.network.backs_up else None
+        resolver = self._make_resolver()
+        own = Resolver(self._loop) if settings.network.backs_up else None
         paths = configure.make_paths(self._loop, resolver, lambda: self.access, own)
         self.flow = MessageFlow(
             journal, self._results, paths, monitor, slots=settings.cloud.parallel, pause=RESULT_PAUSE
@@ -132,7 +135,7 @@ class Bridge:
         if settings.inbound.enabled:
             self.flow.listener = self._make_listener()
             monitor.health.inbound = self.flow.listener.figures
-        network = own_network(self._loop, own, lambda: self.access) if own else None
+        network = self._own_network(own) if own else None
         self.link = link = make_link(
             lambda: self.settings, self.flow, publisher.names, monitor, commands=self.gate, own=network
         )
@@ -166,6 +169,12 @@ class Bridge:
         from bridge.adapters.ip.link_network import LinkNetwork  # no other box needs its memory
 
         return Resolver(self._loop, LinkNetwork(lambda: self.link.link))
+
+    def _own_network(self, resolver: Resolver) -> "OwnNetwork":
+        """Return the box's own network, for which the modem is only the backup."""
+        from bridge.daemon.backup import own_network  # no other box needs its memory
+
+        return own_network(self._loop, resolver, lambda: self.access)
 
     def _build_budget(self) -> None:
         settings, uplink = self.settings, self.flow.uplink

@@ -12,7 +12,6 @@ from bridge.assemblies.message_flow import MessageFlow
 from bridge.assemblies.no_link import NoLink
 from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError
-from bridge.flow.link.backup import OwnNetwork
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
 from bridge.flow.sms.commands import Commands
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.assemblies.wifi_link import WifiLink
     from bridge.daemon.modem_link import ModemLink
+    from bridge.flow.link.backup import OwnNetwork
 
 log = logging.getLogger("network")
 
@@ -35,7 +35,7 @@ def make_link(
     notices: Notices,
     *,
     commands: Commands | None = None,
-    own: OwnNetwork | None = None,
+    own: "OwnNetwork | None" = None,
 ) -> "ModemLink | WifiLink | NoLink":
     """Return the link of ``network.interface``; ``settings`` returns the present configuration.
 
