@@ -27,9 +27,9 @@ class Namespace:
         self._thread = ThreadPoolExecutor(1)
         self.do(lambda: _enter(timestamps=timestamps))
 
-    def do(self, work: Callable[[], T]) -> T:
+    def do(self, work: Callable[[], T], *, seconds: float = 60) -> T:
         """Run ``work`` there and return what it returns; threads and processes that it starts stay there."""
-        return self._thread.submit(work).result(60)
+        return self._thread.submit(work).result(seconds)
 
     def ip(self, command: str) -> None:
         """Run an ``ip`` command there."""

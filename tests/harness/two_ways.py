@@ -157,11 +157,11 @@ class TwoWays:
             network={"interface": "cellular-nova-u201", "device": devices, **network},
             log={"level": "debug"},
         )
-        self.near.do(partial(self.bridge.start, timeout=50))
+        self.near.do(partial(self.bridge.start, timeout=50), seconds=240)
 
     def restart(self) -> None:
         """Start the bridge again, as systemd does."""
-        self.near.do(partial(self.bridge.start, timeout=50))
+        self.near.do(partial(self.bridge.start, timeout=50), seconds=240)
 
     def rules(self) -> str:
         """Return the box's routing rules."""

@@ -48,14 +48,14 @@ TIMEOUT = 10.0
 
 
 def commands(scope: Scope, link: Link) -> str:
-    """Return the input of `ip -batch` [ip(8)]: one command a line; the first drops a rule that was left."""
+    """Return the input of `ip -batch` [ip(8)]: one command a line."""
     interface = link.interface
     networks = HOLOGRAM + (HALVES if scope == "system" else ())
-    lines = [f"rule flush table {TABLE}\n"]
-    lines += [f"route append {network} dev {interface} metric {METRIC}\n" for network in networks]
+    lines = [f"route append {network} dev {interface} metric {METRIC}\n" for network in networks]
     if scope == "system":
         lines.append(f"route append default dev {interface} metric {LAST_METRIC}\n")
     if scope in BOUND:
+        lines.append(f"rule flush table {TABLE}\n")  # one that a killed call left
         lines.append(f"route replace default dev {interface} table {TABLE}\n")
         lines.append(f"rule add from {link.local_ip} table {TABLE} priority {TABLE}\n")
     return "".join(lines)
@@ -84,10 +84,13 @@ class Routes:
             raise LinkError(f"the routes could not be set: {problem}")
 
     async def drop_rule(self) -> None:
-        """Remove the rule of a link that has ended; does nothing if there is none."""
+        """Remove the rule of a link that has ended; does nothing if there is none.
+
+        A kernel without policy routing has none either.
+        """
         problem = await self._run([self._ip, "-4", "rule", "flush", "table", str(TABLE)], "")
         if problem:
-            log.warning("the rule of the link could not be removed: %s", problem)
+            log.info("the rule of the link could not be removed: %s", problem)
 
     async def use_dns(self, interface: str, servers: tuple[str, ...]) -> None:
         """Have systemd-resolved, if it runs, query the network's ``servers``.
