@@ -24,21 +24,11 @@ class MessageFlow:
     """Messages between a journal and the network; lives in the event loop's thread."""
 
     def __init__(
-        self,
-        journal: Journal,
-        results: Results,
-        paths: Paths,
-        notices: Notices,
-        *,
-        slots: int,
-        pause: float = 0.0,
+        self, journal: Journal, results: Results, paths: Paths, notices: Notices, *, slots: int
     ) -> None:
-        """``slots`` is the number of exchanges that may be under way with one destination.
-
-        ``pause`` is the seconds that a result may wait for a transaction of others, as in `Uplink`.
-        """
+        """``slots`` is the number of exchanges that may be under way with one destination."""
         self.journal = journal
-        self.uplink = Uplink(journal, results, paths, notices, slots=slots, pause=pause)
+        self.uplink = Uplink(journal, results, paths, notices, slots=slots)
         self.listener: Listener | None = None
         """The listener of the machine's own network; None without one."""
         self.grace = GRACE

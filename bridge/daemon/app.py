@@ -81,10 +81,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bridge")
 
-RESULT_PAUSE = 0.025
-"""Seconds that a result may wait for the next message's transaction: a stream of 50 messages a second then
-needs 50 syncs a second, and not 100."""
-
 BROKER_WAIT = 2.0
 """Seconds for the broker to acknowledge the last reports."""
 
@@ -125,9 +121,7 @@ class Bridge:
         resolver = self._make_resolver()
         own = Resolver(self._loop) if settings.network.backs_up else None
         paths = configure.make_paths(self._loop, resolver, lambda: self.access, own)
-        self.flow = MessageFlow(
-            journal, self._results, paths, monitor, slots=settings.cloud.parallel, pause=RESULT_PAUSE
-        )
+        self.flow = MessageFlow(journal, self._results, paths, monitor, slots=settings.cloud.parallel)
         monitor.attach(self.flow.uplink)
         self.flow.uplink.batches.lanes.policy = self._batch_policy()
         remote_store = RemoteStore(journal, remote.beside(self._loop))

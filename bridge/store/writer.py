@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.progress import Progress
-from bridge.core.time import Time, Timer
+from bridge.core.time import Time
 from bridge.errors import StoreError, StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
@@ -119,8 +119,6 @@ class Writer:
         self._appends: dict[object, _Pending] = {}
         self._lingering: list[_Pending] = []
         """Operations that wait for a transaction of others."""
-        self._ends: tuple[float, Timer] | None = None
-        """Until when they wait, in seconds of the monotonic clock; None without any."""
         self._may_linger = True
         self._scheduled = self._hurried = False
         self._committing = False
@@ -140,17 +138,18 @@ class Writer:
             self._enter_low()
 
     def write(
-        self, operation: Operation, done: Done | None = None, *, frees: bool = False, linger: float = 0.0
+        self, operation: Operation, done: Done | None = None, *, frees: bool = False, linger: bool = False
     ) -> None:
         """Run ``operation`` in the next transaction, even on a full disk.
 
         While the disk is exhausted an operation that only ``frees`` pages runs before the others. An
-        operation waits up to ``linger`` seconds for a transaction of others.
+        operation that may ``linger`` waits up to `LINGER` seconds for a transaction of others.
         """
         pending = _Pending(operation, done, frees=frees)
         if linger and self._may_linger and self.space is Space.OK:
+            if not self._lingering:
+                self._time.call_later(LINGER, self._end_lingering)
             self._lingering.append(pending)
-            self._wait_until(self._time.now().mono + linger, linger)
             return
         self._writes.append(pending)
         self._schedule()
@@ -160,26 +159,10 @@ class Writer:
         self._may_linger = False
         self._end_lingering()
 
-    def _wait_until(self, end: float, seconds: float) -> None:
-        """Let what lingers wait for ``seconds``, until ``end``, unless something of it has to go before."""
-        if self._ends is not None:
-            if self._ends[0] <= end:
-                return
-            self._ends[1].cancel()
-        self._ends = end, self._time.call_later(seconds, self._end_lingering)
-
     def _end_lingering(self) -> None:
         if self._lingering:
-            self._writes = self._with_lingering()
+            self._writes, self._lingering = [*self._writes, *self._lingering], []
             self._schedule()
-
-    def _with_lingering(self) -> list[_Pending]:
-        """Return the writes of the next transaction, with all that lingers."""
-        found, self._lingering = [*self._writes, *self._lingering], []
-        if self._ends is not None:
-            self._ends[1].cancel()
-            self._ends = None
-        return found
 
     def append(
         self,
@@ -313,7 +296,7 @@ class Writer:
             one = next((each for each in self._writes if each.frees), self._writes[0])
             self._writes.remove(one)
             return _Batch([one], {}, [])
-        writes, self._writes = self._with_lingering(), []
+        writes, self._writes, self._lingering = [*self._writes, *self._lingering], [], []
         appends = self._take_appends() if self.space is Space.OK and self._appends else {}
         return _Batch(writes, appends, [])
 

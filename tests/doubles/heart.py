@@ -167,7 +167,6 @@ class Heart:
         routes: Sequence[tuple[str, Route]] = (),
         clock: Clock | None = None,
         slots: int = 4,
-        pause: float = 0.0,
         worker: CommitWorker | None = None,
         knows_time: bool = True,
     ) -> None:
@@ -187,7 +186,7 @@ class Heart:
         self.tcp, self.udp = Peer(self.time), Peer(self.time)
         self.identified = True
         self.paths = self._paths()
-        self.uplink = Uplink(self.journal, self.results, self.paths, self.notices, slots=slots, pause=pause)
+        self.uplink = Uplink(self.journal, self.results, self.paths, self.notices, slots=slots)
         policy = Policy(Router(routes), air_refusal=None)
         self.route_batches(routes)
         self.filtering = Filtering(self.journal, self.results)

@@ -19,7 +19,7 @@ from bridge.store.outbox import Verdict
 from bridge.store.reserve import SIZE, Reserve
 from bridge.store.space import Space
 from bridge.store.writer import CHECK_EVERY, Writer
-from tests.doubles.time import Call, MovableTime
+from tests.doubles.time import Call
 from tests.harness.small_disk import small_disk
 from tests.store.box import Box, Clock, message
 
@@ -122,47 +122,20 @@ def test_one_turn_is_one_transaction(rig: Rig) -> None:
 def test_what_may_linger_rides_on_the_next_transaction(rig: Rig) -> None:
     """It has none of its own while another may come, and goes by itself after a while, or before an end."""
     done: list[str] = []
-    rig.writer.write(lambda: None, lambda _: done.append("lingers"), linger=2.0)
+    rig.writer.write(lambda: None, lambda _: done.append("lingers"), linger=True)
     rig.turns.turn()
     assert (done, rig.writer.idle) == ([], False)
     rig.put("1", done)
     rig.turns.turn()
     assert done == ["lingers", "1"]
-    rig.writer.write(lambda: None, lambda _: done.append("alone"), linger=2.0)
+    rig.writer.write(lambda: None, lambda _: done.append("alone"), linger=True)
     rig.turns.tick()
     assert done[2:] == ["alone"]
-    rig.writer.write(lambda: None, lambda _: done.append("last"), linger=2.0)
+    rig.writer.write(lambda: None, lambda _: done.append("last"), linger=True)
     rig.writer.hasten()
-    rig.writer.write(lambda: None, lambda _: done.append("after"), linger=2.0)
+    rig.writer.write(lambda: None, lambda _: done.append("after"), linger=True)
     rig.turns.turn()
     assert (done[3:], rig.writer.idle) == (["last", "after"], True)
-
-
-def test_what_lingers_goes_when_the_first_of_it_must(rig: Rig) -> None:
-    """The time of what went with another transaction counts no more."""
-    time, done = MovableTime(rig.box.clock), []
-    writer = Writer(rig.box.database, rig.box.outbox, rig.reserve, time)
-
-    def linger(name: str, seconds: float) -> None:
-        writer.write(lambda: None, lambda _: done.append(name), linger=seconds)
-
-    linger("long", 2.0)
-    linger("short", 0.5)
-    linger("longer", 3.0)
-    time.pass_(0.4)
-    assert done == []
-    time.pass_(0.2)
-    assert done == ["long", "short", "longer"]
-    linger("taken along", 0.5)
-    time.pass_(0.3)
-    writer.write(lambda: None)
-    time.pass_(0.1)
-    assert done[3:] == ["taken along"]
-    linger("new", 0.5)
-    time.pass_(0.4)
-    assert done[4:] == []
-    time.pass_(0.2)
-    assert done[4:] == ["new"]
 
 
 def test_who_waits_for_a_commit_cuts_the_pause_short(tmp_path: Path) -> None:

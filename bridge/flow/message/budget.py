@@ -19,7 +19,6 @@ from bridge.flow.notices import Notices
 from bridge.protocol.api.budget import BudgetChange
 from bridge.store.journal import Journal
 from bridge.store.usage import Usage
-from bridge.store.writer import LINGER
 
 log = logging.getLogger("budget")
 
@@ -358,5 +357,5 @@ class Budget:
         if turned or late or unknown:
             self._noted_at, self._unwritten_since = mono, None
             # The ledger is looked up at the time of writing, because a rollback replaces it.
-            self._writer.write(lambda: self._outbox.ledger.metered(), linger=LINGER)  # noqa: PLW0108
+            self._writer.write(lambda: self._outbox.ledger.metered(), linger=True)  # noqa: PLW0108
         self.changed()

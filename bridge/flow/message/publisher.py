@@ -27,7 +27,6 @@ from bridge.flow.message.trials import Answering, Flight, Trials
 from bridge.protocol.api.reports import event_json
 from bridge.store.journal import Journal
 from bridge.store.outbox import Report
-from bridge.store.writer import LINGER
 
 log = logging.getLogger("publisher")
 
@@ -234,8 +233,7 @@ class Publisher:
     def _forget(self) -> None:
         seqs, self._acknowledged = self._acknowledged, []
         # A result that is published twice says the same; an inbound message could be carried out twice.
-        linger = 0.0 if self._prompt or self._outbox.reports_full else LINGER
-        self._prompt = False
+        linger, self._prompt = not self._prompt and not self._outbox.reports_full, False
         self._writer.write(
             lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True, linger=linger
         )

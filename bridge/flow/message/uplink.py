@@ -92,15 +92,9 @@ class Uplink:
         notices: Notices,
         *,
         slots: int,
-        pause: float = 0.0,
     ) -> None:
-        """``slots`` is the number of exchanges that may be under way with one destination.
-
-        A result that nobody has asked for waits up to ``pause`` seconds for a transaction of others, while no
-        other message waits to be sent.
-        """
+        """``slots`` is the number of exchanges that may be under way with one destination."""
         self.slots = slots
-        self._pause = pause
         self.paused = False
         self.gate: Gate = OpenGate()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
@@ -215,11 +209,6 @@ class Uplink:
         self.wake()
 
     @property
-    def _backlog(self) -> bool:
-        """Whether messages wait besides those in flight."""
-        return self._outbox.ledger.messages > self.in_flight
-
-    @property
     def _recordable(self) -> bool:
         """Whether the disk has room for the result of a message sent now."""
         return self._writer.space is not Space.EXHAUSTED
@@ -241,8 +230,7 @@ class Uplink:
                 overdue |= self._start_heads(endpoint, traffic)
             else:
                 self._paths.wanted()
-            # All that is in flight waits for the next commit, and nothing is gained by a pause.
-            if traffic.busy and not traffic.out and (self._backlog or not self._pause):
+            if traffic.busy and not traffic.out:  # all that is in flight waits for the next commit
                 self._writer.hurry()
         if overdue:
             self.expire()
@@ -447,16 +435,7 @@ class Uplink:
             self.gate.record(queued, state)
             self._results.end(queued, result.bears(left), reply)
 
-        self._writer.write(
-            operation, lambda _: self._recorded(queued, result), linger=self._pause_of(queued, outcome)
-        )
-
-    def _pause_of(self, queued: Queued, outcome: Outcome | None) -> float:
-        """Return the seconds that the result of ``queued`` may wait for a transaction of others."""
-        traffic = self._traffic.get(queued.lane.endpoint)
-        at_most_once = traffic is None or queued.seq not in traffic.recording
-        asked = queued.idempotent or queued.reply is not None
-        return 0.0 if outcome is None or at_most_once or asked or self._backlog else self._pause
+        self._writer.write(operation, lambda _: self._recorded(queued, result))
 
     def _recorded(self, queued: Queued, result: Result) -> None:
         self._results.notify(result)

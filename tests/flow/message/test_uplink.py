@@ -104,37 +104,6 @@ def test_a_lane_is_free_when_the_result_is_durable(make_heart: MakeHeart) -> Non
     assert sent(heart.cloud) == ["1", "2"]
 
 
-def test_a_result_may_wait_for_the_next_message(make_heart: MakeHeart) -> None:
-    """It shares that one's transaction, or goes by itself after the pause."""
-    heart = make_heart(pause=1.0)
-    heart.cloud.manner = answered()
-    heart.publish("out/a", b"1")
-    heart.turn(0.5)
-    assert (sent(heart.cloud), heart.states()) == (["1"], [])
-    heart.publish("out/a", b"2")
-    assert (sent(heart.cloud), heart.states()) == (["1", "2"], ["delivered"])
-    heart.turn(0.8)
-    assert len(heart.states()) == 1
-    heart.turn(0.2)
-    assert len(heart.states()) == 2
-
-
-def test_a_result_does_not_wait_where_somebody_waits_for_it(make_heart: MakeHeart) -> None:
-    """Its producer asks for it by an id or a Response Topic, or another message waits behind."""
-    heart = make_heart(pause=1.0, slots=1)
-    heart.cloud.manner = answered()
-    heart.publish("out/a", b"1", id="mine")
-    heart.publish("out/a", b"2", reply="answers/1")
-    assert heart.states() == ["delivered"] * 2
-    heart.cloud.manner = None
-    heart.publish("out/a", b"3")
-    heart.publish("out/a", b"4")
-    heart.cloud.end(answered())
-    heart.turn()
-    assert sent(heart.cloud) == ["1", "2", "3", "4"]
-    assert heart.states() == ["delivered"] * 3
-
-
 def test_the_slot_of_an_sms_is_free_when_its_result_is_durable(make_heart: MakeHeart) -> None:
     """A crash then leaves no more than `slots` of them unconfirmed."""
     disk = Disk()
