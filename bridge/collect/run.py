@@ -89,7 +89,8 @@ def set_up(settings: CollectSettings) -> str:
 
 def missing(error: ModuleNotFoundError, extra: str) -> str:
     """Return what to do where an optional package is not installed."""
-    return f"{error.name} is missing; run: pip install 'hologram-bridge[{extra}]'"
+    package = (error.name or "a package").partition(".")[0]
+    return f"{package} is missing; run: pip install 'hologram-bridge[{extra}]'"
 
 
 def nats_tls(nats: Nats) -> ssl.SSLContext | None:

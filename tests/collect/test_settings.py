@@ -1,6 +1,8 @@
 """The collector's configuration: checked and explained as the bridge's is."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,29 @@ def test_the_commands_say_what_is_wrong(keeper: Keeper, tmp_path: Path) -> None:
     collector.settings["listen"] = "127.0.0.1:1"
     done = collector.run("check-config", "--collect")
     assert (done.returncode, json.loads(done.stdout)["secret"]["value"]) == (0, "***")
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from bridge.__main__ import main
+sys.exit(main(sys.argv[2:]))
+"""
+"""A program in which a module cannot be imported."""
+
+
+@pytest.mark.parametrize(("module", "nats"), [("uvicorn", None), ("nats", NATS)])
+def test_without_its_extras_the_command_says_what_to_install(
+    tmp_path: Path, module: str, nats: dict[str, Any] | None
+) -> None:
+    """One line; the bridge needs none of them."""
+    file = tmp_path / "collect.hjson"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({**GIVEN, "nats": nats}))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, module, "collect", "-c", str(file)],
+        capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,
+    )  # fmt: skip
+    extra = "nats" if nats else "collect"
+    wanted = f"hologram-bridge: {module} is missing; run: pip install 'hologram-bridge[{extra}]'\n"
+    assert (done.returncode, done.stderr) == (1, wanted)

@@ -1,6 +1,7 @@
 """The run: everything is started, boxes send, parts are killed, and one consumer checks what is there."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -22,6 +23,10 @@ PROCESSES = 2
 
 AWAY = 2.0
 """Seconds for which a killed part is away."""
+
+
+READING = 600.0
+"""Seconds in which the consumer has to have read the stream."""
 
 
 class Plan(NamedTuple):
@@ -193,16 +198,22 @@ def _repeats(collector: CollectorProcess) -> int:
 
 
 async def _read(urls: list[str]) -> Counter[str]:
-    """Read the whole stream by one consumer; return how often each id is there."""
+    """Read the whole stream by one consumer; return how often each id is there.
+
+    The servers were killed a moment ago: the consumer may be refused, and a message may be delivered twice,
+    so each counts by its place in the stream.
+    """
     client = await nats.connect(urls)
     context: Any = client.jetstream(timeout=30)
-    left = (await context.stream_info("FLEET")).state.messages
-    found: Counter[str] = Counter()
+    number = (await context.stream_info("FLEET")).state.messages
     consumer = await context.pull_subscribe("fleet.>", durable="check", stream="FLEET")
-    while left:
-        for each in await consumer.fetch(min(left, 500), timeout=30):
-            found[each.headers["Nats-Msg-Id"]] += 1
-            await each.ack()
-            left -= 1
+    ids: dict[int, str] = {}
+    deadline = time.monotonic() + READING
+    while len(ids) < number:
+        assert time.monotonic() < deadline, f"{number - len(ids)} messages of the stream do not come"
+        with contextlib.suppress(nats.errors.Error):
+            for each in await consumer.fetch(500, timeout=5):
+                ids[each.metadata.sequence.stream] = each.headers["Nats-Msg-Id"]
+                await each.ack()
     await client.close()
-    return found
+    return Counter(ids.values())
