@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from bridge.core.messages import Priority
 
+REFUSED, REFUSED_FOR = 20, 24 * 3600.0
+"""Refused messages that a route remembers, and the seconds for which an id stands for one message."""
+
 LEFT_OUT = " ({} left out)"
 """The end of a text that tells of others."""
 
@@ -64,6 +67,8 @@ class Window(NamedTuple):
     """What they say, without the number that was left out."""
     told: int = 0
     """The number of messages that they say were left out."""
+    refused: tuple[tuple[str, float], ...] = ()
+    """The ids of messages that were escalated and never stored, and when: a producer may repeat them."""
 
     def recent(self, rule: Escalation, now: float) -> tuple[float, ...]:
         """Return when those texts were made that still count ``now``."""
@@ -77,7 +82,15 @@ class Window(NamedTuple):
         """Return it with the ``texts`` of ``alarm``, which tell of all that was left out before."""
         sent = (*self.recent(rule, now), *(now for _ in texts))
         told = self.left - (self.newest == alarm)
-        return Window(sent=sent, last=texts, text=alarm.text, told=told)
+        return Window(sent=sent, last=texts, text=alarm.text, told=told, refused=self.refused)
+
+    def knows(self, alarm: Alarm, now: float) -> bool:
+        """Whether ``alarm`` was escalated before under the same id, and refused."""
+        return any(name == alarm.id and now - at < REFUSED_FOR for name, at in self.refused)
+
+    def refuses(self, alarm: Alarm, now: float) -> "Window":
+        """Return it with ``alarm`` remembered as refused."""
+        return self._replace(refused=(*self.refused, (alarm.id, now))[-REFUSED:])
 
     def left_out(self, alarm: Alarm) -> "Window":
         """Return it with one more left out that no text tells of."""

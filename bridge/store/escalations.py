@@ -164,6 +164,7 @@ def _read_window(text: object) -> Window:
             tuple(int(seq) for seq in found["last"]),
             str(found["text"]),
             int(found["told"]),
+            tuple((str(name), float(at)) for name, at in found["refused"]),
         )
     except (ValueError, TypeError, KeyError, RecursionError):
         return Window()

@@ -111,7 +111,7 @@ def test_the_latest_of_an_earlier_boot_hands_its_time_on(box: Box) -> None:
 def test_what_a_route_has_sent_is_kept(box: Box) -> None:
     """Over a restart, with the message that was left out."""
     left = Alarm(7, "m", "cloud", ("a", "b"), "a: x", Priority.HIGH)
-    window = Window((1.0, 2.5), 3, left, (8, 9), "a: w", 1)
+    window = Window((1.0, 2.5), 3, left, (8, 9), "a: w", 1, (("m", 2.5),))
     with box:
         box.outbox.escalations.set_window("a/#", window)
     box.reopen()

@@ -144,8 +144,12 @@ class Escalator:
             self._send_or_leave_out(alarm, route, route.escalation)
 
     def _send_or_leave_out(self, alarm: Alarm, route: Route, rule: Escalation) -> None:
-        window = self._store.window(route.match)
-        if window.has_room(rule, self._store.now()):
+        window, now = self._store.window(route.match), self._store.now()
+        if window.knows(alarm, now):
+            return
+        if not alarm.seq:
+            window = window.refuses(alarm, now)
+        if window.has_room(rule, now):
             self._store.set_window(route.match, self._send(alarm, rule, window))
         elif window.last and all(self._outbox.waits(seq) for seq in window.last):
             window = window._replace(told=window.told + 1)

@@ -112,6 +112,24 @@ def test_one_that_ends_before_its_time_is_escalated_at_once(make_heart: MakeHear
     assert len(heart.air.jobs) == 1
 
 
+def test_a_producer_that_repeats_what_was_refused_costs_one_text(make_heart: MakeHeart) -> None:
+    """Refused or in the end stored: under one id it is one message, for a day."""
+    heart = make_heart(routes=routed(), limits=Limits(max_messages=1))
+    heart.air.manner = answered(b"00")
+    heart.cloud.manner = UNREACHED
+    heart.publish("out/b", b"fills the outbox", priority="high")
+    for _ in range(3):
+        heart.publish("out/a/door", b"open", id="m")
+        heart.turn(10.0)
+    heart.command("queue/set", b"purge")
+    heart.publish("out/a/door", b"open", id="m")
+    heart.turn(130.0)
+    assert said(heart) == ["a/door: open"]
+    heart.publish("out/a/door", b"refused too", id="other")
+    heart.turn(5.0)
+    assert said(heart) == ["a/door: open", "a/door: refused too"]
+
+
 def test_a_text_that_still_waits_is_dropped_when_its_message_is_delivered(heart: Heart) -> None:
     """Nobody is alarmed about what has been heard."""
     heart.modem.air, air = None, heart.modem.air
