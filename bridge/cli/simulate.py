@@ -11,9 +11,11 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
+from bridge.cli.screen import say
 from bridge.cli.simulate_modem import add_modem, add_tell
 from bridge.core.visible import visible
 from bridge.errors import OperationError, UsageError
+from bridge.protocol.remote import is_command
 from bridge.sim.cloud import SimCloud
 from bridge.sim.faults import NAMES, parse_faults
 from bridge.sim.journal import LineWriter, Record, live_line
@@ -93,7 +95,8 @@ def _add_push(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = kinds.add_parser(
         "push",
         help="send a message to a device, as the cloud does",
-        description="Connect to a device's listener, write the text and close: one connection, one message.",
+        description="Connect to a device's listener, write the text and close: one connection, one message. "
+        "The answer to a signed command is printed.",
     )
     parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
     parser.add_argument("--host", default="127.0.0.1", help="the device (default: %(default)s)")
@@ -199,6 +202,11 @@ def run_push(args: argparse.Namespace) -> int:
 def _push_tcp(host: str, port: int, data: bytes) -> None:
     with socket.create_connection((host, port), timeout=_PUSH_TIMEOUT) as connection:
         connection.sendall(data)
+        if is_command(data):
+            if not data.endswith(b"\n"):
+                connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as answer:
+                say(answer.readline().decode("utf-8", "replace").rstrip("\n") or "closed without an answer")
 
 
 def _push_udp(host: str, port: int, data: bytes) -> None:

@@ -285,8 +285,9 @@ def test_the_desk_signs_and_sends(box: BridgeProcess, tmp_path: Path) -> None:
     assert "refused without an answer" in done.stderr
     line = box_command("remote", "sign", "--key-file", str(key), "pause").stdout.strip()
     pushed = box_command("simulate", "push", "--host", HOST, line)
-    assert pushed.returncode == 0
-    eventually(lambda: "pause from" in box.said(), what="what the simulated cloud delivers is carried out")
+    assert pushed.stdout.splitlines()[0] == "ok pause: sending is paused"
+    again = box_command("simulate", "push", "--host", HOST, line)
+    assert (again.returncode, "reset" in again.stderr) == (1, True)
     assert KEY not in box.said()
 
 
