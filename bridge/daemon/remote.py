@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from bridge.adapters.system import box_restart
 from bridge.adapters.system.threads import in_thread
 from bridge.assemblies.no_link import NoLink
 from bridge.daemon.logs import KEPT_LINES, Recent
@@ -74,7 +75,7 @@ class Orders:
             "reset": self._about_link("reset"),
             **{name: self._about_queue(name) for name in ("flush", "pause", "resume")},
             "restart": Order(_alone(self._start_anew)),
-            "restart_box": Order(_alone(_restart_box)),
+            "restart_box": Order(_alone(self._restart_box), _box_restarts, "the box has restarted"),
             "log": Order(self._log),
             "get": self._about_settings(settings.get),
             "set": Order(self._set),
@@ -106,6 +107,12 @@ class Orders:
     async def _start_anew(self) -> Done:
         self._check()
         return Done("the bridge restarts", self._restart, "the bridge has restarted")
+
+    async def _restart_box(self) -> Done:
+        if why := box_restart.available():
+            raise OperationError(why)
+        await box_restart.restart_box(asyncio.get_running_loop())
+        return Done("the box restarts")
 
     async def _log(self, argument: str) -> Done:
         if not (argument.isascii() and argument.isdecimal() and 1 <= int(argument) <= KEPT_LINES):
@@ -156,8 +163,11 @@ def _no_argument(argument: str) -> None:
         raise OperationError("it takes nothing after it")
 
 
-async def _restart_box() -> Done:
-    raise OperationError("this box cannot be restarted by the bridge")
+def _box_restarts(argument: str) -> str:
+    _no_argument(argument)
+    if why := box_restart.available():
+        raise OperationError(why)
+    return "it begins"
 
 
 def _fitting(lines: list[str]) -> str:
