@@ -1,13 +1,16 @@
 """The image as users run it: read-only, as an ordinary user, on a volume, between a broker and a cloud."""
 
+import contextlib
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.container.conftest import Container
-from tests.container.engine import IMAGE, LIMITS, RUN, USER, Podman
+from tests.container.engine import IMAGE, LIMITS, USER, Podman
 from tests.harness import Client, Cloud, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -86,18 +89,31 @@ def test_a_volume_of_somebody_else_is_told(podman: Podman, between: tuple[str, .
     assert "there is no outbox at /var/lib/hologram-bridge/outbox.db yet" in said
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB that belongs to the image's user."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = f"size=24m,uid={USER},gid={USER},mode=0750"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 def test_a_full_volume_takes_nothing_and_recovers(
-    container: Container, between: tuple[str, ...], cloud: Cloud, client: Client, tmp_path: Path
+    container: Container, between: tuple[str, ...], cloud: Cloud, client: Client, small: Path
 ) -> None:
     """It goes on running, and healthy; with room it delivers what the broker kept."""
     cloud.start()
-    volume = "--mount=type=tmpfs,destination=/var/lib/hologram-bridge,tmpfs-size=24M,tmpfs-mode=1777"
-    container.podman("run", "--detach", "--name", container.name, *RUN, *between, volume, IMAGE)
+    container.volume = str(small)
+    container.start(*between)
     container.wait_for("connected to the broker")
-    fill = "head -c 100M /dev/zero > /var/lib/hologram-bridge/others"
-    container.podman("exec", container.name, "sh", "-c", fill, check=False)
+    others = small / "others"
+    with others.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(65536))
     client.publish("hologram/out/a", "x" * 100_000, user={"id": "m"}, wait=False)
     container.wait_for("full", 60)
     container.podman("healthcheck", "run", container.name)
-    container.podman("exec", container.name, "rm", "/var/lib/hologram-bridge/others")
+    others.unlink()
     assert client.wait_result("m", 60)["state"] == "delivered"
