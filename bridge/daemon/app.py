@@ -171,11 +171,11 @@ class Bridge:
         return own_network(self._loop, resolver, lambda: self.access)
 
     def _build_budget(self) -> None:
-        settings, uplink = self.settings, self.flow.uplink
-        self.budget = budget = Budget(self.journal, self.monitor, configure.plan(settings))
-        budget.source = source_of(self.link, settings.network.scope)
-        budget.wake, budget.expire = uplink.wake, uplink.expire_held
-        uplink.gate = budget
+        settings = self.settings
+        source = source_of(self.link, settings.network.scope)
+        self.budget = budget = Budget(
+            self.journal, self.monitor, configure.plan(settings), self.flow.uplink, source
+        )
         self.monitor.health.budget = budget
         self.usage = UsageReport(self.journal, self.publisher, budget)
 

@@ -15,6 +15,7 @@ from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint, Priori
 from bridge.errors import OperationError
 from bridge.flow.message.in_flight import InFlight, texts_of
 from bridge.flow.message.overrides import Overrides
+from bridge.flow.message.uplink import Uplink
 from bridge.flow.notices import Notices
 from bridge.protocol.api.budget import BudgetChange
 from bridge.store.journal import Journal
@@ -64,19 +65,23 @@ class Source(NamedTuple):
     """Returns whether messages take the own network now, for which the SIM is only the backup."""
 
 
+OFF_LINK = Source()
+"""That of a box whose link is not ours."""
+
+
 class Budget:
     """The gate and the meter of the daemon; lives in the event loop's thread."""
 
-    def __init__(self, journal: Journal, notices: Notices, plan: Plan) -> None:
+    def __init__(
+        self, journal: Journal, notices: Notices, plan: Plan, uplink: Uplink, source: Source = OFF_LINK
+    ) -> None:
+        """The budget becomes the gate of ``uplink``."""
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._notices = notices
         self.overrides = Overrides(journal)
         self.plan = plan
-        self.source = Source()
-        self.wake: Callable[[], None] = lambda: None
-        """Called when messages that waited may go."""
-        self.expire: Callable[[Queued, str], None] = lambda _queued, _text: None
-        """Called to end an SMS that has waited too long, with the reason."""
+        self._source = source
+        self._uplink = uplink
         self.bounds = plan.bounds
         """The bounds that count now."""
         self._in_flight = InFlight()
@@ -90,6 +95,7 @@ class Budget:
         """The sums of the month before its present day, and what they are of."""
         self._outbox.meter = self
         self._outbox.held = self.held_as
+        uplink.gate = self
         self.apply(plan)
 
     def apply(self, plan: Plan) -> None:
@@ -122,7 +128,7 @@ class Budget:
         self._end_late(queued, name)
         if self.held_as(endpoint, priority) is None and len(self._long) < PASSED:
             self._long[queued.lane_id] = queued
-            self.wake()
+            self._uplink.wake()
         return False
 
     @property
@@ -135,7 +141,7 @@ class Budget:
         waited = self._outbox.times.present(queued.boot) - queued.queued_at
         if name.startswith("sms_") and waited >= TEXT_WAIT:
             text = f"budget.{name} is used up, and it has waited for a day"
-            self._time.call_soon(self.expire, queued, text)
+            self._time.call_soon(self._uplink.expire_held, queued, text)
 
     def _still_held(self, queued: Queued) -> bool:
         """Whether ``queued``, a long SMS, still waits for its bound."""
@@ -167,7 +173,7 @@ class Budget:
     @property
     def way(self) -> Way:
         """How the bridge's own bytes count."""
-        return self.source.way()
+        return self._source.way()
 
     def ahead(self, written: Traffic) -> Traffic:
         """Return what the exchanges in flight may cost; ``written`` is the present note of it."""
@@ -204,7 +210,9 @@ class Budget:
     def _held(
         self, endpoint: Endpoint, priority: Priority, texts: int, *, over_sim: bool = False
     ) -> str | None:
-        metered = endpoint != MODEM_SMS and self.way is not Way.OFF and (over_sim or not self.source.spared())
+        metered = (
+            endpoint != MODEM_SMS and self.way is not Way.OFF and (over_sim or not self._source.spared())
+        )
         return held_by(self.bounds, self.spent(), priority, texts=texts, metered=metered)
 
     def held_as(
@@ -293,7 +301,7 @@ class Budget:
                 self._notices.event("budget.released", of=name)
                 self._notices.health_changed()
         self._warn()
-        self.wake()
+        self._uplink.wake()
 
     def _is_holding(self, name: str) -> bool:
         """Whether a message of normal priority would have to wait for the bound ``name``, or an SMS does."""
@@ -338,7 +346,7 @@ class Budget:
         """Look at the day and at the interface; return whether another day has begun."""
         turned = self._outbox.turn_day()
         mono = self._time.now().mono
-        if mono - self._looked_at >= FRESH and (reading := self.source.reading()):
+        if mono - self._looked_at >= FRESH and (reading := self._source.reading()):
             self._looked_at = mono
             self._outbox.ledger.usage.metered(reading)
         return turned

@@ -27,7 +27,7 @@ class _Publisher(Publisher):
 def reporting(heart: Heart, plan: Plan) -> list[dict[str, Any]]:
     publisher = _Publisher(heart.journal, Names("hologram"))
     publisher.said = []
-    UsageReport(heart.journal, publisher, Budget(heart.journal, heart.notices, plan)).start()
+    UsageReport(heart.journal, publisher, Budget(heart.journal, heart.notices, plan, heart.uplink)).start()
     return publisher.said
 
 

@@ -343,10 +343,8 @@ def test_dialling_that_takes_long_leaves_the_own_network_its_chance(box: Box) ->
 
 
 def _bounded(box: Box, **bounds: Any) -> Budget:
-    budget = Budget(box.journal, box.notices, BudgetPlan(Bounds(**bounds)))
-    budget.source = Source(lambda: Way.APART, spared=lambda: not box.backup.over_modem)
-    budget.wake, budget.expire = box.uplink.wake, box.uplink.expire_held
-    box.uplink.gate = budget
+    source = Source(lambda: Way.APART, spared=lambda: not box.backup.over_modem)
+    budget = Budget(box.journal, box.notices, BudgetPlan(Bounds(**bounds)), box.uplink, source)
     budget.start()
     return budget
 

@@ -971,8 +971,7 @@ def test_what_expires_behind_a_batch_in_flight_leaves_that_alone(make_heart: Mak
 
 def test_a_batch_is_held_by_the_budget_and_goes_as_one(heart: Heart) -> None:
     """It dials nothing while it is held; the bytes of the whole request count while it is in flight."""
-    budget = Budget(heart.journal, heart.notices, Plan(Bounds(day=sum(SPENT), reserve=0.0), 1))
-    budget.wake, heart.uplink.gate = heart.uplink.wake, budget
+    budget = Budget(heart.journal, heart.notices, Plan(Bounds(day=sum(SPENT), reserve=0.0), 1), heart.uplink)
     budget.start()
     demand = Demand(heart.outbox, lambda: False, lambda: False)
     publish(heart, *map(str, range(10)))

@@ -22,10 +22,8 @@ TO_MIDNIGHT = 6400.0  # the tests' clock begins at 22:13:20
 
 def bounded(heart: Heart, *, source: Source | None = None, month_starts: int = 1, **bounds: Any) -> Budget:
     """Put a budget before the uplink of ``heart``, as the daemon does."""
-    budget = Budget(heart.journal, heart.notices, Plan(Bounds(**bounds), month_starts))
-    budget.source = source or Source()
-    budget.wake, budget.expire = heart.uplink.wake, heart.uplink.expire_held
-    heart.uplink.gate = budget
+    plan = Plan(Bounds(**bounds), month_starts)
+    budget = Budget(heart.journal, heart.notices, plan, heart.uplink, source or Source())
     budget.start()
     heart.turn()
     return budget

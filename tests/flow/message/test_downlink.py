@@ -60,8 +60,8 @@ def test_what_it_cost_is_counted(heart: Heart) -> None:
 
 def test_what_comes_over_the_modems_own_sockets_goes_over_the_sim(heart: Heart) -> None:
     """Although the bridge's own messages do not, as with the scope "hologram": message and overhead count."""
-    budget = Budget(heart.journal, heart.notices, Plan(Bounds(day=10_000)))
-    budget.source = Source(lambda: Way.OFF)
+    plan, source = Plan(Bounds(day=10_000)), Source(lambda: Way.OFF)
+    budget = Budget(heart.journal, heart.notices, plan, heart.uplink, source)
     receive(heart)
     heart.downlink.count_overhead(Traffic(1, 2))
     heart.turn(2 * SPEND_EVERY)
