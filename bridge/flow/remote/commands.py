@@ -125,7 +125,8 @@ class RemoteCommands:
             self._notify(pending, good=False, text=str(exc))
             await self._answer(call, caller, f"error {signed.command}: {exc}")
             return
-        self._notify(pending, good=True, text=done.text)
+        if pending.door != "sms" or (done.then is None and order.after is None):
+            self._notify(pending, good=True, text=done.text)  # else the next start tells it
         if done.then:
             await self._end_with(call, done, done.then)
         elif order.after is None or pending.door != "sms":

@@ -87,8 +87,10 @@ def test_a_restart_answers_a_connection_before_and_an_sms_after(make_heart: Make
         assert (peer.said, box.ended) == (["ok restart: restarts"], [])
         peer.deliver()
         await box.settle()
+        assert len(box.events()) == 1
         await box.text(box.line("restart", 2))
         assert (box.ended, box.texts()) == (["restart", "restart"], [])
+        assert len(box.events()) == 1, "the next start tells the outcome"
 
     async def after(box: Box) -> None:
         assert (box.texts(), box.carried) == ([sms("ok restart: runs again")], [])
