@@ -109,6 +109,8 @@ def test_the_repository_is_laid_out_whole(config: dict[str, Any], tmp_path: Path
     assert f'io.hass.version="{__version__}"' in recipe
     for name in ("bridge/__main__.py", "bridge/store/schema.sql", "config/debian/stage", "pyproject.toml"):
         assert (laid / "program" / name).read_bytes() == (ROOT / name).read_bytes()
+    flows = [each.name for each in (ROOT / "node-red-flows").iterdir() if each.is_file()]
+    assert all((laid / "program/node-red-flows" / name).exists() for name in flows)
     assert not list(laid.rglob("__pycache__"))
     for name in ("README.md", "DOCS.md", "CHANGELOG.md", "icon.png", "logo.png", "translations/en.yaml"):
         assert (laid / name).exists()
