@@ -68,7 +68,7 @@ def test_it_runs_by_its_options_as_an_ordinary_user(
     assert client.wait_result("m", 40)["state"] == "delivered"
     assert (data / "outbox/outbox.db").stat().st_uid == USER
     assert options.stat().st_uid == 0
-    assert "online; 0 queued" in container.check()
+    assert "online; cloud up; 0 queued" in container.check()
     status = container.podman("exec", container.name, "sh", "-c", "cat /proc/[0-9]*/status")
     assert f"Uid:\t{USER}\t{USER}" in status
     assert container.stop(45) < 10
