@@ -9,6 +9,7 @@ from bridge.core.exchange import AnyJob, Outcome, Transport, whole_limit
 from bridge.core.messages import Channel, Lane, Queued, Result
 from bridge.core.retry import Reading
 from bridge.flow.message.codecs import CloudAccess, Codec
+from bridge.flow.message.escalator import NoEscalations
 from bridge.flow.message.results import Results
 from bridge.sdk.engine.errors import HologramError
 from bridge.sdk.engine.response import Response
@@ -96,6 +97,7 @@ class Outcomes(Results):
 
     def __init__(self, journal: Journal, on_result: Callable[[Result], None]) -> None:
         self._outbox, self._time = journal.outbox, journal.time
+        self.escalations = NoEscalations()
         self._on_result = on_result
 
     def record(self, result: Result, *, idempotent: bool, reply: object) -> None:  # noqa: ARG002  # scripts do not repeat ids
