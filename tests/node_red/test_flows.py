@@ -110,7 +110,9 @@ def test_the_bridge_texts_where_its_route_escalates(alone: Alone) -> None:
     assert asked.properties["user"]["priority"] == "high"
 
     def told() -> list[dict[str, object]]:
-        return alone.client.json("alarms-told/roof 1")
+        # The flow beside the bridge hears of the alarm too, and tells of a text of its own.
+        found = alone.client.json("alarms-told/roof 1")
+        return [each for each in found if each["to"] is None or each["text"] is None]
 
     until(told, what="no result is told")
     alone.say("result", {"id": "other#sms-1", "to": SECOND, "state": "delivered", "attempts": 1})

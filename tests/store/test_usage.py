@@ -176,7 +176,8 @@ def test_a_store_of_version_4_keeps_its_bytes(box: Box) -> None:
     spend(box, 7, 3)
     box.database.close()
     with contextlib.closing(sqlite3.connect(box.path)) as old, old:
-        step = resources.files("bridge.store").joinpath("schema_5.sql").read_text()
+        folder = resources.files("bridge.store")
+        step = "".join(folder.joinpath(f"schema_{number}.sql").read_text() for number in (6, 5))
         for kind, name in re.findall(r"^CREATE (?:UNIQUE )?(INDEX|TABLE) (\w+)", step, re.MULTILINE):
             old.execute(f"DROP {kind} IF EXISTS {name}")
         for table, name in re.findall(r"^ALTER TABLE (\w+) ADD COLUMN (\w+)", step, re.MULTILINE):

@@ -8,7 +8,7 @@ from bridge.protocol.api.status import status, unmanaged
 
 KEYS = [
     "state", "code", "code_name", "interface", "modem", "device", "local_ip", "remote_ip", "operator",
-    "technology", "registration", "signal", "imei", "imsi", "iccid", "since", "error",
+    "technology", "registration", "signal", "imei", "imsi", "iccid", "path", "since", "error",
 ]  # fmt: skip
 
 UP = Verdict("connected", Code.CLOUD_CONNECTED, None)
@@ -30,6 +30,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
         device="/dev/ttyUSB2",
         link=Link("ppp0", "10.176.0.5", "10.64.64.64"),
         facts=facts,
+        path="modem",
         since=1_700_000_000.0,
     )
     assert list(found) == KEYS
@@ -49,6 +50,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
         "imei": "1",
         "imsi": "2",
         "iccid": "3",
+        "path": "modem",
         "since": "2023-11-14T22:13:20.000Z",
         "error": None,
     }
