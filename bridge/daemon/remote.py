@@ -1,6 +1,7 @@
 """Commands from afar and the parts that carry them out: those of MQTT, so that the two cannot differ."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOG_SIZE = 2000
 """Characters of the log in one answer at most."""
+
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def policy(settings: Settings) -> Policy:
@@ -115,7 +118,7 @@ class Orders:
         return Done("the box restarts")
 
     async def _log(self, argument: str) -> Done:
-        if not (argument.isascii() and argument.isdecimal() and 1 <= int(argument) <= KEPT_LINES):
+        if not (_NUMBER.fullmatch(argument) and 1 <= int(argument) <= KEPT_LINES):
             raise OperationError(f"give a number of lines, 1 to {KEPT_LINES}, as in: log 5")
         return Done(_fitting(self._recent.last(int(argument))))
 

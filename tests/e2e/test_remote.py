@@ -207,7 +207,7 @@ def box(bridge: BridgeProcess, client: Client) -> BridgeProcess:
     """A bridge without a modem, its port open; ``client`` listens."""
     assert client.connected
     bridge.configure(
-        remote={"key": KEY, "allow": ["status", "pause", "resume", "flush", "reconnect", "restart"]},
+        remote={"key": KEY, "allow": ["status", "pause", "resume", "flush", "reconnect", "restart", "log"]},
         inbound={"enabled": True, "host": HOST, "port": 4010, "timeout": 1},
     )
     bridge.start()
@@ -278,6 +278,15 @@ def test_what_a_peer_may_send_beside_a_line(box: BridgeProcess, client: Client) 
         b"HB1 ",
         b"x\nhb1 ",
     ]
+
+
+def test_a_number_of_any_length_is_an_argument(box: BridgeProcess) -> None:
+    """Python converts no more than 4300 digits [sys.int_info]."""
+    desk = Desk()
+    for number in ("0", "101", "-1", "1.5", "9" * 5000):
+        assert (desk.ask(f"log {number}") or "").startswith("error log: give a number of lines, 1 to 100")
+    assert (desk.ask("status") or "").startswith("ok status: ")
+    assert box.running
 
 
 def test_the_link_is_kept_where_nothing_is_managed(box: BridgeProcess) -> None:
