@@ -19,6 +19,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from bridge.errors import AtRefused
+from bridge.protocol.at.answers import number
 
 _CODES = """
 +CREG +CGREG +CEREG +C5GREG +CRING +CLIP +COLP +CDIP +CNAP +CCWA +CSSI +CSSU +CUSD +CTZV +CTZE +CTZEU +CTZDST
@@ -181,5 +182,5 @@ def refusal(shown: str, final: str) -> AtRefused:
     if not found:
         return AtRefused(shown, final, _plain(final))
     text = found[2].strip()
-    code = int(text) if text.isascii() and text.isdecimal() else None
+    code = number(text)
     return AtRefused(shown, final, found[1].upper(), code)

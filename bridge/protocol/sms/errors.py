@@ -9,6 +9,8 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
+from bridge.protocol.at import answers
+
 
 class Blame(Enum):
     """The cause of a refusal, which decides what may be tried."""
@@ -139,7 +141,7 @@ def judge(final: str) -> Judgement:
             _DOUBT, None, final
         )  # a bare ERROR gives no reason: it may have come from the network
     kind, reason = found[1].upper(), found[2].strip()
-    number = int(reason) if reason.isascii() and reason.isdigit() else None
+    number = answers.number(reason)
     if kind == "CME":
         of_sim = number in _SIM_CODES or reason.lower() in _SIM_WORDS
         return Judgement(_MODEM if of_sim else _DOUBT, None, final)

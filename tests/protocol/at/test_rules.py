@@ -13,6 +13,7 @@ from bridge.protocol.at.rules import refusal
         ("+CME ERROR: SIM not inserted", "CME", None),
         ("+CMS ERROR: 500", "CMS", 500),
         ("+CMS ERROR:42", "CMS", 42),
+        (f"+CMS ERROR: {'9' * 5000}", "CMS", None),
         ("NO CARRIER", "NO CARRIER", None),
         ("SEND FAIL", "SEND FAIL", None),
     ],

@@ -54,6 +54,7 @@ def test_only_a_pending_status_has_others_after_it(status: int) -> None:
         ("+CMS ERROR: No network service", Blame.MODEM, 331),
         ("+CMS ERROR: SIM not inserted", Blame.MODEM, 310),
         ("+CMS ERROR: gibberish", Blame.NOBODY_KNOWS, None),
+        (f"+CMS ERROR: {'9' * 5000}", Blame.NOBODY_KNOWS, None),
         ("+CMS ERROR : 28", Blame.MESSAGE, 28),
         ("+cms error: 331", Blame.MODEM, 331),
         ("+CME ERROR: 9", Blame.NOBODY_KNOWS, None),
