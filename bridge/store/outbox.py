@@ -3,12 +3,15 @@
 All methods run in the event loop's thread; those that write run inside the writer's transaction.
 """
 
+import contextlib
+import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import groupby
 from math import floor, inf
 from sqlite3 import Cursor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from bridge.core.messages import (
     Endpoint,
@@ -34,6 +37,10 @@ from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, 
 from bridge.store.running_time import RunningTime
 from bridge.store.set_aside import Kind, Row, SetAside
 from bridge.store.usage import Meter, NoMeter
+
+log = logging.getLogger("store")
+
+_Kind = TypeVar("_Kind")
 
 KEYS_KEPT_FOR = 24 * 3600.0
 """Seconds for which an idempotency key (an id that a producer chose) is remembered after its first
@@ -689,6 +696,17 @@ class Outbox:
         """Return the value under ``key``, None without one."""
         row = self._database.execute("meta_get", (key,)).fetchone()
         return row[0] if row else None
+
+    def meta_json(self, key: str, default: _Kind) -> _Kind:
+        """Return the JSON under ``key``; ``default`` without one, and where damage has left another kind."""
+        text = self.meta(key)
+        if text is None:
+            return default
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            if isinstance(found := json.loads(text), type(default)):
+                return found
+        log.warning("the store's note %r is damaged and left out", key)
+        return default
 
     def set_meta(self, key: str, value: str | float | None) -> None:
         """Set the value under ``key``."""

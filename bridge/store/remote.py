@@ -88,8 +88,7 @@ class RemoteStore:
     def left(self) -> list[Pending]:
         """Return the commands that an earlier run has left, oldest first."""
         rows = self._database.execute("meta_get_like", (f"{_PENDING}*",)).fetchall()
-        found = [Pending(int(key.removeprefix(_PENDING)), *json.loads(text)) for key, text in rows]
-        return sorted(found)
+        return sorted(found for key, text in rows if (found := _pending(key, text)) is not None)
 
     def keep_beside(self, counter: int, done: Callable[[], None]) -> None:
         """Write the counter into the file beside the store, then call ``done``.
@@ -140,6 +139,16 @@ class RemoteStore:
         except (OSError, ValueError) as exc:
             log.warning("%s cannot be read: %s; the store alone has the counter", self._file, exc)
             return 0
+
+
+def _pending(key: str, text: str) -> Pending | None:
+    """Return the command of a row; None for one that damage has left unreadable."""
+    try:
+        name, door, peer, after = json.loads(text)
+        return Pending(int(key.removeprefix(_PENDING)), str(name), str(door), str(peer), after and str(after))
+    except (ValueError, TypeError, RecursionError):
+        log.warning("the store's note %r is damaged and left out", key)
+        return None
 
 
 def _counter(content: bytes) -> int:

@@ -11,10 +11,10 @@ client uses the id, which may be the very reason for the new one.
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS
 from bridge.flow.message.sessions import DATA
@@ -74,7 +74,8 @@ class ClientId:
         known = outbox.meta(MACHINE)
         self.copied: bool = bool(known and machine and known != machine)
         """Whether the store came from another machine."""
-        self.earlier = [Earlier(*each) for each in json.loads(outbox.meta(EARLIER) or "[]")]
+        replaced: list[list[Any]] = outbox.meta_json(EARLIER, [])
+        self.earlier = [Earlier(*each) for each in replaced if len(each) == len(Earlier._fields)]
         """Oldest first."""
         self._shared: str | None = outbox.meta(SHARED)
         # Two boxes with one id take the session from each other at every connection.
@@ -91,7 +92,9 @@ class ClientId:
         if self.copied or self._shared == old:
             log.warning('the broker\'s session of the client id "%s" is left to the other client', old)
             return
-        kept = (json.loads(self._outbox.meta(key) or "[]") for key in (DATA_FILTERS, CONTROL_FILTERS))
+        kept: Iterator[list[str]] = (
+            self._outbox.meta_json(key, []) for key in (DATA_FILTERS, CONTROL_FILTERS)
+        )
         self.earlier.append(Earlier(old, self._outbox.meta(DATA) or 0, list(chain(*kept))))
 
     def _keep(self, machine: str | None) -> None:

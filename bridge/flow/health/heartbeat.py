@@ -55,7 +55,7 @@ class Heartbeat:
     def _earlier(self) -> float:
         """Return when the last run sent one, in seconds of this boot's clock: not after now."""
         now, wall = self._time.now(), self._outbox.meta(SENT_AT)
-        return -inf if wall is None else now.mono - max(0.0, now.wall - float(wall))
+        return now.mono - max(0.0, now.wall - wall) if isinstance(wall, int) else -inf
 
     def _plan(self) -> None:
         self.stop()
@@ -66,7 +66,7 @@ class Heartbeat:
     def _beat(self) -> None:
         now = self._time.now()
         self._sent_at = now.mono
-        self._writer.write(lambda: self._outbox.set_meta(SENT_AT, str(int(now.wall))))
+        self._writer.write(lambda: self._outbox.set_meta(SENT_AT, int(now.wall)))
         topic, payload = f"{self._prefix}/out/{self._topic}", self._summary().payload()
         # At QoS 0: a full disk keeps messages of others, and the next heartbeat says more.
         beat = Delivery(topic, payload, qos=0, retain=False, dup=False, mid=0, epoch=0, properties=LOW)

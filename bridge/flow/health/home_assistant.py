@@ -64,7 +64,7 @@ class HomeAssistant:
         self._enabled = enabled
         self._device = device
         self._publisher = publisher
-        self._known: dict[str, Any] = json.loads(journal.outbox.meta(REMEMBERED) or "{}")
+        self._known: dict[str, Any] = journal.outbox.meta_json(REMEMBERED, {})
         self._id = self._known.get("id") or "hologram_bridge_" + re.sub(r"[^a-z0-9]+", "_", host.lower())
         self._topic = f"{prefix}/device/{self._id}/config"
         self._born = 0

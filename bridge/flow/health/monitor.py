@@ -79,7 +79,7 @@ class Monitor(Notices):
 
         ``session`` is the key in the store under which its ``filters`` are remembered.
         """
-        remembered: Sequence[str] = json.loads(self._outbox.meta(session) or "[]")
+        remembered: list[str] = self._outbox.meta_json(session, [])
         return [topic for topic in remembered if topic not in filters]
 
     def remember_filters(self, session: str, filters: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ class Overrides:
     def notes(self, key: str) -> dict[str, Any]:
         """Return the object under ``key`` of the store."""
         if key not in self._notes:
-            self._notes[key] = json.loads(self._outbox.meta(key) or "{}")
+            self._notes[key] = self._outbox.meta_json(key, {})
         return dict(self._notes[key])
 
     def note(self, key: str, value: dict[str, Any]) -> None:

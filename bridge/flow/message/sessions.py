@@ -21,7 +21,8 @@ class SessionNumber:
     """Number of the broker's present session, over all runs; lives in the event loop's thread."""
 
     def __init__(self, journal: Journal, key: str) -> None:
-        self.number: int = journal.outbox.meta(key) or 0
+        found = journal.outbox.meta(key)
+        self.number = found if isinstance(found, int) else 0
         """0 before the first session."""
         self._journal = journal
         self._key = key
