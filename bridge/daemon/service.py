@@ -68,7 +68,7 @@ class Service:
 
     def restarting(self) -> None:
         """Notify that the daemon will be ready again. Systemd would end one that says it is stopping."""
-        self._notifier.alive()
+        self._feed()
         self._notifier.reloading()
         self._notifier.status("restarting")
 
