@@ -59,6 +59,10 @@ class Lab:
         """Return the SMS that the cloud accepted for ``number``."""
         return [each.payload.decode() for each in self.cloud.accepted if each.to == number]
 
+    def answers(self, number: str) -> list[str]:
+        """Return those that answer a command: the alarms of other tests come when they come."""
+        return [text for text in self.texts(number) if not text.startswith("Pump house: ")]
+
     @contextlib.contextmanager
     def faulty_cloud(self, fault: str) -> Iterator[None]:
         """Have the cloud fail as ``simulate cloud --fault`` says, until the block ends."""

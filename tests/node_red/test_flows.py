@@ -132,15 +132,15 @@ def test_the_bridge_texts_where_its_route_escalates(alone: Alone) -> None:
 
 def test_an_allowed_number_commands(lab: Lab) -> None:
     """Its SMS switches the pump, asks for the state, gets help; the answers arrive as SMS at the cloud."""
-    before = len(lab.texts(ALLOWED))
+    answered = len(lab.answers(ALLOWED))
     lab.sms(ALLOWED, " Pump  ON ", "c-1")
     until(lambda: lab.said("actuators/pump/set"), what="the pump is switched")
     assert lab.said("actuators/pump/set")[-1] == b"on"
     lab.sms(ALLOWED, "status", "c-2")
     lab.sms(ALLOWED, "open sesame", "c-3")
     lab.sms(ALLOWED, "pump maybe", "c-4")
-    until(lambda: len(lab.texts(ALLOWED)) == before + 4, what="four answers")
-    answers = lab.texts(ALLOWED)[before:]
+    until(lambda: len(lab.answers(ALLOWED)) == answered + 4, what="four answers")
+    answers = lab.answers(ALLOWED)[answered:]
     assert answers[0] == "Pump switched on"
     assert "Commands: status, pump on, pump off" in answers
     assert "Say: pump on, or pump off" in answers
