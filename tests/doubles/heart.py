@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bridge.assemblies.no_link import NoLink
+from bridge.core.budget import Prices
 from bridge.core.delivery import Delivery, Properties
 from bridge.core.exchange import Outcome
 from bridge.core.messages import Channel, Endpoint, Traffic
@@ -30,10 +31,12 @@ from bridge.flow.message.escalator import Escalator
 from bridge.flow.message.filtering import Filtering
 from bridge.flow.message.intake import Intake, Policy
 from bridge.flow.message.paths import NetworkPaths
+from bridge.flow.message.quotes import Quotes, Ways
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Path as WayOut
 from bridge.flow.message.uplink import Uplink
+from bridge.protocol.api.budget import BudgetChange
 from bridge.protocol.cloud import DeviceKey
 from bridge.store.journal import Journal
 from bridge.store.outbox import Limits, Report
@@ -203,8 +206,18 @@ class Heart:
         self.carry_out: Carry = NoLink().command
         """What commands about the network are carried out by."""
         network: Carry = lambda *order: self.carry_out(*order)  # noqa: E731, PLW0108  a test replaces it
+        self.change_budget: Callable[[BudgetChange], str] = str
+        """What commands about the budget are carried out by."""
+        quotes = Quotes(self.results, self.intake.message_of, Ways(self.paths.codec), Prices)
         self.controls = Controls(
-            self.journal, self.results, self.uplink, self.filtering, network, self.notices
+            self.journal,
+            self.results,
+            self.uplink,
+            self.filtering,
+            self.notices,
+            network=network,
+            change_budget=lambda change: self.change_budget(change),  # noqa: PLW0108  a test replaces it
+            quote=quotes.answer,
         )
         self.downlink = Downlink(self.journal, self.names, self.notices)
         self.uplink.start()

@@ -12,7 +12,7 @@ from typing import Any
 from bridge.core.destination import Condition, Destination
 from bridge.core.messages import Endpoint
 from bridge.flow.health.connections import Connections
-from bridge.flow.health.figures import Health
+from bridge.flow.health.figures import Budget, Health
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.sessions import DATA, SessionNumber
 from bridge.flow.message.uplink import Uplink
@@ -63,9 +63,22 @@ class Monitor(Notices):
         """The figures that last were new, and when that was (monotonic seconds)."""
         self._uplink: Uplink | None = None
 
-    def attach(self, uplink: Uplink) -> None:
-        """Show ``uplink`` in the health, and have it try again where that may go better."""
-        self._uplink = self.health.sending = uplink
+    def attach(
+        self,
+        uplink: Uplink,
+        budget: Budget | None = None,
+        path: Callable[[], str | None] = lambda: None,
+        inbound: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        """Show these in the health, and have ``uplink`` try again where that may go better.
+
+        ``path`` returns the network that messages take, ``inbound`` the figures of the listener.
+        """
+        health = self.health
+        self._uplink = health.sending = uplink
+        health.budget, health.path = budget, path
+        if inbound:
+            health.inbound = inbound
 
     def start(self) -> None:
         """Start the regular checks."""

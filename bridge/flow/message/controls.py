@@ -68,10 +68,18 @@ class Controls:
         results: Results,
         uplink: Uplink,
         filtering: Filtering,
-        network: Carry,
         notices: Notices,
+        *,
+        network: Carry,
+        change_budget: Callable[[BudgetChange], str],
+        quote: Callable[[commands.Quote], Result],
     ) -> None:
-        """``network`` carries out the commands about the network."""
+        """``network`` carries out the commands about the network.
+
+        ``change_budget`` changes the bounds of the budget, and returns what they are now; raises
+        `OperationError`. ``quote`` returns what a message would cost; raises `InvalidCommand` for one that
+        cannot be sent.
+        """
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._uplink = uplink
@@ -80,11 +88,8 @@ class Controls:
         self._notices = notices
         self._new_id = id_source()
         self._network = network
-        self.change_budget: Callable[[BudgetChange], str] = _without_budget
-        """Changes the bounds of the budget, and returns what they are now; raises `OperationError`."""
+        self._change_budget, self.quote = change_budget, quote
         self._network_tasks: set[asyncio.Future[str]] = set()
-        self.quote: Callable[[commands.Quote], Result] = _without_quotes
-        """Returns what a message would cost; raises `InvalidCommand` for one that cannot be sent."""
         self.session = SessionNumber(journal, CONTROL)
         self._stopping = False
         self._rejected, self._retained = LogThrottle(), SkippedRetained()
@@ -217,7 +222,7 @@ class Controls:
             self._run_network(command, lifetime, end)
         elif command.change is not None:
             try:
-                end(State.DONE, self.change_budget(command.change))
+                end(State.DONE, self._change_budget(command.change))
             except OperationError as exc:
                 end(State.FAILED, str(exc))
         else:
@@ -333,14 +338,6 @@ class Controls:
             self._results.record(result, idempotent=accepted.idempotent, reply=accepted.reply)
 
         self._writer.write(record, lambda _: self._results.notify(result))
-
-
-def _without_budget(_change: BudgetChange) -> str:
-    raise OperationError("there is no budget here")
-
-
-def _without_quotes(_quote: commands.Quote) -> Result:
-    raise InvalidCommand("topic", "quote", "there are no quotes here")
 
 
 def purge_batch(writer: Writer) -> int:

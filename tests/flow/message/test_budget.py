@@ -471,7 +471,7 @@ def test_a_change_lasts_for_its_day_and_survives_a_restart(make_heart: MakeHeart
 def test_a_command_changes_a_bound_and_ends_in_a_result(heart: Heart) -> None:
     """What waited goes on at once; a time that has passed is refused."""
     budget = bounded(heart, day=1)
-    heart.controls.change_budget = budget.change
+    heart.change_budget = budget.change
     heart.cloud.manner = answered()
     for number in range(3):
         heart.publish("out/a", f"{number}".encode())
