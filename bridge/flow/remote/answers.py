@@ -9,15 +9,13 @@ from bridge.errors import InvalidCommand
 from bridge.flow.message.intake import Intake
 from bridge.protocol.api.commands import Options, Sms
 from bridge.protocol.sms.alphabet import to_septets
+from bridge.protocol.sms.segments import one_part
 from bridge.store.journal import Journal
 
 log = logging.getLogger("remote")
 
 LIFETIME = 3600.0
 """Seconds for which an answer is worth sending."""
-
-ROOM = 160
-"""Septets of one SMS [3GPP TS 23.040, section 9.2.3.24.1]."""
 
 
 class SmsAnswers:
@@ -45,12 +43,5 @@ class SmsAnswers:
 
 
 def one_text(line: str) -> str:
-    """Return ``line`` as it fits into one SMS: of the 7-bit alphabet, and cut."""
-    found, room = "", ROOM
-    for char in line:
-        septets = to_septets(char)
-        room -= len(septets[0]) if septets else 1
-        if room < 0:
-            break
-        found += char if septets else "?"
-    return found
+    """Return ``line`` as it fits into one SMS: of the 7-bit alphabet, which leaves most room, and cut."""
+    return one_part("".join("?" if to_septets(char) is None else char for char in line))
