@@ -1,10 +1,11 @@
-"""The line to the agent in the emulated machine: requests and answers, a JSON object each (see `agent`)."""
+"""Lines to and from the emulated machine: the agent's, a JSON object each (see `agent`), and a port's."""
 
 import contextlib
 import json
 import queue
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,41 @@ class Agent:
             for each in self._waiting.values():
                 each.put(None)
         self._socket.close()
+
+
+class Lines(threading.Thread):
+    """Reads a port of a machine over all its boots: what has left the machine outlives a power cut."""
+
+    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+        """``note`` gets each whole line, in this thread."""
+        super().__init__(daemon=True)
+        self._path = path
+        self._note = note
+        self._closed = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Read, from each boot anew, until closed."""
+        while not self._closed.wait(0.05):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+                line.connect(str(self._path))
+                line.settimeout(1.0)
+                self._read(line)
+
+    def _read(self, line: socket.socket) -> None:
+        pending = b""
+        while not self._closed.is_set():
+            try:
+                piece = line.recv(65536)
+            except TimeoutError:
+                continue
+            if not piece:
+                return
+            *whole, pending = (pending + piece).split(b"\n")
+            for each in whole:
+                self._note(each.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closed.set()
+        self.join(5)

@@ -37,17 +37,23 @@ SLOW = 120.0
 class Rig:
     """All of it in one machine."""
 
-    def __init__(self, machine: Machine, *, profile: str = "nova-u201") -> None:
+    def __init__(self, machine: Machine, *, profile: str = "nova-u201", log: str = LOG) -> None:
+        """``log`` is where the cloud writes a line a request."""
         self.machine = machine
+        self._profile = profile
+        self._log = log
         machine.install()
+        self.set_up()
+
+    def set_up(self) -> None:
+        """Make and start all that is gone with the power."""
+        machine = self.machine
         shared = "/usr/share/hologram-bridge"
-        machine.must(f"mkdir -p {shared} && cp -r /opt/project/config/ppp {shared}/ppp")
+        machine.must(f"mkdir -p {shared} && cp -rT /opt/project/config/ppp {shared}/ppp")
         machine.must("ip netns add far && ip -n far link set lo up")
         machine.must("modprobe -a ppp_async ftdi_sio")
-        self._profile = profile
-        machine.spawn(
-            "cloud", f"ip netns exec far {BRIDGE} simulate cloud --host 0.0.0.0 --log {LOG} --quiet"
-        )
+        cloud = f"{BRIDGE} simulate cloud --host 0.0.0.0 --log {self._log} --quiet"
+        machine.spawn("cloud", f"ip netns exec far {cloud}")
         self.start_modem()
         self.plug()
         machine.spawn("broker", "mosquitto -p 1883")
@@ -78,13 +84,15 @@ class Rig:
         """The port's stable name."""
         return self.machine.by_id("modem")
 
-    def configure(self, *, budget: dict[str, Any] | None = None, **network: Any) -> None:
+    def configure(
+        self, *, budget: dict[str, Any] | None = None, store: str = "/run/outbox.db", **network: Any
+    ) -> None:
         """Write the bridge's configuration; readable by root alone, as the root unit wants it."""
         settings = {
             "credentials": {"devicekey": "abcd1234"},
             "cloud": {"host": FAR_IP},
             "network": {"interface": "cellular-nova-u201", "device": self.device, **network},
-            "store": {"path": "/run/outbox.db"},
+            "store": {"path": store},
             "log": {"level": "debug"},
             "budget": budget or {},
         }
@@ -94,9 +102,9 @@ class Rig:
         """Give the simulated modem an order."""
         return self.machine.must(f"hologram-bridge simulate tell {CONTROL} {shlex.join(words)}")
 
-    def accepted(self, log: str = LOG) -> list[dict[str, Any]]:
-        """Return what the cloud has got, or another that writes to ``log``."""
-        lines = self.machine.run(f"cat {log}").out.splitlines()
+    def accepted(self) -> list[dict[str, Any]]:
+        """Return what the cloud has got."""
+        lines = self.machine.run(f"cat {self._log}").out.splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def listen(self, topic: str, *, seconds: int = 60) -> str:

@@ -14,10 +14,8 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -27,6 +25,7 @@ from typing import Any, NamedTuple
 
 from bridge.batch import decode
 from tests.box import recipe
+from tests.box.line import Lines
 from tests.box.machine import PYTHON, Machine
 from tests.box.ppp import BRIDGE, CONTROL, DNS, FAR_IP, LOG, OUR_IP
 from tests.harness.process import ROOT, eventually
@@ -169,39 +168,15 @@ class Far:
         return [each.payload.decode() for each in batch.readings]
 
 
-class Told(threading.Thread):
+class Told:
     """What the sensors told the host, over all boots: acknowledged for certain, whatever came after."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
         self.broker: set[str] = set()
         """What mosquitto has acknowledged."""
         self.bridge: Counter[str] = Counter()
         """What the bridge has on its disk, and how often it stored it."""
-        self._path = path
-        self._closed = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """Read, from each boot anew, until closed."""
-        while not self._closed.wait(0.05):
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
-                line.connect(str(self._path))
-                line.settimeout(1.0)
-                self._read(line)
-
-    def _read(self, line: socket.socket) -> None:
-        pending = b""
-        while not self._closed.is_set():
-            try:
-                piece = line.recv(65536)
-            except TimeoutError:
-                continue
-            if not piece:
-                return
-            *whole, pending = (pending + piece).split(b"\n")
-            for each in whole:
-                self._note(each.decode(errors="replace"))
+        self._lines = Lines(path, self._note)
 
     def _note(self, line: str) -> None:
         what, _, text = line.partition(" ")
@@ -212,8 +187,7 @@ class Told(threading.Thread):
 
     def close(self) -> None:
         """Stop reading."""
-        self._closed.set()
-        self.join(5)
+        self._lines.close()
 
 
 class Figures(NamedTuple):

@@ -6,22 +6,34 @@
     ppp0 10.176.5.6   ── far0 in the namespace "far": 198.51.100.7, and the mobile network's name server
 """
 
+import contextlib
 import json
+import os
+import random
 import shlex
+import threading
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.box.conftest import MakeMachine
-from tests.box.machine import PYTHON
-from tests.box.ppp import BRIDGE, CONFIG, DNS, LOG, OUR_IP, Rig
+from tests.box.line import Lines
+from tests.box.machine import PYTHON, Machine
+from tests.box.ppp import BRIDGE, CONFIG, DNS, OUR_IP, Rig
 from tests.harness import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 CLOUD, NAMES = "198.51.100.7", "198.51.100.53"
-LAN_LOG = "/run/lan.log"
+LAN, FAR = "lan", "far"
+"""The clouds: their namespaces, and the ports by which they tell the host what came, before they answer."""
+
+STORE = "/var/lib/hologram-test/outbox.db"
+"""An outbox that outlives a power cut."""
+
 RESOLV = f"nameserver {NAMES}\noptions timeout:1 attempts:1\n"
 DTR_DROPS = "pkill -KILL -F /run/ppp-far.pid"
 """When a port is closed DTR drops and the modem hangs up; the emulated adapter does not pass that on."""
@@ -29,7 +41,7 @@ DTR_DROPS = "pkill -KILL -F /run/ppp-far.pid"
 UP = 120.0
 """Seconds within which a call comes up, and a message arrives, on an emulated processor."""
 
-LAN = f"""
+ETHERNET = f"""
 ip netns add lan && ip -n lan link set lo up
 ip link add eth9 type veth peer name lan9 netns lan
 ip -n lan addr add 192.168.77.1/24 dev lan9 && ip -n lan link set lan9 up
@@ -60,23 +72,37 @@ TURNS = (
 
 
 class Scopes(Rig):
-    """The rig with an Ethernet beside the modem."""
+    """The rig with an Ethernet beside the modem; ``machine`` is on, and has the ports of the clouds."""
 
-    def __init__(self, machine_of: MakeMachine) -> None:
-        machine = machine_of(name="scopes", ports=("modem",))
-        machine.boot()
+    def __init__(self, machine: Machine) -> None:
+        self._got: dict[str, list[dict[str, Any]]] = {LAN: [], FAR: []}
+        self._lines = [Lines(machine.port(name), partial(self._note, name)) for name in self._got]
+        super().__init__(machine, log=_port(FAR))
+
+    def set_up(self) -> None:
+        """Lay the Ethernet and what is behind it."""
+        machine = self.machine
         machine.put("/etc/resolv.conf", RESOLV)
-        for line in LAN.strip().splitlines():
+        for line in ETHERNET.strip().splitlines():
             machine.must(line)
-        super().__init__(machine)
+        super().set_up()
         for address in (CLOUD, DNS):
             machine.must(f"ip -n far addr add {address}/32 dev lo")
-        cloud = f"{BRIDGE} simulate cloud --host {CLOUD} --log {LAN_LOG} --quiet"
+        cloud = f"{BRIDGE} simulate cloud --host {CLOUD} --log {_port(LAN)} --quiet"
         machine.spawn("cloud-lan", f"ip netns exec lan {cloud}")
         self.serve_names("lan", NAMES)
         self.serve_names("far", DNS)
         machine.put("/run/others.py", OTHERS)
         machine.spawn("others", f"{PYTHON} /run/others.py")
+
+    def _note(self, cloud: str, line: str) -> None:
+        if line.startswith("{"):
+            self._got[cloud].append(json.loads(line))
+
+    def close(self) -> None:
+        """Stop listening to the clouds."""
+        for each in self._lines:
+            each.close()
 
     def serve_names(self, where: str, address: str) -> None:
         """Start the name server of one side."""
@@ -84,9 +110,9 @@ class Scopes(Rig):
         command = f"ip netns exec {where} sh -c {shlex.quote(f'cd /opt/project && exec {serve}')}"
         self.machine.spawn(f"names-{where}", command)
 
-    def scope(self, name: str, **network: Any) -> None:
+    def scope(self, name: str, *, store: str = "/run/outbox.db", **network: Any) -> None:
         """Write the configuration for a scope."""
-        self.configure(scope=name, **network)
+        self.configure(scope=name, store=store, **network)
         settings = json.loads(self.machine.get(CONFIG))
         settings["cloud"] = {"host": "cloud.example", "timeout": 3}
         self.machine.put(CONFIG, json.dumps(settings), 0o640)
@@ -101,15 +127,15 @@ class Scopes(Rig):
         user = f"-D PUBLISH user-property priority {priority} -D PUBLISH user-property id {name}"
         self.machine.must(f"mosquitto_pub -V 5 -q 1 -t hologram/out/{name} -m {name} {user}")
 
-    def arrived(self, log: str) -> set[str]:
-        """Return the payloads that a cloud accepted."""
-        return {each["data"] for each in self.accepted(log) if each["accepted"]}
+    def arrived(self, cloud: str) -> list[str]:
+        """Return the payloads that a cloud accepted, over all boots."""
+        return [each["data"] for each in list(self._got[cloud]) if each["accepted"]]
 
     def wait_arrived(self, *names: str) -> None:
         """Wait until messages have reached the cloud by either way."""
 
         def there() -> bool:
-            return set(names) <= self.arrived(LOG) | self.arrived(LAN_LOG)
+            return {*names} <= {*self.arrived(FAR), *self.arrived(LAN)}
 
         eventually(there, UP, what=f"{names} in the cloud")
 
@@ -120,17 +146,26 @@ class Scopes(Rig):
         return int(values[names.index("NoPorts")])
 
 
+def _port(cloud: str) -> str:
+    return f"/dev/virtio-ports/{cloud}"
+
+
 @pytest.fixture(scope="module")
-def rig(machines: MakeMachine) -> Scopes:
-    return Scopes(machines)
+def rig(machines: MakeMachine) -> Iterator[Scopes]:
+    machine = machines(name="scopes", ports=("modem", LAN, FAR))
+    machine.boot()
+    made = Scopes(machine)
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
 def ended(rig: Scopes) -> Iterator[None]:
     """End the bridge, and mend the Ethernet."""
     yield
-    print(rig.machine.journal("bridge"))
-    rig.machine.run("systemctl stop bridge dial results; rm -f /run/outbox.db*")
+    if rig.machine.running:  # it may be off after a failed power cut
+        print(rig.machine.journal("bridge"))
+        rig.machine.run("systemctl stop bridge dial results; rm -f /run/outbox.db*")
 
 
 def test_messages_alone_take_ppp(rig: Scopes) -> None:
@@ -141,7 +176,7 @@ def test_messages_alone_take_ppp(rig: Scopes) -> None:
     for name in ("a", "b"):
         rig.send(name)
     rig.wait_arrived("a", "b")
-    assert (rig.arrived(LOG), rig.arrived(LAN_LOG)) == ({"a", "b"}, set())
+    assert ({*rig.arrived(FAR)}, rig.arrived(LAN)) == ({"a", "b"}, [])
     assert rig.way("8.8.8.8") == "eth9"
     assert rig.machine.get("/etc/resolv.conf").decode() == RESOLV
     assert OUR_IP in rig.machine.must("ip rule")
@@ -193,6 +228,111 @@ def test_ten_failures_of_the_ethernet_lose_nothing(rig: Scopes) -> None:
     assert sorted(each["id"] for each in told) == sorted(names), "one result each"
     assert {each["state"] for each in told} == {"delivered"}
     machine.wait_for("! ip link show ppp0", UP)
+
+
+MOMENTS = ("own", "dialling", "modem", "returning")
+"""The stages of a failover in which the plug is pulled."""
+
+
+def test_pull_the_plug_in_the_middle_of_a_failover(rig: Scopes) -> None:
+    """In each stage of it: nothing is lost, each result counts once, and afterwards the link carries.
+
+    The Ethernet is still down when the box has power again.
+    """
+    seed = int(os.environ.get("BOX_SEED", random.randrange(2**32)))
+    print(f"BOX_SEED={seed}")
+    draw = random.Random(seed)
+    machine = rig.machine
+    rig.scope("backup", store=STORE, backup_after="3s", backup_hold="6s")
+    machine.must(f"mkdir -p {Path(STORE).parent} && sync")
+    rig.start_bridge()
+    names: list[str] = []
+    for turn, moment in enumerate(MOMENTS):
+        worse, better = TURNS[turn % len(TURNS)]
+        taken(rig, names, f"t{turn}-own")
+        rig.wait_arrived(*names)
+        entered = counts(rig)
+        machine.must(worse)
+        taken(rig, names, *(f"t{turn}-{priority}" for priority in ("high", "normal", "low")))
+        if moment != "own":
+            enters(rig, "modem" if moment == "returning" else moment, entered)
+        if moment == "returning":
+            mend(rig, better)
+            enters(rig, moment, entered)
+        threading.Event().wait(draw.uniform(0, 3))
+        machine.kill()
+        machine.boot()
+        rig.set_up()
+        machine.must(worse)
+        rig.start_bridge()
+        taken(rig, names, f"t{turn}-after")
+        rig.wait_arrived(*names)
+        assert names[-1] in rig.arrived(FAR), "the link carries on"
+        mend(rig, better)
+        machine.wait_for("! ip link show ppp0", UP)
+    assert eventually(lambda: settled(rig), UP, what="an empty outbox") == {"delivered": len(names)}
+    results_once(rig, names)
+
+
+def results_once(rig: Scopes, names: list[str]) -> None:
+    """Publish all messages again: each is answered with the one result that it had, and none is sent."""
+    rig.machine.subscribe("results", "hologram/result")
+    before = len(rig.arrived(FAR)), len(rig.arrived(LAN))
+    for name in names:
+        rig.send(name)
+    eventually(lambda: len(_results(rig)) >= len(names), UP, what="the results")
+    assert sorted(told["id"] for told in _results(rig)) == sorted(names)
+    assert settled(rig) == {"delivered": len(names)}
+    assert (len(rig.arrived(FAR)), len(rig.arrived(LAN))) == before
+
+
+def figures(rig: Scopes) -> Any:
+    """Return the bridge's figures; None while it cannot be asked."""
+    ran = rig.machine.run(f"hologram-bridge queue stats --json -c {CONFIG}", UP)
+    with contextlib.suppress(json.JSONDecodeError):
+        return json.loads(ran.out)
+    return None
+
+
+def taken(rig: Scopes, names: list[str], *more: str) -> None:
+    """Publish ``more`` messages, add them to ``names``, and wait until the outbox has had all of these."""
+    for name in more:
+        rig.send(name, name.partition("-")[2] if name.endswith(("-high", "-low")) else "normal")
+    names += more
+
+    def had() -> bool:
+        found = figures(rig)
+        return found is not None and found["queue"]["messages"] + found["results"]["delivered"] == len(names)
+
+    eventually(had, UP, what=f"{more} in the outbox")
+
+
+def settled(rig: Scopes) -> dict[str, int] | None:
+    """Return the results so far once the outbox is empty and all of them are published."""
+    found = figures(rig)
+    if found is None or found["queue"]["messages"] or found["reports"]["bytes"]:
+        return None
+    return {state: number for state, number in found["results"].items() if number}
+
+
+def mend(rig: Scopes, better: str) -> None:
+    """Have the Ethernet work again."""
+    if better:
+        rig.machine.must(better)
+    else:
+        rig.serve_names("lan", NAMES)
+
+
+def counts(rig: Scopes) -> dict[str, int]:
+    """Return how often the bridge has entered each stage since the boot."""
+    said = rig.machine.run("journalctl --no-pager -b -o cat -u bridge | grep -o 'backup: [a-z]*'").out
+    stages = [line.rpartition(" ")[2] for line in said.splitlines()]
+    return {stage: stages.count(stage) for stage in MOMENTS}
+
+
+def enters(rig: Scopes, stage: str, before: dict[str, int]) -> None:
+    """Wait until the bridge enters a stage once more than ``before``."""
+    eventually(lambda: counts(rig)[stage] > before[stage], UP, what=f"the stage {stage}")
 
 
 def _results(rig: Scopes) -> list[dict[str, Any]]:
