@@ -86,8 +86,12 @@ class Rig:
         self.wait_connected()
 
     def wait_connected(self) -> None:
-        """Wait until the modem's sockets listen."""
+        """Wait until the link is up and the modem's sockets listen, in whatever order."""
+        status = "hologram/network/status"
         eventually(lambda: self.modem.state()["listening"].get("4010"), 40, what="the modem listens")
+        self.client.wait_for(
+            lambda: self.client.state(status).get("state") == "connected", 40, "the link is up"
+        )
 
     def since_restart(self) -> str:
         """Return what the bridge has said since a command restarted it."""
