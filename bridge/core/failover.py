@@ -23,7 +23,7 @@ So messages change their network twice in `hold` at most. A value; the time is m
 from enum import Enum, auto
 from typing import NamedTuple
 
-from bridge.core.messages import MODEM_SMS, Channel, Endpoint
+from bridge.core.messages import Channel, Endpoint
 from bridge.core.retry import Kind
 
 TRIAL = 60.0
@@ -243,7 +243,7 @@ class Lesson(Enum):
 
 def lesson(endpoint: Endpoint, kind: Kind) -> Lesson:
     """Return what an exchange with ``endpoint`` that ended as ``kind`` says of the network."""
-    if endpoint == MODEM_SMS:
+    if endpoint.over_air:
         return Lesson.NONE
     if endpoint.channel not in OF_THE_CLOUD:
         return Lesson.DOUBTFUL if kind is Kind.UNREACHED else Lesson.NONE

@@ -113,12 +113,19 @@ class Endpoint(NamedTuple):
         """The destination as users read it: ``host:port``, ``modem`` (SMS over the air), None (the cloud)."""
         return f"{self.host}:{self.port}" if self.port else self.host or None
 
+    @property
+    def over_air(self) -> bool:
+        """Whether it is SMS over the air, by the modem: SMS by the cloud has no host."""
+        return self.channel is Channel.SMS and bool(self.host)
+
 
 CLOUD = Endpoint(Channel.CLOUD)
 CLOUD_SMS = Endpoint(Channel.SMS)
 """SMS by the cloud; each recipient is a lane, and stands in the place of the topics."""
 MODEM_SMS = Endpoint(Channel.SMS, "modem")
 """SMS over the air."""
+MODEM_ANSWERS = Endpoint(Channel.SMS, "modem answers")
+"""SMS over the air that answer commands from afar. They go while sending is paused, and before other SMS."""
 
 
 class Lane(NamedTuple):

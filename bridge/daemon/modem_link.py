@@ -18,7 +18,6 @@ from bridge.assemblies.cellular_link import CellularLink, CellularSetup
 from bridge.assemblies.link import demand_of, traffic_of
 from bridge.assemblies.message_flow import MessageFlow
 from bridge.core.failover import Plan
-from bridge.core.messages import MODEM_SMS
 from bridge.core.progress import Part
 from bridge.daemon.configure import CALLED_WITH, called_with
 from bridge.errors import LinkError, OperationError
@@ -121,7 +120,7 @@ class ModemLink(CellularLink):
 
     def _is_needed(self) -> bool:
         """Whether a message waits for the modem."""
-        over_the_air = MODEM_SMS in self._journal.outbox.endpoints()
+        over_the_air = any(each.over_air for each in self._journal.outbox.endpoints())
         return over_the_air or (self._takes_messages and self._pending())
 
     def _wants_reports(self) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.failover import TRIAL, Failover, Lesson, Plan, Seen, Stage, lesson, rest
-from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
+from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_ANSWERS, MODEM_SMS, Channel, Endpoint
 from bridge.core.retry import Kind
 
 AFTER, HOLD = 120.0, 300.0
@@ -160,6 +160,7 @@ def test_the_own_network_ends_a_rest() -> None:
         (CLOUD_SMS, Kind.DOUBTFUL, Lesson.SILENT),
         (CLOUD_SMS, Kind.UNREACHED, Lesson.FAILED),
         (MODEM_SMS, Kind.UNREACHED, Lesson.NONE),
+        (MODEM_ANSWERS, Kind.UNREACHED, Lesson.NONE),
         (MODEM_SMS, Kind.ACCEPTED, Lesson.NONE),
         (Endpoint(Channel.TCP, "plc", 502), Kind.UNREACHED, Lesson.DOUBTFUL),
         (Endpoint(Channel.TCP, "plc", 502), Kind.ACCEPTED, Lesson.NONE),

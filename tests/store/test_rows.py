@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
+from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_ANSWERS, MODEM_SMS, Channel, Endpoint
 from bridge.store.rows import endpoint_key, is_lane, read_endpoint
 from tests.store.box import Box, message
 
@@ -19,6 +19,7 @@ ACCOUNT = (1 << 24) + 77
         (CLOUD, "cloud"),
         (CLOUD_SMS, '["sms", "", 0, null]'),
         (MODEM_SMS, '["sms", "modem", 0, null]'),
+        (MODEM_ANSWERS, '["sms", "modem answers", 0, null]'),
         (Endpoint(Channel.TCP, "scada.example.net", 5020, "OK"), '["tcp", "scada.example.net", 5020, "OK"]'),
         (Endpoint(Channel.CLOUD, account=ACCOUNT), f'["cloud", "", {ACCOUNT}, null]'),
         (Endpoint(Channel.SMS, account=1), '["sms", "", 1, null]'),

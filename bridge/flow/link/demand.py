@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint
+from bridge.core.messages import CLOUD_SMS, Channel, Endpoint
 from bridge.core.retry import MAX_DELAY
 from bridge.store.outbox import Outbox
 
@@ -45,7 +45,7 @@ class Demand:
         """Whether an SMS needs the link; an SMS over the air needs only the modem."""
         if not self._committing():
             self._needed_by_sms = any(
-                endpoint.channel is Channel.SMS and endpoint != MODEM_SMS
+                endpoint.channel is Channel.SMS and not endpoint.over_air
                 for endpoint in self._outbox.endpoints()
             )
         return self._needed_by_sms

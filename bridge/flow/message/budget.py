@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bridge.core.budget import BOUNDS, Bounds, Prices, Reading, Spent, Use, Way, held_by, percent
 from bridge.core.days import begin_of, month_of
 from bridge.core.exchange import AnyJob
-from bridge.core.messages import CLOUD_SMS, MODEM_SMS, Channel, Endpoint, Priority, Queued, State, Traffic
+from bridge.core.messages import CLOUD_SMS, Channel, Endpoint, Priority, Queued, State, Traffic
 from bridge.errors import OperationError
 from bridge.flow.message.in_flight import InFlight, texts_of
 from bridge.flow.message.overrides import Overrides
@@ -211,7 +211,7 @@ class Budget:
         self, endpoint: Endpoint, priority: Priority, texts: int, *, over_sim: bool = False
     ) -> str | None:
         metered = (
-            endpoint != MODEM_SMS and self.way is not Way.OFF and (over_sim or not self._source.spared())
+            not endpoint.over_air and self.way is not Way.OFF and (over_sim or not self._source.spared())
         )
         return held_by(self.bounds, self.spent(), priority, texts=texts, metered=metered)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bridge.core.exchange import Transport
-from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued
+from bridge.core.messages import Channel, Endpoint, Queued
 from bridge.core.retry import Blame, Kind
 from bridge.flow.message.codecs import Codec
 from bridge.flow.message.uplink import Path
@@ -82,7 +82,7 @@ class NetworkPaths:
 
     def ready(self, endpoint: Endpoint) -> bool:
         """Whether ``endpoint`` may be reachable: False only while its path is known to be closed."""
-        if endpoint == MODEM_SMS:
+        if endpoint.over_air:
             return self._air is not None
         if endpoint.channel in _OF_THE_CLOUD and not self._identified():
             return False
@@ -102,7 +102,7 @@ class NetworkPaths:
 
     def path(self, endpoint: Endpoint) -> Path:
         """Return the codec and the transport of ``endpoint``."""
-        if endpoint == MODEM_SMS:
+        if endpoint.over_air:
             assert self._air is not None  # `ready` said so
             return self._air
         codec = self._codecs[endpoint.channel]
@@ -117,7 +117,7 @@ class NetworkPaths:
         blame = self.backup.ended(queued, kind) if self.backup else Blame.MESSAGE
         if kind is not Kind.UNREACHED:
             return Blame.MESSAGE
-        changed = endpoint != MODEM_SMS and queued.own is not self._takes_own
+        changed = not endpoint.over_air and queued.own is not self._takes_own
         return Blame.PATH if changed or not self.ready(endpoint) else blame
 
     @property

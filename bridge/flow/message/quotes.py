@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bridge.core.budget import Prices
 from bridge.core.exchange import Job
-from bridge.core.messages import MODEM_SMS, Channel, Message, Queued, Quote, Result, State, Traffic
+from bridge.core.messages import Channel, Message, Queued, Quote, Result, State, Traffic
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec, with_time
 from bridge.flow.message.intake import id_source
@@ -64,7 +64,7 @@ class Quotes:
         message = self._message_of(quote.command)
         lane, is_sms = message.lane, message.lane.endpoint.channel is Channel.SMS
         segments = len(cut(message.payload.decode()).parts) if is_sms else 0
-        traffic = Traffic() if lane.endpoint == MODEM_SMS else self._traffic(message)
+        traffic = Traffic() if lane.endpoint.over_air else self._traffic(message)
         name = quote.options.id or self._new_id()
         result = self._results.of_command(name, Channel.QUOTE, State.DONE, "nothing was sent")
         price = self._prices().of(traffic.up + traffic.down, segments)

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from bridge.core.destination import Condition, Destination
 from bridge.core.exchange import AnyJob, Job, Outcome, Transport
 from bridge.core.known_time import TimeWait
-from bridge.core.messages import MODEM_SMS, Channel, Endpoint, Queued, Result, State
+from bridge.core.messages import MODEM_ANSWERS, Channel, Endpoint, Queued, Result, State
 from bridge.core.progress import Progress
 from bridge.core.retry import MAX_DELAY, Blame, Kind, Reading, backoff, decide, sparing
 from bridge.errors import InvalidCommand
@@ -126,7 +126,9 @@ class Uplink:
     def wake(self, endpoint: Endpoint | None = None) -> None:
         """Schedule a round of sending: there is a new message, or a retry is due."""
         if endpoint is not None and endpoint not in self._traffic:
-            self._traffic[endpoint] = _Traffic(self._slots_of(endpoint))
+            new = {endpoint: _Traffic(self._slots_of(endpoint))}
+            # The desk waits for the answers to its commands, so they come first.
+            self._traffic = new | self._traffic if endpoint == MODEM_ANSWERS else self._traffic | new
         if not self._scheduled:
             self._scheduled = True
             self._time.call_soon(self._fill)
@@ -169,7 +171,7 @@ class Uplink:
 
     def _slots_of(self, endpoint: Endpoint) -> int:
         """Return the slots of ``endpoint``: one for the modem, which sends one SMS at a time."""
-        return 1 if endpoint == MODEM_SMS else self.slots
+        return 1 if endpoint.over_air else self.slots
 
     def stop(self) -> None:
         """Start no more messages; those in flight end by themselves."""
@@ -217,7 +219,7 @@ class Uplink:
 
     def _fill(self) -> None:
         self._scheduled = False
-        if self._stopping or self.paused or not self._recordable:
+        if self._stopping or not self._recordable:
             return
         # The heads of lanes may change with the commit, or come back with a rollback.
         if self._writer.busy(self.wake):
@@ -225,6 +227,8 @@ class Uplink:
         self.batches.lanes.look()
         overdue = False
         for endpoint, traffic in self._traffic.items():
+            if self._is_held(endpoint):
+                continue
             if self._paths.ready(endpoint):
                 self._time_wait.opened(endpoint, self._time.now().mono)
                 overdue |= self._start_heads(endpoint, traffic)
@@ -235,10 +239,17 @@ class Uplink:
         if overdue:
             self.expire()
 
+    def _is_held(self, endpoint: Endpoint) -> bool:
+        """Whether what has not begun stays in the outbox: sending is paused, or has ended.
+
+        A pause does not hold the answers to commands from afar: it may be such a command itself.
+        """
+        return self._stopping or (self.paused and endpoint != MODEM_ANSWERS)
+
     def _start_heads(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
         """Start what may go to ``endpoint``; return whether the deadline of a message has passed."""
         overdue = False
-        free = self._free_slots(traffic)
+        free = 0 if endpoint.over_air and self._modem_sends else self._free_slots(traffic)
         timed, left_out = self.waits_for_time(endpoint), [*traffic.busy, *self.gate.passed_over]
         for queued in self._outbox.heads(endpoint, free, left_out, timed=timed) if free > 0 else ():
             if queued.seq in self._outbox.in_flight:
@@ -251,6 +262,11 @@ class Uplink:
                 # A much smaller message beside a large one delays it little.
                 self._start(queued, traffic)
         return overdue
+
+    @property
+    def _modem_sends(self) -> bool:
+        """Whether an SMS is in flight over the air: the modem sends one at a time, an answer or another."""
+        return any(endpoint.over_air and traffic.busy for endpoint, traffic in self._traffic.items())
 
     def _free_slots(self, traffic: _Traffic) -> int:
         destination, mono, in_flight = traffic.destination, self._time.now().mono, len(traffic.busy)
@@ -279,7 +295,8 @@ class Uplink:
         go = partial(self._go, queued, codec, transport, job)
         before = self._before(queued, codec, fix, ready=self.gate.started(queued, job))
         if before:
-            self._writer.write(before, lambda _: self._hold(queued, codec) if self._holds else go())
+            held = partial(self._is_held, endpoint)
+            self._writer.write(before, lambda _: self._hold(queued, codec) if held() else go())
         else:
             go()
 
@@ -297,11 +314,6 @@ class Uplink:
             return partial(self._outbox.settle_time, queued)
         # The empty transaction notes the bytes that a crash would leave uncounted.
         return None if ready else lambda: None
-
-    @property
-    def _holds(self) -> bool:
-        """Whether what has not begun stays in the outbox: sending was paused, or ended, meanwhile."""
-        return self._stopping or self.paused
 
     def _hold(self, queued: Queued, codec: Codec) -> None:
         """Put ``queued`` back, of which no byte has left."""
@@ -471,7 +483,9 @@ class Uplink:
         return Progress(name, traffic.moves, busy, traffic.limit if traffic.out else 0.0)
 
     def _could_start(self, endpoint: Endpoint, traffic: _Traffic) -> bool:
-        if self._stopping or self.paused or not self._recordable or not self._paths.ready(endpoint):
+        if self._is_held(endpoint) or not self._recordable or not self._paths.ready(endpoint):
+            return False
+        if endpoint.over_air and self._modem_sends:
             return False
         if self._writer.committing or traffic.destination.may_start(self._time.now().mono, 0) <= 0:
             return False
@@ -539,4 +553,4 @@ def _put_off(queued: Queued, outcome: Outcome) -> float:
 
 def _connects(endpoint: Endpoint) -> bool:
     """Whether messages to ``endpoint`` connect a socket: not those over UDP, nor SMS over the air."""
-    return endpoint.channel is not Channel.UDP and endpoint != MODEM_SMS
+    return endpoint.channel is not Channel.UDP and not endpoint.over_air

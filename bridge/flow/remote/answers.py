@@ -1,9 +1,12 @@
-"""Answers by SMS: one text at most, over the air, through the outbox and so within the budget."""
+"""Answers by SMS: one text at most, over the air, through the outbox and so within the budget.
+
+A pause of sending does not hold them, so the desk hears of the pause that it asks for.
+"""
 
 import logging
 from collections.abc import Callable
 
-from bridge.core.messages import Priority
+from bridge.core.messages import MODEM_ANSWERS, Priority
 from bridge.core.phone import E164
 from bridge.errors import InvalidCommand
 from bridge.flow.message.intake import Intake
@@ -39,7 +42,8 @@ class SmsAnswers:
             log.warning("a command gets no answer by SMS: %s", exc)
             self._writer.write(within)
             return
-        self._intake.store(message, within)
+        lane = message.lane._replace(endpoint=MODEM_ANSWERS)
+        self._intake.store(message._replace(lane=lane), within)
 
 
 def one_text(line: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_SMS, Channel, Endpoint
+from bridge.core.messages import CLOUD, CLOUD_SMS, MODEM_ANSWERS, MODEM_SMS, Channel, Endpoint
 from bridge.flow.link.demand import Demand
 from bridge.flow.link.manager import Network
 from bridge.flow.link.traffic import Traffic
@@ -24,6 +24,7 @@ from tests.store.box import Box, message
         (Endpoint(Channel.TCP, "scada.example.net", 5020), True),
         (Endpoint(Channel.UDP, "scada.example.net", 5020), True),
         (MODEM_SMS, False),
+        (MODEM_ANSWERS, False),
     ],
 )
 def test_what_calls_for_a_link(box: Box, endpoint: Endpoint, wanted: bool) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from bridge.core.budget import Bounds
 from bridge.core.messages import State
 from bridge.errors import LinkError
+from bridge.flow.message.budget import Budget, Plan
 from bridge.flow.remote.answers import one_text
 from bridge.flow.remote.commands import LONGEST_ANSWER, MAX_IN_FLIGHT, STOPPED
 from bridge.protocol.sms.segments import cut
 from tests.doubles.desk import PHONE, Box
-from tests.doubles.heart import Heart
+from tests.doubles.heart import Heart, answered
 from tests.flow.conftest import MakeHeart
 
 Test = Callable[[Box], Awaitable[None]]
@@ -30,6 +32,11 @@ def on_box(heart: Heart, test: Test) -> None:
 def sms(text: str) -> str:
     """Return the request that carries ``text`` to the desk."""
     return f"Sabcd1234{PHONE} {text}\n\n"
+
+
+def alarm(heart: Heart, to: str) -> None:
+    """Publish an SMS that goes by the modem, with high priority."""
+    heart.publish("sms", f'{{"to": "{to}", "body": "alarm", "via": "modem"}}'.encode(), priority="high")
 
 
 def test_a_failure_is_the_answer(heart: Heart) -> None:
@@ -166,15 +173,52 @@ def test_a_sender_that_is_no_number_gets_no_answer(heart: Heart) -> None:
     on_box(heart, test)
 
 
-def test_an_answer_is_within_the_budget(heart: Heart) -> None:
-    """It waits in the outbox as any SMS does, and expires there."""
+def test_an_answer_waits_for_its_budget_and_expires(heart: Heart) -> None:
+    """It is an SMS as any, in the outbox."""
 
     async def test(box: Box) -> None:
-        heart.uplink.paused = True
+        plan = Plan(Bounds(sms_day=0))
+        Budget(heart.journal, heart.notices, plan, heart.uplink)
         await box.text(box.line("status"))
         assert (box.texts(), heart.queued()) == ([], ["ok status: status is done"])
         heart.turn(3700.0)
         assert heart.states() == [State.EXPIRED.value]
+
+    on_box(heart, test)
+
+
+def test_a_pause_holds_no_answer(make_heart: MakeHeart) -> None:
+    """Nor does an alarm to the same number that the pause holds; it is as one given before a restart."""
+
+    async def paused(box: Box) -> None:
+        box.heart.uplink.paused = True
+        alarm(box.heart, PHONE)
+        await box.text(box.line("status", 1))
+        assert box.texts() == [sms("ok status: status is done")]
+        await box.text(box.line("status", 2))
+        assert len(box.texts()) == 1, "one at a time"
+
+    async def after(box: Box) -> None:
+        box.heart.uplink.paused = True
+        box.heart.turn()
+        assert box.texts() == [sms("ok status: status is done")]
+        assert sorted(box.heart.queued()) == ["alarm", "ok status: status is done"]
+
+    on_box(make_heart(), paused)
+    on_box(make_heart(), after)
+
+
+def test_an_answer_goes_before_other_sms_and_one_at_a_time(heart: Heart) -> None:
+    """The modem sends one at a time."""
+
+    async def test(box: Box) -> None:
+        for number in range(3):
+            alarm(heart, f"+1555123456{number}")
+        await box.text(box.line("status"))
+        assert len(box.texts()) == 1
+        heart.air.end(answered())
+        await box.settle()
+        assert box.texts()[1:] == [sms("ok status: status is done")]
 
     on_box(heart, test)
 
