@@ -77,7 +77,7 @@ audit: setup
 bench: setup
 	$(PY) -m tests.bench
 
-# 5,000 boxes, three collectors, a cluster of three JetStream servers, and 20 kills: minutes.
+# 5,000 boxes, three collectors, a cluster of three JetStream servers, and 20 kills: at most eight minutes.
 bench-fleet: setup
 	$(PY) -m tests.bench.fleet
 

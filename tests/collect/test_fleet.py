@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.fleet.__main__ import told
+from tests.bench.fleet.__main__ import failed, told
 from tests.bench.fleet.run import Plan, play
 from tests.harness import Keeper
 from tests.harness.nats import NEEDS_NATS
@@ -15,8 +15,6 @@ pytestmark = NEEDS_NATS
 @pytest.mark.slow
 def test_a_fleet_loses_and_doubles_nothing(keeper: Keeper, tmp_path: Path) -> None:
     """400 boxes, with nodes and collectors that are killed."""
-    plan = Plan(boxes=400, batches=3, readings=10, kills=6)
-    outcome = play(keeper, tmp_path, plan)
+    outcome = play(keeper, tmp_path, Plan(boxes=400, batches=2, readings=10, kills=6))
     print(told(outcome))
-    assert (outcome.lost, outcome.doubled) == (0, 0)
-    assert outcome.answered == plan.boxes * plan.batches
+    assert failed(outcome) == []

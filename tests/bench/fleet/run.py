@@ -7,13 +7,14 @@ import json
 import random
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nats
+from nats.js.api import ConsumerConfig
 
-from tests.bench.fleet.meter import Meter
+from tests.bench.fleet.boxes import GRACE, Sent, payload
+from tests.bench.fleet.meter import Meter, Used
 from tests.harness.collector import CollectorProcess
 from tests.harness.nats import NatsServer, cluster
 from tests.harness.process import Keeper, Process, eventually, free_port
@@ -24,8 +25,7 @@ PROCESSES = 2
 AWAY = 2.0
 """Seconds for which a killed part is away."""
 
-
-READING = 600.0
+READING = 120.0
 """Seconds in which the consumer has to have read the stream."""
 
 
@@ -34,32 +34,41 @@ class Plan(NamedTuple):
 
     boxes: int = 5000
     batches: int = 2
-    """Of each box."""
+    """Of each box at least; they go on until the kills are over."""
     readings: int = 20
     """Of each batch."""
     kills: int = 20
     collectors: int = 3
+    seconds: int = 240
+    """Neither a batch nor a kill is begun after it."""
+
+
+class Checked(NamedTuple):
+    """What the consumer found of the readings that were answered 200."""
+
+    lost: int
+    """Readings that are not on the stream, or not as they were sent."""
+    doubled: int
+    """Readings that are on the stream more than once."""
 
 
 class Outcome(NamedTuple):
-    """What came of it; seconds of processor time and bytes of memory by part."""
+    """What came of it."""
 
     plan: Plan
     seconds: float
-    answered: int
-    """Batches that were answered 200."""
-    lost: int
-    """Readings that were answered 200 and are not on the stream."""
-    doubled: int
-    """Readings that are on the stream more than once."""
-    repeats: int
-    """Readings that came again and were dropped."""
-    slowest: float
-    """Seconds of the slowest answer 200."""
-    median: float
+    """From the first batch to the last answer."""
+    sent: list[Sent]
     kills: int
-    processor: dict[str, float]
-    memory: dict[str, int]
+    repeats: int
+    """Readings that came again and were dropped, as far as killed collectors could tell."""
+    checked: Checked
+    used: Used
+
+    @property
+    def waits(self) -> list[float]:
+        """Seconds that the answers 200 took, one for each batch that has one, the shortest first."""
+        return sorted(each.seconds for each in self.sent if each.seconds is not None)
 
 
 class Fleet:
@@ -76,8 +85,11 @@ class Fleet:
         eventually(
             lambda: setup.run("collect", "--setup").returncode == 0, 60, what="the cluster has the stream"
         )
+        self._wait_for_peers()
         for each in self.collectors:
             each.start()
+        self.repeats = 0
+        """Readings that collectors had counted as repeats when they were killed."""
         self.balancer = Process("balancer", folder / "balancer.log")
         keeper.keep(self.balancer)
         self.port = free_port()
@@ -92,7 +104,7 @@ class Fleet:
         for n in range(PROCESSES):
             process = Process(f"boxes {n}", folder / f"boxes{n}.log")
             keeper.keep(process)
-            numbers = (self.port, 1000 + n * each, each, plan.batches, plan.readings)
+            numbers = (self.port, 1000 + n * each, each, plan.batches, plan.readings, plan.seconds)
             process.launch(
                 [sys.executable, "-m", "tests.bench.fleet.boxes", *map(str, numbers),
                  str(folder / f"answered{n}.jsonl")]
@@ -104,6 +116,8 @@ class Fleet:
         """Kill a node or a collector, and start it again a little later."""
         victims: list[NatsServer | CollectorProcess] = [*self.nodes, *self.collectors]
         victim = victims[turn % len(victims)]
+        if isinstance(victim, CollectorProcess):
+            self.repeats += _repeats(victim)
         victim.kill()
         time.sleep(AWAY)
         if isinstance(victim, CollectorProcess):
@@ -117,9 +131,13 @@ class Fleet:
         urls = [each.url for each in self.nodes]
         eventually(lambda: asyncio.run(_is_whole(urls)), 60, what="the stream has its replicas again")
 
-    def sending(self) -> bool:
-        """Whether boxes still send."""
-        return any(each.running for each in self.boxes)
+    def finish_sending(self, seconds: float) -> None:
+        """Have the boxes send what is left of the plan, and wait until they have, for ``seconds`` at most."""
+        for each in self.boxes:
+            if each.popen is not None:
+                each.popen.terminate()
+        for each in self.boxes:
+            each.wait(seconds)
 
 
 async def _is_whole(urls: list[str]) -> bool:
@@ -140,7 +158,6 @@ async def _is_whole(urls: list[str]) -> bool:
 def play(keeper: Keeper, folder: Path, plan: Plan) -> Outcome:
     """Run a fleet to its end, and check."""
     random.seed(7)
-    begun = time.monotonic()
     fleet = Fleet(keeper, folder, plan)
     meter = Meter(
         {
@@ -150,44 +167,39 @@ def play(keeper: Keeper, folder: Path, plan: Plan) -> Outcome:
             "boxes": fleet.boxes,
         }
     )
-    begun = time.monotonic()
-    kills = 0
-    for turn in itertools.count():
-        if not fleet.sending():
-            break
-        if kills < plan.kills:
-            fleet.kill_and_start(turn)
-            kills += 1
-        time.sleep(0.5)
-    seconds = time.monotonic() - begun
-    processor = meter.close()
-    for each in fleet.nodes:
-        if not each.running:
-            each.start()
-    return _outcome(fleet, folder, plan, seconds, kills, processor, dict(meter.memory))
-
-
-def _outcome(
-    fleet: Fleet, folder: Path, plan: Plan, seconds: float, kills: int,
-    processor: dict[str, float], memory: dict[str, int],
-) -> Outcome:  # fmt: skip
-    lines = itertools.chain(*(path.read_text().splitlines() for path in folder.glob("answered*.jsonl")))
-    answered = [json.loads(line) for line in lines]
-    there = asyncio.run(_read([each.url for each in fleet.nodes]))
-    wanted = {f"{device}-{batch}-{n}" for device, batch, _ in answered for n in range(plan.readings)}
-    took = sorted(each[2] for each in answered)
+    begun, kills = time.monotonic(), 0
+    while kills < plan.kills and time.monotonic() - begun < plan.seconds:
+        fleet.kill_and_start(kills)
+        kills += 1
+    fleet.finish_sending(plan.seconds + GRACE + 30)
+    seconds, used = time.monotonic() - begun, meter.close()
+    sent = _sent(folder)
     return Outcome(
         plan=plan,
         seconds=seconds,
-        answered=len(answered),
-        lost=len(wanted - there.keys()),
-        doubled=sum(number - 1 for number in there.values()),
-        repeats=sum(_repeats(each) for each in fleet.collectors),
-        slowest=took[-1],
-        median=took[len(took) // 2],
+        sent=sent,
         kills=kills,
-        processor=processor,
-        memory=memory,
+        repeats=fleet.repeats + sum(_repeats(each) for each in fleet.collectors),
+        checked=_checked(sent, plan.readings, asyncio.run(_read([each.url for each in fleet.nodes]))),
+        used=used,
+    )
+
+
+def _sent(folder: Path) -> list[Sent]:
+    lines = itertools.chain(*(path.read_text().splitlines() for path in folder.glob("answered*.jsonl")))
+    return [Sent(*json.loads(line)) for line in lines]
+
+
+def _checked(sent: list[Sent], readings: int, there: list[tuple[str, bytes]]) -> Checked:
+    wanted = {
+        (f"{each.device}-{each.batch}-{n}", payload(each.device, n))
+        for each in sent
+        if each.seconds is not None
+        for n in range(readings)
+    }
+    return Checked(
+        lost=len(wanted.difference(there)),
+        doubled=len(there) - len({reading for reading, _ in there}),
     )
 
 
@@ -197,8 +209,8 @@ def _repeats(collector: CollectorProcess) -> int:
     return int(text.partition("\nhologram_collect_repeats_total ")[2].split()[0])
 
 
-async def _read(urls: list[str]) -> Counter[str]:
-    """Read the whole stream by one consumer; return how often each id is there.
+async def _read(urls: list[str]) -> list[tuple[str, bytes]]:
+    """Read the whole stream by one consumer; return the id and the payload of each message.
 
     The servers were killed a moment ago: the consumer may be refused, and a message may be delivered twice,
     so each counts by its place in the stream.
@@ -206,14 +218,16 @@ async def _read(urls: list[str]) -> Counter[str]:
     client = await nats.connect(urls)
     context: Any = client.jetstream(timeout=30)
     number = (await context.stream_info("FLEET")).state.messages
-    consumer = await context.pull_subscribe("fleet.>", durable="check", stream="FLEET")
-    ids: dict[int, str] = {}
+    # What the consumer has acknowledged needs neither a disk nor a replica.
+    config = ConsumerConfig(durable_name="check", num_replicas=1, mem_storage=True)
+    consumer = await context.pull_subscribe("fleet.>", durable="check", stream="FLEET", config=config)
+    found: dict[int, tuple[str, bytes]] = {}
     deadline = time.monotonic() + READING
-    while len(ids) < number:
-        assert time.monotonic() < deadline, f"{number - len(ids)} messages of the stream do not come"
+    while len(found) < number:
+        assert time.monotonic() < deadline, f"{number - len(found)} messages of the stream do not come"
         with contextlib.suppress(nats.errors.Error):
             for each in await consumer.fetch(500, timeout=5):
-                ids[each.metadata.sequence.stream] = each.headers["Nats-Msg-Id"]
+                found[each.metadata.sequence.stream] = each.headers["Nats-Msg-Id"], each.data
                 await each.ack()
     await client.close()
-    return Counter(ids.values())
+    return list(found.values())
