@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sqlite3
 from collections.abc import Coroutine
@@ -239,7 +240,7 @@ class Bridge:
 
 def run(loaded: Loaded, reread: Reread) -> int:
     """Run the daemon until SIGTERM or SIGINT; return the exit code. A restart begins anew in this process."""
-    again = False
+    again, environ = False, os.environ.copy()
 
     async def main() -> int:
         nonlocal again
@@ -253,4 +254,4 @@ def run(loaded: Loaded, reread: Reread) -> int:
         code = asyncio.run(main())
     except sqlite3.Error as exc:
         raise translate(exc, loaded.settings.store.path) from exc
-    return execute_anew() if again else code
+    return execute_anew(environ) if again else code

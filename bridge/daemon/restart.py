@@ -4,12 +4,15 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 log = logging.getLogger("bridge")
 
 
-def execute_anew() -> int:
+def execute_anew(environ: Mapping[str, str]) -> int:
     """Execute the program of this process anew, as it was called; return the exit code if that is impossible.
+
+    ``environ`` is the environment in which it was called: of ours the notifier has taken its socket.
 
     Descriptors and threads end with the old program. An upgrade may have replaced the files meanwhile.
     """
@@ -17,7 +20,7 @@ def execute_anew() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.stdout.flush()
     try:
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 no shell: our own arguments
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 no shell: our own arguments
     except OSError as exc:
         log.critical("cannot start anew: %s: %s", sys.executable, exc.strerror)
     return 1

@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 log = logging.getLogger("systemd")
 
@@ -32,9 +32,12 @@ class Notifier:
         )
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Notifier":
-        """Return the notifier of the environment."""
-        return cls(environ.get("NOTIFY_SOCKET"), watchdog_seconds(environ))
+    def from_environment(cls, environ: MutableMapping[str, str] = os.environ) -> "Notifier":
+        """Return the notifier of the environment, and take the socket out of it.
+
+        Our children would notify in our name [sd_notify(3), ``unset_environment``].
+        """
+        return cls(environ.pop("NOTIFY_SOCKET", None), watchdog_seconds(environ))
 
     @property
     def wanted(self) -> bool:

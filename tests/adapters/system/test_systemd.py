@@ -97,7 +97,9 @@ def test_a_systemd_that_does_not_listen_stops_nothing(systemd: Systemd) -> None:
 
 def test_the_environment_says_whom_to_tell(systemd: Systemd) -> None:
     """Socket and watchdog are taken from the environment."""
-    notifier = Notifier.from_environment({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000000"})
+    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000000"}
+    notifier = Notifier.from_environment(environ)
+    assert "NOTIFY_SOCKET" not in environ, "no child notifies in our name"
     assert (notifier.wanted, notifier.watchdog) == (True, 30.0)
     assert Notifier.from_environment({"WATCHDOG_USEC": "30000000"}).watchdog is None
     assert not Notifier.from_environment({}).wanted
