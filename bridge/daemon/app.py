@@ -25,6 +25,7 @@ from bridge import __version__
 from bridge.adapters.system.control_socket import ControlServer, socket_path
 from bridge.adapters.system.loop_time import LoopTime
 from bridge.adapters.system.metrics import MetricsServer
+from bridge.adapters.system.systemd import Notifier
 from bridge.adapters.system.threads import Worker
 from bridge.assemblies.message_flow import GRACE, until
 from bridge.assemblies.workers import Workers
@@ -34,8 +35,8 @@ from bridge.daemon.assembly import Assembly
 from bridge.daemon.begin import Reread, begin
 from bridge.daemon.control_api import Answers
 from bridge.daemon.links import clear_left_link
-from bridge.daemon.restart import execute_anew
-from bridge.errors import BridgeError, StoreError
+from bridge.daemon.restart import execute_anew, ignore_reloads
+from bridge.errors import BridgeError, ConfigError, StoreError
 from bridge.protocol.api import metrics
 from bridge.settings import Loaded
 from bridge.store.database import translate
@@ -54,12 +55,14 @@ class Bridge:
     journal: Journal
     parts: Assembly
 
-    def __init__(self, loaded: Loaded, reread: Reread) -> None:
+    def __init__(self, loaded: Loaded, reread: Reread, notifier: Notifier) -> None:
         """``reread`` reads the configuration again for a reload, a change from afar or a restart."""
         self.again = False
         """Whether a restart was asked for."""
+        self.kept: Loaded | None = None
+        """What a restart begins with, where the file does not allow one; None: the file."""
         self._loaded = loaded
-        self._reread = reread
+        self._reread, self._notifier = reread, notifier
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._loop = asyncio.get_running_loop()
@@ -92,7 +95,12 @@ class Bridge:
         """Open, build and enter everything; the stack leaves it in reverse."""
         told = self._open(stack)
         self.parts = parts = Assembly(
-            self.journal, ActiveConfiguration(self._loaded), self._reread, self.restart
+            self.journal,
+            ActiveConfiguration(self._loaded),
+            self._reread,
+            self._notifier,
+            restart=self.restart,
+            undo=self._undo,
         )
         if told:
             parts.monitor.problem("config", told)
@@ -203,6 +211,21 @@ class Bridge:
     def restart(self) -> None:
         """Stop, and have `run` execute the bridge anew; raises `ConfigError` if it could not start."""
         self._reread()
+        self._begin_anew()
+
+    def _undo(self, kept: Loaded) -> None:
+        """Begin anew after a change from afar was undone: with ``kept``, if the file does not allow a start.
+
+        A person may be editing the file or have left it invalid, and the change may have cut the box off.
+        """
+        try:
+            self._reread()
+        except ConfigError as exc:
+            log.error("begins anew without the file, which is not valid: %s", str(exc).split("\n")[0])
+            self.kept = kept
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self.parts.remote_settings.restarting()
         self.again = True
         self._stop.set()
@@ -239,19 +262,27 @@ class Bridge:
 
 
 def run(loaded: Loaded, reread: Reread) -> int:
-    """Run the daemon until SIGTERM or SIGINT; return the exit code. A restart begins anew in this process."""
-    again, environ = False, os.environ.copy()
+    """Run the daemon until SIGTERM or SIGINT; return the exit code.
 
-    async def main() -> int:
-        nonlocal again
-        bridge = Bridge(loaded, reread)
-        try:
-            return await bridge.run()
-        finally:
-            again = bridge.again
+    A restart begins anew in this process: with the program and the file of then, or without the file, if that
+    is not valid, by the program that has read it before.
+    """
+    environ = os.environ.copy()
+    notifier = Notifier.from_environment()
+    code, bridge = _run_once(loaded, reread, notifier)
+    while bridge.again and bridge.kept:
+        ignore_reloads()
+        gc.unfreeze()  # what the last run has left can go
+        code, bridge = _run_once(bridge.kept, reread, notifier)
+    return execute_anew(environ) if bridge.again else code
+
+
+def _run_once(loaded: Loaded, reread: Reread, notifier: Notifier) -> tuple[int, Bridge]:
+    async def main() -> tuple[int, Bridge]:
+        bridge = Bridge(loaded, reread, notifier)
+        return await bridge.run(), bridge
 
     try:
-        code = asyncio.run(main())
+        return asyncio.run(main())
     except sqlite3.Error as exc:
         raise translate(exc, loaded.settings.store.path) from exc
-    return execute_anew(environ) if again else code

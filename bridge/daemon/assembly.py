@@ -62,12 +62,16 @@ class Assembly:
         journal: Journal,
         active: ActiveConfiguration,
         reread: Reread,
+        notifier: Notifier,
+        *,
         restart: Callable[[], None],
+        undo: Callable[[Loaded], None],
     ) -> None:
         """Build them; nothing runs yet. Raises `ConfigError`.
 
         ``reread`` reads the configuration again. ``restart`` has the bridge execute itself anew; raises
-        `ConfigError` while no start is possible.
+        `ConfigError` while no start is possible. ``undo`` has it begin anew with that configuration, if the
+        file does not allow a start.
         """
         self._loop = asyncio.get_running_loop()
         self.journal, self.active = journal, active
@@ -94,10 +98,10 @@ class Assembly:
         self.controls = self._make_controls(ways)
         self._build_broker()
         self.remote_settings = RemoteSettings(
-            active.loaded, reread, journal.time, self.monitor, apply=self.take, restart=restart
+            active.loaded, reread, journal.time, self.monitor, apply=self.take, restart=undo
         )
         self.remote = self._make_remote(remote_store, reread, restart)
-        self.service = self._make_service()
+        self.service = self._make_service(notifier)
         journal.writer.on_full = self._store_full
 
     # -- building ----------------------------------------------------------------------------------------
@@ -213,12 +217,12 @@ class Assembly:
         answers = SmsAnswers(self.journal, self.intake)
         return RemoteCommands(self.journal, store, self.gate, orders.table(), answers, self.monitor)
 
-    def _make_service(self) -> Service:
+    def _make_service(self, notifier: Notifier) -> Service:
         sessions = (self.broker.messages.session, self.broker.commands.session)
         parts: tuple[Part, ...] = (*sessions, self.intake, self.journal.writer, self.flow.uplink)
         stuck = partial(self.monitor.problem, "watchdog")
         watched = (*parts, *self.link.watched)
-        return Service(self._loop, Notifier.from_environment(), self.status_line, watched, stuck)
+        return Service(self._loop, notifier, self.status_line, watched, stuck)
 
     # -- what the parts tell each other ------------------------------------------------------------------
 

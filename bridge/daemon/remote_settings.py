@@ -22,9 +22,6 @@ from bridge.store.database import boot_id
 
 log = logging.getLogger("remote")
 
-AGAIN = 60.0
-"""Seconds until an undoing that needs a restart is tried again, while the file does not allow a start."""
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -48,11 +45,11 @@ class RemoteSettings:
         notices: Notices,
         *,
         apply: Callable[[Loaded], object],
-        restart: Callable[[], None],
+        restart: Callable[[Loaded], None],
     ) -> None:
         """``apply`` puts a configuration into force as far as that needs no restart; raises `BridgeError`.
 
-        ``restart`` has the bridge execute itself anew; raises `ConfigError` while no start is possible.
+        ``restart`` has the bridge begin anew, with that configuration if the file does not allow a start.
         """
         self.loaded = loaded
         self._reread = reread
@@ -203,7 +200,7 @@ class RemoteSettings:
         note_apn(self._file, loaded)
         self._put()
         if any(map(needs_restart, keys)):
-            self._restart_soon()
+            self._restart(loaded)
 
     def _put(self) -> None:
         """Put the configuration into force; a part that cannot be is told, and no reason to keep another."""
@@ -211,13 +208,6 @@ class RemoteSettings:
             self._apply(self.loaded)
         except BridgeError as exc:
             log.error("%s", exc)
-
-    def _restart_soon(self) -> None:
-        try:
-            self._restart()
-        except ConfigError as exc:
-            log.error("the restart waits for a valid file: %s", str(exc).split("\n")[0])
-            self._time.call_later(AGAIN, self._restart_soon)
 
     def _keep(self, overrides: Overrides) -> None:
         """Write ``overrides`` if the disk takes them."""

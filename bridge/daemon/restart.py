@@ -9,6 +9,11 @@ from collections.abc import Mapping
 log = logging.getLogger("bridge")
 
 
+def ignore_reloads() -> None:
+    """Ignore a reload that is asked for before the next start handles it: it would end the process."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def execute_anew(environ: Mapping[str, str]) -> int:
     """Execute the program of this process anew, as it was called; return the exit code if that is impossible.
 
@@ -16,8 +21,7 @@ def execute_anew(environ: Mapping[str, str]) -> int:
 
     Descriptors and threads end with the old program. An upgrade may have replaced the files meanwhile.
     """
-    # A reload that is asked for before the new program handles it would end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ignore_reloads()
     sys.stdout.flush()
     try:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 no shell: our own arguments

@@ -17,6 +17,7 @@ from bridge.adapters.ip.resolver import Resolver
 from bridge.adapters.ppp.unit import PppdUnit
 from bridge.adapters.system.interface import counters
 from bridge.adapters.system.loop_time import LoopTime
+from bridge.adapters.system.systemd import Notifier
 from bridge.assemblies.cellular_link import CellularSetup
 from bridge.assemblies.link import traffic_of
 from bridge.assemblies.message_flow import MessageFlow
@@ -195,7 +196,7 @@ def test_without_a_modem_to_manage_the_link_of_before_is_hung_up_once(
 
     async def start_all_of_it(box: Box) -> None:
         loaded = Loaded(box.settings(**none), (), None)
-        bridge = Bridge(loaded, lambda **_: loaded)
+        bridge = Bridge(loaded, lambda **_: loaded, Notifier(None))
         running = asyncio.create_task(bridge.run())
         await until(lambda: running.done() or not box.stands)
         await until(lambda: running.done() or bridge.journal.writer.idle)

@@ -105,15 +105,23 @@ def test_overrides_that_the_file_makes_invalid_are_set_aside(bridge: BridgeProce
 
 
 @pytest.mark.slow
-def test_the_time_goes_on_over_a_start_and_the_end_undoes(bridge: BridgeProcess, client: Client) -> None:
-    """What needs a restart has it then."""
+@pytest.mark.parametrize("file", ["valid", "half a file"])
+def test_the_time_goes_on_over_a_start_and_the_end_undoes(
+    bridge: BridgeProcess, client: Client, file: str
+) -> None:
+    """What needs a restart has it then, whatever somebody has made of the file meanwhile."""
     trial(bridge, {"network.poll": "5"}, left=20)
     bridge.start()
+    pid = bridge.pid
     client.wait_for(lambda: client.state("hologram/bridge/info")["configuration"]["network"]["poll"] == 5)
+    if file != "valid":
+        bridge.config.write_text("{ network: {")
     client.wait_for(
         lambda: client.state("hologram/bridge/info")["configuration"]["network"]["poll"] == 60, 60
     )
     eventually(lambda: bridge.said().count(" started; ") == 2, 30, what="it has started anew")
+    bridge.reload()
+    assert (bridge.pid, bridge.running, bridge.stop()) == (pid, True, 0)
 
 
 def shorten(bridge: BridgeProcess, left: float) -> None:
