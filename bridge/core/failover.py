@@ -7,7 +7,8 @@ own network, for moments in which no message tells::
                take      wanted
     ------------------------------------------------------------------------------------------------------
     OWN        own       no         the own network has failed for `after`, and a message waits: a look, and
-                                    if that fails too -> DIALLING
+                                    if that fails too -> DIALLING; without a look where it connects and does
+                                    not answer
     DIALLING   own       yes        the link is up -> MODEM; the cloud is reached, or nothing waits -> OWN
     MODEM      modem     yes        a look reaches the cloud (each `hold`, and when the own network first has
                                     a route again) -> RETURNING; the link is lost -> DIALLING; nothing is
@@ -31,9 +32,6 @@ TRIAL = 60.0
 
 FIRST_REST, LONGEST_REST = 300.0, 3600.0
 """Seconds until the modem is tried again where it did not reach the cloud; doubled each time."""
-
-SUSPECTS = 3
-"""Number of lanes without an answer, and with none between, after which the cloud counts as not reached."""
 
 OF_THE_CLOUD = (Channel.CLOUD, Channel.SMS)
 
@@ -131,12 +129,15 @@ class Failover(NamedTuple):
             case _:
                 return well.entered(Stage.OWN, now)._replace(relapses=0, rests=0)
 
-    def own_failed(self, now: float, *, mute: bool = False) -> "Failover":
+    def own_failed(self, now: float, *, mute_since: float | None = None) -> "Failover":
         """Learn that the cloud was not reached over the own network.
 
-        ``mute`` says that it connects, and does not answer.
+        ``mute_since`` says since when it connects and does not answer.
         """
-        since = now if self.failing_since is None else self.failing_since
+        mute = mute_since is not None
+        since = self.failing_since
+        if since is None:
+            since = now if mute_since is None else mute_since
         failing = self._replace(failing_since=since, mute=mute)
         if self.stage is Stage.RETURNING:
             back = failing.entered(Stage.MODEM, now)
@@ -153,9 +154,9 @@ class Failover(NamedTuple):
         """Learn that the cloud was reached over the modem."""
         return self._replace(lost_since=None, rests=0)
 
-    def modem_failed(self, now: float) -> "Failover":
-        """Learn that the cloud was not reached over the modem."""
-        return self._replace(lost_since=now if self.lost_since is None else self.lost_since)
+    def modem_failed(self, since: float) -> "Failover":
+        """Learn that the cloud was not reached over the modem, first at ``since``."""
+        return self._replace(lost_since=since if self.lost_since is None else self.lost_since)
 
     # -- time --------------------------------------------------------------------------------------------
 
@@ -192,10 +193,22 @@ class Failover(NamedTuple):
                 return self._returning(now)
         return self.entered(Stage.OWN, now) if now - self.since >= rest(self.rests) else self
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which a lane alone is without an answer until its network counts as silent."""
+        match self.stage:
+            case Stage.MODEM:
+                return TRIAL
+            case Stage.RETURNING:  # the first failure brings all back
+                return 0.0
+        return self.plan.after
+
     def _own(self, now: float, seen: Seen) -> "Failover":
+        if self.mute and not seen.waits:  # the next message tells whether it is still so
+            return self._replace(failing_since=None, mute=False)
         if not self.has_failed(now) or not seen.waits or self.looking:
             return self
-        # The last message that failed may have done so long ago.
+        # The last message that failed may have done so long ago; one without an answer waits still.
         return self.entered(Stage.DIALLING, now) if self.mute else self._replace(look_at=now)
 
     def _dialling(self, now: float, seen: Seen) -> "Failover":
@@ -241,12 +254,16 @@ class Lesson(Enum):
     NONE = auto()
 
 
-def lesson(endpoint: Endpoint, kind: Kind) -> Lesson:
-    """Return what an exchange with ``endpoint`` that ended as ``kind`` says of the network."""
+def lesson(endpoint: Endpoint, kind: Kind, *, answered: bool = False) -> Lesson:
+    """Return what an exchange with ``endpoint`` that ended as ``kind`` says of the network.
+
+    ``answered`` says that a code came: one that asks for another try comes from the cloud too.
+    """
     if endpoint.over_air:
         return Lesson.NONE
     if endpoint.channel not in OF_THE_CLOUD:
         return Lesson.DOUBTFUL if kind is Kind.UNREACHED else Lesson.NONE
     if kind is Kind.UNREACHED:
         return Lesson.FAILED
-    return Lesson.SILENT if kind in (Kind.UNANSWERED, Kind.DOUBTFUL) else Lesson.REACHED
+    silent = kind in (Kind.UNANSWERED, Kind.DOUBTFUL) and not answered
+    return Lesson.SILENT if silent else Lesson.REACHED

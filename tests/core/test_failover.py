@@ -56,8 +56,22 @@ def test_the_own_network_is_looked_at_before_the_modem_is_dialled() -> None:
 
 def test_a_network_that_connects_and_never_answers_is_not_looked_at() -> None:
     """A handshake would tell the wrong thing."""
-    mute = OWN.own_failed(0.0, mute=True)
+    mute = OWN.own_failed(50.0, mute_since=0.0)
     assert mute.tick(AFTER, WAITS).stage is Stage.DIALLING
+
+
+def test_silence_is_forgotten_when_nothing_waits() -> None:
+    """The next message tries the own network first, as no look can tell whether it is still silent."""
+    mute = OWN.own_failed(AFTER, mute_since=0.0).tick(AFTER, NOTHING)
+    assert mute.idle
+    assert mute.tick(AFTER + 1, WAITS) == mute
+    rested = MODEM.own_failed(0.0, mute_since=0.0).modem_failed(0.0).tick(TRIAL, UP)
+    assert rested.tick(TRIAL + 300, WAITS).tick(TRIAL + 300, WAITS).stage is Stage.DIALLING
+
+
+def test_a_lane_alone_is_waited_for_as_long_as_the_stage_can_afford() -> None:
+    """Until dialling, until the modem is given up, and not at all after the return."""
+    assert [each.patience for each in (OWN, MODEM, RETURNING)] == [AFTER, TRIAL, 0.0]
 
 
 @pytest.mark.parametrize("reached", [True, False])
@@ -170,6 +184,13 @@ def test_the_own_network_ends_a_rest() -> None:
 def test_what_an_exchange_says_of_its_network(endpoint: Endpoint, kind: Kind, says: Lesson) -> None:
     """The cloud's answers are proof; another host may itself be down; the air is no network."""
     assert lesson(endpoint, kind) is says
+
+
+@pytest.mark.parametrize("kind", [Kind.UNANSWERED, Kind.DOUBTFUL])
+def test_a_code_that_asks_for_another_try_comes_from_the_cloud(kind: Kind) -> None:
+    """Codes 1 and 6 are no silence."""
+    assert lesson(CLOUD, kind, answered=True) is Lesson.REACHED
+    assert lesson(CLOUD, kind) is Lesson.SILENT
 
 
 _STEPS = st.one_of(

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from bridge.core.failover import OF_THE_CLOUD, SUSPECTS, Failover, Lesson, Plan, Seen, Stage, lesson
+from bridge.core.failover import OF_THE_CLOUD, Failover, Lesson, Plan, Seen, Stage, lesson
 from bridge.core.messages import Queued
-from bridge.core.retry import Blame, Kind
+from bridge.core.retry import Blame, Kind, Reading
+from bridge.core.silence import Silence
 from bridge.core.time import Time
 from bridge.flow.link.traffic import Traffic
 from bridge.flow.notices import Notices
@@ -60,8 +61,7 @@ class Backup:
         self._time = time
         self._notices = notices
         self._link: Link | None = None
-        self._silent: set[int] = set()
-        """Lanes that got no answer over the present network, with no answer to any in between."""
+        self._silence = Silence()
         self._ticking = False
 
     def start(self, link: Link) -> None:
@@ -96,15 +96,15 @@ class Backup:
 
     # -- evidence ----------------------------------------------------------------------------------------
 
-    def ended(self, queued: Queued, kind: Kind) -> Blame:
+    def ended(self, queued: Queued, reading: Reading) -> Blame:
         """Learn how an exchange of ``queued`` ended.
 
         Returns `Blame.NETWORK` where the own network did not reach a host, and does not reach the cloud.
         """
-        endpoint = queued.lane.endpoint
-        says = lesson(endpoint, kind)
+        endpoint, kind = queued.lane.endpoint, reading.kind
+        says = lesson(endpoint, kind, answered=reading.code is not None)
         if says is Lesson.REACHED:
-            self._silent.clear()
+            self._silence = self._silence.answered(queued.lane_id)
         if queued.own:
             self._learn_own(says, queued.lane_id)
         else:
@@ -121,20 +121,26 @@ class Backup:
             self._set(state.own_failed(now))
         elif says is Lesson.DOUBTFUL:
             self._set(state.doubted(now))
-        elif says is Lesson.SILENT and not state.over_modem and self._is_silent(lane):
-            self._set(state.own_failed(now, mute=True))
+        elif says is Lesson.SILENT and not state.over_modem:
+            since = None if self._silence.is_vain(lane, now) else self._silent_since(lane, now)
+            if since is not None:
+                self._set(state.own_failed(now, mute_since=since))
 
     def _learn_modem(self, says: Lesson, lane: int) -> None:
         state, now = self._state, self._time.now().mono
         if says is Lesson.REACHED:
             self._set(state.modem_reached())
-        elif says is Lesson.FAILED or (says is Lesson.SILENT and state.over_modem and self._is_silent(lane)):
+        elif says is Lesson.FAILED:
             self._set(state.modem_failed(now))
+        elif says is Lesson.SILENT and state.over_modem:
+            self._silence = self._silence.in_vain(lane, now)
+            if (since := self._silent_since(lane, now)) is not None:
+                self._set(state.modem_failed(since))
 
-    def _is_silent(self, lane: int) -> bool:
-        """Whether so many lanes got no answer that the cloud counts as not reached."""
-        self._silent.add(lane)
-        return len(self._silent) >= SUSPECTS
+    def _silent_since(self, lane: int, now: float) -> float | None:
+        """Return since when the present network is silent, now that ``lane`` got no answer over it."""
+        self._silence = self._silence.unanswered(lane, now)
+        return self._silence.since(lane, now, self._state.patience)
 
     # -- time --------------------------------------------------------------------------------------------
 
@@ -175,7 +181,7 @@ class Backup:
             return
         log.info("backup: %s, after %s", state.stage.name.lower(), before.stage.name.lower())
         if before.over_modem is not state.over_modem:
-            self._silent.clear()
+            self._silence = self._silence.network_changed()
             self._notices.event("network.failover", path=self.path)
             # From a turn of its own: the exchange that told may not be recorded yet.
             self._time.call_soon(self._notices.path_changed)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bridge.core.exchange import Transport
 from bridge.core.messages import Channel, Endpoint, Queued
-from bridge.core.retry import Blame, Kind
+from bridge.core.retry import Blame, Kind, Reading
 from bridge.flow.message.codecs import Codec
 from bridge.flow.message.uplink import Path
 
@@ -45,7 +45,7 @@ class Backup(Protocol):
     def over_modem(self) -> bool:
         """Whether messages take the link."""
 
-    def ended(self, queued: Queued, kind: Kind) -> Blame:
+    def ended(self, queued: Queued, reading: Reading) -> Blame:
         """Learn how an exchange ended; return whose fault a failure is, as far as the network shows."""
 
 
@@ -111,11 +111,11 @@ class NetworkPaths:
         sockets = self.link.sockets_for(endpoint.channel) if self.link else None
         return Path(codec, sockets or self._transports[endpoint.channel])
 
-    def ended(self, queued: Queued, kind: Kind) -> Blame:
+    def ended(self, queued: Queued, reading: Reading) -> Blame:
         """Learn how an exchange of ``queued`` ended; return whose fault a failure is."""
         endpoint = queued.lane.endpoint
-        blame = self.backup.ended(queued, kind) if self.backup else Blame.MESSAGE
-        if kind is not Kind.UNREACHED:
+        blame = self.backup.ended(queued, reading) if self.backup else Blame.MESSAGE
+        if reading.kind is not Kind.UNREACHED:
             return Blame.MESSAGE
         changed = not endpoint.over_air and queued.own is not self._takes_own
         return Blame.PATH if changed or not self.ready(endpoint) else blame

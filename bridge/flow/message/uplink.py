@@ -58,7 +58,7 @@ class Paths(Protocol):
     def wanted(self) -> None:
         """Note that a message waits for a path that is closed."""
 
-    def ended(self, queued: Queued, kind: Kind) -> Blame:
+    def ended(self, queued: Queued, reading: Reading) -> Blame:
         """Learn how an exchange of ``queued`` ended; return whose fault a failure is."""
 
 
@@ -352,7 +352,7 @@ class Uplink:
         if outcome.connected and _connects(endpoint) and "socket.closed" in self._notices.wanted:
             self._on_socket("socket.closed", queued)
         reading = codec.decode(outcome)
-        blame = self._paths.ended(queued, reading.kind)
+        blame = self._paths.ended(queued, reading)
         if blame is Blame.PATH:
             self._wait_for_link(queued, reading, outcome)
             return

@@ -163,9 +163,9 @@ class DevicePaths:
     def wanted(self) -> None:
         """Do nothing: a script decides itself when to connect."""
 
-    def ended(self, queued: Queued, kind: Kind) -> Blame:
+    def ended(self, queued: Queued, reading: Reading) -> Blame:
         """Return whose fault a failed exchange is: that of a network that a script has left, or its own."""
-        lost = kind is Kind.UNREACHED and not self.ready(queued.lane.endpoint)
+        lost = reading.kind is Kind.UNREACHED and not self.ready(queued.lane.endpoint)
         return Blame.PATH if lost else Blame.MESSAGE
 
     def _codec(self, endpoint: Endpoint, sender: Sender) -> Codec:
