@@ -49,7 +49,12 @@ class Escalations:
     @property
     def concern(self) -> bool:
         """Whether the end of a message may concern an escalation."""
-        return self.timers > 0 or self.texts > 0 or any(each.newest for each in self._windows.values())
+        return self.texts > 0 or self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be escalated later: a timer runs, or a route has left out a message."""
+        return self.timers > 0 or any(each.newest for each in self._windows.values())
 
     def now(self) -> float:
         """Return the running time in seconds."""

@@ -221,8 +221,7 @@ class Heart:
         )
         self.downlink = Downlink(self.journal, self.names, self.notices)
         self.uplink.start()
-        if any(route.escalation for _, route in routes):
-            self.escalator.start()
+        self.escalator.start()
 
     def _wake(self, endpoint: Endpoint) -> None:
         self.uplink.wake(endpoint)

@@ -50,6 +50,9 @@ class Escalations(Protocol):
     def never_stored(self, alarm: Alarm) -> None:
         """Escalate a message that was refused. Runs inside the transaction."""
 
+    def watch(self) -> None:
+        """Note that a message has a timer, which is durable now."""
+
     def announce(self) -> None:
         """Tell what was escalated; runs after the commit."""
 
@@ -62,6 +65,9 @@ class NoEscalations:
         return []
 
     def never_stored(self, alarm: Alarm) -> None:
+        """Do nothing."""
+
+    def watch(self) -> None:
         """Do nothing."""
 
     def announce(self) -> None:
@@ -84,11 +90,23 @@ class Escalator:
         self._notices = notices
         self._policy = policy
         self._on_text = on_text
+        self._watching = False
 
     def start(self) -> None:
-        """Look for timers that have ended, from now on."""
-        self._time.call_later(TICK, self.start)
+        """Look for timers that have ended, from now on; it costs nothing while there are none."""
         self._look()
+        self.watch()
+
+    def watch(self) -> None:
+        """Look each second, for as long as there is a timer, or a message that was left out."""
+        # The figures of a commit in progress may be taken back.
+        if not self._watching and (self._store.waits or self._writer.committing):
+            self._watching = True
+            self._time.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._watching = False
+        self.start()
 
     def _look(self) -> None:
         if self._writer.space is Space.EXHAUSTED or self._writer.busy(self._look):
@@ -220,6 +238,7 @@ class Escalator:
             )
         if made:
             self._on_text(self._policy().texts_by)
+        self.watch()
 
 
 def _rule_of(router: Router, match: str) -> Escalation | None:

@@ -389,6 +389,8 @@ class Intake:
         if acceptance.verdict is Verdict.KNOWN:
             self._notices.reports_ready()
         elif acceptance.verdict is Verdict.STORED:
+            if message.escalate_after is not None:
+                self._results.escalations.watch()
             if "message.queued" in self._notices.wanted:
                 self._notice_queued(message)
             self._on_queued(message.lane.endpoint)

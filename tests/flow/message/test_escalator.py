@@ -71,6 +71,23 @@ def test_a_message_that_is_not_delivered_in_time_goes_as_a_text_once(heart: Hear
     assert [each["state"] for each in heart.ended() if each["id"] == "door-1"] == ["delivered"]
 
 
+def test_looking_for_timers_costs_nothing_without_any(heart: Heart) -> None:
+    """Before the first alarm, and after the last one has ended."""
+    heart.turn(5.0)
+    idle = heart.time.pending
+    heart.cloud.manner = answered()
+    heart.publish("out/b")
+    heart.turn(5.0)
+    assert heart.time.pending == idle
+    heart.cloud.manner = None
+    heart.publish("out/a/door", b"open")
+    heart.turn(5.0)
+    assert heart.time.pending > idle
+    heart.cloud.end(answered())
+    heart.turn(5.0)
+    assert heart.time.pending == idle
+
+
 def test_one_that_is_delivered_in_time_costs_no_text(heart: Heart) -> None:
     """Its timer ends with it, and so does that of one that is purged."""
     heart.cloud.manner = answered()
