@@ -27,7 +27,8 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
         yield podman
     finally:
         podman("rm", "--all", "--force", "--time=0", check=False)
-        podman("image", "prune", "--force", timeout=600, check=False)
+        # What the next run builds on stays; what has not been used for a day was replaced.
+        podman("image", "prune", "--force", "--filter=until=24h", timeout=600, check=False)
 
 
 class Container:

@@ -41,7 +41,7 @@ def missing() -> str | None:
 
 def folder() -> Path:
     """Return the folder of the storage, which outlives a run: what did not change is not built again."""
-    given = os.environ.get("HOLOGRAM_BRIDGE_PODMAN")
+    given = os.environ.get("PODMAN_OF_TESTS")
     return Path(given) if given else recipe.cache().with_name("hologram-bridge-podman")
 
 

@@ -77,7 +77,7 @@ ELSEWHERE = {
 
 ON_THEIR_OWN = {
     "docs/collect.md": "tests/collect/test_page.py::test_the_lines_of_the_page_work",
-    "docs/container.md": "tests/container/test_image.py::test_it_takes_delivers_and_survives",
+    "docs/container.md": "tests/container/test_moving.py::test_the_lines_of_the_page_lose_and_repeat_nothing",
     "docs/sensors.md": "tests/docs/test_sensors_page.py::test_a_sensor_sends_from_the_local_network",
 }
 """Pages whose lines build on each other and need a machine of their own, and the test that follows them."""
