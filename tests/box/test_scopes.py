@@ -90,6 +90,8 @@ class Scopes(Rig):
             machine.must(f"ip -n far addr add {address}/32 dev lo")
         cloud = f"{BRIDGE} simulate cloud --host {CLOUD} --log {_port(LAN)} --quiet"
         machine.spawn("cloud-lan", f"ip netns exec lan {cloud}")
+        # It listens before a test takes its address away. 9999 is 270F there [proc_net_tcp(5)].
+        machine.wait_for("ip netns exec lan grep -q :270F /proc/net/tcp", UP)
         self.serve_names("lan", NAMES)
         self.serve_names("far", DNS)
         machine.put("/run/others.py", OTHERS)
