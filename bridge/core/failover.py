@@ -11,8 +11,9 @@ own network, for moments in which no message tells::
                                     not answer
     DIALLING   own       yes        the link is up -> MODEM; the cloud is reached, or nothing waits -> OWN
     MODEM      modem     yes        a look reaches the cloud (each `hold`, and when the own network first has
-                                    a route again) -> RETURNING; the link is lost -> DIALLING; nothing is
-                                    reached over the modem for `TRIAL` seconds -> RESTING
+                                    a route again) -> RETURNING, or RESTING where the modem has no answers;
+                                    the link is lost -> DIALLING; nothing is reached over the modem for
+                                    `TRIAL` seconds -> RESTING
     RETURNING  own       if it is   the own network fails once -> MODEM; it has reached the cloud for `hold`,
                          up         at last by a message within it or a look at its end -> OWN
     RESTING    own       no         the cloud is reached, or 5, 10, 20, 40, 60 minutes are over -> OWN, which
@@ -110,6 +111,16 @@ class Failover(NamedTuple):
         """Whether nothing happens by itself."""
         return self.stage is Stage.OWN and self.failing_since is None and self.look_at is None
 
+    def resumed(self, now: float, *, same_boot: bool, mute: bool) -> "Failover":
+        """Return the value of a run whose predecessor ended in the middle of a failover.
+
+        ``mute`` says that the own network connected and did not answer.
+        """
+        known = self._replace(failing_since=now - self.plan.after, mute=mute)
+        if same_boot:
+            return known.entered(Stage.DIALLING, now)
+        return self if mute else known
+
     def entered(self, stage: Stage, now: float) -> "Failover":
         """Return the value at the beginning of ``stage``."""
         return self._replace(stage=stage, since=now, look_at=None, proved=False, lost_since=None)
@@ -164,10 +175,15 @@ class Failover(NamedTuple):
         """Note that the own network is looked at."""
         return self._replace(looking=True, look_at=None)
 
-    def looked(self, now: float, *, reached: bool) -> "Failover":
-        """Learn whether the look reached the cloud."""
+    def looked(self, now: float, *, reached: bool, unanswered: bool = False) -> "Failover":
+        """Learn whether the look reached the cloud.
+
+        ``unanswered`` says that the last message over the modem had no answer.
+        """
         done = self._replace(looking=False, looked_at=now)
         if reached and self.stage is Stage.MODEM:
+            if unanswered:  # neither network is better, and the own one costs nothing
+                return done.rested(now)
             return done._replace(failing_since=None, mute=False).entered(Stage.RETURNING, now)
         if reached:
             return done.own_reached(now)
@@ -224,6 +240,10 @@ class Failover(NamedTuple):
             return self._replace(look_at=now)
         return self.entered(Stage.OWN, now)._replace(relapses=0, rests=0)
 
+    def rested(self, now: float) -> "Failover":
+        """Return the value once the modem was of no help."""
+        return self.entered(Stage.RESTING, now)._replace(rests=self.rests + 1)
+
     def has_failed(self, now: float) -> bool:
         """Whether the own network has failed for long enough."""
         return self.failing_since is not None and now - self.failing_since >= self.plan.after
@@ -232,7 +252,7 @@ class Failover(NamedTuple):
         if not seen.link_up:
             return self.entered(Stage.DIALLING, now)
         if self.lost_since is not None and now - self.lost_since >= TRIAL:
-            return self.entered(Stage.RESTING, now)._replace(rests=self.rests + 1)
+            return self.rested(now)
         back = seen.routed and not self.routed and not self.relapses
         return self._replace(routed=seen.routed, look_at=now if back else self.look_at)
 

@@ -62,7 +62,7 @@ class ModemLink(CellularLink):
         traffic = traffic_of(flow, takes_messages=network.takes_messages)
         if own:
             plan = Plan(network.backup_after, network.backup_hold)
-            self.backup = Backup(plan, own, demand_of(flow), journal.time, notices)
+            self.backup = Backup(plan, own, demand_of(flow), journal, notices)
             traffic = self.backup.traffic(lambda: uplink.in_flight_over_link, uplink.send_batches)
         self._takes_messages = network.scope != "hologram"
         self._pending = traffic.pending

@@ -156,6 +156,14 @@ def test_a_modem_that_reaches_nothing_rests_longer_each_time() -> None:
     assert rest(1) == 300
 
 
+def test_a_look_does_not_return_from_a_modem_that_has_no_answers() -> None:
+    """Neither network is better, so the modem is hung up, and its rests grow."""
+    mute = MODEM._replace(failing_since=0.0, mute=True)
+    resting = mute.begin_look().looked(BACK, reached=True, unanswered=True)
+    assert (resting.stage, resting.rests, resting.mute) == (Stage.RESTING, 1, True)
+    assert mute.begin_look().looked(BACK, reached=False, unanswered=True).stage is Stage.MODEM
+
+
 def test_the_own_network_ends_a_rest() -> None:
     """Whatever the modem reaches then."""
     resting = MODEM.modem_failed(0.0).tick(TRIAL, UP)

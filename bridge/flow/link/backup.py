@@ -12,9 +12,10 @@ from bridge.core.failover import OF_THE_CLOUD, Failover, Lesson, Plan, Seen, Sta
 from bridge.core.messages import Queued
 from bridge.core.retry import Blame, Kind, Reading
 from bridge.core.silence import Silence
-from bridge.core.time import Time
+from bridge.flow.link.failover_note import FailoverNote
 from bridge.flow.link.traffic import Traffic
 from bridge.flow.notices import Notices
+from bridge.store.journal import Journal
 
 log = logging.getLogger("network")
 
@@ -52,13 +53,14 @@ class Backup:
     """Decides by which network messages go; lives in the event loop's thread."""
 
     def __init__(
-        self, plan: Plan, own: OwnNetwork, waits: Callable[[], bool], time: Time, notices: Notices
+        self, plan: Plan, own: OwnNetwork, waits: Callable[[], bool], journal: Journal, notices: Notices
     ) -> None:
         """``waits`` returns whether a message waits that may be sent over the modem."""
-        self._state = Failover(plan)
+        self._note = FailoverNote(journal)
+        self._state = self._note.resumed(plan)
         self._own = own
         self._waits = waits
-        self._time = time
+        self._time = journal.time
         self._notices = notices
         self._link: Link | None = None
         self._silence = Silence()
@@ -67,6 +69,9 @@ class Backup:
     def start(self, link: Link) -> None:
         """Begin, with ``link`` as the backup."""
         self._link = link
+        if not self._state.idle:  # before the link is dialled: what waited may be gone
+            self._ticking = True
+            self._time.call_soon(self._tick)
 
     @property
     def over_modem(self) -> bool:
@@ -162,7 +167,8 @@ class Backup:
             self._own.look(self._looked)
 
     def _looked(self, reached: bool) -> None:
-        self._set(self._state.looked(self._time.now().mono, reached=reached))
+        unanswered = bool(self._silence.lanes)
+        self._set(self._state.looked(self._time.now().mono, reached=reached, unanswered=unanswered))
 
     def _tick(self) -> None:
         self._ticking = False
@@ -176,6 +182,7 @@ class Backup:
 
     def _set(self, state: Failover) -> None:
         before, self._state = self._state, state
+        self._note.follow(state)
         self._schedule()
         if state.stage is before.stage:
             return

@@ -1,5 +1,6 @@
 """The modem as the backup of the own network: messages of a real outbox between two networks of a test's."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bridge.flow.message.budget import Plan as BudgetPlan
 from bridge.flow.message.paths import NetworkPaths
 from tests.doubles.heart import SPENT, UNREACHED, Heart, Link, Peer, answered, silent
 from tests.doubles.notices import Told
+from tests.doubles.time import Clock
 
 AFTER, HOLD = 120.0, 300.0
 COST = sum(SPENT)
@@ -57,7 +59,8 @@ class _Modem(Link):
             self.changed()
 
     def look(self) -> None:
-        """Hang up where nothing needs it, as the link's manager does each second."""
+        """Dial or hang up as what is needed asks for, as the link's manager does each second."""
+        self.wanted_now()
         if self.carries and not self.needed():
             self.redial("nothing needs it")
 
@@ -86,20 +89,22 @@ class _Cloud(Peer):
 class Box(Heart):
     """A heart whose messages have two networks; ``own_cloud`` and ``cloud`` are the cloud behind each."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, routes=ROUTES)
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        self.path, self.closed = path, False
+        super().__init__(path, routes=ROUTES, clock=clock)
         self.told = _Switching(self.uplink.path_changed)
         self.routed, self.cloud_there = True, True
         self.looks = 0
         own = OwnNetwork(self._look, lambda: self.routed)
         demand = Demand(self.outbox, lambda: self.uplink.paused, lambda: self.writer.committing)
-        self.backup = Backup(Plan(AFTER, HOLD), own, demand, self.time, self.told)
+        self.backup = Backup(Plan(AFTER, HOLD), own, demand, self.journal, self.told)
         uplink = self.uplink
         traffic = self.backup.traffic(lambda: uplink.in_flight_over_link, lambda: False)
         self.link = _Modem()
         self.link.needed, self.link.changed = traffic.pending, self.backup.changed
         self.paths.link, self.paths.backup = self.link, self.backup
         self.backup.start(self.link)
+        self.turn(0.0)
         self.cloud.manner = self.own_cloud.manner = answered()
 
     def _paths(self) -> NetworkPaths:
@@ -132,6 +137,11 @@ class Box(Heart):
     def sent(self) -> tuple[int, int]:
         """Return how many requests each network has carried, the own one first."""
         return len(self.own_cloud.jobs), len(self.cloud.jobs)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+        self.closed = True
 
     def fail_over(self) -> None:
         """Have the modem carry the messages, the first of which is there."""
@@ -408,6 +418,93 @@ def test_dialling_that_takes_long_leaves_the_own_network_its_chance(box: Box) ->
     box.mend()
     box.wait(300)
     assert (box.states(), box.link.calls, box.events()) == (["delivered"], 0, [])
+
+
+# -- restarts --------------------------------------------------------------------------------------------
+
+
+def _killed(box: Box, *, booted: bool = False) -> Box:
+    """End the bridge as a kill does, and start it again, where it is ``booted`` after another boot."""
+    if booted:
+        _, mute = json.loads(box.outbox.meta("failover"))
+        box.write(lambda: box.outbox.set_meta("failover", json.dumps([0, mute])))
+    box.close()
+    again = Box(box.path, clock=box.time.clock)
+    again.own_cloud.manner = box.own_cloud.manner
+    return again
+
+
+@pytest.mark.parametrize("booted", [False, True])
+@pytest.mark.parametrize("stage", ["dialling", "modem"])
+def test_a_restart_in_the_middle_of_a_failover_does_not_begin_again(
+    box: Box, stage: str, *, booted: bool
+) -> None:
+    """What waits goes within seconds; in another boot, and for new messages, after one look."""
+    box.link.registered = stage == "modem"
+    box.cut()
+    box.publish("out/a")
+    box.wait(AFTER + 5)
+    assert box.backup.path == ("modem" if stage == "modem" else "own")
+    for number in range(2):
+        with _killed(box, booted=booted and not number) as box:
+            box.publish("out/b")
+            box.wait(3)
+            assert (box.backup.path, box.link.calls) == ("modem", 1)
+            assert box.looks <= 1
+            assert set(box.states()) == {"delivered"}
+
+
+def test_what_a_restart_remembers_is_not_believed_when_the_network_works(box: Box) -> None:
+    """The box may be in another place: the first answer counts more, and then nothing is remembered."""
+    box.fail_over()
+    box.mend()
+    with _killed(box, booted=True) as moved:
+        moved.publish("out/b")
+        moved.wait(3)
+        assert (moved.backup.path, moved.link.calls) == ("own", 0)
+        with _killed(moved) as again:
+            again.cut()
+            again.publish("out/c")
+            again.wait(AFTER - 5)
+            assert again.link.calls == 0
+
+
+def test_a_silence_is_remembered_within_the_boot_alone(box: Box) -> None:
+    """In another boot no look could tell whether it is still so: the own network has its time again."""
+    box.cut(silent())
+    for number in range(3):
+        box.publish(f"out/{number}")
+    box.wait(AFTER + 5)
+    with _killed(box) as same:
+        same.publish("out/b")
+        same.wait(2)
+        assert same.backup.path == "modem"
+        with _killed(same, booted=True) as other:
+            other.publish("out/c")
+            other.wait(AFTER - 5)
+            assert (other.backup.path, other.link.calls) == ("own", 0)
+
+
+def test_nothing_is_remembered_of_a_modem_that_did_not_help(box: Box) -> None:
+    """A bridge that is killed again and again would dial each time."""
+    box.cloud.manner = UNREACHED
+    box.cut()
+    box.publish("out/a")
+    box.wait(AFTER + TRIAL + 45)
+    with _killed(box) as again:
+        again.wait(AFTER - 5)
+        assert again.link.calls == 0
+
+
+@pytest.mark.parametrize("note", ["", "[", "[1]", '["1", false]', "[1, 1]", "[null, true]", "{}"])
+def test_a_damaged_note_is_none(box: Box, note: str) -> None:
+    """The bridge starts, and learns by itself."""
+    box.write(lambda: box.outbox.set_meta("failover", note))
+    box.close()
+    with Box(box.path) as again:
+        again.publish("out/a")
+        again.wait(2)
+        assert (again.states(), again.link.calls) == (["delivered"], 0)
 
 
 # -- money -----------------------------------------------------------------------------------------------
