@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.flow.remote.commands import STOPPED
 from bridge.protocol.remote import derive, sign
 from tests.harness import BridgeProcess, Client, Cloud, Keeper, eventually, free_port
 from tests.harness.modem import SimModem
@@ -35,11 +37,11 @@ class Desk:
 
     def __init__(self, port: int = 4010, host: str = HOST, key: str = KEY) -> None:
         self.host, self.port, self._key = host, port, key
-        self._counter = time.time_ns() // 1_000_000
+        self.counter = time.time_ns() // 1_000_000
 
     def line(self, command: str) -> str:
-        self._counter += 1
-        return sign(self._key, self._counter, command)
+        self.counter += 1
+        return sign(self._key, self.counter, command)
 
     def send(self, data: str | bytes, port: int | None = None) -> str | None:
         """Send a line; return the answer, None where the connection is reset or closed without one."""
@@ -118,6 +120,10 @@ class Rig:
     def told(self, command: str) -> list[dict[str, Any]]:
         """Return what was told of a command."""
         return [each for each in self.client.events("remote.command") if each["command"] == command]
+
+    def outcomes(self) -> list[str]:
+        """Return how all commands ended that were told."""
+        return [each["outcome"] for each in self.client.events("remote.command")]
 
     def wait_told(self, command: str) -> dict[str, Any]:
         """Wait until the outcome of the only command of that name is told."""
@@ -235,6 +241,85 @@ def test_a_line_does_its_work_once(box: BridgeProcess, client: Client) -> None:
     assert desk.send(line) is None
     assert (desk.ask("status") or "").startswith("ok status: state=ok")
     assert client.messages("hologram/in") == []
+
+
+def counted(bridge: BridgeProcess) -> int:
+    """Return the largest counter in the file beside the store."""
+    with contextlib.suppress(FileNotFoundError):
+        return int(bridge.store.with_name("outbox.db.counter").read_text())
+    return 0
+
+
+def kill_when(bridge: BridgeProcess, line: str, moment: Callable[[str], object]) -> tuple[str, str]:
+    """Send ``line``, kill the bridge at a moment; return our address, and the answer if any.
+
+    ``moment`` takes our address.
+    """
+    answer = ""
+    with socket.create_connection((HOST, 4010), 30) as peer:
+        name = "{}:{}".format(*peer.getsockname())
+        peer.sendall(line.encode() + b"\n")
+        while not moment(name):
+            pass  # no sleep: between two moments are a few milliseconds
+        bridge.kill()
+        with contextlib.suppress(ConnectionResetError):
+            answer = peer.recv(1000).decode().strip()
+    return name, answer
+
+
+def check_kill(box: BridgeProcess, client: Client, desk: Desk, moment: Callable[[str], object]) -> str:
+    """Kill the bridge while it has a command, start it again, replay the line; return what was seen."""
+    line = desk.line("pause")
+    name, answer = kill_when(box, line, moment)
+    box.start()
+    listening(box)
+    done = box.queue("stats")["queue"]["paused"]
+    again = desk.send(line)
+    assert again is None or (answer, done) == ("", False), "nothing had come of it"
+    if again:
+        return "again"
+    told = client.wait_for(lambda: outcomes(client, name), what="an outcome is told")
+    assert done or (answer, told) == ("", ["error"]), "what is told is true"
+    return "answered" if answer else told[0]
+
+
+def outcomes(client: Client, peer: str) -> list[str]:
+    """Return how the command of ``peer`` ended, each time that it was told."""
+    return [each["outcome"] for each in client.events("remote.command") if each["peer"] == peer]
+
+
+@pytest.mark.slow  # it starts the bridge 10 times
+def test_a_kill_at_any_moment_of_a_command(box: BridgeProcess, client: Client) -> None:
+    """It is carried out once at most, its replay does nothing, and what is told of it is true."""
+    desk, chance, seen = Desk(), random.Random(18), list[str]()
+
+    def at_random(_name: str) -> bool:
+        time.sleep(chance.uniform(0, 0.02))  # the moment itself: nothing is waited for
+        return True
+
+    for moment in (at_random, lambda _: counted(box) == desk.counter, partial(outcomes, client)):
+        for _ in range(3):
+            seen.append(check_kill(box, client, desk, moment))
+            assert desk.ask("resume") == "ok resume: sending goes on"
+    assert "error" in seen, "no kill was between the acceptance and the outcome"
+
+
+@pytest.mark.slow  # it takes the link up twice
+def test_what_a_kill_cuts_off_is_answered_by_sms(rig: Rig) -> None:
+    """Once, by the next start. The modem may have the SMS still, and it is a replay then."""
+    rig.start()
+    line = rig.desk.line("reconnect")
+    rig.modem.tell("sms", from_=PHONE, text=line)
+    eventually(lambda: counted(rig.bridge) > 0, 60, what="it is accepted")
+    rig.bridge.kill()
+    rig.bridge.start()
+    eventually(lambda: rig.modem.sms, 60, what="it is answered")
+    rig.wait_connected()
+    rig.modem.tell("sms", from_=PHONE, text=line)
+    rig.client.wait_for(lambda: "refused" in rig.outcomes(), 60, "the replay is told")
+    assert (rig.by_sms("status") or "").startswith("ok status: state=ok")
+    assert [each["text"] for each in rig.modem.sms[:-1]] == [f"error reconnect: {STOPPED}"]
+    assert [each for each in rig.outcomes() if each != "refused"] == ["error", "ok"]
 
 
 def test_what_a_peer_may_send_beside_a_line(box: BridgeProcess, client: Client) -> None:

@@ -1,8 +1,9 @@
 """Commands from afar are carried out by the parts that own what they change, and answered with the outcome.
 
 A command is on disk from its acceptance to its answer. One that a stop or a crash interrupts is answered at
-the next start, where it came by SMS, and is not carried out again. What takes this process down (`Done.then`)
-leaves its answer for the next start.
+the next start, where it came by SMS, and is not carried out again. What it has changed is on disk before its
+outcome is told; a stop between the two is told as an error that says so. What takes this process down
+(`Done.then`) leaves its answer for the next start.
 
 The answer of a connection is sent before the link goes (`Order.early`); by SMS it always tells the outcome.
 """
@@ -27,7 +28,7 @@ LONGEST_ANSWER = 2100
 MAX_IN_FLIGHT = 16
 """Commands that are carried out at a time at most. One about the link may take minutes."""
 
-STOPPED = "the bridge stopped before it was done; look at status before you repeat it"
+STOPPED = "the bridge stopped before it could tell the outcome; look at status before you repeat it"
 
 PRIVATE = ("status", "log", "get", "set", "unset")
 """Commands whose answers are for the desk alone: events and logs do not repeat them."""
@@ -121,6 +122,7 @@ class RemoteCommands:
             if order.after and pending.door == "sms":
                 await self._write(partial(self._store.keep, pending._replace(after=order.after)))
             done = await order.carry_out(signed.argument)
+            await self._write(lambda: None)  # a crash must not undo what is told as done
         except BridgeError as exc:
             self._notify(pending, good=False, text=str(exc))
             await self._answer(call, caller, f"error {signed.command}: {exc}")

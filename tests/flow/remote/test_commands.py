@@ -11,7 +11,7 @@ from bridge.flow.remote.answers import one_text
 from bridge.flow.remote.commands import LONGEST_ANSWER, MAX_IN_FLIGHT, STOPPED
 from bridge.protocol.sms.segments import cut
 from tests.doubles.desk import PHONE, Box
-from tests.doubles.heart import Heart, answered
+from tests.doubles.heart import Disk, Heart, answered
 from tests.flow.conftest import MakeHeart
 
 Test = Callable[[Box], Awaitable[None]]
@@ -161,6 +161,24 @@ def test_what_was_accepted_and_not_begun_is_not_carried_out_later(make_heart: Ma
 
     on_box(make_heart(), before)
     on_box(make_heart(), after)
+
+
+def test_what_is_told_as_done_is_on_disk(make_heart: MakeHeart) -> None:
+    """A crash would undo what a command has written."""
+    disk = Disk()
+
+    async def test(box: Box) -> None:
+        box.link = asyncio.get_running_loop().create_future()
+        peer = await box.call(box.line("reconnect", 1))
+        disk.hangs = True
+        box.link.set_result("connected")
+        await box.settle()
+        assert (peer.said[1:], box.events()) == ([], [])
+        disk.go_on()
+        await box.settle()
+        assert [each["outcome"] for each in box.events()] == ["ok"]
+
+    on_box(make_heart(worker=disk), test)
 
 
 def test_a_sender_that_is_no_number_gets_no_answer(heart: Heart) -> None:
