@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bridge.demo.node_red import INSTALLED
 from bridge.settings.explain import known_keys
 from tests.container.engine import BASE, BUILD, IMAGE, Podman
 from tests.harness import Client, Cloud, Keeper, eventually
@@ -44,7 +47,11 @@ def test_it_mounts_what_is_there_and_sets_what_the_bridge_knows(services: dict[s
     assert any(mount.endswith("node-red-flows:/flows:ro") for mount in services["node-red"]["volumes"])
     wanted = json.loads((ROOT / "node-red-flows/package.json").read_text())["dependencies"]
     name = "@flowfuse/node-red-dashboard"
-    assert f"{name}@{wanted[name]} " in services["node-red"]["entrypoint"][-1]
+    start = services["node-red"]["entrypoint"][-1]
+    assert f"{name}@{wanted[name]};" in start
+    assert f'"{name}": "{wanted[name]}"' in start
+    flows = (ROOT / "node-red-flows/flows.json").read_text()
+    assert re.findall(r'"1883"', flows) == re.findall(r'"1883"', start) == ['"1883"']
 
 
 def test_the_bridge_has_no_privileges(services: dict[str, Any]) -> None:
@@ -84,51 +91,125 @@ RUN mkdir -p /mosquitto/data && chown mosquitto: /mosquitto/data
 """
 
 
-@pytest.fixture
-def up(podman: Podman, tmp_path: Path, cloud: Cloud) -> Iterator[int]:
-    """The port of a broker that the compose file started, with the bridge, between it and a cloud."""
-    recipe = tmp_path / "Containerfile"
-    recipe.write_text(MOSQUITTO)
-    podman("build", *BUILD, "--tag=localhost/mosquitto", f"--file={recipe}", str(tmp_path), timeout=900)
-    key = tmp_path / "devicekey"
-    key.write_text("abcd1234\n")
-    port = free_port()
-    override = tmp_path / "override.yaml"
-    inner = {"HOLOGRAM_BRIDGE__CLOUD__HOST": "127.0.0.1", "HOLOGRAM_BRIDGE__CLOUD__PORT": str(cloud.port)}
-    inner["HOLOGRAM_BRIDGE__INBOUND__ENABLED"] = "false"
-    limits = {"nofile": {"soft": 1024, "hard": 1024}, "nproc": {"soft": 4096, "hard": 4096}}
-    services = {"bridge": {"environment": inner, "ulimits": limits}, "mosquitto": {"ulimits": limits}}
-    override.write_text(yaml.safe_dump({"services": services}))
-    engine = tmp_path / "engine"
-    engine.write_text(f'#!/bin/sh\nexec {" ".join(podman.command)} "$@"\n')
-    engine.chmod(0o755)
-    environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(tmp_path), "MQTT_PORT": str(port),
-        "MOSQUITTO_IMAGE": "localhost/mosquitto", "BRIDGE_IMAGE": IMAGE, "DEVICEKEY_FILE": str(key),
-    }  # fmt: skip
-    tool = Path(sys.executable).with_name("podman-compose")
-    command = [str(tool), "--podman-path", str(engine), "-p", "hologramtest"]
-    command += ["-f", str(COMPOSE), "-f", str(override)]
+# For Node-RED's own image, which only a registry has: it has Node.js, npm, this user and these places as well
+# [node-red-docker, docker-custom/Dockerfile.debian]. Node-RED itself is mounted, without the dashboard.
+NODE_RED = f"""\
+FROM {BASE}
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends nodejs npm
+RUN useradd --uid 1000 --create-home node-red && install -d -o node-red /data && \\
+    install -d /usr/src/node-red/node_modules && \\
+    printf '#!/bin/sh\\nexec node node_modules/node-red/red.js --userDir /data $FLOWS "$@"\\n' \\
+    >/usr/src/node-red/entrypoint.sh && chmod +x /usr/src/node-red/entrypoint.sh
+ENV FLOWS=flows.json
+WORKDIR /usr/src/node-red
+USER node-red
+"""
 
-    def compose(*words: str) -> None:
+LIMITS = {"nofile": {"soft": 1024, "hard": 1024}, "nproc": {"soft": 4096, "hard": 4096}}
+
+
+class Box:
+    """The whole box of the compose file, between a broker's port and a cloud of the test's."""
+
+    def __init__(self, podman: Podman, folder: Path, cloud: Cloud) -> None:
+        self._podman, self._folder = podman, folder
+        self.port, self.editor = free_port(), free_port()
+        key, engine, override = (folder / name for name in ("devicekey", "engine", "override.yaml"))
+        key.write_text("abcd1234\n")
+        engine.write_text(f'#!/bin/sh\nexec {" ".join(podman.command)} "$@"\n')
+        engine.chmod(0o755)
+        override.write_text(yaml.safe_dump({"services": self._services(cloud)}))
+        self.variables = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(folder), "DEVICEKEY_FILE": str(key),
+            "MQTT_PORT": str(self.port), "NODE_RED_PORT": str(self.editor), "BRIDGE_IMAGE": IMAGE,
+            "MOSQUITTO_IMAGE": "localhost/mosquitto", "NODE_RED_IMAGE": "localhost/node-red",
+            "REGISTRY": said("npm", "config", "get", "registry"),
+        }  # fmt: skip
+        tool = Path(sys.executable).with_name("podman-compose")
+        self._command = [
+            *(str(tool), "--podman-path", str(engine), "-p", "hologramtest"),
+            *("-f", str(COMPOSE), "-f", str(override)),
+        ]
+
+    def _services(self, cloud: Cloud) -> dict[str, Any]:
+        """Return what the test's own compose file adds to the services."""
+        values = {"CLOUD__HOST": "127.0.0.1", "CLOUD__PORT": str(cloud.port), "INBOUND__ENABLED": "false"}
+        hidden = self._folder / "hidden"
+        hidden.mkdir()
+        modules = "/usr/src/node-red/node_modules"
+        node_red = {
+            "environment": {
+                "NPM_CONFIG_REGISTRY": "${REGISTRY}",
+                "NODE_EXTRA_CA_CERTS": "/usr/local/share/ca-certificates/lent.crt",
+            },
+            "volumes": [f"{INSTALLED}/node_modules:{modules}:ro", f"{hidden}:{modules}/@flowfuse:ro"],
+        }
+        return {
+            "bridge": {
+                "environment": {f"HOLOGRAM_BRIDGE__{key}": text for key, text in values.items()},
+                "ulimits": LIMITS,
+            },
+            "mosquitto": {"ulimits": LIMITS},
+            "node-red": {**node_red, "ulimits": LIMITS},
+        }
+
+    def build(self, name: str, recipe: str) -> None:
+        """Build a stand-in for an image of a registry."""
+        file = self._folder / f"{name}.containerfile"
+        file.write_text(recipe)
+        context = self._folder / "hidden"
+        self._podman("build", *BUILD, f"--tag=localhost/{name}", f"--file={file}", str(context), timeout=900)
+
+    def compose(self, *words: str, **variables: str) -> None:
         done = subprocess.run(
-            [*command, *words], env=environment, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, timeout=300, check=False,
+            [*self._command, *words], env={**self.variables, **variables}, cwd=FOLDER, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
 
-    compose("up", "-d", "mosquitto", "bridge")
-    yield port
-    compose("down")
+    def up(self, **variables: str) -> None:
+        """Start all of it; wait until the flows run."""
+        self.compose("up", "-d", **variables)
+        eventually(lambda: "Connected to broker" in self.log("node-red"), 180, what=self.log("node-red"))
+
+    def log(self, service: str) -> str:
+        return self._podman("logs", f"hologramtest_{service}_1", check=False)
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout.strip()
+
+
+@pytest.fixture
+def box(podman: Podman, tmp_path: Path, cloud: Cloud) -> Iterator[Box]:
+    """All three services, which are not started yet."""
+    if not INSTALLED.exists():
+        pytest.skip("Node-RED is not installed (sh .ci/node-packages installs it)")
+    box = Box(podman, tmp_path, cloud)
+    box.build("mosquitto", MOSQUITTO)
+    box.build("node-red", NODE_RED)
+    yield box
+    box.compose("down", "--volumes")
 
 
 @pytest.mark.root
 @pytest.mark.slow
-def test_podman_compose_starts_broker_and_bridge(up: int, cloud: Cloud, keeper: Keeper) -> None:
-    """A message published at the broker arrives in the cloud."""
+def test_podman_compose_starts_the_whole_box(box: Box, cloud: Cloud, keeper: Keeper) -> None:
+    """A message arrives in the cloud, and a reading by Node-RED; a later start needs no registry."""
     cloud.start()
-    client = Client(up, "hologram/#").connect()
-    keeper.finally_(client.close)
-    eventually(lambda: client.last("hologram/bridge/state"), 60, what="the bridge is online")
-    client.publish("hologram/out/a", "x", user={"id": "m"})
-    assert client.wait_result("m", 40)["state"] == "delivered"
+    box.up()
+    with Client(box.port, "hologram/#") as client:
+        client.wait_for(lambda: client.last("hologram/bridge/state"), 60, what="the bridge is online")
+        client.publish("hologram/out/a", "x", user={"id": "m"})
+        assert client.wait_result("m", 40)["state"] == "delivered"
+        client.publish("sensors/cellar", "20.5", retain=True)
+        eventually(lambda: b"20.5" in cloud.payloads(), 60, what="Node-RED sends the reading")
+    with urllib.request.urlopen(f"http://127.0.0.1:{box.editor}/dashboard/bridge", timeout=30) as answer:
+        assert b"<title>" in answer.read()
+    with pytest.raises(ConnectionRefusedError):  # the host's other addresses
+        socket.create_connection(("127.0.0.2", box.editor), timeout=10)
+    box.compose("down")
+    box.up(REGISTRY="http://127.0.0.1:1/")
+    with Client(box.port, "hologram/#") as client:
+        client.publish("sensors/attic", "open", retain=True)
+        eventually(lambda: b"open" in cloud.payloads(), 60, what="it does so again")
