@@ -73,6 +73,22 @@ def test_the_choices_are_those_of_the_configuration(config: dict[str, Any]) -> N
         assert key == "scope" or len(offered["list"].split("|")) == len(choices)
 
 
+def test_a_port_keeps_its_stable_name(config: dict[str, Any]) -> None:
+    """Of an element ``device`` the Supervisor hands over the momentary name [addons/options.py]."""
+    assert "device" in config["schema"]["network"]
+    elements = [each for section in config["schema"].values() for each in _texts(section)]
+    assert not [each for each in elements if each.startswith("device")]
+
+
+def _texts(schema: Any) -> list[str]:
+    """Return the elements of a part of a schema."""
+    if isinstance(schema, str):
+        return [schema]
+    return [
+        text for each in (schema if isinstance(schema, list) else schema.values()) for text in _texts(each)
+    ]
+
+
 def test_every_section_has_a_text(config: dict[str, Any]) -> None:
     """On the page each has a name and a description; the documentation tells of each option."""
     texts = yaml.safe_load((ADD_ON / "translations/en.yaml").read_text())["configuration"]

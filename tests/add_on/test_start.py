@@ -112,6 +112,22 @@ def test_a_wrong_option_is_told_as_check_config_tells_it(
     assert not supervisor.asked
 
 
+def test_the_line_is_that_of_check_config(add_on: AddOn, tmp_path: Path) -> None:
+    """Of the same mistake in a file."""
+    wrong = {"credentials": {"devicekey": "abcd1234"}, "budget": {"day": "lots"}, "log": {"level": "loud"}}
+    file = tmp_path / "wrong.hjson"
+    file.write_text(json.dumps(wrong))
+    told = subprocess.run(
+        [*PROGRAM, "check-config", "-c", str(file)],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    add_on.start({**OPTIONS, **wrong})
+    assert add_on.wait(30) == told.returncode == 78
+    lines = told.stderr.strip().splitlines()
+    assert lines
+    assert all(line in add_on.said() for line in lines)
+
+
 def test_a_refused_token_ends_it_with_what_to_do(add_on: AddOn) -> None:
     """Asking again with the same token cannot help."""
     add_on.start(OPTIONS, token="another")

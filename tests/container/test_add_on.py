@@ -40,10 +40,9 @@ def supervisor(keeper: Keeper) -> Iterator[Supervisor]:
 def test_it_runs_by_its_options_as_an_ordinary_user(
     image: str, container: Container, supervisor: Supervisor, keeper: Keeper, cloud: Cloud, tmp_path: Path
 ) -> None:
-    """With the Supervisor's broker; the outbox is in /data and the user's, the options stay root's alone."""
+    """With the Supervisor's broker, once there is one; the outbox is the user's, the options are root's."""
     broker = Mosquitto(keeper, tmp_path / "mosquitto", users={"addons": "secret"})
     broker.start()
-    supervisor.offer(broker.port, "addons", "secret")
     cloud.start()
     data, config = tmp_path / "data", tmp_path / "config"
     for folder in (data, config):
@@ -61,6 +60,8 @@ def test_it_runs_by_its_options_as_an_ordinary_user(
         *(f"--volume={data}:/data", f"--volume={config}:/config", image),
         *("add-on", "--user", "hologram", "--supervisor", supervisor.url),
     )
+    container.wait_for("no MQTT broker yet (Service not enabled)", 60)
+    supervisor.offer(broker.port, "addons", "secret")
     container.wait_for("connected to the broker", 60)
     client = Client(broker.port, "hologram/#", user=("addons", "secret")).connect()
     keeper.finally_(client.close)
@@ -84,3 +85,15 @@ def test_a_wrong_option_is_a_line_in_its_log(image: str, podman: Podman, tmp_pat
     code, said = podman.once(f"--volume={data}:/data", image=image)
     assert code == 78
     assert 'budget.day: "lots" is not allowed' in said
+
+
+def test_a_refused_token_is_a_line_in_its_log(
+    image: str, podman: Podman, supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """And it ends, for the Supervisor's watchdog to see."""
+    (tmp_path / "options.json").write_text(json.dumps({"credentials": {"devicekey": "abcd1234"}}))
+    given = (f"--volume={tmp_path}:/data", "--env=SUPERVISOR_TOKEN=another")
+    words = ["add-on", "--user", "hologram", "--supervisor", supervisor.url]
+    code, said = podman.once(*given, image=image, words=words)
+    assert code == 1
+    assert "the Supervisor refuses the add-on's token (HTTP status 401)" in said
