@@ -1,15 +1,19 @@
 """A box on Ethernet with a modem, in network namespaces: which way messages and other programs take."""
 
+import contextlib
 import json
 import os
 import random
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.harness import Keeper
-from tests.harness.two_ways import TwoWays, two_ways
+from tests.harness.two_ways import OURS, TwoWays, two_ways
 
 pytestmark = [
     pytest.mark.root,
@@ -79,6 +83,97 @@ def test_the_modem_is_the_backup_of_the_ethernet(box: TwoWays) -> None:
     by_path = box.client.health()["bytes_by_path"]["today"]
     assert by_path["own"] > 0
     assert by_path["modem"] > 0
+
+
+@pytest.mark.slow
+def test_one_alarm_over_a_network_that_swallows_it_takes_the_modem(box: TwoWays) -> None:
+    """It connects, so no handshake tells. What follows is lost: no other lane is needed to find that out."""
+    box.start(scope="backup", backup_after="2s", backup_hold="4s")
+    send(box, "a")
+    assert ended(box, "a") == ["delivered"]
+    box.swallow()
+    box.client.publish("hologram/out/alarm", "x" * 400, user={"id": "alarm"})
+    assert ended(box, "alarm") == ["delivered"]
+    assert box.paths() == ["modem"]
+    box.client.wait_for(lambda: box.paths() == ["modem", "own"], 30)
+    box.client.publish("hologram/out/alarm", "y" * 400, user={"id": "second"})
+    assert ended(box, "second") == ["delivered"]
+    assert box.paths() == ["modem", "own", "modem"], "the first loss brings the messages back"
+    box.pass_all()
+    box.client.wait_for(lambda: box.paths()[3:] == ["own"], 30)
+    send(box, "b")
+    assert ended(box, "b") == ["delivered"]
+    lan, mobile = box.arrived()
+    assert (lan, mobile) == (["a", "b"], ["x" * 400, "y" * 400])
+
+
+TUNNEL = "10.254.7.7"
+"""An address from which SpaceBridge's tunnels come."""
+
+
+def _echo(box: TwoWays) -> int:
+    """Have another program of the box serve a TCP port, and return it."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection:
+                    connection.sendall(connection.recv(100))
+
+    listener: socket.socket = box.near.do(lambda: socket.create_server(("0.0.0.0", 0)))
+    box.near.do(threading.Thread(target=serve, daemon=True).start)
+    return int(listener.getsockname()[1])
+
+
+def _ask(box: TwoWays, port: int, text: bytes) -> bytes:
+    """Send ``text`` through the tunnel; return what comes back until the end."""
+
+    def ask() -> bytes:
+        address, source = (OURS, port), (TUNNEL, 0)
+        with socket.create_connection(address, timeout=20, source_address=source) as connection:
+            connection.sendall(text)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(100), b""))
+
+    return box.mobile.do(ask)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["bridge", "backup"])
+def test_tunnels_and_messages_come_in_over_the_link(box: TwoWays, scope: str) -> None:
+    """Their answers go back over it, although the default route leads elsewhere, whatever rp_filter says."""
+    box.mobile.ip(f"address add {TUNNEL}/32 dev lo")
+    box.bridge.configure(inbound={"enabled": True})
+    box.start(scope=scope, autoconnect=True)
+    box.client.wait_for(lambda: box.client.state("hologram/network/status")["local_ip"] == OURS, 30)
+    port = _echo(box)
+    for rp_filter in ("0", "1", "2"):
+        box.filter_sources(rp_filter, "all", "ppp0", "eth0")
+        assert _ask(box, port, b"to another program") == b"to another program"
+        _ask(box, 4010, f"in-{rp_filter}".encode())
+        box.client.wait_for(lambda: len(box.client.messages("hologram/in")) == int(rp_filter) + 1, 20)  # noqa: B023
+    came = box.client.messages("hologram/in")
+    assert [each.payload for each in came] == [b"in-0", b"in-1", b"in-2"]
+    assert {each.properties["user"]["peer"].rpartition(":")[0] for each in came} == {TUNNEL}
+    if scope == "backup":
+        assert box.client.health()["path"] == "own"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["cut", "blackhole", "lose_names"])
+def test_the_time_to_the_first_message_over_the_modem(box: TwoWays, how: str) -> None:
+    """It is `backup_after`, and that of the first failure, of the look, and of the call."""
+    after = 10.0
+    box.start(timeout=5, scope="backup", backup_after=after)
+    if how != "lose_names":  # of which a message tells that has to look the name up
+        send(box, "a")
+        assert ended(box, "a") == ["delivered"]
+    getattr(box, how)()
+    began = time.monotonic()
+    send(box, "alarm")
+    assert ended(box, "alarm") == ["delivered"]
+    print(f"{how}: backup_after and {time.monotonic() - began - after:.1f} s")
+    assert box.paths() == ["modem"]
 
 
 @pytest.mark.slow

@@ -117,9 +117,7 @@ class TwoWays:
         self.lan.ip("address add 192.168.77.1/24 dev lan0")
         self.lan.ip("link set lan0 up")
         self.near.ip("address add 192.168.77.2/24 dev eth0")
-        rp_filter = Path("/proc/sys/net/ipv4/conf")
-        for each in ("all", "default"):
-            self.near.do(partial((rp_filter / each / "rp_filter").write_text, "1"))
+        self.filter_sources("1", "all", "default")
         self.connect()
 
     def _enter(self) -> str:
@@ -149,11 +147,11 @@ class TwoWays:
         self._keeper.finally_(client.close)
         return client
 
-    def start(self, **network: Any) -> None:
-        """Start the bridge."""
+    def start(self, *, timeout: float = 1, **network: Any) -> None:
+        """Start the bridge; ``timeout`` is `cloud.timeout` in seconds."""
         devices = [str(self.modem.at), str(self.modem.dial)]
         self.bridge.configure(
-            cloud={"host": "cloud.example", "timeout": 1},
+            cloud={"host": "cloud.example", "timeout": timeout},
             network={"interface": "cellular-nova-u201", "device": devices, **network},
             log={"level": "debug"},
         )
@@ -162,6 +160,12 @@ class TwoWays:
     def restart(self) -> None:
         """Start the bridge again, as systemd does."""
         self.near.do(partial(self.bridge.start, timeout=50), seconds=240)
+
+    def filter_sources(self, rp_filter: str, *interfaces: str) -> None:
+        """Set ``rp_filter`` of the box, whose effect is the larger of an interface's and that of all."""
+        for each in interfaces:
+            path = Path("/proc/sys/net/ipv4/conf", each, "rp_filter")
+            self.near.do(partial(path.write_text, rp_filter))
 
     def rules(self) -> str:
         """Return the box's routing rules."""
@@ -195,6 +199,18 @@ class TwoWays:
         """Let packets through again."""
         for each in (CLOUD, DNS):
             self.lan.ip(f"address add {each}/32 dev lo")
+
+    def swallow(self) -> None:
+        """Let connections through and lose what is larger, without an error: a black hole by MTU.
+
+        What comes in is compared with the MTU, of which the other end does not learn.
+        """
+        self.lan.ip("route replace 192.168.77.0/24 dev lan0 src 192.168.77.1 advmss 1460")
+        self.lan.ip("link set lan0 mtu 150")
+
+    def pass_all(self) -> None:
+        """Let large packets through again."""
+        self.lan.ip("link set lan0 mtu 1500")
 
     def lose_names(self) -> None:
         """Take the name server of the Ethernet away."""
