@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 from bridge.core.messages import Channel, Endpoint
 from bridge.core.retry import Kind
+from bridge.core.silence import SUSPECTS
 
 TRIAL = 60.0
 """Seconds for which nothing may be reached over the modem, from the first failure on, until it is hung up."""
@@ -210,14 +211,9 @@ class Failover(NamedTuple):
         return self.entered(Stage.OWN, now) if now - self.since >= rest(self.rests) else self
 
     @property
-    def patience(self) -> float:
-        """Seconds for which a lane alone is without an answer until its network counts as silent."""
-        match self.stage:
-            case Stage.MODEM:
-                return TRIAL
-            case Stage.RETURNING:  # the first failure brings all back
-                return 0.0
-        return self.plan.after
+    def enough(self) -> int:
+        """The number of lanes, or of attempts of one, without an answer that are evidence."""
+        return 1 if self.stage is Stage.RETURNING else SUSPECTS  # the first failure brings all back
 
     def _own(self, now: float, seen: Seen) -> "Failover":
         if self.mute and not seen.waits:  # the next message tells whether it is still so

@@ -1,12 +1,12 @@
 """Silence: when a network that connects counts as one over which the cloud does not answer.
 
-A message without an answer may itself be to blame, so it takes several lanes, or one for a long time::
+A message without an answer may itself be to blame, so it takes several lanes, or several attempts of one::
 
-    lanes without an answer, and none answered between         the network counts as silent
+    without an answer, and no answer between                   the network counts as silent
     ------------------------------------------------------------------------------------------
-    `SUSPECTS` lanes                                           at once
-    one lane, again and again for the caller's patience        since its first attempt
-    one lane that had no answer over the backup either         not for `VAIN` seconds
+    `SUSPECTS` lanes                                           from now on
+    one lane, `SUSPECTS` times                                 since its first attempt
+    a lane that had no answer over the backup either           not for `VAIN` seconds
 
 A network may let connections through and swallow what follows: a firewall, a portal that wants a login, a
 path that drops large packets. A value; the time is monotonic seconds.
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 SUSPECTS = 3
-"""Number of lanes without an answer, and with none between, after which the cloud counts as not reached."""
+"""Number of lanes, or of attempts of one, without an answer and with none between, that are evidence."""
 
 TOGETHER = 600.0
 """Seconds within which two attempts belong together; twice the longest delay between them."""
@@ -27,10 +27,11 @@ VAIN = 3600.0
 
 
 class Attempts(NamedTuple):
-    """When a lane was first without an answer, and last."""
+    """Attempts of a lane without an answer: when the first and the last of them ended, and their number."""
 
     first: float
     last: float
+    number: int = 1
 
 
 class Silence(NamedTuple):
@@ -50,8 +51,9 @@ class Silence(NamedTuple):
     def unanswered(self, lane: int, now: float) -> "Silence":
         """Learn that ``lane`` got no answer over the present network."""
         lanes = {each: found for each, found in self.lanes.items() if now - found.last < TOGETHER}
-        first = lanes[lane].first if lane in lanes else now
-        return self._replace(lanes=lanes | {lane: Attempts(first, now)})
+        before = lanes.get(lane)
+        again = Attempts(before.first, now, before.number + 1) if before else Attempts(now, now)
+        return self._replace(lanes=lanes | {lane: again})
 
     def in_vain(self, lane: int, now: float) -> "Silence":
         """Learn that ``lane`` got no answer over the backup."""
@@ -66,9 +68,12 @@ class Silence(NamedTuple):
         """Learn that messages take another network."""
         return self._replace(lanes=MappingProxyType({}))
 
-    def since(self, lane: int, now: float, patience: float) -> float | None:
-        """Return since when the network is silent, now that ``lane`` got no answer; None: it is not."""
-        if len(self.lanes) >= SUSPECTS:
-            return now
-        first = self.lanes[lane].first
-        return first if now - first >= patience else None
+    def since(self, lane: int, now: float, enough: int = SUSPECTS) -> float | None:
+        """Return since when the network is silent, now that ``lane`` got no answer; None: it is not.
+
+        ``enough`` is the number of lanes, or of attempts, that are evidence.
+        """
+        attempts = self.lanes[lane]
+        if attempts.number >= enough:
+            return attempts.first
+        return now if len(self.lanes) >= enough else None

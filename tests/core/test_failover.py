@@ -69,9 +69,9 @@ def test_silence_is_forgotten_when_nothing_waits() -> None:
     assert rested.tick(TRIAL + 300, WAITS).tick(TRIAL + 300, WAITS).stage is Stage.DIALLING
 
 
-def test_a_lane_alone_is_waited_for_as_long_as_the_stage_can_afford() -> None:
-    """Until dialling, until the modem is given up, and not at all after the return."""
-    assert [each.patience for each in (OWN, MODEM, RETURNING)] == [AFTER, TRIAL, 0.0]
+def test_one_attempt_without_an_answer_is_enough_after_the_return() -> None:
+    """Else it may be the message."""
+    assert [each.enough for each in (OWN, DIALLING, MODEM, RETURNING)] == [3, 3, 3, 1]
 
 
 @pytest.mark.parametrize("reached", [True, False])

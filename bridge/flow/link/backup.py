@@ -145,7 +145,7 @@ class Backup:
     def _silent_since(self, lane: int, now: float) -> float | None:
         """Return since when the present network is silent, now that ``lane`` got no answer over it."""
         self._silence = self._silence.unanswered(lane, now)
-        return self._silence.since(lane, now, self._state.patience)
+        return self._silence.since(lane, now, self._state.enough)
 
     # -- time --------------------------------------------------------------------------------------------
 
