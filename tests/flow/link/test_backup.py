@@ -1,7 +1,6 @@
 """The modem as the backup of the own network: messages of a real outbox between two networks of a test's."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,145 +8,14 @@ import pytest
 
 from bridge.core.budget import Bounds, Way
 from bridge.core.exchange import Outcome
-from bridge.core.failover import TRIAL, Plan
-from bridge.core.messages import CLOUD, Channel, Endpoint
-from bridge.core.routing import Route
-from bridge.flow.link.backup import Backup, OwnNetwork
-from bridge.flow.link.demand import Demand
+from bridge.core.failover import TRIAL
+from bridge.core.messages import CLOUD
 from bridge.flow.message.budget import Budget, Source
 from bridge.flow.message.budget import Plan as BudgetPlan
-from bridge.flow.message.paths import NetworkPaths
-from tests.doubles.heart import SPENT, UNREACHED, Heart, Link, Peer, answered, silent
-from tests.doubles.notices import Told
-from tests.doubles.time import Clock
+from tests.doubles.heart import SPENT, UNREACHED, answered, silent
+from tests.doubles.two_networks import AFTER, HOLD, Box
 
-AFTER, HOLD = 120.0, 300.0
 COST = sum(SPENT)
-PLC = Endpoint(Channel.TCP, "plc", 502)
-ROUTES = [
-    ("once", Route(CLOUD, max_attempts=1)),
-    ("plc", Route(PLC, max_attempts=3)),
-]
-
-
-class _Switching(Told):
-    """Has the uplink try again what waited for a network, as the daemon's monitor does."""
-
-    def __init__(self, path_changed: Callable[[], None]) -> None:
-        super().__init__()
-        self._path_changed = path_changed
-
-    def path_changed(self) -> None:
-        self._path_changed()
-
-
-class _Modem(Link):
-    """A link that comes up as soon as it is wanted, unless there is no network."""
-
-    def __init__(self) -> None:
-        super().__init__(carries=False)
-        self.registered = True
-        self.calls, self.ends = 0, 0
-        self.needed: Callable[[], bool] = lambda: False
-        self.changed: Callable[[], None] = lambda: None
-
-    def wanted_now(self) -> None:
-        if self.needed() and not self.carries and self.registered:
-            self.calls += 1
-            self.carries = True
-            self.changed()
-
-    def look(self) -> None:
-        """Dial or hang up as what is needed asks for, as the link's manager does each second."""
-        self.wanted_now()
-        if self.carries and not self.needed():
-            self.redial("nothing needs it")
-
-    def redial(self, _reason: str) -> None:
-        self.ends += self.carries
-        self.carries = False
-        self.changed()
-
-    def call_off(self) -> None:
-        """Nothing is being dialled here for longer than a moment."""
-
-
-class _Cloud(Peer):
-    """A cloud that never answers a message with ``poison`` in it."""
-
-    poison: bytes | None = None
-
-    def start(self, job: Any, done: Callable[[Outcome], None]) -> None:
-        usual = self.manner
-        if self.poison and self.poison in job.request:
-            self.manner = silent()
-        super().start(job, done)
-        self.manner = usual
-
-
-class Box(Heart):
-    """A heart whose messages have two networks; ``own_cloud`` and ``cloud`` are the cloud behind each."""
-
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        self.path, self.closed = path, False
-        super().__init__(path, routes=ROUTES, clock=clock)
-        self.told = _Switching(self.uplink.path_changed)
-        self.routed, self.cloud_there = True, True
-        self.looks = 0
-        own = OwnNetwork(self._look, lambda: self.routed)
-        demand = Demand(self.outbox, lambda: self.uplink.paused, lambda: self.writer.committing)
-        self.backup = Backup(Plan(AFTER, HOLD), own, demand, self.journal, self.told)
-        uplink = self.uplink
-        traffic = self.backup.traffic(lambda: uplink.in_flight_over_link, lambda: False)
-        self.link = _Modem()
-        self.link.needed, self.link.changed = traffic.pending, self.backup.changed
-        self.paths.link, self.paths.backup = self.link, self.backup
-        self.backup.start(self.link)
-        self.turn(0.0)
-        self.cloud.manner = self.own_cloud.manner = answered()
-
-    def _paths(self) -> NetworkPaths:
-        self.cloud: _Cloud = _Cloud(self.time)
-        paths = super()._paths()
-        self.own_cloud, self.own_plc = _Cloud(self.time), Peer(self.time)
-        own = dict.fromkeys(Channel, self.own_cloud) | {Channel.TCP: self.own_plc}
-        return NetworkPaths(paths._codecs, paths._transports, identified=lambda: True, own=own)
-
-    def _look(self, done: Callable[[bool], None]) -> None:
-        self.looks += 1
-        self.time.call_later(0.1, lambda: done(self.own_cloud.manner not in (None, UNREACHED)))
-
-    def cut(self, outcome: Outcome = UNREACHED) -> None:
-        """Let nothing reach the cloud over the own network any more."""
-        self.own_cloud.manner = outcome
-
-    def mend(self) -> None:
-        self.own_cloud.manner = answered()
-
-    def wait(self, seconds: float) -> None:
-        """Let time go by, second by second."""
-        for _ in range(int(seconds)):
-            self.turn(1.0)
-            self.link.look()
-
-    def events(self, kind: str = "network.failover") -> list[Any]:
-        return [fields["path"] for event, fields in self.told.events if event == kind]
-
-    def sent(self) -> tuple[int, int]:
-        """Return how many requests each network has carried, the own one first."""
-        return len(self.own_cloud.jobs), len(self.cloud.jobs)
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-        self.closed = True
-
-    def fail_over(self) -> None:
-        """Have the modem carry the messages, the first of which is there."""
-        self.cut()
-        self.publish("out/first")
-        self.wait(AFTER + 5)
-        assert (self.backup.path, self.states()) == ("modem", ["delivered"])
 
 
 @pytest.fixture
@@ -422,17 +290,6 @@ def test_dialling_that_takes_long_leaves_the_own_network_its_chance(box: Box) ->
 # -- restarts --------------------------------------------------------------------------------------------
 
 
-def _killed(box: Box, *, booted: bool = False) -> Box:
-    """End the bridge as a kill does, and start it again, where it is ``booted`` after another boot."""
-    if booted:
-        _, mute = json.loads(box.outbox.meta("failover"))
-        box.write(lambda: box.outbox.set_meta("failover", json.dumps([0, mute])))
-    box.close()
-    again = Box(box.path, clock=box.time.clock)
-    again.own_cloud.manner = box.own_cloud.manner
-    return again
-
-
 @pytest.mark.parametrize("booted", [False, True])
 @pytest.mark.parametrize("stage", ["dialling", "modem"])
 def test_a_restart_in_the_middle_of_a_failover_does_not_begin_again(
@@ -445,7 +302,7 @@ def test_a_restart_in_the_middle_of_a_failover_does_not_begin_again(
     box.wait(AFTER + 5)
     assert box.backup.path == ("modem" if stage == "modem" else "own")
     for number in range(2):
-        with _killed(box, booted=booted and not number) as box:
+        with box.killed(booted=booted and not number) as box:
             box.publish("out/b")
             box.wait(3)
             assert (box.backup.path, box.link.calls) == ("modem", 1)
@@ -457,11 +314,11 @@ def test_what_a_restart_remembers_is_not_believed_when_the_network_works(box: Bo
     """The box may be in another place: the first answer counts more, and then nothing is remembered."""
     box.fail_over()
     box.mend()
-    with _killed(box, booted=True) as moved:
+    with box.killed(booted=True) as moved:
         moved.publish("out/b")
         moved.wait(3)
         assert (moved.backup.path, moved.link.calls) == ("own", 0)
-        with _killed(moved) as again:
+        with moved.killed() as again:
             again.cut()
             again.publish("out/c")
             again.wait(AFTER - 5)
@@ -474,11 +331,11 @@ def test_a_silence_is_remembered_within_the_boot_alone(box: Box) -> None:
     for number in range(3):
         box.publish(f"out/{number}")
     box.wait(AFTER + 5)
-    with _killed(box) as same:
+    with box.killed() as same:
         same.publish("out/b")
         same.wait(2)
         assert same.backup.path == "modem"
-        with _killed(same, booted=True) as other:
+        with same.killed(booted=True) as other:
             other.publish("out/c")
             other.wait(AFTER - 5)
             assert (other.backup.path, other.link.calls) == ("own", 0)
@@ -490,7 +347,7 @@ def test_nothing_is_remembered_of_a_modem_that_did_not_help(box: Box) -> None:
     box.cut()
     box.publish("out/a")
     box.wait(AFTER + TRIAL + 45)
-    with _killed(box) as again:
+    with box.killed() as again:
         again.wait(AFTER - 5)
         assert again.link.calls == 0
 
