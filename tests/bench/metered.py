@@ -129,7 +129,11 @@ class MeteredBox:
 
     def routes(self, *routes: dict[str, object]) -> None:
         """Give the running bridge other routes."""
-        self.bridge.configure(routes=list(routes))
+        self.reload(routes=list(routes))
+
+    def reload(self, **sections: object) -> None:
+        """Give the running bridge another configuration."""
+        self.bridge.configure(**sections)
         self.near.do(self.bridge.reload)
 
     def start_cloud(self, *options: str) -> None:

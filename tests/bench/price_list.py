@@ -34,6 +34,7 @@ FUNCTIONS = (
     Price("batch of 60", "the same readings, 60 in a batch", 590, "every hour", 3600),
     Price("text", "a text of 20 characters by the cloud", 350, "every day", DAY),
     Price("inbound", "a command of 20 bytes to port 4010", 364, "every hour", 3600),
+    Price("heartbeat", "a heartbeat, alone", 472, "every hour", 3600),
     Price("lookup", "a look-up of the cloud's name", 154, "every day", DAY),
     Price("tunnel", "an open tunnel, at rest", 80, "every 2 hours", 7200),
     Price("idle", "an idle bridge", 0, "all the time", MONTH),

@@ -21,6 +21,9 @@ COMMAND = b"close the valve no 3"
 IDLE = 5.0
 """Seconds in which an idle bridge is watched."""
 
+HEARTBEAT = 3.0
+"""Seconds from one heartbeat to the next, long enough to see one alone."""
+
 RESOLVER = 6.0
 """Seconds of quiet after a look-up's last packet: its two tries are 5 s apart [resolv.conf(5)]."""
 
@@ -71,6 +74,7 @@ def _functions(box: MeteredBox) -> Iterator[tuple[str, int]]:
         yield _least(key, partial(_batch, box, number))
     yield _least("text", partial(box.cost, "sms/15551234567", TEXT))
     yield _least("inbound", partial(_command, box))
+    yield _least("heartbeat", partial(_heartbeat, box))
     yield _least("tunnel", partial(_kept_alive, box))
 
 
@@ -102,6 +106,17 @@ def _command(box: MeteredBox) -> int:
     box.meter.settled()
     box.far.do(send)
     return box.meter.spent()
+
+
+def _heartbeat(box: MeteredBox) -> int:
+    """Have the bridge send one heartbeat; return its bytes."""
+    box.routes()
+    box.meter.settled()
+    with box.ended(1):
+        box.reload(heartbeat={"every": HEARTBEAT})
+    spent = box.meter.spent()
+    box.reload(heartbeat={"every": None})
+    return spent
 
 
 def _kept_alive(box: MeteredBox) -> int:

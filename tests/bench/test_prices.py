@@ -7,6 +7,7 @@ import pytest
 
 from bridge.batch import encode as encode_batch
 from bridge.core.retry import MAX_DELAY
+from bridge.flow.health.summary import Summary
 from bridge.protocol.cloud import DeviceKey, encode
 from bridge.protocol.tcpinfo import Counts, cost, lookup_cost
 from tests.bench.metered import NAME
@@ -29,6 +30,13 @@ def test_a_batch_costs_more_than_a_reading_by_its_request(key: str) -> None:
     alone = _request(TOPIC, READING.encode())
     computed = LISTED["single"].each + _request("batch", batch) - alone
     assert agrees(computed, LISTED[key].each), computed
+
+
+def test_a_heartbeat_costs_more_than_a_reading_by_its_request() -> None:
+    """It is one message, of a box whose link is up."""
+    beat = Summary("ok", "connected", -79, 0, None, 48213, "0.1.0").payload()
+    computed = LISTED["single"].each + _request("heartbeat", beat) - _request(TOPIC, READING.encode())
+    assert agrees(computed, LISTED["heartbeat"].each), computed
 
 
 def test_a_look_up_costs_its_two_packets() -> None:
