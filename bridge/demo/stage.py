@@ -5,6 +5,8 @@ One thread owns everything; what the bridge publishes comes through the view's o
 
 import json
 import os
+import secrets
+import shlex
 import shutil
 import sys
 import tempfile
@@ -32,6 +34,9 @@ from bridge.watch.values import Line
 PREFIX = "hologram"
 DEVICEKEY = "demo1234"
 MODEM = "nova-u201"
+COMMANDS = ("status", "reconnect", "pause", "resume", "log", "get", "set", "unset", "confirm")
+"""Commands from afar that the bridge takes."""
+
 CLOUD_DELAY = 0.3
 """Seconds until each answer of the simulated cloud, as over LTE."""
 
@@ -88,7 +93,9 @@ class Stage:
             folder / "modem.log",
             clean,
         )  # fmt: skip
-        self.configuration = _bridge_file(folder, self.broker_port, self.cloud_port, self.ports)
+        key = _key_file(folder)
+        self.desk = _desk_file(folder, [*python, "remote", "send"], self.inbound_port, key)
+        self.configuration = _bridge_file(folder, self.broker_port, self.cloud_port, self.ports, key)
         self.bridge = Child(
             "the bridge", [*python, "run", "-c", str(self.configuration)], folder / "bridge.log", clean
         )
@@ -239,7 +246,7 @@ def play(view_of: Any, board: DemoBoard, stop: Stop, seconds: float | None) -> N
 
 def try_lines(on: Stage) -> list[tries.Try]:
     """Return the lines to try."""
-    return tries.lines(tries.options(on.broker_port), on.inbound_port, on.configuration, PREFIX)
+    return tries.lines(tries.options(on.broker_port), on.inbound_port, on.configuration, on.desk, PREFIX)
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -267,7 +274,23 @@ def _broker_file(folder: Path, port: int) -> Path:
     return path
 
 
-def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Path]) -> Path:
+def _key_file(folder: Path) -> Path:
+    """Write the key of this box for commands from afar."""
+    path = folder / "key"
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(20))
+    return path
+
+
+def _desk_file(folder: Path, send: list[str], port: int, key: Path) -> Path:
+    """Write a script that sends a command from afar: the whole line is too long for the screen."""
+    path = folder / "desk"
+    words = [*send, "--host", "127.0.0.1", "--port", str(port), "--key-file", str(key)]
+    path.write_text(f'{shlex.join(words)} "$@"\n')
+    return path
+
+
+def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Path], key: Path) -> Path:
     """Write the bridge's configuration; JSON is HJSON too."""
     path = folder / "bridge.hjson"
     settings = {
@@ -287,6 +310,7 @@ def _bridge_file(folder: Path, broker_port: int, cloud_port: int, modem: list[Pa
         },
         "routes": [{"match": f"{METERS}#", "batch": {"every": BATCH_EVERY}}],
         "inbound": {"host": "127.0.0.1", "port": 4010, "protocols": ["tcp"]},
+        "remote": {"key": key.read_text(), "allow": COMMANDS},
         "store": {"path": str(folder / "outbox.db")},
         "control": {"path": str(folder / "ctl")},
         "home_assistant": {"enabled": False},

@@ -23,11 +23,14 @@ def options(port: int, hosts: Path = Path("/etc/hosts")) -> str:
     return f"-p {port}" if named else f"-h 127.0.0.1 -p {port}"
 
 
-def lines(to_broker: str, inbound: int, configuration: Path, prefix: str = "hologram") -> list[Try]:
+def lines(
+    to_broker: str, inbound: int, configuration: Path, desk: Path, prefix: str = "hologram"
+) -> list[Try]:
     """Return the lines for a broker; with ``-p PORT`` alone each has room on a terminal 80 wide.
 
     ``to_broker`` is what `options` returns. ``inbound`` is the port on which the simulated modem takes the
-    cloud's messages to the device. ``configuration`` is the file that the bridge reads.
+    cloud's messages to the device. ``configuration`` is the file that the bridge reads, and ``desk`` the
+    script that commands it from afar.
     """
     publish = f"mosquitto_pub {to_broker} -q 1 -t {prefix}"
     ask = publish.replace("mosquitto_pub", "mosquitto_rr", 1)
@@ -39,7 +42,7 @@ def lines(to_broker: str, inbound: int, configuration: Path, prefix: str = "holo
         Try("SMS", f"{publish}/sms/15551234567 -m 'Hello'"),
         Try("listen", f"mosquitto_sub {to_broker} -v -t '{prefix}/#'"),
         Try("inbound", f"echo on | nc -N 127.0.0.1 {inbound}"),
-        Try("redial", f"{publish}/network/set -m reconnect"),
+        Try("command", f"sh {desk} status"),
         Try("pause", f"{publish}/queue/set -m pause"),
         Try("resume", f"{publish}/queue/set -m resume"),
         Try("watch", f".venv/bin/hologram-bridge watch {to_broker}"),

@@ -171,7 +171,7 @@ def test_the_lines_reach_the_broker_without_a_hosts_file(
     if hosts:
         file.write_text(hosts)
     assert options(12345, file) == expected
-    for each in lines(expected, 12346, Path("/tmp/demo/bridge.hjson")):
+    for each in lines(expected, 12346, Path("/tmp/demo/bridge.hjson"), Path("/tmp/demo/desk")):
         assert f" {expected} -" in each.line or "mosquitto" not in each.line
 
 
@@ -181,7 +181,9 @@ def test_the_printed_lines_work_as_printed(tmp_path: Path) -> None:
         demo.until(r" bridge +online")
         tries = dict(
             re.findall(
-                r"^  (\w+) +(.*(?:mosquitto_|hologram-bridge ).*)$", "\n".join(demo.lines), re.MULTILINE
+                r"^  (\w+) +(.*(?:mosquitto_|hologram-bridge |/desk).*)$",
+                "\n".join(demo.lines),
+                re.MULTILINE,
             )
         )
         for name, outcome in {
@@ -190,13 +192,17 @@ def test_the_printed_lines_work_as_printed(tmp_path: Path) -> None:
             "SMS": r" delivered +\+15551234567 Hello; 1 attempt",
             "pause": r" done +queue: sending is paused",
             "resume": r" done +queue: sending goes on",
-            "redial": r" done +network: connected: ",
         }.items():
             done = subprocess.run(
                 ["sh", "-c", tries[name]], check=True, timeout=PATIENCE, capture_output=True, text=True
             )
             assert name != "send" or '"state":"delivered"' in done.stdout
             demo.until(outcome)
+        said = subprocess.run(
+            ["sh", "-c", tries["command"]], check=True, timeout=PATIENCE, capture_output=True, text=True
+        )
+        assert said.stdout.startswith("ok status: state=ok link=connected ")
+        demo.until(r' event +remote.command .*"command": "status", "outcome": "ok"')
         doctor = tries["doctor"].replace(".venv/bin/", f"{Path(sys.executable).parent}/")
         said = subprocess.run(
             ["sh", "-c", doctor], check=False, timeout=PATIENCE, capture_output=True, text=True

@@ -405,7 +405,8 @@ def test_the_picture_of_the_demo_is_of_this_demo() -> None:
     configuration = re.search(r"doctor -c (\S+)", text)
     assert inbound
     assert configuration
-    for each in demo_lines(f"-p {port[1]}", int(inbound[1]), Path(configuration[1])):
+    where = Path(configuration[1])
+    for each in demo_lines(f"-p {port[1]}", int(inbound[1]), where, where.with_name("desk")):
         assert each.line in text
     assert len(svg) < 60_000
     assert not re.search(r"(src|href|url)[=(][\"']?https?:", svg)
