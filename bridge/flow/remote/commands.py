@@ -76,6 +76,8 @@ class RemoteCommands:
         notices: Notices,
     ) -> None:
         self._writer = journal.writer
+        self._new_boot = journal.outbox.times.new_boot
+        """Whether the box has booted since the earlier run."""
         self._store = store
         self._gate = gate
         self._orders = orders
@@ -95,10 +97,15 @@ class RemoteCommands:
                 task.cancel()
 
     def _finish_left(self, pending: Pending) -> None:
-        good = pending.after is not None
-        text = f"{pending.name.partition(' ')[0]}: {pending.after or STOPPED}"
-        self._notify(pending, good=good, text=pending.after or STOPPED)
-        self._reply(pending, f"{'ok' if good else 'error'} {text}")
+        done = pending.after if self._is_true(pending) else None
+        text = done or STOPPED
+        self._notify(pending, good=done is not None, text=text)
+        self._reply(pending, f"{'error' if done is None else 'ok'} {pending.name.partition(' ')[0]}: {text}")
+
+    def _is_true(self, pending: Pending) -> bool:
+        """Whether this start is what ``after`` says: after a restart of the box it is in another boot."""
+        order = self._orders.get(pending.name)
+        return self._new_boot or order is None or order.after is None
 
     def _begin(self, call: Call) -> None:
         task = asyncio.ensure_future(self._run(call))

@@ -125,6 +125,23 @@ def test_a_restart_of_the_box_is_answered_after_it_or_with_its_failure(make_hear
         assert box.texts() == [sms("ok restart_box: runs again")]
         assert box.store.left() == []
 
+    heart = make_heart()
+    on_box(heart, before)
+    heart.write(lambda: heart.journal.database._run("UPDATE boot SET boot_id = 'earlier'"))
+    on_box(make_heart(), after)
+
+
+def test_a_restart_of_the_box_that_did_not_come_is_not_told_as_done(make_heart: MakeHeart) -> None:
+    """The bridge was killed after the mark, and has started in the same boot."""
+
+    async def before(box: Box) -> None:
+        await box.text(box.line("restart_box"))
+        assert len(box.carried) == 1
+
+    async def after(box: Box) -> None:
+        assert box.texts() == [sms(f"error restart_box: {STOPPED}")]
+        assert [each["outcome"] for each in box.events()] == ["error"]
+
     on_box(make_heart(), before)
     on_box(make_heart(), after)
 
