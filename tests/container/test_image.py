@@ -11,7 +11,8 @@ import pytest
 
 from tests.container.conftest import Container
 from tests.container.engine import IMAGE, LIMITS, USER, Podman
-from tests.harness import Client, Cloud, eventually
+from tests.harness import Client, Cloud, eventually, hung_disk
+from tests.harness.hung_disk import HungDisk
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -74,6 +75,23 @@ def test_its_health_is_what_the_bridge_says(container: Container, between: tuple
     container.podman("healthcheck", "run", container.name)
 
 
+def test_a_start_is_not_cut_short(container: Container, between: tuple[str, ...], disk: HungDisk) -> None:
+    """Healthy is what has the outbox and does not listen yet: an engine would begin it again and again."""
+    folder = disk.path.parent
+    folder.chmod(0o755)
+    disk.path.chmod(0o777)
+    disk.hang()
+    mounts = (f"--volume={folder}:/disk", f"--volume={hung_disk.__file__}:/hung_disk.py:ro")
+    program = ("/hung_disk.py", f"/disk/{disk.path.name}", str(disk.calls), "/usr/bin/hologram-bridge", "run")
+    container.start(*between, *mounts, "--entrypoint=/usr/bin/python3", words=program)
+    eventually(lambda: disk.waiting, 30, what="the start waits for the disk")
+    assert "has the outbox and does not listen yet: it is starting" in container.check()
+    container.podman("healthcheck", "run", container.name)
+    disk.go_on()
+    container.wait_for("connected to the broker")
+    container.podman("healthcheck", "run", container.name)
+
+
 def test_a_volume_of_somebody_else_is_told(podman: Podman, between: tuple[str, ...], tmp_path: Path) -> None:
     """With the folder, and who has to own it."""
     folder = tmp_path / "theirs"
@@ -87,6 +105,16 @@ def test_a_volume_of_somebody_else_is_told(podman: Podman, between: tuple[str, .
         *between, f"--volume={folder}:/var/lib/hologram-bridge", words=["queue", "stats"]
     )
     assert "there is no outbox at /var/lib/hologram-bridge/outbox.db yet" in said
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[HungDisk]:
+    """A disk whose syncs can be held."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    held = hung_disk.HungDisk(folder)
+    yield held
+    held.close()
 
 
 @pytest.fixture

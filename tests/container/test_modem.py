@@ -1,6 +1,6 @@
 """The image with a modem: its own sockets without a privilege, and what PPP lacks in a container.
 
-No kernel here has PPP for containers, so a call by PPP is tested on the emulated machine (tests/box).
+A call by PPP needs a kernel that has it: tests/box makes one, without a container.
 """
 
 import json

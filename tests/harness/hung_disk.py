@@ -41,9 +41,10 @@ class HungDisk:
 
     def __init__(self, folder: Path) -> None:
         self._errors: dict[int, int] = {}
-        self._path = folder / "disk"
+        self.path = folder / "disk"
+        """The socket by which the program hands its syncs over."""
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(self._path))
+        self._server.bind(str(self.path))
         self._server.listen()
         self._works = threading.Event()
         self._works.set()
@@ -56,7 +57,7 @@ class HungDisk:
     @property
     def wrap(self) -> Sequence[str]:
         """What to put before a command; run where `tests` can be imported."""
-        return [sys.executable, "-m", "tests.harness.hung_disk", str(self._path), str(self.calls)]
+        return [sys.executable, "-m", "tests.harness.hung_disk", str(self.path), str(self.calls)]
 
     def hang(self) -> None:
         """Hold every sync from now on."""
