@@ -250,7 +250,7 @@ def test_pull_the_plug_in_the_middle_of_a_failover(rig: Scopes) -> None:
     rig.start_bridge()
     names: list[str] = []
     for turn, moment in enumerate(MOMENTS):
-        worse, better = TURNS[turn % len(TURNS)]
+        worse, better = TURNS[turn % 2]  # a name that is known would hide the loss of the name server
         taken(rig, names, f"t{turn}-own")
         rig.wait_arrived(*names)
         entered = counts(rig)
@@ -259,7 +259,7 @@ def test_pull_the_plug_in_the_middle_of_a_failover(rig: Scopes) -> None:
         if moment != "own":
             enters(rig, "modem" if moment == "returning" else moment, entered)
         if moment == "returning":
-            mend(rig, better)
+            machine.must(better)
             enters(rig, moment, entered)
         threading.Event().wait(draw.uniform(0, 3))
         machine.kill()
@@ -270,7 +270,7 @@ def test_pull_the_plug_in_the_middle_of_a_failover(rig: Scopes) -> None:
         taken(rig, names, f"t{turn}-after")
         rig.wait_arrived(*names)
         assert names[-1] in rig.arrived(FAR), "the link carries on"
-        mend(rig, better)
+        machine.must(better)
         machine.wait_for("! ip link show ppp0", UP)
     assert eventually(lambda: settled(rig), UP, what="an empty outbox") == {"delivered": len(names)}
     results_once(rig, names)
@@ -315,14 +315,6 @@ def settled(rig: Scopes) -> dict[str, int] | None:
     if found is None or found["queue"]["messages"] or found["reports"]["bytes"]:
         return None
     return {state: number for state, number in found["results"].items() if number}
-
-
-def mend(rig: Scopes, better: str) -> None:
-    """Have the Ethernet work again."""
-    if better:
-        rig.machine.must(better)
-    else:
-        rig.serve_names("lan", NAMES)
 
 
 def counts(rig: Scopes) -> dict[str, int]:
