@@ -10,6 +10,7 @@ import logging
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from nats.aio.client import Client
@@ -18,7 +19,9 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import PubAck
 from nats.js.errors import NoStreamResponseError
 
+from bridge.adapters.mqtt.broker import tls_problem
 from bridge.collect.messages import Message, Unavailable
+from bridge.collect.outage import Outage
 from bridge.collect.settings import Nats
 
 log = logging.getLogger("collect")
@@ -34,6 +37,15 @@ CONNECT_WAIT = 2
 
 PING = 2
 """Seconds between pings; a server that leaves two unanswered is given up."""
+
+REPLACED = 3.0
+"""Seconds without a connection after which a client is replaced by a new one."""
+
+CHECK = 0.5
+"""Seconds between two looks at the client."""
+
+CLOSE_WAIT = 3.0
+"""Seconds for a client to end its connection in good order."""
 
 MOST_WAITING = 20_000
 """Messages that wait for the stream at most; beyond it requests are refused at once."""
@@ -64,8 +76,31 @@ def options(settings: Nats, tls: ssl.SSLContext | None) -> dict[str, Any]:
     }
 
 
+def unreachable(error: Exception) -> str:
+    """Return why there is no connection to a server, for a person."""
+    problem = tls_problem(error)
+    reason = f"TLS {problem}" if problem else str(error) or type(error).__name__
+    return f"no server of nats.servers takes us: {reason}"
+
+
+class TlsClient(Client):
+    """nats-py's client, which sends no password without TLS where TLS is configured.
+
+    It would go on without TLS where the server's INFO, which comes in the clear, does not ask for it.
+    """
+
+    def _connect_command(self) -> bytes:
+        if "tls" in self.options and not self._server_info.get("tls_required"):
+            raise Error("the server speaks no TLS, and nats.tls asks for it")
+        return super()._connect_command()
+
+
 class JetStreamSink:
-    """Publishes on a stream, and connects to another server of the cluster where one is lost."""
+    """Publishes on a stream, and connects to another server of the cluster where one is lost.
+
+    nats-py reconnects by itself. It first waits for the lost connection to be closed in good order, which a
+    server that hangs never does; then its client is replaced.
+    """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: Nats, prefix: str, tls: ssl.SSLContext | None
@@ -74,14 +109,14 @@ class JetStreamSink:
         self._stream = settings.stream
         self._prefix = prefix
         self._options = options(settings, tls)
-        self._client = Client()
+        self._client: Client = TlsClient()
         self._stopping = asyncio.Event()
-        self._ended = asyncio.Event()
-        """Set when nats-py has given the connection up for good."""
         self._lost: asyncio.Future[None] = loop.create_future()
         """Done when the connection is lost, with which every answer is."""
+        self._closing: set[asyncio.Task[None]] = set()
+        """Ends of clients that were replaced."""
         self._waiting = 0
-        self._down: str | None = "not connected to a server yet"
+        self._outage = Outage("not connected to a server yet")
 
     async def run(self) -> None:
         """Keep a connection until `close`."""
@@ -92,8 +127,7 @@ class JetStreamSink:
             task.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
-        with suppress(Error, OSError):
-            await self._client.close()
+        await _close(self._client)
 
     def close(self) -> None:
         """End the connection."""
@@ -101,52 +135,61 @@ class JetStreamSink:
 
     async def _keep_connected(self) -> None:
         while True:
-            self._ended.clear()
-            self._client = Client()
+            client = self._client = TlsClient()
             try:
-                await self._client.connect(
-                    **self._options,
-                    name="hologram-collect",
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=RETRY,
-                    ping_interval=PING,
-                    max_outstanding_pings=2,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_lost,
-                    reconnected_cb=self._on_connected,
-                    closed_cb=self._on_ended,
-                )
-                await self._on_connected()
-                await self._ended.wait()
-            except (Error, OSError) as error:
-                await self._on_error(error)
+                await self._connect(client)
+                await self._on_connected(client)
+                await self._while_useful(client)
+            except (Error, OSError, ValueError) as error:  # ValueError: what answers is no NATS server
+                await self._on_error(client, error)
+            self._fail()
+            closing = self._loop.create_task(_close(client))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
             await asyncio.sleep(RETRY)
 
-    # -- nats-py's callbacks -----------------------------------------------------------------------------
+    async def _connect(self, client: Client) -> None:
+        await client.connect(
+            **self._options,
+            name="hologram-collect",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RETRY,
+            ping_interval=PING,
+            max_outstanding_pings=2,
+            error_cb=partial(self._on_error, client),
+            disconnected_cb=partial(self._on_lost, client),
+            reconnected_cb=partial(self._on_connected, client),
+        )
 
-    async def _on_connected(self) -> None:
-        self._down = None
+    async def _while_useful(self, client: Client) -> None:
+        """Wait until the client is closed, or was without a connection for `REPLACED` seconds."""
+        connected = self._loop.time()
+        while not client.is_closed and self._loop.time() - connected < REPLACED:
+            await asyncio.sleep(CHECK)
+            if client.is_connected:
+                connected = self._loop.time()
+
+    # -- nats-py's callbacks; a client that was replaced has no say any more ------------------------------
+
+    async def _on_connected(self, client: Client) -> None:
+        if client is not self._client:
+            return
+        self._outage.end()
         self._lost = self._loop.create_future()
-        where = self._client.connected_url
+        where = client.connected_url
         log.info("connected to the server at %s", where.netloc if where else "an unknown address")
 
-    async def _on_error(self, error: Exception) -> None:
-        text = f"no server of nats.servers takes us: {error or type(error).__name__}"
-        if self._down is not None and text != self._down:
-            log.warning("%s", text)
-            self._down = text
+    async def _on_error(self, client: Client, error: Exception) -> None:
+        if client is self._client and self._outage.problem is not None:
+            self._outage.say(unreachable(error))
 
-    async def _on_lost(self) -> None:
-        self._fail("the connection to the server was lost")
+    async def _on_lost(self, client: Client) -> None:
+        if client is self._client:
+            self._fail()
 
-    async def _on_ended(self) -> None:
-        self._fail("the server has ended the connection")
-        self._ended.set()
-
-    def _fail(self, reason: str) -> None:
-        if self._down is None:
-            log.warning("%s", reason)
-            self._down = reason
+    def _fail(self) -> None:
+        if self._outage.problem is None:
+            self._outage.say("the connection to the server was lost")
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -155,12 +198,12 @@ class JetStreamSink:
     @property
     def problem(self) -> str | None:
         """Why nothing can be published now, as in `Sink`."""
-        return self._down
+        return self._outage.problem
 
     async def publish(self, messages: Sequence[Message]) -> int:
         """Publish all, as in `Sink`."""
-        if self._down is not None:
-            raise Unavailable(self._down)
+        if self._outage.problem is not None:
+            raise Unavailable(self._outage.problem)
         if not messages:
             return 0
         if self._waiting + len(messages) > MOST_WAITING:
@@ -189,8 +232,11 @@ class JetStreamSink:
         )
         await asyncio.wait((publishing, self._lost), timeout=WAIT, return_when=asyncio.FIRST_COMPLETED)
         if not publishing.done():
+            publishing.add_done_callback(_retrieve)
             publishing.cancel()
-            raise Unavailable(self._down or f"stream {self._stream} has not acknowledged within {WAIT:g} s")
+            raise Unavailable(
+                self._outage.problem or f"stream {self._stream} has not acknowledged within {WAIT:g} s"
+            )
         try:
             return await publishing
         except NoStreamResponseError:
@@ -201,3 +247,15 @@ class JetStreamSink:
             raise Unavailable(f"stream {self._stream} has not acknowledged within {WAIT:g} s") from None
         except (Error, OSError) as error:
             raise Unavailable(f"stream {self._stream} refuses: {error}") from None
+
+
+def _retrieve(publishing: "asyncio.Future[list[PubAck]]") -> None:
+    """Take what became of publications that nobody waits for any more, or asyncio logs it."""
+    if not publishing.cancelled():
+        publishing.exception()
+
+
+async def _close(client: Client) -> None:
+    """End a client's connection; one to a server that hangs is left behind."""
+    with suppress(Error, OSError):
+        await asyncio.wait_for(client.close(), CLOSE_WAIT)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from bridge.adapters.mqtt.broker import Broker
 from bridge.adapters.mqtt.session import Session
 from bridge.collect.messages import Message, Unavailable
+from bridge.collect.outage import Outage
 from bridge.collect.seen import Batch, Seen
 from bridge.core.delivery import Delivery, Properties
 from bridge.errors import Unpublishable
@@ -57,7 +58,7 @@ class MqttSink:
         """Publications of batches that are not acknowledged yet."""
         self._answered = loop.time()
         """Time of the loop, in seconds, of the last acknowledgement or of the connection."""
-        self._down: str | None = "not connected to the broker yet"
+        self._outage = Outage("not connected to the broker yet")
 
     async def run(self) -> None:
         """Keep the session until `close`."""
@@ -70,12 +71,12 @@ class MqttSink:
     @property
     def problem(self) -> str | None:
         """Why nothing can be published now, as in `Sink`."""
-        return self._down
+        return self._outage.problem
 
     async def publish(self, messages: Sequence[Message]) -> int:
         """Publish all at QoS 1, as in `Sink`."""
-        if self._down is not None:
-            raise Unavailable(self._down)
+        if self._outage.problem is not None:
+            raise Unavailable(self._outage.problem)
         if len(self._queue) + len(messages) > MOST_WAITING:
             raise Unavailable(f"{len(self._queue)} messages wait for the broker already")
         now = self._loop.time()
@@ -158,15 +159,13 @@ class MqttSink:
 
     def mqtt_up(self, *, session_present: bool) -> None:  # noqa: ARG002 nothing is kept between connections
         """Learn that messages can be published."""
-        self._down = None
+        self._outage.end()
         self._answered = self._loop.time()
         log.info("connected to the broker at %s", self._where)
 
     def mqtt_down(self, reason: str) -> None:
         """Fail all that is not acknowledged: the senders repeat it."""
-        if reason != self._down:
-            log.warning("%s", reason)
-        self._down = reason
+        self._outage.say(reason)
         lost = [*self._sent.values(), *self._queue]
         self._sent.clear()
         self._queue.clear()

@@ -97,10 +97,8 @@ def nats_tls(nats: Nats) -> ssl.SSLContext | None:
     """Return the TLS context for the servers; raises `ConfigError` for bad certificates."""
     if nats.tls is None:
         return None
-    try:
-        return tls_context(nats.tls.ca, nats.tls.cert, nats.tls.key)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("mqtt.tls", "nats.tls")) from None
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each TLS connection that nats-py ends
+    return tls_context(nats.tls.ca, nats.tls.cert, nats.tls.key, section="nats.tls")
 
 
 def mqtt_broker(settings: CollectSettings) -> Broker:

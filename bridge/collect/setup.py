@@ -1,6 +1,7 @@
 """``collect --setup``: makes the stream as the configuration says, or changes it, and says what it did."""
 
 import ssl
+from enum import Enum
 from typing import Any
 
 from nats.aio.client import Client
@@ -9,7 +10,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from bridge.collect.jetstream import options
+from bridge.collect.jetstream import TlsClient, options, unreachable
 from bridge.collect.settings import Nats
 from bridge.errors import OperationError
 
@@ -37,7 +38,7 @@ async def _connected(settings: Nats, tls: ssl.SSLContext | None) -> Client:
     async def note(error: Exception) -> None:
         problems.append(error)
 
-    client = Client()
+    client = TlsClient()
     try:
         await client.connect(
             **options(settings, tls),
@@ -46,11 +47,8 @@ async def _connected(settings: Nats, tls: ssl.SSLContext | None) -> Client:
             reconnect_time_wait=1,
             error_cb=note,
         )
-    except (Error, OSError) as error:
-        reason = problems[-1] if problems else error
-        raise OperationError(
-            f"no server of nats.servers takes us: {reason or type(reason).__name__}"
-        ) from None
+    except (Error, OSError, ValueError) as error:
+        raise OperationError(unreachable(problems[-1] if problems else error)) from None
     return client
 
 
@@ -91,6 +89,8 @@ async def _make_or_change(context: JetStreamContext, config: StreamConfig) -> st
 
 def _value(config: StreamConfig, key: str) -> Any:
     value = getattr(config, key)
+    if isinstance(value, Enum):
+        return value.value
     if key == "max_bytes":
         return -1 if value in (None, 0, -1) else value
     return (value or 0) if key == "max_age" else value

@@ -1,11 +1,15 @@
-"""The broker is away, refuses, does not answer or dies: 503, in time, and 200 again once it is back."""
+"""The broker is away, refuses, hangs or dies: 503, in time, and 200 again once it is back."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from bridge.collect.mqtt import LONGEST_DELAY, WAIT
 from bridge.core.reconnects import Reconnects
 from tests.harness import Client, Keeper, Mosquitto, eventually
 from tests.harness.collector import CollectorProcess, batch, webhook
+from tests.harness.process import patient
 from tests.harness.scripted_broker import CUT, DIE, IGNORE, Answer, Publication, ScriptedBroker
 
 REFUSED, QUOTA = 0x87, 0x97
@@ -72,5 +76,30 @@ def test_a_broker_that_was_away_is_found_again(keeper: Keeper, tmp_path: Path) -
             eventually(lambda: len(client.messages("fleet/5678/sensors/kitchen")) == 5)
         mosquitto.kill()
         eventually(lambda: collector.get("/health").status == 503)
+    assert collector.stop() == 0
+    assert "Traceback" not in collector.said()
+
+
+@pytest.mark.slow
+def test_a_broker_that_hangs_gets_nothing_answered_200(keeper: Keeper, tmp_path: Path) -> None:
+    """Stopped with SIGSTOP under load: 503 to each, large ones too; once it goes on each is there once."""
+    mosquitto = Mosquitto(keeper, tmp_path / "mosquitto")
+    mosquitto.start()
+    collector = CollectorProcess(keeper, tmp_path / "c", mqtt={"port": mosquitto.port})
+    collector.start()
+    requests = [webhook(batch(f"h{n}", 20, f"s/{n}"), "batch") for n in range(4)]
+    large = webhook(b"x" * 150_000, "large")
+    with Client(mosquitto.port, "fleet/#") as client, ThreadPoolExecutor(16) as pool:
+        mosquitto.hang()
+        replies = list(pool.map(collector.timed, [*requests, *[large] * 12]))
+        mosquitto.go_on()
+        assert {reply.status for reply, _ in replies} == {503}
+        assert max(seconds for _, seconds in replies) < patient(10)
+        for request in requests:
+            eventually(lambda request=request: collector.post(request).status == 200, 30)  # type: ignore[misc]
+        for n in range(4):
+            wanted = [b"%d" % each for each in range(20)]
+            eventually(lambda n=n: len(client.messages(f"fleet/5678/s/{n}")) >= 20)  # type: ignore[misc]
+            assert sorted({each.payload for each in client.messages(f"fleet/5678/s/{n}")}) == sorted(wanted)
     assert collector.stop() == 0
     assert "Traceback" not in collector.said()

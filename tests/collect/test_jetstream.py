@@ -1,12 +1,16 @@
 """A collector on NATS JetStream: acknowledged means on the stream, and a repeat is there once."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.harness import Keeper, eventually
+from tests.harness.cable import Cable
 from tests.harness.collector import RECEIVED, RECEIVED_AT, CollectorProcess, batch, webhook
-from tests.harness.nats import NEEDS_NATS, NatsServer, cluster, stream
+from tests.harness.nats import NEEDS_NATS, Kept, NatsServer, cluster, is_whole, stream
+from tests.harness.process import patient
 
 pytestmark = NEEDS_NATS
 
@@ -35,6 +39,19 @@ def test_a_stream_holds_each_reading_once(keeper: Keeper, tmp_path: Path) -> Non
     bodies = [webhook(batch("b1", 3, "sensors/kitchen"), "batch"), webhook(b"open", "door", "x")]
     assert [each.post(bodies[0]).status for each in (first, second, first)] == [200] * 3
     assert first.post(bodies[1]).status == 200
+    for topic in (
+        "a.b",
+        "a b",
+        "*",
+        ">",
+        "+",
+        "#",
+        "a//b",
+        "é",
+        "$JS.API",
+    ):  # set aside, and not on the stream
+        assert first.post(webhook(b"1", topic)).status == 200
+    assert {first.post(webhook(b"1", "a", device=each)).status for each in ("a.b", "*", ">", "a b")} == {400}
     kept = stream([server.url])
     assert [(each.subject, each.payload) for each in kept] == [
         *(("fleet.5678.sensors.kitchen", b"%d" % n) for n in range(3)),
@@ -76,3 +93,112 @@ def test_a_node_that_dies_loses_nothing_that_was_answered_200(keeper: Keeper, tm
     kept = stream([each.url for each in nodes])
     wanted = sorted((f"fleet.5678.t.{n}", b"%d" % m) for n in range(60) for m in range(5))
     assert sorted((each.subject, each.payload) for each in kept) == wanted
+
+
+LARGE = webhook(b"x" * 150_000, "large")
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_gets_nothing_answered_200(keeper: Keeper, tmp_path: Path) -> None:
+    """Stopped with SIGSTOP under load: 503 to each; then each is there once. It holds up no stop."""
+    server = NatsServer(keeper, tmp_path / "nats")
+    server.start()
+    collector = on(keeper, tmp_path / "c", server)
+    assert collector.run("collect", "--setup").returncode == 0
+    collector.start()
+    requests = [webhook(batch(f"h{n}", 20, f"s/{n}"), "batch") for n in range(4)]
+    server.hang()
+    with ThreadPoolExecutor(64) as pool:
+        replies = list(pool.map(collector.timed, [*requests, *[LARGE] * 60]))
+    assert {reply.status for reply, _ in replies} == {503}
+    assert max(seconds for _, seconds in replies) < patient(10)
+    server.go_on()
+    for request in requests:
+        eventually(lambda request=request: collector.post(request).status == 200, 30)  # type: ignore[misc]
+    kept = batched(stream([server.url]))
+    assert sorted(kept) == sorted(f"fleet.5678.s.{n}" for n in range(4) for _ in range(20))
+    server.hang()
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(collector.timed, [LARGE] * 60))
+    assert collector.stop(patient(15)) == 0
+    server.go_on()
+    assert "Traceback" not in collector.said()
+
+
+@pytest.mark.slow
+def test_an_acknowledgement_that_is_lost_doubles_nothing(keeper: Keeper, tmp_path: Path) -> None:
+    """The stream has all, and the connection ends before the collector knows: 503, and a repeat elsewhere."""
+    server = NatsServer(keeper, tmp_path / "nats")
+    server.start()
+    cable = Cable(keeper, server.port)
+    first, second = on(keeper, tmp_path / "1"), on(keeper, tmp_path / "2", server)
+    first.settings["nats"]["servers"] = [f"nats://127.0.0.1:{cable.port}"]
+    assert second.run("collect", "--setup").returncode == 0
+    first.start()
+    second.start()
+    request = webhook(batch("b1", 3), "batch")
+    with ThreadPoolExecutor(1) as pool:
+        cable.swallow("far")
+        reply = pool.submit(first.post, request)
+        eventually(lambda: len(stream([server.url])) == 3, what="the stream has the batch")
+        cable.cut()
+        assert reply.result(60).status == 503
+    assert second.post(request).status == 200
+    first.wait_connected()
+    assert first.post(request).status == 200
+    assert [each.payload for each in stream([server.url])] == [b"0", b"1", b"2"]
+    assert "hologram_collect_repeats_total 3" in second.get("/metrics").text
+
+
+@pytest.mark.slow
+def test_the_next_request_is_taken_by_another_node(keeper: Keeper, tmp_path: Path) -> None:
+    """The node of the connection hangs under load, is killed, or ends: the collector goes to another."""
+    nodes = cluster(keeper, tmp_path)
+    collector = on(keeper, tmp_path / "c", *nodes, replicas=3)
+    eventually(lambda: collector.run("collect", "--setup").returncode == 0, 60, what="the cluster is ready")
+    collector.start()
+    faults = ("hangs", "dies", "ends")
+    for fault in faults:
+        node = connected_to(collector, nodes)
+        fail(node, fault)
+        begun = time.monotonic()
+        if fault == "hangs":
+            with ThreadPoolExecutor(64) as pool:  # so much that the kernel takes no more of it
+                list(pool.map(collector.timed, [LARGE] * 60))
+        request = webhook(batch(fault, 5, f"t/{fault}"), "batch")
+        eventually(lambda request=request: collector.post(request).status == 200, 60)  # type: ignore[misc]
+        print(f"{fault}: taken {time.monotonic() - begun:.1f} s after")
+        recover(node, fault)
+        eventually(lambda: is_whole(nodes), 60, what="the stream has its replicas again")
+    kept = batched(stream([each.url for each in nodes]))
+    assert sorted(kept) == sorted(f"fleet.5678.t.{fault}" for fault in faults for _ in range(5))
+    assert "Traceback" not in collector.said()
+
+
+def fail(node: NatsServer, fault: str) -> None:
+    """Have a node hang, die or end."""
+    if fault == "hangs":
+        node.hang()
+    elif fault == "dies":
+        node.kill()
+    else:
+        node.stop()
+
+
+def recover(node: NatsServer, fault: str) -> None:
+    """Let it go on, or start it again."""
+    if fault == "hangs":
+        node.go_on()
+    else:
+        node.start()
+
+
+def batched(kept: list[Kept]) -> list[str]:
+    """Return the subjects of the readings that came in batches; a repeat of another may be there twice."""
+    return [each.subject for each in kept if "id" in each.headers]
+
+
+def connected_to(collector: CollectorProcess, nodes: list[NatsServer]) -> NatsServer:
+    """Return the node that has the collector's connection."""
+    port = int(collector.said().rpartition("connected to the server at ")[2].split()[0].rpartition(":")[2])
+    return next(each for each in nodes if each.port == port)

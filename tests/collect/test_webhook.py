@@ -1,10 +1,12 @@
 """Whatever comes is an upload or a `BadRequest`, and whatever is in it is messages or set aside."""
 
 import json
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.collect.jetstream import subject
 from bridge.collect.unpack import unpack
 from bridge.collect.webhook import BadRequest, read_alert, read_webhook
 from bridge.core.topic_rules import is_cloud_topic
@@ -29,6 +31,7 @@ def taken(body: bytes) -> None:
     for each in messages:
         assert each.device.replace("_", "").isalnum()
         assert all(is_cloud_topic(topic) for topic in each.topics)
+        assert re.fullmatch(r"fleet(\.[A-Za-z0-9_-]+){2,}", subject("fleet", each), re.ASCII)
         assert all(value.isprintable() for _, value in each.properties)
 
 

@@ -33,6 +33,8 @@ class NatsServer(Process):
         self.peers: Sequence[int] = ()
         """The ports for routes of the other nodes; none is a server alone."""
         self.sync = "always"
+        self.lines: Sequence[str] = ()
+        """Further lines for its configuration."""
         keeper.keep(self)
 
     @property
@@ -63,7 +65,7 @@ class NatsServer(Process):
                 f"cluster {{ name: fleet, listen: 127.0.0.1:{self.route}, routes: [{routes}],"
                 " no_advertise: true }\n"
             )
-        return text
+        return text + "".join(f"{line}\n" for line in self.lines)
 
 
 def cluster(keeper: Keeper, folder: Path, size: int = 3) -> list[NatsServer]:
@@ -74,6 +76,28 @@ def cluster(keeper: Keeper, folder: Path, size: int = 3) -> list[NatsServer]:
     for node in nodes:
         node.start()
     return nodes
+
+
+def is_whole(nodes: Sequence[NatsServer]) -> bool:
+    """Whether the stream has a leader and two replicas, and none of them is behind."""
+    return asyncio.run(_is_whole([each.url for each in nodes]))
+
+
+async def _is_whole(urls: list[str]) -> bool:
+    import nats
+
+    try:
+        client = await nats.connect(urls, connect_timeout=2, max_reconnect_attempts=2)
+    except (OSError, nats.errors.Error):
+        return False
+    try:
+        info = await client.jetstream(timeout=5).stream_info("FLEET")
+        replicas = (info.cluster.replicas if info.cluster else None) or []
+        return len(replicas) == 2 and all(each.current and not each.offline for each in replicas)
+    except (OSError, nats.errors.Error):
+        return False
+    finally:
+        await client.close()
 
 
 class Kept(NamedTuple):

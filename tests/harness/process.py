@@ -124,6 +124,14 @@ class Process:
         assert self.popen is not None, f"{self.name} was not started"
         return self.popen.pid
 
+    def hang(self) -> None:
+        """Stop it with SIGSTOP: the kernel still takes what is sent to it, and it answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on after `hang`."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""
         if self.popen is not None:

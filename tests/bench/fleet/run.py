@@ -16,7 +16,7 @@ from nats.js.api import ConsumerConfig
 from tests.bench.fleet.boxes import GRACE, Sent, payload
 from tests.bench.fleet.meter import Meter, Used
 from tests.harness.collector import CollectorProcess
-from tests.harness.nats import NatsServer, cluster
+from tests.harness.nats import NatsServer, cluster, is_whole
 from tests.harness.process import Keeper, Process, eventually, free_port
 
 PROCESSES = 2
@@ -128,8 +128,7 @@ class Fleet:
 
     def _wait_for_peers(self) -> None:
         """Wait until the stream has all its replicas: two of three away would stop it, as it should."""
-        urls = [each.url for each in self.nodes]
-        eventually(lambda: asyncio.run(_is_whole(urls)), 60, what="the stream has its replicas again")
+        eventually(lambda: is_whole(self.nodes), 60, what="the stream has its replicas again")
 
     def finish_sending(self, seconds: float) -> None:
         """Have the boxes send what is left of the plan, and wait until they have, for ``seconds`` at most."""
@@ -138,21 +137,6 @@ class Fleet:
                 each.popen.terminate()
         for each in self.boxes:
             each.wait(seconds)
-
-
-async def _is_whole(urls: list[str]) -> bool:
-    try:
-        client = await nats.connect(urls, connect_timeout=2, max_reconnect_attempts=2)
-    except (OSError, nats.errors.Error):
-        return False
-    try:
-        info = await client.jetstream(timeout=5).stream_info("FLEET")
-        replicas = (info.cluster.replicas if info.cluster else None) or []
-        return len(replicas) == 2 and all(each.current and not each.offline for each in replicas)
-    except (OSError, nats.errors.Error):
-        return False
-    finally:
-        await client.close()
 
 
 def play(keeper: Keeper, folder: Path, plan: Plan) -> Outcome:
