@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         from bridge.collect.run import run as collect
         from bridge.collect.run import set_up
     except ModuleNotFoundError as error:
-        text = f"{error.name} is missing; run: pip install 'hologram-bridge[collect]'"
+        extra = "collect" if loaded.settings.nats is None else "nats"
+        text = f"{error.name} is missing; run: pip install 'hologram-bridge[{extra}]'"
         raise OperationError(text) from None
     if args.setup:
         say(set_up(loaded.settings))

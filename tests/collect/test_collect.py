@@ -214,6 +214,24 @@ def test_what_comes_too_slowly_is_let_go(rig: Rig) -> None:
     assert rig.collector.post(webhook(b"2", "busy", device=51)).status == 200
 
 
+@pytest.mark.slow
+def test_the_bodies_that_are_read_are_bounded(rig: Rig) -> None:
+    """1,100 bodies of 60 kB that never end are more than is read at a time: 503, and then 200 again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        address = ("127.0.0.1", rig.collector.port)
+        part = chunked(b"x" * 60_000)
+        senders = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(1100)]
+        for each in senders:
+            each.sendall(part)
+        assert rig.collector.memory() < 400_000_000
+        answers = {int(each.makefile("rb").readline().split()[1]) for each in senders}
+    assert answers == {408, 503}
+    assert rig.collector.post(webhook(b"1", "after", device=61)).status == 200
+
+
 def drip(sock: socket.socket) -> Future[bool]:
     """Send a head, a byte each tenth of a second, until the connection ends."""
 

@@ -115,16 +115,19 @@ sys.exit(main(sys.argv[2:]))
 """A program in which a module cannot be imported."""
 
 
-@pytest.mark.parametrize(("module", "nats"), [("uvicorn", None), ("nats", NATS)])
+@pytest.mark.parametrize(
+    ("module", "nats", "options"),
+    [("uvicorn", None, ()), ("uvicorn", NATS, ()), ("nats", NATS, ()), ("nats", NATS, ("--setup",))],
+)
 def test_without_its_extras_the_command_says_what_to_install(
-    tmp_path: Path, module: str, nats: dict[str, Any] | None
+    tmp_path: Path, module: str, nats: dict[str, Any] | None, options: tuple[str, ...]
 ) -> None:
-    """One line; the bridge needs none of them."""
+    """One line, whichever is missing and whatever is asked for; the bridge needs none of them."""
     file = tmp_path / "collect.hjson"
     file.touch(mode=0o600)
     file.write_text(json.dumps({**GIVEN, "nats": nats}))
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, module, "collect", "-c", str(file)],
+        [sys.executable, "-c", WITHOUT, module, "collect", "-c", str(file), *options],
         capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,
     )  # fmt: skip
     extra = "nats" if nats else "collect"
