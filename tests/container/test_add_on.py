@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests.add_on.supervisor import TOKEN, Supervisor
 from tests.container.conftest import Container
 from tests.container.engine import BASE, BUILD, RUN, USER, Podman
-from tests.harness import Client, Cloud, Keeper, Mosquitto, eventually
+from tests.harness import BridgeProcess, Client, Cloud, Keeper, Mosquitto, eventually
 from tests.harness.process import ROOT
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -37,29 +38,52 @@ def supervisor(keeper: Keeper) -> Iterator[Supervisor]:
     found.close()
 
 
+class AddOn:
+    """The add-on's folders, and the start that Home Assistant makes."""
+
+    def __init__(self, container: Container, supervisor: Supervisor, cloud: Cloud, folder: Path) -> None:
+        self._container, self._supervisor = container, supervisor
+        self.data, self._config = folder / "data", folder / "config"
+        for each in (self.data, self._config):
+            each.mkdir(mode=0o755)
+        self.options = self.data / "options.json"
+        self.options.write_text(json.dumps({"credentials": {"devicekey": "abcd1234"}}))
+        self.options.chmod(0o600)
+        (self._config / "bridge.hjson").write_text(
+            f'{{ cloud: {{ host: "127.0.0.1", port: {cloud.port} }}, inbound: {{ enabled: false }} }}'
+        )
+
+    def start(self, image: str) -> None:
+        """Start it with the Supervisor's token."""
+        self._container.podman(
+            *("run", "--detach", "--init", "--name", self._container.name, *RUN),
+            *(f"--env=SUPERVISOR_TOKEN={TOKEN}", f"--volume={self.data}:/data"),
+            *(f"--volume={self._config}:/config", image),
+            *("add-on", "--user", "hologram", "--supervisor", self._supervisor.url),
+        )
+
+
+@pytest.fixture
+def add_on(container: Container, supervisor: Supervisor, cloud: Cloud, tmp_path: Path) -> AddOn:
+    folder = tmp_path / "add-on"
+    folder.mkdir()
+    return AddOn(container, supervisor, cloud, folder)
+
+
 def test_it_runs_by_its_options_as_an_ordinary_user(
-    image: str, container: Container, supervisor: Supervisor, keeper: Keeper, cloud: Cloud, tmp_path: Path
+    image: str,
+    add_on: AddOn,
+    container: Container,
+    supervisor: Supervisor,
+    keeper: Keeper,
+    cloud: Cloud,
+    tmp_path: Path,
 ) -> None:
     """With the Supervisor's broker, once there is one; the outbox is the user's, the options are root's."""
     broker = Mosquitto(keeper, tmp_path / "mosquitto", users={"addons": "secret"})
     broker.start()
     cloud.start()
-    data, config = tmp_path / "data", tmp_path / "config"
-    for folder in (data, config):
-        folder.mkdir(mode=0o755)
-    options = data / "options.json"
-    options.write_text(
-        json.dumps({"credentials": {"devicekey": "abcd1234"}, "network": {"interface": "none"}})
-    )
-    options.chmod(0o600)
-    (config / "bridge.hjson").write_text(
-        f'{{ cloud: {{ host: "127.0.0.1", port: {cloud.port} }}, inbound: {{ enabled: false }} }}'
-    )
-    container.podman(
-        *("run", "--detach", "--init", "--name", container.name, *RUN, f"--env=SUPERVISOR_TOKEN={TOKEN}"),
-        *(f"--volume={data}:/data", f"--volume={config}:/config", image),
-        *("add-on", "--user", "hologram", "--supervisor", supervisor.url),
-    )
+    add_on.start(image)
     container.wait_for("no MQTT broker yet (Service not enabled)", 60)
     supervisor.offer(broker.port, "addons", "secret")
     container.wait_for("connected to the broker", 60)
@@ -67,13 +91,39 @@ def test_it_runs_by_its_options_as_an_ordinary_user(
     keeper.finally_(client.close)
     client.publish("hologram/out/a", "x", user={"id": "m"})
     assert client.wait_result("m", 40)["state"] == "delivered"
-    assert (data / "outbox/outbox.db").stat().st_uid == USER
-    assert options.stat().st_uid == 0
+    assert (add_on.data / "outbox/outbox.db").stat().st_uid == USER
+    assert add_on.options.stat().st_uid == 0
     assert "online; cloud up; 0 queued" in container.check()
     status = container.podman("exec", container.name, "sh", "-c", "cat /proc/[0-9]*/status")
     assert f"Uid:\t{USER}\t{USER}" in status
     assert container.stop(45) < 10
     eventually(lambda: container.state["ExitCode"] == 0, what="it has ended in order")
+
+
+def test_a_boxs_outbox_moves_into_it(
+    image: str,
+    add_on: AddOn,
+    container: Container,
+    supervisor: Supervisor,
+    bridge: BridgeProcess,
+    cloud: Cloud,
+    client: Client,
+) -> None:
+    """Copied into its data as the page says, whoever owned it: what waited is delivered, once."""
+    bridge.start()
+    client.publish("hologram/out/a", "x", user={"id": "m"})
+    eventually(lambda: bridge.queue("stats")["queue"]["messages"] == 1, what="the box has it")
+    bridge.stop()
+    outbox = add_on.data / "outbox"
+    outbox.mkdir(mode=0o700)
+    for file in bridge.store.parent.glob("outbox.db*"):
+        shutil.copy(file, outbox)
+    cloud.start()
+    supervisor.offer(bridge.broker.port, "addons", "any")
+    add_on.start(image)
+    assert client.wait_result("m", 60)["state"] == "delivered"
+    assert cloud.payloads() == [b"x"]
+    assert {each.stat().st_uid for each in (outbox, *outbox.iterdir())} == {USER}
 
 
 def test_a_wrong_option_is_a_line_in_its_log(image: str, podman: Podman, tmp_path: Path) -> None:
