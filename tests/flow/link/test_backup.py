@@ -301,13 +301,14 @@ def test_a_restart_in_the_middle_of_a_failover_does_not_begin_again(
     box.publish("out/a")
     box.wait(AFTER + 5)
     assert box.backup.path == ("modem" if stage == "modem" else "own")
-    for number in range(2):
-        with box.killed(booted=booted and not number) as box:
-            box.publish("out/b")
-            box.wait(3)
-            assert (box.backup.path, box.link.calls) == ("modem", 1)
-            assert box.looks <= 1
-            assert set(box.states()) == {"delivered"}
+    for again in range(2):
+        box = box.killed(booted=booted and not again)
+        box.publish("out/b")
+        box.wait(3)
+        assert (box.backup.path, box.link.calls) == ("modem", 1)
+        assert box.looks <= 1
+        assert set(box.states()) == {"delivered"}
+    box.close()
 
 
 def test_what_a_restart_remembers_is_not_believed_when_the_network_works(box: Box) -> None:
