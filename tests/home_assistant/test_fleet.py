@@ -78,5 +78,6 @@ def test_a_reading_shows_its_own_time_and_a_silent_box_is_told(other_end: OtherE
     other_end.post(19.5, now)
     other_end.post(24.5, None)
     other_end.wait_shown("24.5", None)
+    eventually(lambda: "24.5" in other_end.history(), 30, what="the recorder has written it")
     assert other_end.history() == ["21.5", "22.5", "23.5", "24.5"]
     assert other_end.home.problems() == []
