@@ -14,7 +14,6 @@ from bridge.flow.link.demand import Demand
 from bridge.flow.message.paths import NetworkPaths
 from tests.doubles.heart import UNREACHED, Heart, Link, Peer, answered, silent
 from tests.doubles.notices import Told
-from tests.doubles.time import Clock
 
 AFTER, HOLD = 120.0, 300.0
 PLC = Endpoint(Channel.TCP, "plc", 502)
@@ -73,6 +72,11 @@ class Cloud(Peer):
 
     poison: bytes | None = None
 
+    def goes_on(self, before: "Cloud | None") -> None:
+        """Do as the cloud of an earlier run did; without one answer."""
+        self.manner = before.manner if before else answered()
+        self.poison = before.poison if before else None
+
     def start(self, job: Any, done: Callable[[Outcome], None]) -> None:
         usual = self.manner
         if self.poison and self.poison in job.request:
@@ -84,9 +88,12 @@ class Cloud(Peer):
 class Box(Heart):
     """A heart whose messages have two networks; ``own_cloud`` and ``cloud`` are the cloud behind each."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, before: Self | None = None) -> None:
+        """``before`` is the run of the bridge before this one, whose clock and clouds go on."""
         self.path, self.closed = path, False
-        super().__init__(path, routes=ROUTES, clock=clock)
+        super().__init__(path, routes=ROUTES, clock=before.time.clock if before else None)
+        self.cloud.goes_on(before.cloud if before else None)
+        self.own_cloud.goes_on(before.own_cloud if before else None)
         self.told = _Switching(self.uplink.path_changed)
         self.routed, self.cloud_there = True, True
         self.looks = 0
@@ -100,7 +107,6 @@ class Box(Heart):
         self.paths.link, self.paths.backup = self.link, self.backup
         self.backup.start(self.link)
         self.turn(0.0)
-        self.cloud.manner = self.own_cloud.manner = answered()
 
     def _paths(self) -> NetworkPaths:
         self.cloud: Cloud = Cloud(self.time)
@@ -144,10 +150,7 @@ class Box(Heart):
         if booted and note:
             self.write(lambda: self.outbox.set_meta("failover", json.dumps([0, note[1]])))
         self.close()
-        again = type(self)(self.path, clock=self.time.clock)
-        again.own_cloud.manner, again.cloud.manner = self.own_cloud.manner, self.cloud.manner
-        again.own_cloud.poison = again.cloud.poison = self.cloud.poison
-        return again
+        return type(self)(self.path, self)
 
     def fail_over(self) -> None:
         """Have the modem carry the messages, the first of which is there."""
