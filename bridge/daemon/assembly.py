@@ -79,6 +79,8 @@ class Assembly:
         names, events = Names(settings.mqtt.prefix), matching(settings.mqtt.events)
         self.publisher = Publisher(journal, names, events)
         self.monitor = Monitor(journal, self.publisher)
+        for each in (self.publisher.states, self.publisher.asides):
+            each.on_problem = partial(self.monitor.problem, "mqtt")
         self.escalator = Escalator(
             journal, self.monitor, policy=lambda: self.intake.policy, on_text=self._wake
         )
@@ -94,6 +96,7 @@ class Assembly:
         self.filtering = Filtering(journal, self.results)
         self.intake = self._make_intake(self.monitor.session)
         self.filtering.store = self.intake.store
+        self.publisher.on_room = self.intake.resume
         self.heartbeat = Heartbeat(journal, self.intake, settings.mqtt.prefix, self.summary)
         self.controls = self._make_controls(ways)
         self._build_broker()
