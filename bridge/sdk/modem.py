@@ -5,6 +5,7 @@ A modem is opened at the first query, and stays open until `close` or the end of
 # ruff: noqa: N802, N803  # the documented names
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -130,6 +131,8 @@ class Modem(ModemFacts):
         """Whether the modem's own sockets may be used."""
         self._session: Session | None = None
         self._opened_with: _Settings | None = None
+        self._opening = threading.RLock()
+        """Held while the modem is opened or opened anew: a handler of its events asks for it meanwhile."""
 
     def __init_subclass__(cls) -> None:
         cls.usb_ids = list(map(_split, by_interface(cls.interface).usb_ids))
@@ -201,7 +204,11 @@ class Modem(ModemFacts):
 
         The modem may be silent; recovery is then in progress.
         """
-        return self._current() or self._new_session(START_WAIT)
+        return self._opened_now(START_WAIT)
+
+    def _opened_now(self, seconds: float) -> Session:
+        with self._opening:
+            return self._current() or self._new_session(seconds)
 
     def _current(self) -> Session | None:
         """Return the opened modem; close one with outdated settings, unless it is connected."""
@@ -276,7 +283,7 @@ class Modem(ModemFacts):
 
         """
         until = time.monotonic() + timeout
-        session = self._current() or self._new_session(min(timeout, START_WAIT))
+        session = self._opened_now(min(timeout, START_WAIT))
         try:
             runtime().wait(session.connect(max(until - time.monotonic(), LEAST_WAIT)))
         except HologramError:

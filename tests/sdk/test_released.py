@@ -118,6 +118,7 @@ print("then", hologram.popReceivedSMS())
 
 def test_texts_that_wait_are_told(scripts: Scripts, modem: SimModem) -> None:
     """By the event, as soon as texts are enabled: a script that only listens for it gets them all."""
+    modem.wait_registered()  # before that none comes in
     for minute, text in enumerate(("one", "two " * 60)):
         modem.tell("sms", from_="+15551234567", text=text, at=f"2026-01-02T03:0{minute}:00Z")
     assert scripts.run(WAITING).stdout == f"one\n{'two ' * 60}\nthen None\n"
