@@ -48,8 +48,6 @@ ELSEWHERE = {
         "tests/node_red/test_demo.py::test_it_prints_an_address_that_works_and_leaves_nothing_behind"
     ),
     "make test": ".ci/run",
-    "(umask 077; head -c 32 /dev/urandom | base64 > master.key)": _DESK,
-    "(umask 077; hologram-bridge remote key --master master.key kitchen > kitchen.key)": _DESK,
     "hologram-bridge remote send --host 127.0.0.1 --port 4010 --key-file kitchen.key status": _DESK,
     "hologram-bridge remote sign --key-file kitchen.key reconnect": _DESK,
     "make docs": ".ci/run",
@@ -174,7 +172,7 @@ class Desk:
             self._program(name, f'exec /usr/bin/{name} -h 127.0.0.1 -p {self.broker.port} "$@"')
         self._program(
             "hologram-bridge",
-            f'case "$1" in simulate|unpack) ;; *) set -- "$@" -c {config};; esac\n'
+            f'case "$1 $2" in simulate*|unpack*|"remote key") ;; *) set -- "$@" -c {config};; esac\n'
             f'exec {python} -m bridge "$@"',
         )
         for name, module in FACES.items():
@@ -204,9 +202,10 @@ class Desk:
         }
 
     def popen(self, line: str) -> subprocess.Popen[str]:
-        """Start a line in a shell."""
+        """Start a line in a shell, and in its place where it is one command."""
+        command = line if line.startswith(("while ", "(")) else f"exec {line}"
         process = subprocess.Popen(
-            ["/bin/bash", "-c", f"exec {line}"],
+            ["/bin/bash", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
