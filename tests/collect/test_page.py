@@ -39,7 +39,7 @@ def test_the_lines_of_the_page_work(keeper: Keeper, tmp_path: Path) -> None:
     (listen,) = shell("What comes out")
     heard = Process("mosquitto_sub", tmp_path / "heard.log")
     keeper.keep(heard)
-    heard.launch([*shlex.split(listen), "-p", str(broker.port)])
+    heard.launch([*shlex.split(listen), "-h", "127.0.0.1", "-p", str(broker.port)])
     assert "8080" in curl
     command = curl.replace("8080", str(collector.port))
 

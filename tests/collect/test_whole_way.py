@@ -31,7 +31,7 @@ class Box:
     def publish(self, topic: str, payload: str, at: int | None = None) -> None:
         """Publish as a user does, with the time of the reading where the producer knows it."""
         known = [] if at is None else ["-D", "publish", "user-property", "at", str(at)]
-        command = ["mosquitto_pub", "-V", "5", "-q", "1", "-p", str(self.broker.port)]
+        command = ["mosquitto_pub", "-V", "5", "-q", "1", "-h", "127.0.0.1", "-p", str(self.broker.port)]
         subprocess.run([*command, "-t", f"hologram/out/{topic}", "-m", payload, *known], check=True)
 
 
