@@ -186,10 +186,11 @@ def test_the_printed_lines_work_as_printed(tmp_path: Path) -> None:
                 re.MULTILINE,
             )
         )
+        # The cloud of the demo is down for a while, which a slow machine may meet here.
         for name, outcome in {
-            "send": r" delivered +hi hi; 1 attempt",
-            "burst": r" delivered +count 20; 1 attempt",
-            "SMS": r" delivered +\+15551234567 Hello; 1 attempt",
+            "send": r" delivered +hi hi; \d+ attempt",
+            "burst": r" delivered +count 20; \d+ attempt",
+            "SMS": r" delivered +\+15551234567 Hello; \d+ attempt",
             "pause": r" done +queue: sending is paused",
             "resume": r" done +queue: sending goes on",
         }.items():
