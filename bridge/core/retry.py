@@ -66,6 +66,8 @@ class Blame(Enum):
     """That of the network to the destination, which is tried again after a while; no attempt is counted."""
     PATH = auto()
     """The path has closed, or another has taken its place: no attempt is counted, and nothing is delayed."""
+    EARLIER_PATH = auto()
+    """That of a path whose place another has taken, after bytes had left: an attempt without a delay."""
 
 
 _FINAL = {

@@ -115,9 +115,10 @@ class NetworkPaths:
         """Learn how an exchange of ``queued`` ended; return whose fault a failure is."""
         endpoint = queued.lane.endpoint
         blame = self.backup.ended(queued, reading) if self.backup else Blame.MESSAGE
-        if reading.kind is not Kind.UNREACHED:
-            return Blame.MESSAGE
         changed = not endpoint.over_air and queued.own is not self._takes_own
+        if reading.kind is not Kind.UNREACHED:
+            silent = reading.kind is Kind.UNANSWERED and reading.code is None
+            return Blame.EARLIER_PATH if changed and silent else Blame.MESSAGE
         return Blame.PATH if changed or not self.ready(endpoint) else blame
 
     @property

@@ -357,8 +357,9 @@ class Uplink:
             self._wait_for_link(queued, reading, outcome)
             return
         # Refused credentials are no fault of the message, so they use up no attempt.
-        attempts = queued.attempts + (reading.kind is not Kind.HELD and blame is Blame.MESSAGE)
-        self._learn(queued, reading)
+        attempts = queued.attempts + (reading.kind is not Kind.HELD and blame is not Blame.NETWORK)
+        if blame is not Blame.EARLIER_PATH:
+            self._learn(queued, reading)
         if queued.lane.batch is not None and self.batches.ended(queued, reading, outcome.traffic):
             self._unanswered.pop(queued.lane_id, None)
             return
@@ -366,7 +367,8 @@ class Uplink:
         if state:
             self._end(queued, state, reading, attempts, outcome)
         else:
-            self._defer(queued, codec, reading, attempts, outcome)
+            waits = reading.kind is Kind.UNANSWERED and blame is not Blame.EARLIER_PATH
+            self._defer(queued, codec, reading, attempts, outcome, waits=waits)
             self.batches.give_up(queued, reading)
             if job.large and outcome.written:
                 self._report_large(queued, reading, attempts, outcome)
@@ -395,12 +397,20 @@ class Uplink:
                 )
             self._notices.condition_changed(endpoint, destination)
 
-    def _defer(self, queued: Queued, codec: Codec, reading: Reading, attempts: int, outcome: Outcome) -> None:
-        """Requeue ``queued``, and delay its lane after an unanswered or costly attempt.
+    def _defer(
+        self,
+        queued: Queued,
+        codec: Codec,
+        reading: Reading,
+        attempts: int,
+        outcome: Outcome,
+        *,
+        waits: bool,
+    ) -> None:
+        """Requeue ``queued``; delay its lane where it ``waits`` for an answer, and after a costly attempt.
 
         A destination that is down delays all its lanes itself, so a lane needs no delay of its own then.
         """
-        waits = reading.kind is Kind.UNANSWERED
         failures = self._unanswered[queued.lane_id] = self._unanswered.get(queued.lane_id, 0) + waits
         # A newer message that took the place of an older one has had no attempt, and no better prospects.
         delay = max(backoff(max(attempts, failures)) if waits else 0.0, _put_off(queued, outcome))

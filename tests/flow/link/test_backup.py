@@ -102,6 +102,24 @@ def test_what_is_in_flight_on_a_dying_network_goes_on_over_the_modem(box: Box) -
     assert box.link.calls == 1
 
 
+def test_a_silence_that_ends_after_the_change_delays_nothing(box: Box) -> None:
+    """It is an attempt, and says nothing of the modem, over which the message goes at once."""
+    box.own_cloud.manner = None
+    box.publish("out/a")
+    for _ in range(3):
+        box.own_cloud.end(silent())
+        box.wait(10)
+    box.cut()
+    box.own_cloud.manner, waits = UNREACHED, box.own_cloud.in_progress
+    box.publish("out/b")
+    box.wait(AFTER + 5)
+    assert (waits, box.backup.path, box.states()) == (1, "modem", ["delivered"])
+    box.own_cloud.end(silent())
+    box.turn(0.5)
+    assert [(each["state"], each["attempts"]) for each in box.ended()[1:]] == [("delivered", 5)]
+    assert box.condition(CLOUD) == "up"
+
+
 def test_the_own_network_carries_again_at_once_and_the_modem_is_hung_up_later(box: Box) -> None:
     """When it has reached the cloud for `backup_hold`; messages prove it as well as a look."""
     box.fail_over()
