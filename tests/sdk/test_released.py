@@ -124,6 +124,25 @@ def test_texts_that_wait_are_told(scripts: Scripts, modem: SimModem) -> None:
     assert scripts.run(WAITING).stdout == f"one\n{'two ' * 60}\nthen None\n"
 
 
+EARLY = """
+from bridge.sdk.Hologram.HologramCloud import HologramCloud
+hologram = HologramCloud(None, enable_inbound=False, network="cellular")
+came = []
+def received():
+    if sms := hologram.popReceivedSMS():
+        came.append(sms.message)
+hologram.event.subscribe("sms.received", received)
+hologram.enableSMS()
+print(came)
+"""
+
+
+def test_a_text_that_comes_while_the_modem_is_opened_is_read(scripts: Scripts, modem: SimModem) -> None:
+    """The handler asks for the modem in a thread of its own, and gets the one that is being opened."""
+    modem.tell("sms", from_="+15551234567", text="early", at="2026-01-02T03:00:00Z")
+    assert scripts.run(EARLY).stdout == "['early']\n"
+
+
 OVER_THE_AIR = """
 from bridge.sdk.Hologram.Network.Modem import Nova_U201
 from bridge.sdk.Exceptions.HologramError import HologramError
