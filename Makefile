@@ -61,7 +61,7 @@ lint: setup
 # The pages of docs/ as a site in site/; any warning ends it.
 docs: setup
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	$(PY) -m mkdocs build --quiet --strict
+	$(PY) -m mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 # The tables of the pages that are made from the code, and the picture of the demo.
 tables: setup
