@@ -17,6 +17,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bridge.collect.figures import CONTENT_TYPE, Figures
@@ -33,6 +34,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_WAIT = 10.0
 """Seconds for a body to come."""
+
+LINGER = 5.0
+"""Seconds for the rest of a body that is too large, before the answer."""
 
 BODIES = 64_000_000
 """Bytes of all bodies that are being read at most."""
@@ -112,6 +116,8 @@ class Collector:
         """Return the body; raises `Refused` where it is too large, too slow, or cut off."""
         most = self._settings.max_body
         if int(headers.get(b"content-length", b"0")) > most:  # the server has checked that it is a number
+            if b"expect" not in headers:  # otherwise the sender waits for our word before it sends any
+                await _discard(receive)
             raise Refused(_too_large(most))
         body = bytearray()
         try:
@@ -132,6 +138,8 @@ class Collector:
             raise Refused(Answer(400, "the connection ended before the body\n"))
         part = event.get("body", b"")
         if len(body) + len(part) > most:
+            if event.get("more_body", False):
+                await _discard(receive)
             raise Refused(_too_large(most))
         body += part
         self._reading += len(part)
@@ -174,6 +182,18 @@ class Collector:
         for kind, reason in aside:
             self._figures.put_aside(device, kind, reason)
             log.warning("device %s: set aside: %s", device, reason)
+
+
+async def _discard(receive: Receive) -> None:
+    """Read the rest of a body for a while, and keep nothing of it.
+
+    A connection that ends with bytes unread is reset, which may take our answer from the sender [RFC 9112,
+    9.6]; without the answer it would repeat the request.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def _too_large(most: int) -> Answer:
