@@ -177,7 +177,9 @@ class Budget:
 
     def ahead(self, written: Traffic) -> Traffic:
         """Return what the exchanges in flight may cost; ``written`` is the present note of it."""
-        return self._in_flight.ahead(written)
+        # Under a bound what is written for messages to come might keep an alarm back after a power cut.
+        more = self._outbox.ledger.messages > 0 and not self.bounds.any
+        return self._in_flight.ahead(written, more=more)
 
     # -- what is spent -----------------------------------------------------------------------------------
 

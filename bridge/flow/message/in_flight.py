@@ -1,6 +1,7 @@
 """What is in flight: the bytes and SMS that no result has counted yet."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.core.exchange import AnyJob, Job
@@ -25,13 +26,23 @@ ANSWER = 16
 """Bytes that an answer may have, for what an exchange may cost."""
 
 
+class _Cost(NamedTuple):
+    """What an exchange costs."""
+
+    expected: int
+    """Bytes if nothing is lost."""
+    most: Traffic
+    """Bytes that it may cost."""
+
+
+FREE = _Cost(0, Traffic())
+"""Of what does not go over the SIM."""
+
+
 class _Out(NamedTuple):
     """A message in flight."""
 
-    expected: int
-    """Bytes that it costs if nothing is lost."""
-    most: Traffic
-    """Bytes that it may cost."""
+    cost: _Cost
     texts: int
 
 
@@ -54,12 +65,10 @@ class InFlight:
 
     def started(self, queued: Queued, job: AnyJob) -> None:
         """Note that ``queued`` is in flight."""
-        metered = isinstance(job, Job) and not queued.own
-        cost = estimate(len(job.request), ANSWER) if isinstance(job, Job) and metered else Traffic()
-        most = Traffic(MARGIN * cost.up, MARGIN * cost.down)
-        self._out[queued.seq] = _Out(cost.up + cost.down, most, texts_of(queued))
-        self._usual = _larger(most, self._usual, FADE)
-        self._needed = self._needed.plus(most)
+        cost = _cost_of(len(job.request)) if isinstance(job, Job) and not queued.own else FREE
+        self._out[queued.seq] = _Out(cost, texts_of(queued))
+        self._usual = _larger(cost.most, self._usual, FADE)
+        self._needed = self._needed.plus(cost.most)
         self._peak = _larger(self._needed, self._peak, FADE_TOGETHER)
 
     def recorded(self, queued: Queued) -> None:
@@ -70,14 +79,15 @@ class InFlight:
         """Note that ``queued`` is not in flight any more, and what it cost is counted."""
         self._recorded.discard(queued.seq)
         if gone := self._out.pop(queued.seq, None):
-            self._needed = Traffic(self._needed.up - gone.most.up, self._needed.down - gone.most.down)
+            most = gone.cost.most
+            self._needed = Traffic(self._needed.up - most.up, self._needed.down - most.down)
         if not self._out:
             self._peak = self._usual
 
     @property
     def bytes(self) -> int:
         """The bytes that the messages cost together if nothing is lost."""
-        return sum(each.expected for each in self._out.values())
+        return sum(each.cost.expected for each in self._out.values())
 
     @property
     def texts(self) -> int:
@@ -88,18 +98,26 @@ class InFlight:
         """Whether they cannot cost more than ``written``."""
         return written.up >= self._needed.up and written.down >= self._needed.down
 
-    def ahead(self, written: Traffic) -> Traffic:
+    def ahead(self, written: Traffic, *, more: bool = False) -> Traffic:
         """Return the bytes to write ahead; ``written`` are those that are on disk.
 
         While messages are in flight it is what so many may cost, because one that is not covered waits for a
-        commit before it goes. Those of one stay written, so that the next need not write them.
+        commit before it goes; so it is with the results of the last ones while there are ``more`` to follow.
+        Those of one stay written, so that the next need not write them.
         """
         out = [each for seq, each in self._out.items() if seq not in self._recorded]
         if self._closing:
             return _sum(out)
-        if not out:
+        if not out and not (self._out and more):
             return Traffic(*map(min, written, self._usual))
         return _larger(_sum(out), Traffic(*(min(each, HEADROOM) for each in self._peak)))
+
+
+@lru_cache(maxsize=64)
+def _cost_of(size: int) -> _Cost:
+    """Return what the exchange of a request of ``size`` bytes costs."""
+    up, down = estimate(size, ANSWER)
+    return _Cost(up + down, Traffic(MARGIN * up, MARGIN * down))
 
 
 def texts_of(queued: Queued) -> int:
@@ -111,10 +129,12 @@ def texts_of(queued: Queued) -> int:
 
 def _sum(out: Iterable[_Out]) -> Traffic:
     """Return what messages in flight may cost together."""
-    most = [each.most for each in out]
+    most = [each.cost.most for each in out]
     return Traffic(sum(each.up for each in most), sum(each.down for each in most))
 
 
 def _larger(one: Traffic, other: Traffic, fade: float = 1.0) -> Traffic:
     """Return the larger of both in each direction; ``other`` counts ``fade`` times."""
+    if one.up >= other.up and one.down >= other.down:
+        return one
     return Traffic(max(one.up, int(other.up * fade)), max(one.down, int(other.down * fade)))

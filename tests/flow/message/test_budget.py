@@ -379,6 +379,21 @@ def test_messages_in_a_row_write_nothing_more_for_the_budget(heart: Heart) -> No
     assert writes == [2, 1, 1, 1, 1, 1]
 
 
+def test_a_round_of_exchanges_takes_one_commit(make_heart: MakeHeart) -> None:
+    """What the next one may cost is written with its results: it begins without a commit of its own."""
+    heart = make_heart(slots=3)
+    bounded(heart)
+    for number in range(30):
+        heart.publish(f"out/{number % 3}", b"1")
+    begun = heart.writer.commits
+    for turn in range(1, 9):
+        for _ in range(3):
+            heart.cloud.end(answered())
+        heart.turn(0.01)
+        assert len(heart.cloud.jobs) == 3 * turn + 3
+    assert heart.writer.commits - begun <= 8 + 1
+
+
 def test_a_crash_after_a_burst_does_not_use_the_budget_up(make_heart: MakeHeart) -> None:
     """When nothing is in flight any more one message stays written, and no more: an alarm must still go."""
     heart = make_heart()
@@ -387,6 +402,23 @@ def test_a_crash_after_a_burst_does_not_use_the_budget_up(make_heart: MakeHeart)
     for number in range(20):
         heart.publish(f"out/{number % 7}", b"1")
     heart.turn(10.0)
+    before = sum(heart.outbox.ledger.spent()[0])
+    heart = make_heart(clock=heart.time.clock)
+    assert sum(heart.outbox.ledger.spent()[0]) - before <= 2 * COST
+
+
+def test_a_crash_while_messages_are_held_does_not_use_the_reserve_up(make_heart: MakeHeart) -> None:
+    """Under a bound nothing stays written for those that follow, because none may."""
+    heart = make_heart()
+    bounded(heart, day=16 * COST, reserve=50.0)
+    heart.uplink.paused = True
+    for number in range(20):
+        heart.publish(f"out/{number % 7}", b"1")
+    heart.cloud.manner = answered()
+    heart.uplink.paused = False
+    heart.uplink.wake()
+    heart.turn(10.0)
+    assert heart.queued()
     before = sum(heart.outbox.ledger.spent()[0])
     heart = make_heart(clock=heart.time.clock)
     assert sum(heart.outbox.ledger.spent()[0]) - before <= 2 * COST

@@ -68,6 +68,26 @@ def test_with_nothing_in_flight_one_message_stays_written() -> None:
     assert flight.ahead(Traffic()) == (4 * up, 4 * down)
 
 
+def test_while_more_wait_as_many_stay_written() -> None:
+    """Where all results of a round share one transaction, the next round needs none of its own."""
+    flight, written = InFlight(), Traffic()
+    for seq in range(8):
+        start(flight, seq)
+    written = flight.ahead(written)
+    for turn in range(1, 50):
+        ended = range(8 * turn - 8, 8 * turn)
+        record(flight, *ended)
+        written = flight.ahead(written, more=True)
+        free(flight, *ended)
+        for seq in range(8 * turn, 8 * turn + 8):
+            start(flight, seq)
+        assert flight.is_covered(written)
+    record(flight, *range(8 * 49, 8 * 50))
+    free(flight, *range(8 * 49, 8 * 50))
+    up, down = estimate(SIZE, 16)
+    assert flight.ahead(written, more=True) == (2 * up, 2 * down)  # what waits is held back by something else
+
+
 def test_a_large_message_raises_what_is_written_beside_others_within_a_bound() -> None:
     """While it is in flight all that it may cost is written, after it no more than the headroom."""
     flight = InFlight()
