@@ -233,6 +233,11 @@ class Writer:
         return not waiting and (self.full or not self._appends)
 
     @property
+    def commits(self) -> int:
+        """The number of transactions that ended; what was read is true until it changes, and in none."""
+        return self._commits
+
+    @property
     def committing(self) -> bool:
         """Whether a commit is in progress. A read would wait for its end and block the loop."""
         return self._committing

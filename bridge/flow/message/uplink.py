@@ -22,6 +22,7 @@ from bridge.errors import InvalidCommand
 from bridge.flow.message.batches import Batches
 from bridge.flow.message.codecs import Codec, with_time
 from bridge.flow.message.gate import Gate, OpenGate
+from bridge.flow.message.heads import Heads
 from bridge.flow.message.results import NOTHING, Results
 from bridge.flow.notices import Notices
 from bridge.store.journal import Journal
@@ -65,8 +66,9 @@ class Paths(Protocol):
 class _Traffic:
     """One destination and its messages in flight."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, heads: Heads) -> None:
         self.destination = Destination(slots)
+        self.heads = heads
         self.busy: dict[int, Queued] = {}
         """Messages in flight by their lane."""
         self.recording: set[int] = set()
@@ -97,6 +99,7 @@ class Uplink:
         self.slots = slots
         self.paused = False
         self.gate: Gate = OpenGate()
+        self._journal = journal
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
         self._results = results
         self._paths = paths
@@ -126,7 +129,7 @@ class Uplink:
     def wake(self, endpoint: Endpoint | None = None) -> None:
         """Schedule a round of sending: there is a new message, or a retry is due."""
         if endpoint is not None and endpoint not in self._traffic:
-            new = {endpoint: _Traffic(self._slots_of(endpoint))}
+            new = {endpoint: _Traffic(self._slots_of(endpoint), Heads(self._journal, endpoint))}
             # The desk waits for the answers to its commands, so they come first.
             self._traffic = new | self._traffic if endpoint == MODEM_ANSWERS else self._traffic | new
         if not self._scheduled:
@@ -250,18 +253,24 @@ class Uplink:
         """Start what may go to ``endpoint``; return whether the deadline of a message has passed."""
         overdue = False
         free = 0 if endpoint.over_air and self._modem_sends else self._free_slots(traffic)
-        timed, left_out = self.waits_for_time(endpoint), [*traffic.busy, *self.gate.passed_over]
-        for queued in self._outbox.heads(endpoint, free, left_out, timed=timed) if free > 0 else ():
+        for queued in self._heads(endpoint, traffic, free) if free > 0 else ():
             if queued.seq in self._outbox.in_flight:
                 continue  # a purge or its expiry is being committed
             if self._outbox.overdue(queued):
                 overdue = True
-            elif not self.gate.admits(queued):
-                continue
-            elif not traffic.large or len(queued.payload) < traffic.large / 2:
+            elif self.gate.admits(queued) and (
                 # A much smaller message beside a large one delays it little.
+                not traffic.large or len(queued.payload) < traffic.large / 2
+            ):
                 self._start(queued, traffic)
+                continue
+            traffic.heads.read_again()
         return overdue
+
+    def _heads(self, endpoint: Endpoint, traffic: _Traffic, free: int) -> list[Queued]:
+        """Return up to ``free`` heads of lanes that may start."""
+        room, timed = 2 * traffic.destination.slots - len(traffic.busy), self.waits_for_time(endpoint)
+        return traffic.heads.take(free, room, traffic.busy, self.gate.passed_over, timed=timed)
 
     @property
     def _modem_sends(self) -> bool:
@@ -290,7 +299,7 @@ class Uplink:
         except InvalidCommand as exc:
             self._end(queued, State.REJECTED, Reading(Kind.REFUSED, str(exc)), queued.attempts)
             return
-        if isinstance(job, Job) and _connects(endpoint) and "socket.connected" in self._notices.wanted:
+        if "socket.connected" in self._notices.wanted and isinstance(job, Job) and _connects(endpoint):
             job = job._replace(on_connected=partial(self._on_socket, "socket.connected", queued))
         go = partial(self._go, queued, codec, transport, job)
         before = self._before(queued, codec, fix, ready=self.gate.started(queued, job))
@@ -349,7 +358,7 @@ class Uplink:
         if not codec.at_most_once:
             traffic.recording.add(queued.seq)
         self.wake()  # before the commit, during which no other exchange could begin
-        if outcome.connected and _connects(endpoint) and "socket.closed" in self._notices.wanted:
+        if "socket.closed" in self._notices.wanted and outcome.connected and _connects(endpoint):
             self._on_socket("socket.closed", queued)
         reading = codec.decode(outcome)
         blame = self._paths.ended(queued, reading)

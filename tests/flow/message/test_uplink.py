@@ -69,6 +69,46 @@ def test_between_lanes_the_priority_decides(make_heart: MakeHeart) -> None:
     assert sent(heart.cloud) == ["high", "normal", "low"]
 
 
+def test_a_newer_message_goes_before_what_was_read_ahead(make_heart: MakeHeart) -> None:
+    """Heads are read for more slots than are free; a better priority that comes meanwhile is still first."""
+    heart = make_heart(slots=1)
+    for topic in "abc":
+        heart.publish(f"out/{topic}", topic.encode())
+    assert sent(heart.cloud) == ["a"]
+    heart.publish("out/urgent", b"urgent", priority="high")
+    for _ in range(4):
+        heart.cloud.end(answered())
+        heart.turn()
+    assert sent(heart.cloud) == ["a", "urgent", "b", "c"]
+
+
+def test_what_is_purged_after_it_was_read_ahead_is_not_sent(make_heart: MakeHeart) -> None:
+    """A slot gets free while the purge is being committed."""
+    disk = Disk()
+    heart = make_heart(slots=1, worker=disk)
+    for topic in "abc":
+        heart.publish(f"out/{topic}", topic.encode())
+    disk.hangs = True
+    heart.command("queue/set", b"purge")
+    heart.cloud.end(answered())
+    heart.turn()
+    disk.go_on()
+    heart.turn(2.0)
+    assert sent(heart.cloud) == ["a"]
+    assert sorted(heart.states()) == ["delivered", "done", "dropped", "dropped"]
+
+
+def test_more_slots_are_used_at_once(make_heart: MakeHeart) -> None:
+    """Though more was to be had than was read ahead for the slots that there were."""
+    heart = make_heart(slots=1)
+    for topic in "abcdef":
+        heart.publish(f"out/{topic}", topic.encode())
+    heart.uplink.set_slots(6)
+    heart.uplink.wake()
+    heart.turn()
+    assert sent(heart.cloud) == ["a", "b", "c", "d", "e", "f"]
+
+
 def test_a_slot_is_free_when_the_exchange_ends(make_heart: MakeHeart) -> None:
     """The next exchange does not wait for the commit; messages in doubt are twice the slots at most."""
     disk = Disk()
