@@ -73,15 +73,12 @@ def _encode_json(credentials: DeviceKey | LegacyKey, topics: Sequence[str], payl
         text = base64.b64encode(payload).decode()
         if BASE64_TOPIC not in topics:
             topics = (*topics, BASE64_TOPIC)
-    request: dict[str, object] = (
-        {"k": credentials.key}
-        if isinstance(credentials, DeviceKey)
-        else {"s": credentials.cloud_id, "c": credentials.cloud_key}
-    )
-    request["d"] = text
-    if topics:
-        request["t"] = topics[0] if len(topics) == 1 else list(topics)
-    return _dumps(request).encode() + b"\n\n"
+    if isinstance(credentials, DeviceKey):
+        who = f'"k":{_dumps(credentials.key)}'
+    else:
+        who = f'"s":{_dumps(credentials.cloud_id)},"c":{_dumps(credentials.cloud_key)}'
+    under = f',"t":{_dumps(topics[0] if len(topics) == 1 else list(topics))}' if topics else ""
+    return f'{{{who},"d":{_dumps(text)}{under}}}\n\n'.encode()
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -9,6 +9,10 @@ from typing import Any
 from bridge.core.messages import Channel, Result
 
 dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Return a value as JSON. Of a text it is much quicker than of anything else."""
+
+_listed = lru_cache(maxsize=256)(dumps)
+"""The topics of a message as JSON: they recur."""
 
 
 def timestamp(wall: float) -> str:
@@ -28,27 +32,37 @@ def _second(seconds: int) -> str:
 
 def result_json(result: Result) -> bytes:
     """Return the payload of ``hologram/result``."""
-    fields: dict[str, Any] = {
-        "id": result.id,
-        "channel": result.channel,
-        "to": result.to,
-        "topics": result.topics,
-        "state": result.state,
-        "code": result.code,
-        "description": result.description,
-        "attempts": result.attempts,
-        "queued_at": timestamp(result.queued_at),
-        "finished_at": timestamp(result.finished_at),
-        "bytes_up": result.traffic.up,
-        "bytes_down": result.traffic.down,
-    }
+    (up, down), to, code = result.traffic, result.to, result.code
+    # By its parts, because the encoder's way through a dictionary takes longer than all of them.
+    parts = (
+        f'"id":{dumps(result.id)},"channel":"{result.channel}","to":{"null" if to is None else dumps(to)}',
+        f'"topics":{_listed(result.topics)},"state":"{result.state}"',
+        f'"code":{"null" if code is None else int(code)},"description":{dumps(result.description)}',
+        f'"attempts":{result.attempts},"queued_at":"{timestamp(result.queued_at)}"',
+        f'"finished_at":"{timestamp(result.finished_at)}","bytes_up":{up},"bytes_down":{down}',
+    )
+    return f"{{{','.join(parts)}{_more(_details(result))}}}".encode("utf-8", "backslashreplace")
+
+
+def _details(result: Result) -> dict[str, Any]:
+    """Return the fields that only some results have."""
+    fields: dict[str, Any] = {}
     if result.batch:
         fields["batch"] = result.batch._asdict()
     if result.channel in (Channel.TCP, Channel.UDP):
         fields |= answer_fields(result.answer or b"")
     if result.quote:
         fields |= result.quote._asdict()
-    return dumps(fields).encode("utf-8", "backslashreplace")
+    return fields
+
+
+def _more(fields: dict[str, Any]) -> str:
+    """Return ``fields`` as JSON that continues an object."""
+    return "".join([f',"{key}":{_json(value)}' for key, value in fields.items()])
+
+
+def _json(value: Any) -> str:
+    return _listed(value) if isinstance(value, tuple) else dumps(value)
 
 
 def answer_fields(answer: bytes) -> dict[str, str]:
@@ -61,6 +75,5 @@ def answer_fields(answer: bytes) -> dict[str, str]:
 
 def event_json(event_type: str, wall: float, fields: dict[str, Any]) -> bytes:
     """Return the payload of ``hologram/event``."""
-    return dumps({"event_type": event_type, "at": timestamp(wall), **fields}).encode(
-        "utf-8", "backslashreplace"
-    )
+    text = f'{{"event_type":"{event_type}","at":"{timestamp(wall)}"{_more(fields)}}}'
+    return text.encode("utf-8", "backslashreplace")

@@ -86,3 +86,24 @@ def test_an_event_says_what_and_when() -> None:
     """Events begin with their type and time and go on with their own fields."""
     event = event_json("message.sent", 0.0, {"id": "7", "topics": ("a",)})
     assert event == b'{"event_type":"message.sent","at":"1970-01-01T00:00:00.000Z","id":"7","topics":["a"]}'
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+
+
+@given(
+    ANY_TEXT, ANY_TEXT, st.lists(ANY_TEXT, max_size=3), st.none() | ANY_TEXT, st.none() | st.integers(0, 20)
+)
+def test_any_text_comes_out_as_it_went_in(
+    name: str, description: str, topics: list[str], to: str | None, code: int | None
+) -> None:
+    """Quotes, control characters and halves of surrogate pairs, in results as in events."""
+    result = make(id=name, description=description, topics=tuple(topics), to=to, code=code)
+    found = json.loads(result_json(result))
+    assert list(found) == FIELDS
+    assert [found[key] for key in ("id", "description", "topics", "to", "code")] == [
+        name, description, topics, to, code,
+    ]  # fmt: skip
+    event = json.loads(event_json("message.sent", 0.0, {"id": name, "topics": tuple(topics), "to": to}))
+    assert event == {"event_type": "message.sent", "at": "1970-01-01T00:00:00.000Z", "id": name,
+                     "topics": topics, "to": to}  # fmt: skip
