@@ -40,13 +40,14 @@ class Readiness:
             self._epoll.modify(fd, now.events)
 
     def forget(self, fd: int) -> None:
-        """Watch ``fd`` no more; to be called before it is closed."""
-        if self._watches.pop(fd, None):
-            self._epoll.unregister(fd)
+        """Watch ``fd`` no more; the caller closes it at once, which ends the kernel's watch [epoll(7)]."""
+        self._watches.pop(fd, None)
 
     def _call_back(self) -> None:
-        ready = [(fd, events, self._watches[fd]) for fd, events in self._epoll.poll(0)]
+        ready = [(fd, events, self._watches.get(fd)) for fd, events in self._epoll.poll(0)]
         for fd, events, watch in ready:
+            if watch is None:  # a child that is being started holds the closed socket for a moment
+                continue
             # An error counts as both. A callback may have ended a watch, and its number may be another's now.
             if watch.readable and events & ~select.EPOLLOUT and self._watches.get(fd) is watch:
                 watch.readable()

@@ -25,6 +25,7 @@ import struct
 import termios
 from collections.abc import Callable
 
+from bridge.adapters.ip.deadlines import Deadlines
 from bridge.adapters.ip.readiness import Readiness
 from bridge.adapters.ip.resolver import Address, Lookup, Resolver
 from bridge.core.exchange import ANSWER_LIMIT, Exchange, Job, Outcome, Phase
@@ -49,15 +50,17 @@ class TcpTransport:
         self._loop = loop
         self._resolver = resolver
         self._readiness = Readiness(loop)
+        self._deadlines = Deadlines(loop)
 
     def start(self, job: Job, done: _Done) -> None:
         """Begin ``job``; ``done`` is called exactly once, in the loop, and never before this returns."""
         addresses = self._resolver.cached(job.host, job.port)
-        connection = _Connection(self._loop, self._readiness, self._resolver, job, done)
+        connection = _Connection(self._loop, self._readiness, self._deadlines, self._resolver, job, done)
         if addresses:
             connection.connect(addresses)
         else:
             connection.look_up()
+        connection.started = True
 
 
 class _Connection:
@@ -67,23 +70,29 @@ class _Connection:
         self,
         loop: asyncio.AbstractEventLoop,
         readiness: Readiness,
+        deadlines: Deadlines,
         resolver: Resolver,
         job: Job,
         done: _Done,
     ) -> None:
         self._loop = loop
         self._readiness = readiness
+        self._deadlines = deadlines
         self._resolver = resolver
         self._job = job
         self._orderly = job.orderly or job.until_close
         """Whether the connection ends by a FIN once the peer has acknowledged the whole request."""
         self._done: _Done | None = done
+        self.started = False
+        """Whether the `start` that made it has returned."""
         self._sock: socket.socket | None = None
         self._addresses: list[Address] = []
+        self._ipv6 = False
         self._traffic = Traffic()
         self._looks_up = False
-        self._exchange = Exchange(job, loop.time(), grace=FIN_GRACE)
-        self._timer = loop.call_at(self._exchange.tick(loop.time()), self._look_again)
+        now = loop.time()
+        self._exchange = Exchange(job, now, grace=FIN_GRACE)
+        deadlines.set(self._look_again, self._exchange.tick(now))
 
     # -- connecting --------------------------------------------------------------------------------------
 
@@ -106,6 +115,7 @@ class _Connection:
 
     def _connect_next(self) -> None:
         family, sockaddr = self._addresses.pop(0)
+        self._ipv6 = family == socket.AF_INET6
         try:
             self._sock = sock = self._resolver.network.make_socket(family, _STREAM)
         except OSError as exc:  # out of file descriptors, or the link has gone
@@ -132,11 +142,13 @@ class _Connection:
     # -- moving bytes ------------------------------------------------------------------------------------
 
     def _writable(self) -> None:
-        if not self._exchange.reached:
-            if code := self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self._connect_failed(code)
-                return
-            self._exchange.connected(self._loop.time())
+        # Without an error it is the write that shows that there is a connection: the event may be a closed
+        # socket's, whose number this one has [`Readiness.forget`].
+        if not self._exchange.reached and (
+            code := self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        ):
+            self._connect_failed(code)
+            return
         self._write()
         if self._sock is not None:
             self._watch(self._sock)
@@ -164,8 +176,9 @@ class _Connection:
                 exchange.received(sock.recv(ANSWER_LIMIT), self._loop.time())
             self._broke(f"the connection broke while writing: {exc.strerror}")
             return
-        exchange.connected(self._loop.time())
-        exchange.took(sent, self._loop.time())
+        now = self._loop.time()
+        exchange.connected(now)
+        exchange.took(sent, now)
         if exchange.handed_over and self._job.until_close:
             with contextlib.suppress(OSError):  # the peer may have reset already; the next read fails then
                 sock.shutdown(socket.SHUT_WR)
@@ -222,9 +235,8 @@ class _Connection:
             exchange.closed()
         if exchange.over:
             self._finish(counts)
-        elif rang or due < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._look_again)
+        elif rang or due < self._deadlines.when(self._look_again):
+            self._deadlines.set(self._look_again, due)
 
     def _finish(self, counts: tcpinfo.Counts | None) -> None:
         """End the exchange; ``counts`` are the connection's present figures if they are known already."""
@@ -232,7 +244,7 @@ class _Connection:
         if done is None:
             return
         self._done = None
-        self._timer.cancel()
+        self._deadlines.clear(self._look_again)
         if self._looks_up:
             self._traffic = self._resolver.abandon(self._job.host, self._job.port, self._resolved)
         if not exchange.reached:
@@ -240,8 +252,10 @@ class _Connection:
         if self._orderly:
             self._look()
         self._drop_socket(counts, close=self._orderly and exchange.whole)
-        # From a turn of its own: `start` may still be in flight.
-        self._loop.call_soon(done, exchange.outcome(self._traffic))
+        if self.started:
+            done(exchange.outcome(self._traffic))
+        else:  # from a turn of its own
+            self._loop.call_soon(done, exchange.outcome(self._traffic))
 
     def _counts(self) -> tcpinfo.Counts | None:
         if self._sock is None:
@@ -252,11 +266,10 @@ class _Connection:
         if self._sock is not None:
             fin = close and not self._job.until_close  # an exchange until close has sent its FIN before
             if counts := counts or self._counts():
-                ipv6 = self._sock.family == socket.AF_INET6
                 offered = counts.timestamps or offers_timestamps()
                 reached, closed = self._exchange.reached, self._exchange.peer_closed
                 spent = tcpinfo.cost(
-                    counts, ipv6=ipv6, connected=reached, fin=closed, offered=offered, close=fin
+                    counts, ipv6=self._ipv6, connected=reached, fin=closed, offered=offered, close=fin
                 )
                 self._traffic = self._traffic.plus(spent)
             self._readiness.forget(self._sock.fileno())

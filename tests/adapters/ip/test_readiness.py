@@ -60,6 +60,29 @@ def test_what_is_watched_is_told(loop: asyncio.AbstractEventLoop, pair: Pair) ->
     turn(loop)
     assert told == []
     assert ours.recv(1) == b"x"
+    ours.close()
+
+
+def test_a_closed_socket_that_a_child_still_holds_is_told_to_nobody(
+    loop: asyncio.AbstractEventLoop, pair: Pair
+) -> None:
+    """As while the bridge starts a program; its number may be another's by then."""
+    told: list[str] = []
+    readiness = Readiness(loop)
+    ours, theirs = pair()
+    held, number = ours.dup(), ours.fileno()
+    readiness.watch(number, readable=lambda: told.append("old"), writable=None)
+    readiness.forget(number)
+    ours.close()
+    theirs.send(b"x")
+    turn(loop)
+    new, peer = pair()
+    assert new.fileno() == number
+    readiness.watch(number, readable=lambda: told.append("new"), writable=None)
+    peer.send(b"x")
+    turn(loop)
+    assert set(told) == {"new"}
+    held.close()
 
 
 def test_the_end_of_the_peer_is_told(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
