@@ -6,9 +6,10 @@ All methods run in the event loop's thread; those that write run inside the writ
 import contextlib
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum, auto
-from itertools import groupby
+from itertools import groupby, islice
 from math import floor, inf
 from sqlite3 import Cursor
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -52,6 +53,10 @@ SUPERSEDED = 100
 KEYS_ROUNDS, KEYS_PORTION = 10, 100
 """Rounds in one transaction, and keys in one round, in which the oldest keys beyond the limits are
 forgotten."""
+
+
+RECENT, RECENT_SIZE = 128, 4096
+"""Reports that are kept in memory after their commit, and bytes of the payload of one, at most."""
 
 
 class Limits(NamedTuple):
@@ -162,6 +167,10 @@ class Outbox:
         # A number that the sums count is not drawn again.
         self._next_seq = max(self._number("message_last"), self.ledger.upto) + 1
         self._next_report = self._number("report_last") + 1
+        self._reported: list[Report] = []
+        """Reports of the open transaction."""
+        self._recent: deque[Report] = deque(maxlen=RECENT)
+        """The last reports, one after the other: the publisher asks for them as soon as they are durable."""
         self._oldest = self._find_oldest()
         """The oldest message after the last `flush`; None without a message."""
         self._oldest_left = False
@@ -186,18 +195,32 @@ class Outbox:
     # -- the transaction ---------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write the sums of the transaction."""
+        """Write the reports and the sums of the transaction."""
+        self._write_reports()
         if self._oldest is None or self._oldest_left:
             self._oldest, self._oldest_left = self._find_oldest(), False
         self.receipts.flush()
         self.escalations.flush()
         self._flush_sums(self._next_seq - 1)
 
+    def _write_reports(self) -> None:
+        if not self._reported:
+            return
+        self._database.execute_many("report_add", self._reported)
+        for report in self._reported:
+            if len(report.payload) > RECENT_SIZE:
+                self._recent.clear()  # those before it are read again, and so is it
+            else:
+                self._recent.append(report)
+        self._reported = []
+
     def _flush_sums(self, last_seq: int) -> None:
         self.ledger.flush(self.times.present_now(), last_seq, self.meter, known=self.times.trusted)
 
     def reset(self) -> None:
         """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""
+        self._reported.clear()
+        self._recent.clear()
         self.receipts.reset()
         self.times.reset()
         self.lanes.reset()
@@ -606,17 +629,26 @@ class Outbox:
         self, topic: str, payload: bytes, properties: str | None = None, *, retain: bool = False
     ) -> None:
         """Store a publication until the broker has acknowledged it."""
-        self._database.execute("report_add", (self._next_report, topic, payload, properties, retain))
+        self._reported.append(Report(self._next_report, topic, payload, properties, retain))
         self._next_report += 1
         self.ledger.reported(len(payload) + len(topic) + len(properties or ""))
 
     def reports_after(self, seq: int, limit: int) -> list[Report]:
         """Return up to ``limit`` publications with numbers above ``seq``."""
+        self._write_reports()
+        recent = self._recent
+        while recent and recent[0].seq <= seq:
+            recent.popleft()
+        if recent and recent[0].seq == seq + 1:
+            return list(islice(recent, limit))
         return [Report(*row) for row in self._database.execute("report_after", (seq, limit))]
 
     def reports_sent(self, seqs: list[int]) -> None:
         """Remove publications that the broker has acknowledged."""
+        self._write_reports()
         for first, last in _runs(seqs):
+            while self._recent and self._recent[0].seq <= last:
+                self._recent.popleft()
             sizes = self._database.execute("report_drop", (first, last)).fetchall()
             self.ledger.reported(-sum(size for (size,) in sizes))
 
@@ -627,6 +659,7 @@ class Outbox:
 
     def get_report(self, seq: int) -> Report | None:
         """Return the publication numbered ``seq``, None if it is gone."""
+        self._write_reports()
         row = self._database.execute("report_get", (seq,)).fetchone()
         return Report(*row) if row else None
 

@@ -141,8 +141,9 @@ class Publisher:
         # Reports of an open transaction are not durable yet, and a rollback takes them back.
         if room <= 0 or self._writer.busy(self.wake):
             return
+        now = self._time.now().mono
         for report in self._next(room):
-            if not self._publish(report):
+            if not self._publish(report, now):
                 return
 
     def _next(self, room: int) -> Iterator[Report]:
@@ -155,7 +156,7 @@ class Publisher:
                 self._again.pop(seq, None)
         yield from self._outbox.reports_after(self._cursor, room - len(again))
 
-    def _publish(self, report: Report) -> bool:
+    def _publish(self, report: Report, now: float) -> bool:
         """Publish ``report``; return False while others have to wait for its trial or for the session."""
         # A size that the broker has cut a connection for is tried alone, so that no other report is blamed.
         size = _size(report)
@@ -166,7 +167,7 @@ class Publisher:
             return False
         properties = _read_properties(report.properties)
         return self._give(
-            Flight(report.seq, size, self._time.now().mono, report.topic.startswith(self.names.inbound)),
+            Flight(report.seq, size, now, report.topic.startswith(self.names.inbound)),
             report.topic,
             report.payload,
             bool(report.retain),
@@ -319,7 +320,7 @@ class Publisher:
             given = self._publish_state(key)
         else:
             report = self._outbox.get_report(key)
-            given = report is None or self._publish(report)
+            given = report is None or self._publish(report, self._time.now().mono)
         if given and not self._flights:  # the report is gone, or cannot be published at all
             self._suspects.clear(key)
             self.wake()
