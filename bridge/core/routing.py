@@ -1,12 +1,13 @@
 """Routes: which destination and options a message gets; the first that matches wins."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.core.batching import Batching
 from bridge.core.escalation import Escalation
 from bridge.core.filters import Filter
-from bridge.core.messages import CLOUD, Endpoint, Priority
+from bridge.core.messages import CLOUD, Endpoint, Lane, Priority
 from bridge.core.topic_rules import matcher
 
 
@@ -35,6 +36,9 @@ class Route(NamedTuple):
 
 DEFAULT = Route()
 
+PLACES = 512
+"""Topics whose route and lane are kept in memory, at most."""
+
 
 class Router:
     """Finds the route of a message from its topics."""
@@ -45,10 +49,19 @@ class Router:
         self._routes: list[tuple[Callable[[str], bool], Route]] = [
             (matcher(pattern), route) for pattern, route in routes
         ]
+        self.place = lru_cache(maxsize=PLACES)(self._place)
+        """Returns the route of a tuple of topics, and the lane of a message that has no priority of its own.
+
+        Cached, because a box has some tens of topics and asks with each message."""
 
     def named(self, match: str) -> Route | None:
         """Return the first route with this topic filter; None without one."""
         return next((route for _, route in self._routes if route.match == match), None)
+
+    def _place(self, topics: tuple[str, ...]) -> tuple[Route, Lane]:
+        route = self.route(topics)
+        batch = None if route.batching is None else route.match
+        return route, Lane(route.endpoint, topics, route.priority, batch)
 
     def route(self, topics: Sequence[str]) -> Route:
         """Return the first route that one of ``topics`` matches; without topics the topic is ``''``."""

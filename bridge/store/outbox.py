@@ -313,20 +313,19 @@ class Outbox:
 
     def add(self, message: Message) -> int:
         """Store ``message``, whether there is room for it or not; return its number."""
-        run, lane, now = self._database.execute, message.lane, self.times.now()
+        run, lane, times = self._database.execute, message.lane, self.times
         seq = self._next_seq
         self._next_seq += 1
         lane_id = self.lanes.append(lane, seq)
-        mono = now.mono if message.received is None else message.received
-        wall = now.wall - (now.mono - mono)
+        mono = times.now().mono if message.received is None else message.received
+        wall = times.date(times.boot, mono)
         deadline = None if message.lifetime is None else wall + message.lifetime
         reply = message.reply or (None, None)
         topics = _own_topics(lane)
         run(
             "message_add",
-            (seq, message.id, message.idempotent, lane_id, message.payload, self.times.boot, wall, mono,
-             deadline, message.max_attempts, *reply, self._time_of(message, now.mono - mono), message.stamp,
-             topics),
+            (seq, message.id, message.idempotent, lane_id, message.payload, times.boot, wall, mono,
+             deadline, message.max_attempts, *reply, self._time_of(message, mono), message.stamp, topics),
         )  # fmt: skip
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
         if message.escalate_after is not None:
@@ -379,13 +378,13 @@ class Outbox:
         return True
 
     def _renew(self, message: Message, oldest: Queued, escalates: float | None) -> None:
-        lane, now = message.lane, self.times.now()
-        mono = now.mono if message.received is None else message.received
+        lane = message.lane
+        mono = self.times.now().mono if message.received is None else message.received
         reply = message.reply or (None, None)
         values = {
             "id": message.id, "chosen": message.idempotent, "payload": message.payload, "mono": mono,
             "lifetime": message.lifetime, "max_attempts": message.max_attempts, "reply": reply[0],
-            "correlation": reply[1], "at": self._time_of(message, now.mono - mono), "stamp": message.stamp,
+            "correlation": reply[1], "at": self._time_of(message, mono), "stamp": message.stamp,
             "seq": oldest.seq,
         }  # fmt: skip
         self._database.execute("message_renew", values)
@@ -397,13 +396,13 @@ class Outbox:
         self.ledger.remove(lane.endpoint.channel, lane.priority, len(oldest.payload))
         self.ledger.add(lane.endpoint.channel, lane.priority, len(message.payload))
 
-    def _time_of(self, message: Message, ago: float) -> int | None:
-        """Return the time of ``message``, which came ``ago`` seconds ago, as far as it is settled at once.
+    def _time_of(self, message: Message, mono: float) -> int | None:
+        """Return the time of ``message``, which came at ``mono``, as far as it is settled at once.
 
         Where it goes with the message it is, so that the message is the same at each attempt.
         """
         if message.at is None and message.stamp is not None and self.times.known:
-            return floor(self.times.wall() - ago)
+            return floor(self.times.wall() - (self.times.now().mono - mono))
         return message.at
 
     def _make_room(self, message: Message) -> tuple[bool, tuple[Dropped, ...]]:

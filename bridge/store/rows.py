@@ -40,6 +40,7 @@ def names_key(names: tuple[str, ...]) -> str:
     return json.dumps(names, ensure_ascii=False) if names else ""
 
 
+@lru_cache(maxsize=512)
 def lane_key(lane: Lane) -> tuple[str, str, int]:
     """Return the columns of ``lane``: endpoint, names and priority."""
     names = names_key(lane.names) if lane.batch is None else json.dumps(lane.batch, ensure_ascii=False)

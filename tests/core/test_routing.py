@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from bridge.core.messages import Channel, Endpoint, Priority
+from bridge.core.batching import Batching
+from bridge.core.messages import CLOUD, Channel, Endpoint, Lane, Priority
 from bridge.core.routing import DEFAULT, Route, Router
 from bridge.core.topic_rules import CLOUD_TOPIC_LIMIT, check_cloud_topic, matcher
 from bridge.errors import InvalidCommand
@@ -115,3 +116,17 @@ def test_the_rule_for_cloud_topics_is_the_documented_one(topic: str) -> None:
         with pytest.raises(InvalidCommand) as caught:
             check_cloud_topic(topic)
         assert "\n" not in str(caught.value)
+
+
+def test_a_place_is_the_route_and_its_lane() -> None:
+    """However often it is asked for; a route of batches has one lane for all topics."""
+    batched = Route(match="sensors/#", batching=Batching(60.0), priority=Priority.LOW)
+    router = Router([("sensors/#", batched), ("valves/+", SCADA)])
+    for _ in range(2):
+        assert router.place(("sensors/a", "b")) == (
+            batched,
+            Lane(CLOUD, ("sensors/a", "b"), Priority.LOW, "sensors/#"),
+        )
+        assert router.place(("valves/1",)) == (SCADA, Lane(SCADA.endpoint, ("valves/1",), Priority.NORMAL))
+        assert router.place(()) == (DEFAULT, Lane(CLOUD, (), Priority.NORMAL))
+    assert Router([]).place(("valves/1",)) == (DEFAULT, Lane(CLOUD, ("valves/1",), Priority.NORMAL))

@@ -257,7 +257,7 @@ class Intake:
         return self._send(command).message if isinstance(command, commands.Send) else self._sms(command)
 
     def _send(self, command: commands.Send) -> _Read:
-        route = self.policy.router.route(command.topics)
+        route, lane = self.policy.router.place(command.topics)
         if route.endpoint.channel is Channel.CLOUD:
             for place, name in enumerate(command.topics):
                 check_cloud_topic(name, command.field(place))
@@ -266,12 +266,8 @@ class Intake:
                 if "" in name.split("/"):
                     raise InvalidCommand(command.field(place), name, "a topic has no empty levels")
         options = command.options
-        lane = Lane(
-            route.endpoint,
-            command.topics,
-            route.priority if options.priority is None else options.priority,
-            None if route.batching is None else route.match,
-        )
+        if options.priority is not None:
+            lane = lane._replace(priority=options.priority)
         message = self._build(lane, command.payload, options, route, command.at)
         if route.stamp is not None:
             self._check_size(stamped(command.payload, route.stamp, commands.LATEST))
