@@ -4,6 +4,7 @@ One JSON object on one line each way, over a Unix socket that only the daemon's 
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -112,7 +113,8 @@ def ask(path: Path, request: dict[str, Any], wait: float = ANSWER_WAIT) -> dict[
         except OSError:
             return None
         try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # a daemon that refuses says so, and reads nothing
+                connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline()
         except OSError as exc:
