@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.progress import Progress
-from bridge.core.time import Time
+from bridge.core.time import Time, Timer
 from bridge.errors import StoreError, StoreFull
 from bridge.store.database import Database, translate
 from bridge.store.reserve import Reserve
@@ -41,8 +41,8 @@ CROWD = 256
 Maximum allows, and memory is scarce."""
 
 LINGER = 2.0
-"""Seconds that an operation whose loss does no harm may wait for a transaction of others. One of its own
-would cost the card some pages and a sync."""
+"""Seconds that an operation whose loss does no harm may wait for a transaction with other writes. One of its
+own would cost the card some pages and a sync."""
 
 CHECK_EVERY = 2.0
 """Seconds between checks: for room while the disk is full, and of the room for results while it is not."""
@@ -118,7 +118,8 @@ class Writer:
         self._writes: list[_Pending] = []
         self._appends: dict[object, _Pending] = {}
         self._lingering: list[_Pending] = []
-        """Operations that wait for a transaction of others."""
+        """Operations that wait for a transaction with other writes."""
+        self._linger_timer: Timer | None = None
         self._may_linger = True
         self._scheduled = self._hurried = False
         self._committing = False
@@ -143,12 +144,12 @@ class Writer:
         """Run ``operation`` in the next transaction, even on a full disk.
 
         While the disk is exhausted an operation that only ``frees`` pages runs before the others. An
-        operation that may ``linger`` waits up to `LINGER` seconds for a transaction of others.
+        operation that may ``linger`` waits up to `LINGER` seconds for a transaction with other writes.
         """
         pending = _Pending(operation, done, frees=frees)
         if linger and self._may_linger and self.space is Space.OK:
             if not self._lingering:
-                self._time.call_later(LINGER, self._end_lingering)
+                self._linger_timer = self._time.call_later(LINGER, self._end_lingering)
             self._lingering.append(pending)
             return
         self._writes.append(pending)
@@ -161,8 +162,15 @@ class Writer:
 
     def _end_lingering(self) -> None:
         if self._lingering:
-            self._writes, self._lingering = [*self._writes, *self._lingering], []
+            self._writes = self._with_lingering(self._writes)
             self._schedule()
+
+    def _with_lingering(self, writes: list[_Pending]) -> list[_Pending]:
+        """Return ``writes`` and what lingers, which waits no longer."""
+        if self._linger_timer:
+            self._linger_timer.cancel()
+        lingering, self._lingering, self._linger_timer = self._lingering, [], None
+        return [*writes, *lingering]
 
     def append(
         self,
@@ -301,7 +309,9 @@ class Writer:
             one = next((each for each in self._writes if each.frees), self._writes[0])
             self._writes.remove(one)
             return _Batch([one], {}, [])
-        writes, self._writes, self._lingering = [*self._writes, *self._lingering], [], []
+        writes, self._writes = self._writes, []
+        if writes:  # results write the pages of what lingers anyway; messages have others
+            writes = self._with_lingering(writes)
         appends = self._take_appends() if self.space is Space.OK and self._appends else {}
         return _Batch(writes, appends, [])
 

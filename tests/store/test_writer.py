@@ -119,23 +119,35 @@ def test_one_turn_is_one_transaction(rig: Rig) -> None:
     assert (done, rig.writer.waiting) == (["1", "2", "3"], 0)
 
 
-def test_what_may_linger_rides_on_the_next_transaction(rig: Rig) -> None:
-    """It has none of its own while another may come, and goes by itself after a while, or before an end."""
+def test_what_may_linger_rides_on_the_next_write(rig: Rig) -> None:
+    """It has no transaction of its own while another may come, and none of messages alone.
+
+    It goes by itself after a while, or before an end.
+    """
     done: list[str] = []
-    rig.writer.write(lambda: None, lambda _: done.append("lingers"), linger=True)
-    rig.turns.turn()
-    assert (done, rig.writer.idle) == ([], False)
+
+    def linger(name: str) -> None:
+        rig.writer.write(lambda: None, lambda _: done.append(name), linger=True)
+        rig.turns.turn()
+
+    linger("lingers")
     rig.put("1", done)
     rig.turns.turn()
-    assert done == ["lingers", "1"]
-    rig.writer.write(lambda: None, lambda _: done.append("alone"), linger=True)
-    rig.turns.tick()
-    assert done[2:] == ["alone"]
-    rig.writer.write(lambda: None, lambda _: done.append("last"), linger=True)
-    rig.writer.hasten()
-    rig.writer.write(lambda: None, lambda _: done.append("after"), linger=True)
+    assert (done, rig.writer.idle) == (["1"], False)
+    rig.writer.write(lambda: None, lambda _: done.append("result"))
     rig.turns.turn()
-    assert (done[3:], rig.writer.idle) == (["last", "after"], True)
+    assert (done[1:], rig.writer.idle) == (["result", "lingers"], True)
+    (timer,) = rig.turns.later
+    linger("alone")
+    timer.run()
+    rig.turns.turn()
+    assert done[3:] == []  # the time of what lingered before is not its own
+    rig.turns.tick()
+    assert done[3:] == ["alone"]
+    linger("last")
+    rig.writer.hasten()
+    linger("after")
+    assert (done[4:], rig.writer.idle) == (["last", "after"], True)
 
 
 def test_who_waits_for_a_commit_cuts_the_pause_short(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_broker_that_acknowledges_nothing_for_a_while(tmp_path: Path) -> None:
 
 
 def test_what_could_be_carried_out_twice_leaves_the_disk_at_once(tmp_path: Path) -> None:
-    """A published result waits for a transaction of others, as its repetition says the same; inbound not."""
+    """A published result waits for a transaction with other writes, as its repetition says the same."""
     desk = Desk(tmp_path / "outbox.db", Broker(64, lambda _: True))
     desk.run(1)
     desk.report(b"pump on")
@@ -93,6 +93,6 @@ def test_what_could_be_carried_out_twice_leaves_the_disk_at_once(tmp_path: Path)
     desk.run(1)
     assert b"{}" in desk.broker.payloads
     assert [report.payload for report in desk.box.outbox.reports_after(0, 10)] == [b"{}"]
-    desk.rig.put("next", [])
+    desk.rig.writer.write(lambda: None)
     desk.rig.turns.turn()
     assert desk.box.outbox.reports_after(0, 10) == []
