@@ -30,31 +30,41 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.upto: int
-        self.upto, text = database.execute("sums_get").fetchone() or (0, "{}")
-        """Number of the newest message that the sums on disk count."""
-        sums: dict[str, Any] = json.loads(text)
-        self.depth: Depth = {}
-        self.messages = self.bytes = 0
-        # What is missing, as in a new file and after a repair, is computed from the rows.
-        for channel, priority, *held in (
-            *sums.get("depth", ()),
-            *database.execute("depth_count", (self.upto,)),
-        ):
-            self.move(Channel(channel), Priority(priority), *held)
-        self.counts: Counter[str] = Counter(sums.get("counts"))
-        self.report_bytes = self._report_bytes(sums.get("reports"))
-        """Bytes of the reports that wait for the broker: payloads, topics and properties."""
-        self.ended, self.ended_bytes = (
-            sums["ended"] if "ended" in sums else database.execute("key_ended").fetchone()
-        )
-        """Number of idempotency keys with a result, and the bytes of both."""
-        self.usage = Usage(database, sums)
-        """Bytes and SMS by day."""
         self.writes = 0
         """How often the sums were written."""
-        self._changed, self._added = False, 0
+        self.upto: int
+        """Number of the newest message that the sums on disk count."""
+        self.depth: Depth
+        self.messages: int
+        self.bytes: int
+        self.counts: Counter[str]
+        self.report_bytes: int
+        """Bytes of the reports that wait for the broker: payloads, topics and properties."""
+        self.ended: int
+        self.ended_bytes: int
+        """Number of idempotency keys with a result, and the bytes of both."""
+        self.usage: Usage
+        """Bytes and SMS by day."""
+        self._changed: bool
+        self._added: int
         """Whether the sums are to be written, and the messages added since they were."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Read what the database has, as after a transaction that was rolled back."""
+        run = self._database.execute
+        self.upto, text = run("sums_get").fetchone() or (0, "{}")
+        sums: dict[str, Any] = json.loads(text)
+        self.depth = {}
+        self.messages = self.bytes = 0
+        # What is missing, as in a new file and after a repair, is computed from the rows.
+        for channel, priority, *held in (*sums.get("depth", ()), *run("depth_count", (self.upto,))):
+            self.move(Channel(channel), Priority(priority), *held)
+        self.counts = Counter(sums.get("counts"))
+        self.report_bytes = self._report_bytes(sums.get("reports"))
+        self.ended, self.ended_bytes = sums["ended"] if "ended" in sums else run("key_ended").fetchone()
+        self.usage = Usage(self._database, sums)
+        self._changed, self._added = False, 0
 
     def _report_bytes(self, summed: int | None) -> int:
         if summed is not None and self._database.execute("report_count").fetchone()[0] > COUNTED:

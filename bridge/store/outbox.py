@@ -6,12 +6,9 @@ All methods run in the event loop's thread; those that write run inside the writ
 import contextlib
 import json
 import logging
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum, auto
-from itertools import groupby, islice
 from math import floor, inf
-from sqlite3 import Cursor
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from bridge.core.messages import (
@@ -31,9 +28,11 @@ from bridge.store.batches import Batches
 from bridge.store.clock import Times
 from bridge.store.database import Database
 from bridge.store.escalations import Escalations
+from bridge.store.keys import IdempotencyKeys
 from bridge.store.lanes import Lanes
 from bridge.store.ledger import Ledger
 from bridge.store.receipts import Receipt, Receipts
+from bridge.store.reports import Reports
 from bridge.store.rows import describe, endpoint_key, names_key, read_endpoint, read_message, write_at
 from bridge.store.running_time import RunningTime
 from bridge.store.set_aside import Kind, Row, SetAside
@@ -43,20 +42,8 @@ log = logging.getLogger("store")
 
 _Kind = TypeVar("_Kind")
 
-KEYS_KEPT_FOR = 24 * 3600.0
-"""Seconds for which an idempotency key (an id that a producer chose) is remembered after its first
-receipt."""
-
 SUPERSEDED = 100
 """Messages whose place one message takes at most."""
-
-KEYS_ROUNDS, KEYS_PORTION = 10, 100
-"""Rounds in one transaction, and keys in one round, in which the oldest keys beyond the limits are
-forgotten."""
-
-
-RECENT, RECENT_SIZE = 128, 4096
-"""Reports that are kept in memory after their commit, and bytes of the payload of one, at most."""
 
 
 class Limits(NamedTuple):
@@ -99,16 +86,6 @@ class Acceptance(NamedTuple):
     """Messages that were dropped to make room."""
     superseded: tuple[Queued, ...] = ()
     """Messages whose place it took."""
-
-
-class Report(NamedTuple):
-    """A durable publication to the broker."""
-
-    seq: int
-    topic: str
-    payload: bytes
-    properties: str | None
-    retain: bool
 
 
 class _Oldest(NamedTuple):
@@ -155,22 +132,19 @@ class Outbox:
         self.ledger = Ledger(database)
         if self.ledger.usage.recover():
             self.ledger.metered()
-            self._flush_sums(max(self._number("message_last"), self.ledger.upto))
+            self._flush_sums(max(self._last(), self.ledger.upto))
         database.commit()
         self.lanes = Lanes(database)
         self.batches = Batches(database, self.get)
         self.running = RunningTime(database, self.times)
         self.escalations = Escalations(database, self.running)
         self.receipts = Receipts(database)
+        self.reports = Reports(database, self.ledger)
+        self.keys = IdempotencyKeys(database, self.times, self.ledger)
         self.accepted = AcceptedCommands(database)
         self.set_aside = SetAside(database)
         # A number that the sums count is not drawn again.
-        self._next_seq = max(self._number("message_last"), self.ledger.upto) + 1
-        self._next_report = self._number("report_last") + 1
-        self._reported: list[Report] = []
-        """Reports of the open transaction."""
-        self._recent: deque[Report] = deque(maxlen=RECENT)
-        """The last reports, one after the other: the publisher asks for them as soon as they are durable."""
+        self._next_seq = max(self._last(), self.ledger.upto) + 1
         self._oldest = self._find_oldest()
         """The oldest message after the last `flush`; None without a message."""
         self._oldest_left = False
@@ -185,8 +159,9 @@ class Outbox:
         """Begin another day of the usage where it is time; return whether it was."""
         return self.ledger.usage.turn(self.times.present_now(), known=self.times.trusted)
 
-    def _number(self, query: str) -> int:
-        return self._database.execute(query).fetchone()[0] or 0
+    def _last(self) -> int:
+        """Return the number of the newest message that is there."""
+        return self._database.execute("message_last").fetchone()[0] or 0
 
     def _find_oldest(self) -> _Oldest | None:
         row = self._database.execute("message_oldest").fetchone()
@@ -196,38 +171,26 @@ class Outbox:
 
     def flush(self) -> None:
         """Write the reports and the sums of the transaction."""
-        self._write_reports()
+        self.reports.flush()
         if self._oldest is None or self._oldest_left:
             self._oldest, self._oldest_left = self._find_oldest(), False
         self.receipts.flush()
         self.escalations.flush()
         self._flush_sums(self._next_seq - 1)
 
-    def _write_reports(self) -> None:
-        if not self._reported:
-            return
-        self._database.execute_many("report_add", self._reported)
-        for report in self._reported:
-            if len(report.payload) > RECENT_SIZE:
-                self._recent.clear()  # those before it are read again, and so is it
-            else:
-                self._recent.append(report)
-        self._reported = []
-
     def _flush_sums(self, last_seq: int) -> None:
         self.ledger.flush(self.times.present_now(), last_seq, self.meter, known=self.times.trusted)
 
     def reset(self) -> None:
         """Forget what a rolled-back transaction added in memory. The numbers that it drew stay unused."""
-        self._reported.clear()
-        self._recent.clear()
+        self.ledger.reset()
+        self.reports.reset()
         self.receipts.reset()
         self.times.reset()
         self.lanes.reset()
         self.batches.reset()
         self.running.reset()
         self.escalations.reset()
-        self.ledger = Ledger(self._database)
         self.set_aside.reset()
         self._oldest, self._oldest_left = self._find_oldest(), False
 
@@ -237,10 +200,10 @@ class Outbox:
         """Store ``message``, unless it is stored already or there is no room for it."""
         if receipt and self.receipts.known(receipt):
             return Acceptance(Verdict.REDELIVERED)
-        if message.idempotent and not self.add_key(message.id):
+        if message.idempotent and not self.keys.add(message.id):
             if receipt:
                 self.receipts.add(receipt)
-            return Acceptance(Verdict.KNOWN, self.key_result(message.id))
+            return Acceptance(Verdict.KNOWN, self.keys.result(message.id))
         if receipt:
             self.receipts.add(receipt)
         superseded = self._waiting(message) if message.latest else []
@@ -251,27 +214,8 @@ class Outbox:
             self.add(message)
             return Acceptance(Verdict.STORED, dropped=dropped)
         if message.idempotent:  # nothing was stored, so the producer may use the key again
-            self.release_key(message.id)
+            self.keys.release(message.id)
         return Acceptance(Verdict.REFUSED, dropped=dropped)
-
-    def add_key(self, message_id: str) -> bool:
-        """Note an idempotency key; return False if it was received before."""
-        now = self.times.now()
-        cursor = self._database.execute("key_add", (message_id, self.times.boot, now.wall))
-        return cursor.rowcount == 1
-
-    def release_key(self, message_id: str) -> None:
-        """Let an idempotency key without a result be used again."""
-        self._database.execute("key_forget", (message_id,))
-
-    def is_queued(self, message_id: str) -> bool:
-        """Return whether the message with this idempotency key is in the outbox."""
-        return self._database.execute("key_queued", (message_id,)).fetchone() is not None
-
-    def key_result(self, message_id: str) -> bytes | None:
-        """Return the final result under a key, None without one."""
-        row = self._database.execute("key_result", (message_id,)).fetchone()
-        return row[0] if row else None
 
     def ask_again(self, message_id: str, reply: Reply) -> None:
         """Set the reply topic of a queued message: the latest request for its result counts."""
@@ -284,32 +228,12 @@ class Outbox:
 
     def finish_key(self, message_id: str, result: bytes) -> None:
         """Keep the final result under a key, for later repetitions of it."""
-        for received in self._database.execute("key_finish", (message_id,)).fetchall():
-            self._database.execute("key_keep", (message_id, *received, result))
-            # The bytes are counted as SQLite counts them in `key_trim`: the length of a text is in
-            # characters.
-            self.ledger.ended_key(1, len(message_id) + len(result))
-            self._bound_keys()
+        self.keys.finish(message_id, result)
+        self._bound_keys()
 
     def _bound_keys(self) -> None:
-        """Forget the oldest keys with a result, beyond the outbox's own limits of number and bytes.
-
-        It does so in portions, because a reload may have lowered the limits. Keys without a result belong to
-        queued messages, and stay.
-        """
-        ledger, limits = self.ledger, self.limits
-        for _ in range(KEYS_ROUNDS):
-            over = ledger.ended - limits.max_messages
-            if not ledger.ended or (over <= 0 and ledger.ended_bytes <= limits.max_bytes):
-                return
-            portion = (min(max(over, 1), KEYS_PORTION),)
-            if not self._forget_keys(self._database.execute("key_trim_old", portion)):
-                self._forget_keys(self._database.execute("key_trim", portion))
-
-    def _forget_keys(self, gone: Cursor) -> int:
-        sizes = [size for (size,) in gone.fetchall()]
-        self.ledger.ended_key(-len(sizes), -sum(sizes))
-        return len(sizes)
+        """Keep the keys within the outbox's own limits of number and bytes."""
+        self.keys.bound(self.limits.max_messages, self.limits.max_bytes)
 
     def add(self, message: Message) -> int:
         """Store ``message``, whether there is room for it or not; return its number."""
@@ -622,45 +546,10 @@ class Outbox:
         endpoint, priority = read_endpoint(row[2]), Priority(row[4])
         return None if row[0] in self.in_flight else self.held(endpoint, priority, row[0])
 
-    # -- reports -----------------------------------------------------------------------------------------
-
-    def report(
-        self, topic: str, payload: bytes, properties: str | None = None, *, retain: bool = False
-    ) -> None:
-        """Store a publication until the broker has acknowledged it."""
-        self._reported.append(Report(self._next_report, topic, payload, properties, retain))
-        self._next_report += 1
-        self.ledger.reported(len(payload) + len(topic) + len(properties or ""))
-
-    def reports_after(self, seq: int, limit: int) -> list[Report]:
-        """Return up to ``limit`` publications with numbers above ``seq``."""
-        self._write_reports()
-        recent = self._recent
-        while recent and recent[0].seq <= seq:
-            recent.popleft()
-        if recent and recent[0].seq == seq + 1:
-            return list(islice(recent, limit))
-        return [Report(*row) for row in self._database.execute("report_after", (seq, limit))]
-
-    def reports_sent(self, seqs: list[int]) -> None:
-        """Remove publications that the broker has acknowledged."""
-        self._write_reports()
-        for first, last in _runs(seqs):
-            while self._recent and self._recent[0].seq <= last:
-                self._recent.popleft()
-            sizes = self._database.execute("report_drop", (first, last)).fetchall()
-            self.ledger.reported(-sum(size for (size,) in sizes))
-
     @property
     def reports_full(self) -> bool:
         """Whether reports and set-aside entries hold ``max_bytes`` or more."""
         return self.ledger.report_bytes + self.set_aside.bytes >= self.limits.max_bytes
-
-    def get_report(self, seq: int) -> Report | None:
-        """Return the publication numbered ``seq``, None if it is gone."""
-        self._write_reports()
-        row = self._database.execute("report_get", (seq,)).fetchone()
-        return Report(*row) if row else None
 
     # -- what could not be passed on ---------------------------------------------------------------------
 
@@ -670,10 +559,10 @@ class Outbox:
         Returns its number there, 0 if the publication is gone, and how many older entries were dropped for
         it.
         """
-        report = self.get_report(seq)
+        report = self.reports.get(seq)
         if report is None:
             return 0, 0
-        self.reports_sent([seq])
+        self.reports.sent([seq])
         return self._keep_aside(
             Row(Kind.REPORT, *report[1:4], bool(report.retain), reason, self.times.wall())
         )
@@ -699,7 +588,7 @@ class Outbox:
         if row is None or row.kind is not Kind.REPORT:
             return False
         self.set_aside.drop(number)
-        self.report(row.topic, row.payload, row.properties, retain=row.retain)
+        self.reports.add(row.topic, row.payload, row.properties, retain=row.retain)
         return True
 
     @property
@@ -718,9 +607,7 @@ class Outbox:
         """Check for a step of the clock, and forget old keys; return the step in seconds, 0 without one."""
         step = self.times.check(idle=self.ledger.writes == self._writes)
         self._writes = self.ledger.writes
-        judged = {**self.times.judge(), "age": KEYS_KEPT_FOR, "limit": KEYS_ROUNDS * KEYS_PORTION}
-        for query in ("key_expire_old", "key_expire"):
-            self._forget_keys(self._database.execute(query, judged))
+        self.keys.expire()
         self._bound_keys()
         return step
 
@@ -747,13 +634,6 @@ class Outbox:
     def count(self, state: State) -> None:
         """Count a result of ``state``."""
         self.ledger.count(state.value)
-
-
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last number of each run of consecutive numbers."""
-    for _, run in groupby(enumerate(sorted({*numbers})), lambda each: each[1] - each[0]):
-        members = [number for _, number in run]
-        yield members[0], members[-1]
 
 
 def _own_topics(lane: Lane) -> str | None:

@@ -39,7 +39,8 @@ from bridge.flow.message.uplink import Uplink
 from bridge.protocol.api.budget import BudgetChange
 from bridge.protocol.cloud import DeviceKey
 from bridge.store.journal import Journal
-from bridge.store.outbox import Limits, Report
+from bridge.store.outbox import Limits
+from bridge.store.reports import Report
 from bridge.store.writer import CommitWorker
 from tests.doubles.notices import Told
 from tests.doubles.time import Clock, MovableTime
@@ -287,7 +288,7 @@ class Heart:
 
     def reports(self) -> list[Report]:
         """Return what waits for the broker."""
-        return self.outbox.reports_after(0, 10_000)
+        return self.outbox.reports.after(0, 10_000)
 
     def ended(self) -> list[dict[str, Any]]:
         """Return the results on ``hologram/result``, in their order."""

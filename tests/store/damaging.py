@@ -58,10 +58,10 @@ def _fill(box: Box, part: int) -> None:
             message(f"m{number}", topic=f"t{number % 7}", payload=payload, idempotent=number % 3 == 0),
             Receipt(1, number, dup=False, digest=b"d%d" % number),
         )
-        box.outbox.report("hologram/result", b"r%d" % number, '[null, [["a", "b"]]]')
+        box.outbox.reports.add("hologram/result", b"r%d" % number, '[null, [["a", "b"]]]')
         if number % 12 == 0:
             box.outbox.remove(box.outbox.page(0, 1 << 60, 1)[0])
-            box.outbox.add_key(f"c{number}")
+            box.outbox.keys.add(f"c{number}")
             box.outbox.finish_key(f"c{number}", b"result")
     box.outbox.accepted.add(AcceptedCommand(f"accepted{part}", False, Channel.QUEUE, 1.0))
 
@@ -196,7 +196,7 @@ def use(file: Path) -> dict[str, Any]:
 def everything(box: Box) -> dict[str, Any]:
     found = {
         "messages": sorted(f"{queued.id} {len(queued.payload)}" for queued in box.all()),
-        "reports": sorted(str(report.payload) for report in box.outbox.reports_after(0, 1 << 40)),
+        "reports": sorted(str(report.payload) for report in box.outbox.reports.after(0, 1 << 40)),
         "ids": sorted(
             str(row[0]) for row in box.database._run("SELECT id FROM chosen UNION SELECT id FROM ended")
         ),

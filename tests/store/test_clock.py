@@ -7,7 +7,8 @@ import pytest
 
 from bridge.core.messages import CLOUD, Priority
 from bridge.store.clock import STEP
-from bridge.store.outbox import KEYS_KEPT_FOR, Limits, Verdict
+from bridge.store.keys import KEPT_FOR
+from bridge.store.outbox import Limits, Verdict
 from tests.store.box import DAY, NOON, Box, Clock, message
 
 YEARS = 20 * 365 * DAY
@@ -103,7 +104,7 @@ def test_an_id_chosen_between_a_step_and_its_notice_is_kept_its_day(box: Box) ->
     with box:
         box.outbox.finish_key("7", b"{}")
     box.sweep()
-    box.clock.pass_(KEYS_KEPT_FOR - 60)
+    box.clock.pass_(KEPT_FOR - 60)
     box.sweep()
     assert box.put(message("7", idempotent=True)).verdict is Verdict.KNOWN
     box.clock.pass_(120)

@@ -24,7 +24,7 @@ def queue(path: Path, number: int = 2000) -> None:
     with box:
         for count in range(number):
             box.outbox.accept(message(f"m{count}", topic=f"t{count % 7}", payload=b"x" * 200))
-            box.outbox.report("hologram/result", b"r%d" % count)
+            box.outbox.reports.add("hologram/result", b"r%d" % count)
     box.database.close()
 
 
@@ -120,7 +120,7 @@ def test_damage_inside_the_file_costs_what_was_damaged_and_no_more(tmp_path: Pat
     box = Box(path)
     kept = len(box.ids())
     assert kept >= 1800, f"4 pages of some 20 messages each were broken, {2000 - kept} messages are gone"
-    assert len(box.outbox.reports_after(0, 10_000)) >= 1700
+    assert len(box.outbox.reports.after(0, 10_000)) >= 1700
     consistent(box)
     box.database.close()
 

@@ -20,7 +20,7 @@ def kept(box: Box) -> int:
 
 def report(box: Box, payload: bytes, topic: str = "t", properties: str | None = None) -> None:
     with box:
-        box.outbox.report(topic, payload, properties)
+        box.outbox.reports.add(topic, payload, properties)
 
 
 def test_reports_count_until_the_broker_has_them(box: Box) -> None:
@@ -30,7 +30,7 @@ def test_reports_count_until_the_broker_has_them(box: Box) -> None:
     report(box, b"", "é")
     assert kept(box) == 5 + 11 + 12 + 1
     with box:
-        box.outbox.reports_sent([1, 1, 99])
+        box.outbox.reports.sent([1, 1, 99])
     assert kept(box) == 1
     box.reopen()
     assert kept(box) == 1
@@ -40,8 +40,8 @@ def test_a_transaction_that_failed_counts_nothing(box: Box) -> None:
     """What is rolled back leaves the sum as it was."""
     report(box, b"1234")
     box.database.begin()
-    box.outbox.report("t", b"x" * 100)
-    box.outbox.reports_sent([1])
+    box.outbox.reports.add("t", b"x" * 100)
+    box.outbox.reports.sent([1])
     box.outbox.flush()
     box.database.rollback()
     box.outbox.reset()
@@ -88,6 +88,6 @@ def test_the_sum_is_that_of_the_rows(
         report(box, payload, "hologram/in", words.replace("\0", "") or None)
         if sent:
             with box:
-                box.outbox.reports_sent([number])
+                box.outbox.reports.sent([number])
         kept(box)
     box.database.close()

@@ -17,7 +17,8 @@ from bridge.core.messages import (
     Traffic,
 )
 from bridge.store.accepted import AcceptedCommand
-from bridge.store.outbox import KEYS_KEPT_FOR, Dropped, Limits, Verdict
+from bridge.store.keys import KEPT_FOR
+from bridge.store.outbox import Dropped, Limits, Verdict
 from bridge.store.receipts import KEPT, Receipt, digest
 from bridge.store.usage import DAYS
 from tests.store.box import DAY, NOON, Box, message
@@ -272,7 +273,7 @@ def test_a_chosen_id_is_forgotten_after_a_day(box: Box) -> None:
     box.put(message("7", idempotent=True))
     with box:
         box.outbox.finish_key("7", b"{}")
-    box.clock.pass_(KEYS_KEPT_FOR - 1)
+    box.clock.pass_(KEPT_FOR - 1)
     box.sweep()
     assert box.put(message("7", idempotent=True)).verdict is Verdict.KNOWN
     box.clock.pass_(2)
@@ -283,7 +284,7 @@ def test_a_chosen_id_is_forgotten_after_a_day(box: Box) -> None:
 def test_an_id_whose_message_still_waits_is_not_forgotten(box: Box) -> None:
     """As long as the message is queued its id is known, however long that takes."""
     box.put(message("7", idempotent=True))
-    box.clock.pass_(3 * KEYS_KEPT_FOR)
+    box.clock.pass_(3 * KEPT_FOR)
     box.sweep()
     assert box.put(message("7", idempotent=True)).verdict is Verdict.KNOWN
 
@@ -308,13 +309,13 @@ def test_a_claim_is_kept_until_it_is_dropped(box: Box, reply: Reply | None) -> N
     older = AcceptedCommand("*?['é", True, Channel.NETWORK, NOON, reply)
     newer = AcceptedCommand("1", False, Channel.QUEUE, NOON + 1.5)
     with box:
-        assert box.outbox.add_key(older.id)
+        assert box.outbox.keys.add(older.id)
         box.outbox.accepted.add(newer)
         box.outbox.accepted.add(older)
     box.reopen(boot="boot-2")
     assert box.outbox.accepted.left() == [older, newer]
     with box:
-        assert not box.outbox.add_key(older.id)
+        assert not box.outbox.keys.add(older.id)
         box.outbox.accepted.drop(older)
     assert box.outbox.accepted.left() == [newer]
 
@@ -447,19 +448,19 @@ def test_reports_wait_in_order_until_the_broker_has_them(box: Box) -> None:
     """Reports are read behind a cursor in the order in which they were written, and survive a restart."""
     with box:
         for number in range(5):
-            box.outbox.report("hologram/result", b"%d" % number, retain=number == 4)
-        box.outbox.report("me/reply", b"r", '["00", []]')
-    first = box.outbox.reports_after(0, 2)
+            box.outbox.reports.add("hologram/result", b"%d" % number, retain=number == 4)
+        box.outbox.reports.add("me/reply", b"r", '["00", []]')
+    first = box.outbox.reports.after(0, 2)
     assert [report.payload for report in first] == [b"0", b"1"]
     with box:
-        box.outbox.reports_sent([first[0].seq])
+        box.outbox.reports.sent([first[0].seq])
     box.reopen()
-    rest = box.outbox.reports_after(0, 100)
+    rest = box.outbox.reports.after(0, 100)
     assert [report.payload for report in rest] == [b"1", b"2", b"3", b"4", b"r"]
     assert (rest[3].retain, rest[4].topic, rest[4].properties) == (1, "me/reply", '["00", []]')
     with box:
-        box.outbox.report("hologram/result", b"new")
-    assert box.outbox.reports_after(rest[-1].seq, 10)[0].payload == b"new"
+        box.outbox.reports.add("hologram/result", b"new")
+    assert box.outbox.reports.after(rest[-1].seq, 10)[0].payload == b"new"
 
 
 def test_the_listing_says_what_waits_and_why(box: Box) -> None:
@@ -504,8 +505,8 @@ def test_ids_that_producers_choose_are_bounded(tmp_path: Path, limits: Limits) -
     assert box.outbox.ledger.ended == 10
     assert box.outbox.ledger.ended_bytes == 10 * 303
     with box:
-        assert not box.outbox.add_key("i45"), "it is known"
-        assert box.outbox.add_key("i05"), "it is forgotten"
+        assert not box.outbox.keys.add("i45"), "it is known"
+        assert box.outbox.keys.add("i05"), "it is forgotten"
     box.database.close()
 
 

@@ -72,7 +72,7 @@ def test_a_garbled_row_in_a_sound_page_is_mended(tmp_path: Path, garbled: str) -
     for number in range(10):
         box.put(message(f"m{number}", topic="t"))
     with box:
-        box.outbox.report("r", b"1", '[null, [["a", "b"]]]')
+        box.outbox.reports.add("r", b"1", '[null, [["a", "b"]]]')
     box.database.close()
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute(garbled)
@@ -81,7 +81,7 @@ def test_a_garbled_row_in_a_sound_page_is_mended(tmp_path: Path, garbled: str) -
     box.reopen()
     assert not list(tmp_path.glob("*.suspect"))
     assert list(tmp_path.glob("*.damaged-*")), "the garbled one is kept"
-    assert [report.payload for report in box.outbox.reports_after(0, 9)] == [b"1"]
+    assert [report.payload for report in box.outbox.reports.after(0, 9)] == [b"1"]
     assert len(box.all()) in (10, 0), "those of a lane whose topics are not known any more are gone"
     assert len(box.heads()) == min(len(box.all()), 1)
     box.database.close()

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bridge.store.outbox import RECENT, RECENT_SIZE
+from bridge.store.reports import RECENT, RECENT_SIZE
 from tests.store.box import Box
 
 steps = st.lists(
@@ -35,40 +35,40 @@ def test_the_publisher_reads_what_is_on_disk(box: Box, given_steps: list[tuple[s
         if step == "report":
             with box:
                 for _ in range(number):
-                    box.outbox.report("hologram/result", b"x" * size)
+                    box.outbox.reports.add("hologram/result", b"x" * size)
         elif step == "fail":
             box.database.begin()
             for _ in range(number):
-                box.outbox.report("hologram/in", b"never durable")
+                box.outbox.reports.add("hologram/in", b"never durable")
             box.outbox.flush()
             box.database.rollback()
             box.outbox.reset()
         elif step == "read":
-            found = box.outbox.reports_after(cursor, number)
+            found = box.outbox.reports.after(cursor, number)
             assert found == on_disk(box, cursor, number)
             unsent += [report.seq for report in found]
             cursor = found[-1].seq if found else cursor
         elif step == "sent":
             with box:
-                box.outbox.reports_sent(unsent[-number:])
+                box.outbox.reports.sent(unsent[-number:])
             del unsent[-number:]
         else:
             with box:
                 box.outbox.set_report_aside(cursor + number, "a person wants it so")
-    assert box.outbox.reports_after(cursor, 99) == on_disk(box, cursor, 99)
-    assert box.outbox.reports_after(0, 99) == on_disk(box, 0, 99)
+    assert box.outbox.reports.after(cursor, 99) == on_disk(box, cursor, 99)
+    assert box.outbox.reports.after(0, 99) == on_disk(box, 0, 99)
 
 
 def test_within_a_transaction_what_was_reported_is_there(box: Box) -> None:
     """To be read, to be set aside, to be removed."""
     with box:
         for payload in (b"1", b"2", b"3"):
-            box.outbox.report("hologram/in", payload)
-        first, second, third = box.outbox.reports_after(0, 9)
+            box.outbox.reports.add("hologram/in", payload)
+        first, second, third = box.outbox.reports.after(0, 9)
         box.outbox.set_report_aside(first.seq, "why")
-        box.outbox.reports_sent([second.seq])
-        assert box.outbox.get_report(third.seq) == third
-    assert box.outbox.reports_after(0, 9) == [third]
+        box.outbox.reports.sent([second.seq])
+        assert box.outbox.reports.get(third.seq) == third
+    assert box.outbox.reports.after(0, 9) == [third]
 
 
 def test_few_of_many_stay_in_memory(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_few_of_many_stay_in_memory(tmp_path: Path) -> None:
     for _ in range(3):
         with box:
             for number in range(RECENT):
-                box.outbox.report("hologram/result", b"%d" % number)
+                box.outbox.reports.add("hologram/result", b"%d" % number)
     cursor, found = 0, list[bytes]()
-    while reports := box.outbox.reports_after(cursor, 50):
+    while reports := box.outbox.reports.after(cursor, 50):
         found += [report.payload for report in reports]
         cursor = reports[-1].seq
     assert found == [b"%d" % number for number in range(RECENT)] * 3

@@ -22,8 +22,8 @@ def put(box: Box, *payloads: bytes) -> list[tuple[int, int]]:
     found = []
     for payload in payloads:
         box.database.begin()
-        box.outbox.report("hologram/in", payload, '["properties"]', retain=True)
-        (report,) = box.outbox.reports_after(0, 1)
+        box.outbox.reports.add("hologram/in", payload, '["properties"]', retain=True)
+        (report,) = box.outbox.reports.after(0, 1)
         found.append(box.outbox.set_report_aside(report.seq, "too large"))
         box.outbox.flush()
         box.database.commit()
@@ -34,7 +34,7 @@ def test_a_report_moves(box: Box) -> None:
     """It is no report any more, keeps all that it was, and outlives the process."""
     ((number, gone),) = put(box, b"\x00payload")
     box.reopen()
-    assert box.outbox.reports_after(0, 10) == []
+    assert box.outbox.reports.after(0, 10) == []
     assert box.outbox.ledger.report_bytes == 0
     row = box.outbox.set_aside.get(number)
     assert row is not None
@@ -47,15 +47,15 @@ def test_a_report_moves(box: Box) -> None:
 def test_one_transaction(box: Box) -> None:
     """Where it fails the report is still there, and the figures are as before."""
     box.database.begin()
-    box.outbox.report("hologram/in", b"x")
+    box.outbox.reports.add("hologram/in", b"x")
     box.outbox.flush()
     box.database.commit()
-    (report,) = box.outbox.reports_after(0, 1)
+    (report,) = box.outbox.reports.after(0, 1)
     box.database.begin()
     box.outbox.set_report_aside(report.seq, "why")
     box.database.rollback()
     box.outbox.reset()
-    assert box.outbox.reports_after(0, 10) == [report]
+    assert box.outbox.reports.after(0, 10) == [report]
     assert box.outbox.set_aside.rows == 0
     assert box.outbox.set_report_aside(report.seq + 1, "it is gone") == (0, 0)
 
@@ -66,7 +66,7 @@ def test_it_goes_back(box: Box) -> None:
     delivery, _ = box.outbox.set_delivery_aside("a\ud800", b"y", "unreadable \udcff", "sensor")
     assert not box.outbox.try_again(delivery)
     assert box.outbox.try_again(number)
-    (report,) = box.outbox.reports_after(0, 10)
+    (report,) = box.outbox.reports.after(0, 10)
     assert report[1:] == ("hologram/in", b"x", '["properties"]', True)
     (entry,) = box.outbox.set_aside.entries(10)
     assert (entry.id, entry.kind, entry.topic, entry.bytes) == (delivery, Kind.DELIVERY, "a\\ud800", 1)

@@ -93,9 +93,9 @@ def test_deleted_pages_are_room(place: Place) -> None:
     """What was sent leaves free pages in the file, which the next results use."""
     before = place.disk.room()
     with place.box as box:
-        box.outbox.report("topic", bytes(3_000_000))
+        box.outbox.reports.add("topic", bytes(3_000_000))
     with_report = place.disk.room()
     assert with_report < before - 2_900_000
     with place.box as box:
-        box.outbox.reports_sent([box.outbox.reports_after(0, 1)[0].seq])
+        box.outbox.reports.sent([box.outbox.reports.after(0, 1)[0].seq])
     assert place.disk.room() > with_report + 2_900_000

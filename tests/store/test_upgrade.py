@@ -21,7 +21,7 @@ def test_a_store_of_an_earlier_version_sends_what_it_held(tmp_path: Path, versio
     box = Box(path)
     assert box.ids() == ["m1", "m2", "m3", "m4", "m5"]
     assert box.heads() == ["m5", "m1", "m2"], "the oldest of each lane, the best priority first"
-    (report,) = box.outbox.reports_after(0, 10)
+    (report,) = box.outbox.reports.after(0, 10)
     assert (report.topic, report.properties) == ("hologram/result", '[null, [["a", "b"]]]')
     assert box.put(message("m4", idempotent=True)).verdict is Verdict.KNOWN
     if version >= 3:

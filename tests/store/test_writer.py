@@ -264,7 +264,7 @@ def test_settling_that_finds_no_room_waits_and_starves(rig: Rig) -> None:
     done: list[str] = []
     limit_pages(rig, 40)
     fill(rig, done)
-    rig.writer.write(lambda: rig.box.outbox.report("r", b"x" * 100_000), lambda _: done.append("report"))
+    rig.writer.write(lambda: rig.box.outbox.reports.add("r", b"x" * 100_000), lambda _: done.append("report"))
     rig.turns.turn()
     assert rig.writer.space is Space.EXHAUSTED
     assert "report" not in done
@@ -273,7 +273,7 @@ def test_settling_that_finds_no_room_waits_and_starves(rig: Rig) -> None:
     rig.turns.turn()
     assert rig.writer.space is not Space.EXHAUSTED
     assert "report" in done
-    assert rig.box.outbox.reports_after(0, 9)[0].payload == b"x" * 100_000
+    assert rig.box.outbox.reports.after(0, 9)[0].payload == b"x" * 100_000
 
 
 def test_a_refused_message_is_not_stored_twice_after_room_is_back(rig: Rig) -> None:
@@ -347,10 +347,12 @@ def test_what_makes_room_goes_first_on_a_full_disk(rig: Rig) -> None:
     done: list[str] = []
     limit_pages(rig, 40)
     fill(rig, done)
-    rig.writer.write(lambda: rig.box.outbox.report("r", b"x" * 2_000_000), lambda _: done.append("large"))
+    rig.writer.write(
+        lambda: rig.box.outbox.reports.add("r", b"x" * 2_000_000), lambda _: done.append("large")
+    )
     rig.turns.turn()
     assert rig.writer.space is Space.EXHAUSTED
-    rig.writer.write(lambda: rig.box.outbox.reports_sent([1]), lambda _: done.append("frees"), frees=True)
+    rig.writer.write(lambda: rig.box.outbox.reports.sent([1]), lambda _: done.append("frees"), frees=True)
     rig.turns.turn()
     assert (done[-1], rig.writer.space) == ("frees", Space.EXHAUSTED)
 

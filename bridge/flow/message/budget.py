@@ -366,6 +366,5 @@ class Budget:
         unknown = not self._outbox.times.trusted and mono - self._noted_at >= NOTE_DAY
         if turned or late or unknown:
             self._noted_at, self._unwritten_since = mono, None
-            # The ledger is looked up at the time of writing, because a rollback replaces it.
-            self._writer.write(lambda: self._outbox.ledger.metered(), linger=True)  # noqa: PLW0108
+            self._writer.write(self._outbox.ledger.metered, linger=True)
         self.changed()

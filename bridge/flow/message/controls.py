@@ -176,10 +176,10 @@ class Controls:
         """Return whether this command is new; a repetition of a known id gets the known result again."""
         if self._outbox.receipts.repeats(receipt):
             return False
-        if not accepted.idempotent or self._outbox.add_key(accepted.id):
+        if not accepted.idempotent or self._outbox.keys.add(accepted.id):
             self._outbox.accepted.add(accepted)
             return True
-        known = self._outbox.key_result(accepted.id)
+        known = self._outbox.keys.result(accepted.id)
         if known is not None:
             self._results.repeat(known, accepted.reply)
         return False

@@ -68,7 +68,7 @@ class Downlink:
 
     def _store(self, message: Received, properties: str | None) -> None:
         """Write the report and the traffic of ``message``; runs inside the transaction."""
-        self._outbox.report(self._names.inbound, message.data, properties)
+        self._outbox.reports.add(self._names.inbound, message.data, properties)
         self._outbox.ledger.spend(message.traffic, over_modem=message.over_modem)
 
     def _stored(self, message_id: str, message: Received, durable: Callable[[], None], _: object) -> None:

@@ -161,9 +161,9 @@ class Filtering:
         """
         if self._outbox.receipts.repeats(receipt):
             return None
-        if self._outbox.add_key(message.id):
+        if self._outbox.keys.add(message.id):
             return True
-        known = self._outbox.key_result(message.id)
+        known = self._outbox.keys.result(message.id)
         if known is not None:
             self._results.repeat(known, message.reply)
         elif message.reply:

@@ -346,8 +346,8 @@ class Intake:
 
     def _accept_held(self, message: Message) -> tuple[Acceptance, list[Result]]:
         """Store a message that was held back, whose id is its own since then; runs inside the transaction."""
-        if message.idempotent and not self._outbox.is_queued(message.id):
-            self._outbox.release_key(message.id)
+        if message.idempotent and not self._outbox.keys.is_queued(message.id):
+            self._outbox.keys.release(message.id)
         return self._accept(message, None)
 
     def _acknowledge(self, delivery: Delivery, session: Acknowledger) -> None:
@@ -434,8 +434,8 @@ class Intake:
         result, idempotent, reply = rejection
         if self._outbox.receipts.repeats(receipt):
             return False
-        if idempotent and not self._outbox.add_key(result.id):
-            known = self._outbox.key_result(result.id)
+        if idempotent and not self._outbox.keys.add(result.id):
+            known = self._outbox.keys.result(result.id)
             if known is not None:
                 self._results.repeat(known, reply)
             return False

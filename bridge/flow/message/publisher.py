@@ -26,7 +26,7 @@ from bridge.flow.message.topics import Names
 from bridge.flow.message.trials import Answering, Flight, Trials
 from bridge.protocol.api.reports import event_json
 from bridge.store.journal import Journal
-from bridge.store.outbox import Report
+from bridge.store.reports import Report
 
 log = logging.getLogger("publisher")
 
@@ -150,11 +150,11 @@ class Publisher:
         """Yield up to ``room`` reports to publish: repetitions first, then those behind the cursor."""
         again = sorted(self._again)[:room] if self._again else []
         for seq in again:
-            if report := self._outbox.get_report(seq):
+            if report := self._outbox.reports.get(seq):
                 yield report
             else:
                 self._again.pop(seq, None)
-        yield from self._outbox.reports_after(self._cursor, room - len(again))
+        yield from self._outbox.reports.after(self._cursor, room - len(again))
 
     def _publish(self, report: Report, now: float) -> bool:
         """Publish ``report``; return False while others have to wait for its trial or for the session."""
@@ -236,7 +236,7 @@ class Publisher:
         # A result that is published twice says the same; an inbound message could be carried out twice.
         linger, self._prompt = not self._prompt and not self._outbox.reports_full, False
         self._writer.write(
-            lambda: self._outbox.reports_sent(seqs), lambda _: self.on_room(), frees=True, linger=linger
+            lambda: self._outbox.reports.sent(seqs), lambda _: self.on_room(), frees=True, linger=linger
         )
 
     def _refuse(self, seq: int, problem: str) -> None:
@@ -248,12 +248,12 @@ class Publisher:
         """
         if self._writer.busy(partial(self._refuse, seq, problem)):
             return
-        report = self._outbox.get_report(seq)
+        report = self._outbox.reports.get(seq)
         if report is None:
             return
         if not report.topic.startswith(self.names.prefix + "/"):
             log.warning("the broker refuses the response topic %s: %s", report.topic, problem)
-            self._writer.write(lambda: self._outbox.reports_sent([seq]), frees=True)
+            self._writer.write(lambda: self._outbox.reports.sent([seq]), frees=True)
         elif problem in NEVER:
             self.asides.report(report, f"the broker refuses it: {problem}")
         else:
@@ -279,7 +279,7 @@ class Publisher:
     def _set_aside(self, seq: int, reason: str) -> None:
         if self._writer.busy(partial(self._set_aside, seq, reason)):
             return
-        if report := self._outbox.get_report(seq):
+        if report := self._outbox.reports.get(seq):
             self.asides.report(report, reason)
 
     @property
@@ -319,7 +319,7 @@ class Publisher:
         if isinstance(key, str):
             given = self._publish_state(key)
         else:
-            report = self._outbox.get_report(key)
+            report = self._outbox.reports.get(key)
             given = report is None or self._publish(report, self._time.now().mono)
         if given and not self._flights:  # the report is gone, or cannot be published at all
             self._suspects.clear(key)

@@ -122,9 +122,9 @@ class Results:
 
     def repeat(self, payload: bytes, reply: Reply | None) -> None:
         """Store a result that is known already as a report; runs inside the transaction."""
-        self._outbox.report(self.names.result, payload)
+        self._outbox.reports.add(self.names.result, payload)
         if reply:
-            self._outbox.report(
+            self._outbox.reports.add(
                 reply.topic, payload, write_properties(Properties(correlation=reply.correlation))
             )
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from bridge.errors import OperationError
 from bridge.protocol.api.reports import timestamp
-from bridge.store.outbox import Outbox, Report
+from bridge.store.outbox import Outbox
+from bridge.store.reports import Report
 from bridge.store.writer import Writer
 
 log = logging.getLogger("store")

@@ -320,15 +320,17 @@ class SmsInbox:
         if self._commands.is_command(data := content(fields)):
             return _Command(data, fields["from"] or "")
         payload = to_json(fields)
-        self._outbox.report(self._topic, payload)
-        self._outbox.report(self._last_topic, payload, retain=True)
+        self._outbox.reports.add(self._topic, payload)
+        self._outbox.reports.add(self._last_topic, payload, retain=True)
         return _Event("sms.received", {"id": text, "from": fields["from"], "parts": total})
 
     def _publish_unreadable(self, pdu: str, error: str) -> _Event:
         """Publish the PDU itself, in case a person can read it. It does not become the last SMS."""
         log.warning("an SMS is unreadable and is published as it is: %s", error)
         text = self._new_id()
-        self._outbox.report(self._topic, to_json(unreadable_fields(text, pdu, error, self._time.now().wall)))
+        self._outbox.reports.add(
+            self._topic, to_json(unreadable_fields(text, pdu, error, self._time.now().wall))
+        )
         return _Event("sms.received", {"id": text, "from": None, "parts": 1, "error": error})
 
     def _give_up(self, waiting: Waiting) -> _Event | _Command:

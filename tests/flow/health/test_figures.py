@@ -68,7 +68,7 @@ def test_the_state_names_what_matters_most(make_heart: MakeHeart) -> None:
     states.append(health.figures()["state"])
     heart.controls.pause(True)
     states.append(health.figures()["state"])
-    heart.write(lambda: heart.outbox.report("hologram/in", b"x" * 1000))
+    heart.write(lambda: heart.outbox.reports.add("hologram/in", b"x" * 1000))
     states.append(health.figures()["state"])
     health.failed = True
     states.append(health.figures()["state"])

@@ -197,7 +197,7 @@ def test_a_step_of_the_clock_lets_refused_credentials_be_tried(watch: Watch) -> 
 def test_notices_reach_the_broker(watch: Watch) -> None:
     """Events are published at once, and reports from the outbox."""
     watch.monitor.event("message.queued", id="7")
-    watch.heart.write(lambda: watch.heart.outbox.report("hologram/in", b"inbound"))
+    watch.heart.write(lambda: watch.heart.outbox.reports.add("hologram/in", b"inbound"))
     watch.monitor.reports_ready()
     watch.turn()
     assert json.loads(watch.broker.events[0])["id"] == "7"

@@ -83,7 +83,7 @@ def test_while_too_much_waits_for_the_broker_nothing_comes_in(make_heart: MakeHe
     ((component, text),) = heart.notices.problems
     assert component == "inbound"
     assert "access list" in text
-    heart.write(lambda: heart.outbox.reports_sent([1, 2, 3, 4]))
+    heart.write(lambda: heart.outbox.reports.sent([1, 2, 3, 4]))
     assert heart.downlink.taking
     for _ in range(4):
         receive(heart, b"x" * 400)

@@ -157,7 +157,7 @@ def test_a_full_outbox_may_drop_the_oldest_of_the_lowest_priority(make_heart: Ma
 def fill(heart: Heart) -> None:
     """Have so many results wait that no message is taken."""
     heart.uplink.paused = True
-    heart.write(lambda: heart.outbox.report("hologram/in", b"x" * 2 * heart.outbox.limits.max_bytes))
+    heart.write(lambda: heart.outbox.reports.add("hologram/in", b"x" * 2 * heart.outbox.limits.max_bytes))
 
 
 def test_while_results_wait_the_broker_keeps_its_messages(make_heart: MakeHeart) -> None:
@@ -166,7 +166,7 @@ def test_while_results_wait_the_broker_keeps_its_messages(make_heart: MakeHeart)
     fill(heart)
     heart.publish("out/a", b"1")
     assert (heart.session.acked, heart.queued()) == ([], [])
-    heart.write(lambda: heart.outbox.reports_sent([1]))
+    heart.write(lambda: heart.outbox.reports.sent([1]))
     heart.intake.resume()
     heart.turn()
     assert (heart.session.acked, heart.queued()) == ([1], ["1"])
@@ -178,7 +178,7 @@ def test_a_held_delivery_that_comes_again_is_taken_once(make_heart: MakeHeart) -
     fill(heart)
     delivery = heart.publish("out/a", b"1")
     heart.intake.received(delivery._replace(dup=True), heart.session)
-    heart.write(lambda: heart.outbox.reports_sent([1]))
+    heart.write(lambda: heart.outbox.reports.sent([1]))
     heart.intake.resume()
     heart.turn()
     assert (heart.session.acked, heart.queued()) == ([1], ["1"])

@@ -28,7 +28,7 @@ class Desk:
 
     def report(self, *payloads: bytes) -> None:
         for payload in payloads:
-            self.rig.writer.append(partial(self.box.outbox.report, "hologram/in", payload))
+            self.rig.writer.append(partial(self.box.outbox.reports.add, "hologram/in", payload))
         self.rig.turns.turn()
         self.publisher.wake()
 
@@ -86,13 +86,13 @@ def test_what_could_be_carried_out_twice_leaves_the_disk_at_once(tmp_path: Path)
     desk.run(1)
     desk.report(b"pump on")
     desk.run(1)
-    assert desk.box.outbox.reports_after(0, 10) == []
-    desk.rig.writer.append(partial(desk.box.outbox.report, "hologram/result", b"{}"))
+    assert desk.box.outbox.reports.after(0, 10) == []
+    desk.rig.writer.append(partial(desk.box.outbox.reports.add, "hologram/result", b"{}"))
     desk.rig.turns.turn()
     desk.publisher.wake()
     desk.run(1)
     assert b"{}" in desk.broker.payloads
-    assert [report.payload for report in desk.box.outbox.reports_after(0, 10)] == [b"{}"]
+    assert [report.payload for report in desk.box.outbox.reports.after(0, 10)] == [b"{}"]
     desk.rig.writer.write(lambda: None)
     desk.rig.turns.turn()
-    assert desk.box.outbox.reports_after(0, 10) == []
+    assert desk.box.outbox.reports.after(0, 10) == []

@@ -34,9 +34,9 @@ def test_a_result_counts_once(heart: Heart) -> None:
 
 def test_the_result_of_an_idempotent_message_is_kept(heart: Heart) -> None:
     """The producer may send the message again."""
-    heart.write(lambda: heart.outbox.add_key("7"))
+    heart.write(lambda: heart.outbox.keys.add("7"))
     heart.write(lambda: heart.results.record(result(), idempotent=True, reply=None))
-    assert heart.outbox.key_result("7") == heart.reports()[0].payload
+    assert heart.outbox.keys.result("7") == heart.reports()[0].payload
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def asides(heart: Heart) -> Asides:
     found = Asides(heart.outbox, heart.writer)
     said: list[str] = []
     found.on_problem = said.append
-    heart.write(lambda: heart.outbox.report("hologram/in", b"\xff", None))
+    heart.write(lambda: heart.outbox.reports.add("hologram/in", b"\xff", None))
     found.report(heart.reports()[0], "the broker refuses it")
     heart.turn()
     heart.write(
@@ -67,9 +67,9 @@ def test_an_entry_is_dropped_once(heart: Heart, asides: Asides) -> None:
 
 def test_a_report_that_is_gone_is_not_set_aside(heart: Heart) -> None:
     """The broker has taken it, so nothing is reported."""
-    heart.write(lambda: heart.outbox.report("hologram/in", b"x", None))
+    heart.write(lambda: heart.outbox.reports.add("hologram/in", b"x", None))
     (report,) = heart.reports()
-    heart.write(lambda: heart.outbox.reports_sent([report.seq]))
+    heart.write(lambda: heart.outbox.reports.sent([report.seq]))
     found = Asides(heart.outbox, heart.writer)
     said: list[str] = []
     found.on_problem = said.append

@@ -170,7 +170,7 @@ class Rig:
         run(f"PRAGMA max_page_count = {now + pages}").fetchone()
 
     def reports(self, topic: str = "hologram/in/sms") -> list[dict[str, Any]]:
-        found = [report for report in self.box.outbox.reports_after(0, 100_000) if report.topic == topic]
+        found = [report for report in self.box.outbox.reports.after(0, 100_000) if report.topic == topic]
         assert all(report.retain == (topic == "hologram/in/sms/last") for report in found)
         return [json.loads(report.payload) for report in found]
 
@@ -560,7 +560,7 @@ def commanded(box: Box, test: Callable[[Rig, Desk], Awaitable[None]]) -> None:
 
 
 def topics(box: Box) -> list[str]:
-    return [report.topic for report in box.outbox.reports_after(0, 100)]
+    return [report.topic for report in box.outbox.reports.after(0, 100)]
 
 
 def test_a_command_is_published_nowhere(box: Box) -> None:
