@@ -1,7 +1,6 @@
 """Routes: which destination and options a message gets; the first that matches wins."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.core.batching import Batching
@@ -36,8 +35,8 @@ class Route(NamedTuple):
 
 DEFAULT = Route()
 
-PLACES = 512
-"""Topics whose route and lane are kept in memory, at most."""
+PLACES, PLACE = 512, 256
+"""Topics whose route and lane are kept in memory, and characters of one of them, at most."""
 
 
 class Router:
@@ -49,19 +48,25 @@ class Router:
         self._routes: list[tuple[Callable[[str], bool], Route]] = [
             (matcher(pattern), route) for pattern, route in routes
         ]
-        self.place = lru_cache(maxsize=PLACES)(self._place)
-        """Returns the route of a tuple of topics, and the lane of a message that has no priority of its own.
-
-        Cached, because a box has some tens of topics and asks with each message."""
+        self._places: dict[tuple[str, ...], tuple[Route, Lane]] = {}
+        """What `place` has returned: a box has some tens of topics and asks with each message."""
 
     def named(self, match: str) -> Route | None:
         """Return the first route with this topic filter; None without one."""
         return next((route for _, route in self._routes if route.match == match), None)
 
-    def _place(self, topics: tuple[str, ...]) -> tuple[Route, Lane]:
-        route = self.route(topics)
-        batch = None if route.batching is None else route.match
-        return route, Lane(route.endpoint, topics, route.priority, batch)
+    def place(self, topics: tuple[str, ...]) -> tuple[Route, Lane]:
+        """Return the route of ``topics``, and the lane of a message on it that has no priority of its own."""
+        found = self._places.get(topics)
+        if found is None:
+            route = self.route(topics)
+            batch = None if route.batching is None else route.match
+            found = route, Lane(route.endpoint, topics, route.priority, batch)
+            if sum(map(len, topics)) <= PLACE:
+                self._places[topics] = found
+            if len(self._places) > PLACES:
+                del self._places[next(iter(self._places))]
+        return found
 
     def route(self, topics: Sequence[str]) -> Route:
         """Return the first route that one of ``topics`` matches; without topics the topic is ``''``."""

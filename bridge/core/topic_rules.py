@@ -26,13 +26,18 @@ def check_cloud_topic(topic: str, field: str = "topic") -> None:
         raise InvalidCommand(field, topic, _ALLOWED)
 
 
-@lru_cache(maxsize=512)
 def is_cloud_topic(topic: str) -> bool:
-    """Whether the cloud takes ``topic``, as in `check_cloud_topic`.
+    """Whether the cloud takes ``topic``, as in `check_cloud_topic`."""
+    return len(topic) < CLOUD_TOPIC_LIMIT and _is_allowed(topic)
+
+
+@lru_cache(maxsize=512)
+def _is_allowed(topic: str) -> bool:
+    """Whether ``topic`` has the characters that the cloud takes.
 
     Cached, because a box has some tens of topics and asks with each message.
     """
-    return len(topic) < CLOUD_TOPIC_LIMIT and _CLOUD_TOPIC.fullmatch(topic) is not None
+    return _CLOUD_TOPIC.fullmatch(topic) is not None
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:

@@ -54,9 +54,7 @@ class Escalations:
     @property
     def waits(self) -> bool:
         """Whether something is to be escalated later: a timer runs, or a route has left out a message."""
-        return self.timers > 0 or (
-            bool(self._windows) and any(each.newest for each in self._windows.values())
-        )
+        return self.timers > 0 or any(each.newest for each in self._windows.values())
 
     def now(self) -> float:
         """Return the running time in seconds."""

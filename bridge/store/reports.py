@@ -12,7 +12,7 @@ from bridge.store.database import Database
 from bridge.store.ledger import Ledger
 
 RECENT, RECENT_SIZE = 128, 4096
-"""Reports that are kept in memory after their commit, and bytes of the payload of one, at most."""
+"""Reports that are kept in memory after their commit, and bytes of one of them, at most."""
 
 
 class Report(NamedTuple):
@@ -23,6 +23,11 @@ class Report(NamedTuple):
     payload: bytes
     properties: str | None
     retain: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of topic, payload and properties."""
+        return len(self.topic) + len(self.payload) + len(self.properties or "")
 
 
 class Reports:
@@ -39,9 +44,10 @@ class Reports:
 
     def add(self, topic: str, payload: bytes, properties: str | None = None, *, retain: bool = False) -> None:
         """Store a publication until the broker has acknowledged it."""
-        self._added.append(Report(self._next, topic, payload, properties, retain))
+        report = Report(self._next, topic, payload, properties, retain)
+        self._added.append(report)
         self._next += 1
-        self._ledger.reported(len(payload) + len(topic) + len(properties or ""))
+        self._ledger.reported(report.size)
 
     def flush(self) -> None:
         """Write what the transaction adds, by one statement."""
@@ -49,7 +55,7 @@ class Reports:
             return
         self._database.execute_many("report_add", self._added)
         for report in self._added:
-            if len(report.payload) > RECENT_SIZE:
+            if report.size > RECENT_SIZE:
                 self._recent.clear()  # those before it are read again, and so is it
             else:
                 self._recent.append(report)

@@ -242,7 +242,7 @@ class Writer:
 
     @property
     def commits(self) -> int:
-        """The number of transactions that ended; what was read is true until it changes, and in none."""
+        """The number of transactions that ended. What is read in none stays true until it changes."""
         return self._commits
 
     @property

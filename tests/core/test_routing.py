@@ -1,6 +1,7 @@
 """Routes and topic rules."""
 
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import assume, given
@@ -9,7 +10,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from bridge.core.batching import Batching
 from bridge.core.messages import CLOUD, Channel, Endpoint, Lane, Priority
-from bridge.core.routing import DEFAULT, Route, Router
+from bridge.core.routing import DEFAULT, PLACES, Route, Router
 from bridge.core.topic_rules import CLOUD_TOPIC_LIMIT, check_cloud_topic, matcher
 from bridge.errors import InvalidCommand
 
@@ -129,4 +130,19 @@ def test_a_place_is_the_route_and_its_lane() -> None:
         )
         assert router.place(("valves/1",)) == (SCADA, Lane(SCADA.endpoint, ("valves/1",), Priority.NORMAL))
         assert router.place(()) == (DEFAULT, Lane(CLOUD, (), Priority.NORMAL))
+    for number in range(2 * PLACES):
+        assert router.place((f"valves/{number}",))[1].names == (f"valves/{number}",)
     assert Router([]).place(("valves/1",)) == (DEFAULT, Lane(CLOUD, ("valves/1",), Priority.NORMAL))
+
+
+def test_very_long_topics_do_not_stay_in_memory() -> None:
+    """MQTT allows 65,535 bytes, and a producer may make new ones all the time."""
+    router = Router([])
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            router.place((f"{number}" * 20_000,))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 200_000

@@ -11,7 +11,7 @@ from tests.store.box import Box
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("report"), st.integers(1, 5), st.sampled_from([10, RECENT_SIZE, RECENT_SIZE + 1])),
+        st.tuples(st.just("report"), st.integers(1, 5), st.sampled_from([10, RECENT_SIZE - 15, RECENT_SIZE])),
         st.tuples(st.just("fail"), st.integers(1, 3), st.just(10)),
         st.tuples(st.just("read"), st.integers(1, 4), st.just(0)),
         st.tuples(st.just("sent"), st.integers(1, 4), st.just(0)),

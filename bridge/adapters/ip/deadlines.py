@@ -1,6 +1,6 @@
 """Deadlines: when each exchange is to be looked at again, by one timer of the event loop for all of them.
 
-A timer for each is made, sorted and cancelled with each message, and hardly one of them ever ends.
+A timer for each exchange would be made, sorted and cancelled with each message, and hardly ever fire.
 """
 
 import asyncio

@@ -159,7 +159,7 @@ class Publisher:
     def _publish(self, report: Report, now: float) -> bool:
         """Publish ``report``; return False while others have to wait for its trial or for the session."""
         # A size that the broker has cut a connection for is tried alone, so that no other report is blamed.
-        size = _size(report)
+        size = report.size
         if self._suspects.sizes.doubtful(size) and report.seq not in self._suspects:
             self._suspects.suspect([report.seq])
             self._passed(report.seq)
@@ -413,10 +413,6 @@ class Publisher:
         link = self._link
         while self._events and link and link.publish_event(self.names.event, self._events[0]):
             self._events.popleft()
-
-
-def _size(report: Report) -> int:
-    return len(report.topic) + len(report.payload) + len(report.properties or "")
 
 
 def write_properties(properties: Properties) -> str | None:
