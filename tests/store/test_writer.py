@@ -18,7 +18,7 @@ from bridge.store.journal import Journal
 from bridge.store.outbox import Verdict
 from bridge.store.reserve import SIZE, Reserve
 from bridge.store.space import Space
-from bridge.store.writer import CHECK_EVERY, Writer
+from bridge.store.writer import CHECK_EVERY, CommitWorker, Writer
 from tests.doubles.time import Call
 from tests.harness.small_disk import small_disk
 from tests.store.box import Box, Clock, message
@@ -64,7 +64,14 @@ class Turns:
 class Rig:
     """A box with a writer on it."""
 
-    def __init__(self, path: Path, *, reserve: int = 4096, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        reserve: int = 4096,
+        clock: Clock | None = None,
+        worker: CommitWorker | None = None,
+    ) -> None:
         self.box = Box(path, clock=clock)
         self.turns = Turns(self.box.clock)
         self.told: list[bool] = []
@@ -75,6 +82,7 @@ class Rig:
             self.box.outbox,
             self.reserve,
             self.turns,
+            worker=worker,
         )
         self.writer.on_full = self.told.append
         self.journal = self.with_time(self.turns)

@@ -7,6 +7,8 @@ import pytest
 
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.topics import Names
+from bridge.store.writer import CommitWorker
+from tests.doubles.heart import Disk
 from tests.doubles.publishing import Broker
 from tests.doubles.time import MovableTime
 from tests.store.box import Box
@@ -16,8 +18,8 @@ from tests.store.test_writer import Rig
 class Desk:
     """A publisher and its broker."""
 
-    def __init__(self, path: Path, broker: Broker) -> None:
-        self.rig = Rig(path)
+    def __init__(self, path: Path, broker: Broker, worker: CommitWorker | None = None) -> None:
+        self.rig = Rig(path, worker=worker)
         self.box: Box = self.rig.box
         self.broker = broker
         self.time = MovableTime(self.box.clock)
@@ -61,6 +63,20 @@ def test_one_that_is_never_acknowledged(tmp_path: Path, window: int) -> None:
     assert desk.broker.payloads[-1] in (b"after", b"online")
     assert {b"before", b"after"} <= set(desk.broker.payloads)
     assert desk.broker.most <= window
+
+
+def test_nothing_is_published_before_it_is_durable(tmp_path: Path) -> None:
+    """The disk hangs in the commit; what is published meanwhile a power cut could take back."""
+    disk = Disk()
+    desk = Desk(tmp_path / "outbox.db", Broker(64, lambda _: True), disk)
+    desk.run(1)
+    disk.hangs = True
+    desk.report(b"delivered")
+    desk.run(5)
+    assert b"delivered" not in desk.broker.payloads
+    disk.go_on()
+    desk.run(1)
+    assert b"delivered" in desk.broker.payloads
 
 
 def test_a_broker_that_acknowledges_nothing_for_a_while(tmp_path: Path) -> None:
