@@ -82,7 +82,7 @@ class Assembly:
         for each in (self.publisher.states, self.publisher.asides):
             each.on_problem = partial(self.monitor.problem, "mqtt")
         self.escalator = Escalator(
-            journal, self.monitor, policy=lambda: self.intake.policy, on_text=self._wake
+            journal, self.monitor, policy=lambda: self.intake.reader.policy, on_text=self._wake
         )
         self.results = Results(journal, names, self.monitor, self.escalator)
         remote_store = RemoteStore(journal, remote.beside(self._loop))
@@ -176,7 +176,9 @@ class Assembly:
 
     def _make_controls(self, ways: Ways) -> Controls:
         active = self.active
-        quotes = Quotes(self.results, self.intake.message_of, ways, lambda: configure.prices(active.settings))
+        quotes = Quotes(
+            self.results, self.intake.reader.message_of, ways, lambda: configure.prices(active.settings)
+        )
         return Controls(
             self.journal,
             self.results,
@@ -289,7 +291,7 @@ class Assembly:
         # The broker's settings wait for a restart. Check its files now, so that the restart does not fail.
         configure.broker(new)
         old, self.active.loaded, self.active.access = self.active.settings, loaded, access
-        self.intake.policy, self.journal.outbox.limits = policy, limits
+        self.intake.reader.policy, self.journal.outbox.limits = policy, limits
         self.filtering.renew(policy.router)
         self.gate.policy = remote.policy(new)
         self.flow.uplink.set_slots(new.cloud.parallel)

@@ -18,7 +18,8 @@ from bridge.flow.health.client_id import ClientId
 from bridge.flow.health.home_assistant import HomeAssistant
 from bridge.flow.health.monitor import CONTROL_FILTERS, DATA_FILTERS, Monitor
 from bridge.flow.message.controls import Controls
-from bridge.flow.message.intake import Acknowledger, Intake
+from bridge.flow.message.deliveries import Acknowledger
+from bridge.flow.message.intake import Intake
 from bridge.flow.message.publisher import Publisher
 from bridge.flow.message.sessions import Numbered
 

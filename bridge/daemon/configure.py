@@ -26,9 +26,9 @@ from bridge.core.routing import Route, Router
 from bridge.errors import ConfigError
 from bridge.flow.message import codecs
 from bridge.flow.message.budget import Plan
-from bridge.flow.message.intake import Policy
 from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.quotes import Route as QuoteRoute
+from bridge.flow.message.reader import Policy
 from bridge.protocol import tcpinfo
 from bridge.protocol.api.discovery import Device, Recipient
 from bridge.protocol.cloud import Credentials, DeviceKey, LegacyKey, Totp

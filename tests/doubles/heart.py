@@ -29,9 +29,10 @@ from bridge.flow.message.controls import Carry, Controls
 from bridge.flow.message.downlink import Downlink
 from bridge.flow.message.escalator import Escalator
 from bridge.flow.message.filtering import Filtering
-from bridge.flow.message.intake import Intake, Policy
+from bridge.flow.message.intake import Intake
 from bridge.flow.message.paths import NetworkPaths
 from bridge.flow.message.quotes import Quotes, Ways
+from bridge.flow.message.reader import Policy
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Path as WayOut
@@ -181,7 +182,7 @@ class Heart:
         self.notices = Told()
         self.names = Names("hologram")
         self.escalator = Escalator(
-            self.journal, self.notices, policy=lambda: self.intake.policy, on_text=self._wake
+            self.journal, self.notices, policy=lambda: self.intake.reader.policy, on_text=self._wake
         )
         self.results = Results(self.journal, self.names, self.notices, self.escalator)
         self.session, self.control_session = Session(), Session()
@@ -209,7 +210,7 @@ class Heart:
         network: Carry = lambda *order: self.carry_out(*order)  # noqa: E731, PLW0108  a test replaces it
         self.change_budget: Callable[[BudgetChange], str] = str
         """What commands about the budget are carried out by."""
-        quotes = Quotes(self.results, self.intake.message_of, Ways(self.paths.codec), Prices)
+        quotes = Quotes(self.results, self.intake.reader.message_of, Ways(self.paths.codec), Prices)
         self.controls = Controls(
             self.journal,
             self.results,
@@ -229,7 +230,7 @@ class Heart:
 
     def route(self, routes: Sequence[tuple[str, Route]]) -> None:
         """Let new messages and escalations follow ``routes``, as a reload does."""
-        self.intake.policy = self.intake.policy._replace(router=Router(routes))
+        self.intake.reader.policy = self.intake.reader.policy._replace(router=Router(routes))
 
     def route_batches(self, routes: Sequence[tuple[str, Route]]) -> None:
         """Let what waits for its batch follow ``routes``, as a reload does."""

@@ -17,8 +17,9 @@ from bridge.core.log_throttle import LogThrottle
 from bridge.core.messages import Channel, Queued, Result, State
 from bridge.core.retry import Kind, Reading
 from bridge.errors import BridgeError, DeadlinePassed, InvalidCommand, OperationError
+from bridge.flow.message.deliveries import Acknowledger, SkippedRetained, receipt_of
 from bridge.flow.message.filtering import Filtering
-from bridge.flow.message.intake import Acknowledger, SkippedRetained, id_source, receipt_of
+from bridge.flow.message.ids import id_source
 from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import CONTROL, SessionNumber
 from bridge.flow.message.uplink import Uplink

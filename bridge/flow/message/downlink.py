@@ -13,7 +13,7 @@ from functools import partial
 from bridge.core.delivery import Properties
 from bridge.core.inbound import Received
 from bridge.core.messages import Traffic
-from bridge.flow.message.intake import id_source
+from bridge.flow.message.ids import id_source
 from bridge.flow.message.publisher import write_properties
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices

@@ -1,57 +1,35 @@
 """Intake: from MQTT to the outbox. A delivery is acknowledged only after its outcome is durable.
 
-A delivery is parsed into a command, routed, and handed to the writer as a message. After the commit the
+A delivery is read (`bridge.flow.message.reader`) and handed to the writer as a message. After the commit the
 intake acknowledges it, publishes ``message.queued`` and wakes the uplink. An unreadable delivery takes the
 same way with a ``rejected`` result in place of the message, so that no acknowledgement leaves before the
 reason is on disk.
 """
 
 import logging
-import secrets
 from collections.abc import Callable
 from functools import partial
-from itertools import count
-from typing import NamedTuple, Protocol
 
-from bridge.core.delivery import NO_PROPERTIES, Delivery, Properties
+from bridge.core.delivery import Delivery
 from bridge.core.escalation import Alarm
-from bridge.core.filters import Filter
 from bridge.core.log_throttle import LogThrottle
-from bridge.core.messages import (
-    CLOUD_SMS,
-    MODEM_SMS,
-    Channel,
-    Endpoint,
-    Formed,
-    Lane,
-    Message,
-    Priority,
-    Queued,
-    Result,
-    State,
-)
+from bridge.core.messages import Endpoint, Formed, Lane, Message, Queued, Result, State
 from bridge.core.progress import Progress
 from bridge.core.retry import Kind, Reading
-from bridge.core.routing import DEFAULT, Route, Router
-from bridge.core.time_stamp import stamped
-from bridge.core.topic_rules import check_cloud_topic
 from bridge.errors import InvalidCommand
+from bridge.flow.message.deliveries import Acknowledger, SkippedRetained, receipt_of
 from bridge.flow.message.escalator import alarm
 from bridge.flow.message.filtering import Arrival, Filtering
+from bridge.flow.message.reader import Policy, Reader
 from bridge.flow.message.results import Rejection, Results
 from bridge.flow.message.sessions import Numbered
 from bridge.flow.notices import Notices
 from bridge.protocol.api import commands
-from bridge.protocol.cloud import check_sms_body
-from bridge.protocol.sms.segments import check_text
 from bridge.store.journal import Journal
 from bridge.store.outbox import Acceptance, Verdict
-from bridge.store.receipts import Receipt, digest
+from bridge.store.receipts import Receipt
 
 log = logging.getLogger("intake")
-
-MESSAGE_LIMIT = 8_000_000
-"""Payload bytes of one message at most. A small box holds several copies of it in memory during a send."""
 
 FULL = "dropped to make room: the outbox is full (store.when_full: drop_oldest)"
 NEWER = "a newer message of its topics took its place (keep of its route)"
@@ -61,40 +39,6 @@ RESULT_SIZE = 512
 
 WAITING_LIMIT = 5000
 """Deliveries at QoS 0 that may wait for the disk. They are best effort, and memory is scarce."""
-
-
-class Policy(NamedTuple):
-    """The intake's part of the configuration. A reload replaces it whole."""
-
-    router: Router
-    default_via: str = "cloud"
-    sms_refusal: str | None = None
-    """Reason why these credentials cannot send SMS by the cloud; None: they can."""
-    air_refusal: str | None = "no modem is managed here (network.interface); use cloud"
-    """Reason why no SMS goes over the air; None: it does."""
-    max_segments: int = 4
-
-    @property
-    def texts_by(self) -> Endpoint:
-        """The destination of texts that the bridge makes itself."""
-        return CLOUD_SMS if self.air_refusal else MODEM_SMS
-
-
-class _Read(NamedTuple):
-    """A delivery that was read."""
-
-    message: Message
-    rule: Filter | None = None
-    """The filter of its route."""
-    urgent: bool = False
-    """Whether the message itself says that its priority is high."""
-
-
-class Acknowledger(Protocol):
-    """The part of an MQTT session that the intake uses."""
-
-    def ack(self, delivery: Delivery) -> None:
-        """Send the acknowledgement of ``delivery``."""
 
 
 class Intake:
@@ -114,7 +58,7 @@ class Intake:
 
         ``on_queued`` is called when a message for the endpoint is durable.
         """
-        self.policy = policy
+        self.reader = Reader(journal, policy, results.names.prefix)
         self._dropped, self._rejected, self._holds = LogThrottle(), LogThrottle(), LogThrottle()
         self._retained = SkippedRetained()
         self._outbox, self._writer, self._time = journal.outbox, journal.writer, journal.time
@@ -124,7 +68,6 @@ class Intake:
         self._session = session
         self._on_queued = on_queued
         self._notices = notices
-        self._new_id = id_source()
         self._held: dict[tuple[int, int], tuple[Delivery, Acknowledger]] = {}
         """Deliveries that wait, unacknowledged, until there is room for their results."""
         self._taken = self._ended = 0
@@ -170,7 +113,7 @@ class Intake:
         topic = self._names.below(delivery.topic)
         self._taken += 1
         try:
-            message, rule, urgent = self._message(topic, delivery)
+            message, rule, urgent = self.reader.read(topic, delivery)
         except InvalidCommand as exc:
             self._reject(topic, delivery, exc, session)
             return
@@ -239,77 +182,6 @@ class Intake:
                 self.lost,
                 delivery.topic,
             )
-
-    # -- reading -----------------------------------------------------------------------------------------
-
-    def _message(self, topic: str, delivery: Delivery) -> _Read:
-        if delivery.problem:
-            raise delivery.problem
-        command = commands.parse(topic, delivery.payload, delivery.properties, prefix=self._names.prefix)
-        if isinstance(command, commands.Send):
-            return self._send(command)
-        if isinstance(command, commands.Sms):
-            return _Read(self._sms(command))
-        raise InvalidCommand("topic", topic, "it is not a message command")
-
-    def message_of(self, command: commands.Send | commands.Sms) -> Message:
-        """Return ``command`` as a message with its route; raises `InvalidCommand`."""
-        return self._send(command).message if isinstance(command, commands.Send) else self._sms(command)
-
-    def _send(self, command: commands.Send) -> _Read:
-        route, lane = self.policy.router.place(command.topics)
-        if route.endpoint.channel is Channel.CLOUD:
-            for place, name in enumerate(command.topics):
-                check_cloud_topic(name, command.field(place))
-        else:
-            for place, name in enumerate(command.topics):
-                if "" in name.split("/"):
-                    raise InvalidCommand(command.field(place), name, "a topic has no empty levels")
-        options = command.options
-        if options.priority is not None:
-            lane = lane._replace(priority=options.priority)
-        message = self._build(lane, command.payload, options, route, command.at)
-        if route.stamp is not None:
-            self._check_size(stamped(command.payload, route.stamp, commands.LATEST))
-        return _Read(message, route.filter, options.priority is Priority.HIGH)
-
-    def _sms(self, command: commands.Sms) -> Message:
-        via = command.via or self.policy.default_via
-        refusal = self.policy.air_refusal if via == "modem" else self.policy.sms_refusal
-        if refusal:
-            raise InvalidCommand("via", via, refusal)
-        if via == "modem":
-            check_text(command.body, self.policy.max_segments)
-        else:
-            check_sms_body(command.body)
-        priority = Priority.NORMAL if command.options.priority is None else command.options.priority
-        lane = Lane(MODEM_SMS if via == "modem" else CLOUD_SMS, (command.to,), priority)
-        return self._build(lane, command.body.encode(), command.options, DEFAULT, None)
-
-    def _build(
-        self, lane: Lane, payload: bytes, options: commands.Options, route: Route, at: int | None
-    ) -> Message:
-        self._check_size(payload)
-        return Message(
-            id=self._new_id() if options.id is None else options.id,
-            idempotent=options.id is not None,
-            lane=lane,
-            payload=payload,
-            lifetime=_earliest(options.lifetime, route.lifetime),
-            max_attempts=route.max_attempts,
-            reply=options.reply,
-            received=self._time.now().mono,
-            at=at,
-            stamp=route.stamp,
-            latest=route.latest,
-            escalate_after=route.escalation.after if route.escalation else None,
-        )
-
-    def _check_size(self, payload: bytes) -> None:
-        # The outbox could never hold a message above its own limit, however long the producer waited.
-        limit = min(MESSAGE_LIMIT, self._outbox.limits.max_bytes)
-        if len(payload) > limit:
-            raise InvalidCommand("payload", f"{len(payload)} bytes", f"a message has at most {limit} bytes")
 
     # -- storing -----------------------------------------------------------------------------------------
 
@@ -406,7 +278,7 @@ class Intake:
     # -- refusing ----------------------------------------------------------------------------------------
 
     def _reject(self, topic: str, delivery: Delivery, error: InvalidCommand, session: Acknowledger) -> None:
-        rejection = self._results.of_unreadable(topic, delivery, error, self._new_id())
+        rejection = self._results.of_unreadable(topic, delivery, error, self.reader.new_id())
         if self._rejected.due():
             log.warning(
                 "rejected a message on %s: %s (%d so far)", delivery.topic, error.reason, self._rejected.count
@@ -426,7 +298,7 @@ class Intake:
         claimed = commands.claimed_message(topic, delivery.payload, delivery.properties)
         if claimed is None:
             return None
-        route = self.policy.router.route(claimed.topics)
+        route = self.reader.policy.router.route(claimed.topics)
         lane = Lane(route.endpoint, claimed.topics, route.priority)
         return None if route.escalation is None else alarm(0, name, lane, claimed.payload)
 
@@ -451,52 +323,3 @@ class Intake:
             self._results.notify(result)
         else:
             self._notices.reports_ready()
-
-
-def _earliest(one: float | None, other: float | None) -> float | None:
-    """Return the earlier of two deadlines, each in seconds from now or None."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
-
-
-class SkippedRetained:
-    """Acknowledges deliveries that a retained command causes, and does not act on them."""
-
-    def __init__(self) -> None:
-        self._log = LogThrottle()
-
-    def skip(self, delivery: Delivery, session: Acknowledger) -> None:
-        """Skip the broker's stored copy of a retained command, or the empty message that clears one."""
-        if self._log.due():
-            what = "the stored copy of a retained message" if delivery.payload else "a retained empty message"
-            log.info("skipped %s on %s (%d so far)", what, delivery.topic, self._log.count)
-        session.ack(delivery)
-
-
-def receipt_of(delivery: Delivery, session_number: int) -> Receipt | None:
-    """Return the receipt that identifies a repetition of ``delivery``.
-
-    None at QoS 0, which is not repeated.
-    """
-    if delivery.qos == 0:
-        return None
-    properties = delivery.properties
-    # The properties count as content: with another id the same payload is another message.
-    extra = _NO_EXTRA if properties is NO_PROPERTIES else _extra(properties)
-    fingerprint = digest(delivery.topic, delivery.payload, extra)
-    return Receipt(session_number, delivery.mid, delivery.dup, fingerprint)
-
-
-def _extra(properties: Properties) -> bytes:
-    return repr((properties.response_topic, properties.correlation, properties.user)).encode()
-
-
-_NO_EXTRA = _extra(NO_PROPERTIES)
-
-
-def id_source() -> Callable[[], str]:
-    """Return a function that makes ids which no other run of any bridge makes."""
-    # A random part for each run needs no disk, and no clock, to be unique.
-    run, numbers = secrets.token_hex(6), count(1)
-    return lambda: f"{run}-{next(numbers):x}"

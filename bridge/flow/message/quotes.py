@@ -8,7 +8,7 @@ from bridge.core.exchange import Job
 from bridge.core.messages import Channel, Message, Queued, Quote, Result, State, Traffic
 from bridge.errors import InvalidCommand
 from bridge.flow.message.codecs import Codec, with_time
-from bridge.flow.message.intake import id_source
+from bridge.flow.message.ids import id_source
 from bridge.flow.message.results import Results
 from bridge.protocol.api import commands
 from bridge.protocol.sms.segments import cut

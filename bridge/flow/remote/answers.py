@@ -37,7 +37,7 @@ class SmsAnswers:
         try:
             if not E164.fullmatch(to):
                 raise InvalidCommand("to", to, "an answer needs a number with +")
-            message = self._intake.message_of(Sms(to, one_text(line), "modem", options))
+            message = self._intake.reader.message_of(Sms(to, one_text(line), "modem", options))
         except InvalidCommand as exc:
             log.warning("a command gets no answer by SMS: %s", exc)
             self._writer.write(within)

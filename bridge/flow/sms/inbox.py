@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bridge.core.progress import Progress
 from bridge.errors import BadPdu, ModemError
-from bridge.flow.message.intake import id_source
+from bridge.flow.message.ids import id_source
 from bridge.flow.message.topics import Names
 from bridge.flow.notices import Notices
 from bridge.flow.sms.commands import Commands, NoCommands

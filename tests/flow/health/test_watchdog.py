@@ -27,8 +27,9 @@ from bridge.flow.link.sampler import Sampler
 from bridge.flow.link.supervisor import ModemSupervisor
 from bridge.flow.message.codecs import CloudAccess, CloudCodec
 from bridge.flow.message.filtering import Filtering
-from bridge.flow.message.intake import Intake, Policy
+from bridge.flow.message.intake import Intake
 from bridge.flow.message.paths import NetworkPaths
+from bridge.flow.message.reader import Policy
 from bridge.flow.message.results import Results
 from bridge.flow.message.topics import Names
 from bridge.flow.message.uplink import Uplink

@@ -407,7 +407,7 @@ def test_attempts_that_run_out_end_the_messages_one_by_one(make_heart: MakeHeart
     """A reload may have changed the limit: each message has the one that it came with."""
     heart = make_heart(routes=route(max_attempts=2))
     publish(heart, "1", "2")
-    heart.intake.policy = heart.intake.policy._replace(router=Router(route(max_attempts=3)))
+    heart.intake.reader.policy = heart.intake.reader.policy._replace(router=Router(route(max_attempts=3)))
     publish(heart, "3")
     heart.command("queue/set", b"flush")
     finish(heart, silent())

@@ -273,7 +273,7 @@ def test_a_text_whose_end_is_in_doubt_is_not_sent_twice(heart: Heart) -> None:
 
 def test_without_a_modem_the_texts_go_by_the_cloud(heart: Heart) -> None:
     """As they do without any network interface of the bridge's own."""
-    heart.intake.policy = heart.intake.policy._replace(air_refusal="no modem is managed")
+    heart.intake.reader.policy = heart.intake.reader.policy._replace(air_refusal="no modem is managed")
     heart.sms.manner = answered(b"00")
     heart.publish("out/a/door", b"open")
     heart.turn(130.0)

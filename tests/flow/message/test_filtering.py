@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.filters import Filter
 from bridge.core.routing import Route, Router
-from bridge.flow.message.intake import Policy
+from bridge.flow.message.reader import Policy
 from bridge.store.outbox import Limits
 from bridge.store.writer import CommitWorker
 from tests.doubles.heart import Disk, Heart
@@ -190,8 +190,8 @@ def test_a_reload_keeps_the_state_of_filters_that_stay(make_heart: MakeHeart) ->
     heart.publish("out/s/a", b"2")
 
     def reload(rule: Filter | None, lifetime: float | None = None) -> None:
-        heart.intake.policy = Policy(Router([("s/#", Route(filter=rule, lifetime=lifetime))]))
-        heart.filtering.renew(heart.intake.policy.router)
+        heart.intake.reader.policy = Policy(Router([("s/#", Route(filter=rule, lifetime=lifetime))]))
+        heart.filtering.renew(heart.intake.reader.policy.router)
         heart.turn()
 
     reload(EVERY, lifetime=5.0)
@@ -351,8 +351,8 @@ def test_a_shorter_interval_holds_after_a_reload(make_heart: MakeHeart) -> None:
     heart = paused(make_heart, EVERY._replace(min_interval=3600.0))
     heart.publish("out/s/a", b"1")
     heart.publish("out/s/a", b"2")
-    heart.intake.policy = Policy(Router([("s/#", Route(filter=EVERY))]))
-    heart.filtering.renew(heart.intake.policy.router)
+    heart.intake.reader.policy = Policy(Router([("s/#", Route(filter=EVERY))]))
+    heart.filtering.renew(heart.intake.reader.policy.router)
     heart.publish("out/s/a", b"3")
     heart.publish("out/s/a", b"4")
     assert heart.queued() == ["1", "2", "3"]

@@ -7,7 +7,8 @@ import pytest
 from bridge.core.messages import Channel, Endpoint, Priority
 from bridge.core.routing import Route
 from bridge.errors import InvalidCommand
-from bridge.flow.message.intake import MESSAGE_LIMIT, Policy, id_source
+from bridge.flow.message.ids import id_source
+from bridge.flow.message.reader import MESSAGE_LIMIT, Policy
 from bridge.store.outbox import Limits
 from tests.doubles.heart import Heart, answered
 from tests.flow.conftest import MakeHeart
@@ -255,7 +256,7 @@ def test_an_sms_that_cannot_be_sent_is_refused(
     heart: Heart, policy: dict[str, object], sms: dict[str, str], refused: str
 ) -> None:
     """The way and the length decide."""
-    heart.intake.policy = Policy(heart.intake.policy.router, **policy)  # type: ignore[arg-type]  # by name
+    heart.intake.reader.policy = Policy(heart.intake.reader.policy.router, **policy)  # type: ignore[arg-type]  # by name
     heart.publish("sms", json.dumps(sms).encode())
     (result,) = heart.ended()
     assert (result["channel"], result["state"]) == ("sms", "rejected")
@@ -264,7 +265,9 @@ def test_an_sms_that_cannot_be_sent_is_refused(
 
 def test_an_sms_takes_the_configured_way(heart: Heart) -> None:
     """A command may name another way."""
-    heart.intake.policy = Policy(heart.intake.policy.router, default_via="modem", air_refusal=None)
+    heart.intake.reader.policy = Policy(
+        heart.intake.reader.policy.router, default_via="modem", air_refusal=None
+    )
     heart.publish("sms/15551234567", b"one")
     heart.publish("sms", b'{"to": "+15551234568", "body": "two", "via": "cloud"}')
     assert [job.request for job in heart.air.jobs] == [b"Sabcd1234+15551234567 one\n\n"]
